@@ -1,0 +1,40 @@
+# t2notebook: `make help` lists what there is. Everything is set up in .venv by tools/setup, once.
+
+VENV := .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo lab test test-slow bench lint clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+demo:  ## run examples/quickstart.ipynb on the embedded Mesos and print its job's table and result
+	@tools/setup demo
+	@$(BIN)/python examples/run_demo.py
+
+lab:  ## open JupyterLab on the examples
+	@tools/setup demo
+	@tools/lab
+
+test:  ## install what the tests need, lint, and run the tests (under 10 minutes on 2 cores)
+	@tools/setup test
+	@tools/setup-browser
+	@tools/lint
+	@tools/run-tests "not slow" $(ARGS)
+
+test-slow:  ## run the slow tests: every Python and install, browser matrix, chaos, scale
+	@tools/setup test
+	@tools/setup-browser
+	@tools/run-tests "slow" $(ARGS)
+
+bench:  ## run the benchmarks
+	@tools/setup demo bench
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lint:  ## ruff and mypy
+	@tools/setup test
+	@tools/lint
+
+clean:  ## remove .venv and what builds and tests leave
+	@rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,93 @@
+"""t2notebook: Twister2 jobs on Apache Mesos, run from a Jupyter cell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0.dev0"
+
+#: Public name -> the module that has it. Everything is imported on first use: workers, agents and the session
+#: import this package too, and need nothing of the notebook's side.
+_PUBLIC = {
+    "submit": "client",
+    "jobs": "client",
+    "attach": "client",
+    "shutdown": "client",
+    "Job": "client",
+    "configure": "config",
+    "Twister2Job": "model.job",
+    "ComputeResource": "model.job",
+    "JobState": "model.states",
+    "Twister2Error": "model.errors",
+    "SubmitError": "model.errors",
+    "PackageError": "model.errors",
+    "VersionMismatch": "model.errors",
+    "SessionError": "model.errors",
+    "UnknownJob": "model.errors",
+    "JobFailed": "model.errors",
+    "LocalMesos": "localmesos",
+}
+
+__all__ = [
+    "ComputeResource",
+    "Job",
+    "JobFailed",
+    "JobState",
+    "LocalMesos",
+    "PackageError",
+    "SessionError",
+    "SubmitError",
+    "Twister2Error",
+    "Twister2Job",
+    "UnknownJob",
+    "VersionMismatch",
+    "attach",
+    "configure",
+    "jobs",
+    "shutdown",
+    "submit",
+]
+
+if TYPE_CHECKING:
+    from .client import Job, attach, jobs, shutdown, submit
+    from .config import configure
+    from .localmesos import LocalMesos
+    from .model.errors import (
+        JobFailed,
+        PackageError,
+        SessionError,
+        SubmitError,
+        Twister2Error,
+        UnknownJob,
+        VersionMismatch,
+    )
+    from .model.job import ComputeResource, Twister2Job
+    from .model.states import JobState
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 't2notebook' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Register the magics; run by ``%load_ext t2notebook``."""
+    from .notebook import load_ipython_extension as load
+
+    load(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """Take the magics away again; run by ``%unload_ext t2notebook``."""
+    from .notebook import unload_ipython_extension as unload
+
+    unload(ipython)

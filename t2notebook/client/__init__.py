@@ -1,0 +1,324 @@
+"""The kernel's side: submitting jobs, handles on them, and the connection to a session."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import configure, data_dir, get_config, runtime_dir
+from ..frames import job_row, jobs_frame
+from ..model.errors import SessionError, SubmitError, UnknownJob
+from ..model.job import MAX, ComputeResource, JobSpec, Twister2Job
+from ..model.reducer import reduce
+from .connection import Connection
+from .job import Job
+from .link import link_for, link_to, open_links
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..package.build import BuiltPackage
+
+__all__ = [
+    "Job",
+    "Prepared",
+    "attach",
+    "cluster_info",
+    "configure",
+    "get_config",
+    "job_ids",
+    "jobs",
+    "prepare",
+    "shutdown",
+    "start_cluster",
+    "stop_cluster",
+    "submit",
+]
+
+#: Handles by job id, so that completion and `attach` need not ask.
+_known: dict[str, Job] = {}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a submit would send: the job and its package."""
+
+    job: Twister2Job
+    package: BuiltPackage
+
+    @property
+    def digest(self) -> str:
+        """The package's digest."""
+        return self.package.digest
+
+    @property
+    def size(self) -> int:
+        """The package's size in bytes."""
+        return self.package.size
+
+    @property
+    def contents(self) -> Mapping[str, int]:
+        """What travels, by name: bytes."""
+        return self.package.contents
+
+    @property
+    def resources(self) -> tuple[ComputeResource, ...]:
+        """What the workers ask for."""
+        return tuple(self.job.resources)
+
+
+def submit(
+    job: Twister2Job | Callable[..., Any],
+    workers: int = 1,
+    cpu: float = 1.0,
+    ram_mega_bytes: float = 512.0,
+    *,
+    disk_giga_bytes: float = 0.0,
+    name: str | None = None,
+    workers_per_executor: int | str = MAX,
+    config: Mapping[str, Any] | None = None,
+    on_exit: str | None = None,
+) -> Job:
+    """Run a function on workers on Mesos.
+
+    Parameters
+    ----------
+    job : callable or Twister2Job
+        ``fn(env)``, run by every worker, or a whole job; then only `on_exit` may be given as well.
+    workers : int
+        How many workers.
+    cpu, ram_mega_bytes, disk_giga_bytes : float
+        For each worker: cpus, MiB of memory, GiB of disk.
+    name : str, optional
+        By default the function's.
+    workers_per_executor : int or "max"
+        How many workers share an executor; by default as many as an offer holds.
+    config : mapping, optional
+        The workers find it as ``env.config``.
+    on_exit : str, optional
+        ``"kill"`` or ``"detach"``: what a clean exit of this kernel does to the job.
+
+    Returns
+    -------
+    Job
+        At once, when the job is safe with the session; it starts when there are resources.
+
+    Raises
+    ------
+    SubmitError
+        When something cannot be; nothing is submitted.
+    SessionError
+        When the session process cannot be started.
+    """
+    settings = get_config()
+    ending = on_exit or settings.on_exit
+    if ending not in ("kill", "detach"):
+        raise SubmitError(f"on_exit is {on_exit!r}; give 'kill' or 'detach'")
+    described = _describe(
+        job, workers, cpu, ram_mega_bytes, disk_giga_bytes, name, workers_per_executor, config
+    )
+    spool = _spool()
+    try:
+        package = _build(described, spool)
+        spec = JobSpec(
+            name=described.name,
+            user=getpass.getuser(),
+            resources=tuple(described.resources),
+            package=package.digest,
+            package_size=package.size,
+            python=package.python,
+            on_exit=ending,
+        )
+        link = link_for(settings)
+        mirror = link.submit(spec, str(package.path))
+    finally:
+        shutil.rmtree(spool, ignore_errors=True)
+    handle = _known[mirror.job_id] = Job(link, spec, mirror)
+    return handle
+
+
+def prepare(
+    job: Twister2Job | Callable[..., Any],
+    workers: int = 1,
+    cpu: float = 1.0,
+    ram_mega_bytes: float = 512.0,
+    *,
+    disk_giga_bytes: float = 0.0,
+    name: str | None = None,
+    workers_per_executor: int | str = MAX,
+    config: Mapping[str, Any] | None = None,
+) -> Prepared:
+    """Make what `submit` would send, and send nothing.
+
+    Raises
+    ------
+    SubmitError
+    """
+    described = _describe(
+        job, workers, cpu, ram_mega_bytes, disk_giga_bytes, name, workers_per_executor, config
+    )
+    spool = _spool()
+    try:
+        return Prepared(described, _build(described, spool))
+    finally:
+        shutil.rmtree(spool, ignore_errors=True)
+
+
+def attach(job_id: str) -> Job:
+    """Return a handle on a job of any living session of this user, with its whole past.
+
+    Parameters
+    ----------
+    job_id : str
+        Whole, or the beginning of one that no other job shares.
+
+    Raises
+    ------
+    UnknownJob
+        When no living session has it.
+    """
+    from ..journal import read_jobs, read_meta, session_directories
+
+    if (known := _known.get(job_id)) and known._link.is_open:
+        return known
+    found: dict[str, Path] = {}
+    ended = []
+    for directory in session_directories(data_dir() / "sessions"):
+        for candidate in read_jobs(directory):
+            if candidate == job_id or (job_id and candidate.startswith(job_id)):
+                if read_meta(directory).get("owner"):
+                    found[candidate] = directory
+                else:
+                    ended.append(candidate)
+    if job_id in found:
+        found = {job_id: found[job_id]}
+    if len(found) > 1:
+        raise UnknownJob(f"{job_id!r} is the beginning of several jobs: {', '.join(sorted(found))}")
+    for whole, directory in found.items():
+        connection = Connection(Path(read_meta(directory).get("socket", "")))
+        if connection.is_alive():
+            link = link_to(connection)
+            spec, mirror = link.watch(whole)
+            handle = _known[whole] = Job(link, spec, mirror)
+            return handle
+        ended.append(whole)
+    if ended:
+        raise UnknownJob(f"the session of job {ended[0]} has ended; t2.jobs() shows what became of it")
+    raise UnknownJob(f"no job {job_id!r}; t2.jobs() lists those that are known")
+
+
+def jobs() -> pd.DataFrame:
+    """Return the jobs of this user's sessions, living and ended, oldest first."""
+    from ..journal import read_events, read_jobs, session_directories
+
+    rows = [
+        job_row(reduce(job_id, read_events(directory, job_id)))
+        for directory in session_directories(data_dir() / "sessions")
+        for job_id in read_jobs(directory)
+    ]
+    return jobs_frame(sorted(rows, key=lambda row: row["submitted"]))
+
+
+def job_ids() -> list[str]:
+    """Return the ids of the jobs that this kernel has handles on."""
+    return list(_known)
+
+
+def shutdown() -> None:
+    """End this kernel's jobs, and each session that nobody else uses."""
+    for link in open_links():
+        try:
+            link.connection.post("/v1/shutdown", {"client": link.client_id})
+        except SessionError:
+            continue  # it is gone already
+
+
+def cluster_info() -> dict[str, Any] | None:
+    """Return ``master``, ``pid`` of the user's embedded Mesos, or None if it does not run."""
+    from ..localmesos import running
+
+    info = running(runtime_dir())
+    return None if info is None else {"master": info.master, "pid": info.pid}
+
+
+def start_cluster(idle: float = 3600.0) -> dict[str, Any]:
+    """Start the user's embedded Mesos, if it does not run, and keep it for `idle` seconds without a
+    framework.
+    """
+    from ..localmesos import shared
+
+    config = get_config()
+    info = shared(
+        runtime_dir(), agents=config.local_agents, cpus=config.local_cpus, mem=config.local_mem, idle=idle
+    )
+    return {"master": info.master, "pid": info.pid, "started": info.started}
+
+
+def stop_cluster() -> bool:
+    """End the user's embedded Mesos; return whether it ran."""
+    from ..localmesos import running, stop
+
+    was = running(runtime_dir()) is not None
+    stop(runtime_dir())
+    return was
+
+
+def _describe(
+    job: Twister2Job | Callable[..., Any],
+    workers: int,
+    cpu: float,
+    ram_mega_bytes: float,
+    disk_giga_bytes: float,
+    name: str | None,
+    workers_per_executor: int | str,
+    config: Mapping[str, Any] | None,
+) -> Twister2Job:
+    if isinstance(job, Twister2Job):
+        return job
+    if not callable(job):
+        raise SubmitError(
+            f"cannot run a {type(job).__name__}: give a function that takes env, or a Twister2Job"
+        )
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise SubmitError(f"workers is {workers!r}; give a whole number from 1 (--workers)")
+    resource = ComputeResource(
+        cpu=cpu,
+        ram_mega_bytes=ram_mega_bytes,
+        disk_giga_bytes=disk_giga_bytes,
+        instances=workers,
+        workers_per_executor=workers_per_executor,
+    )
+    return Twister2Job(name or _name_of(job), job, (resource,), config or {})
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__name__", "") or type(function).__name__
+    return "job" if name == "<lambda>" else name.strip("_") or "job"
+
+
+def _build(job: Twister2Job, directory: Path) -> BuiltPackage:
+    from ..package.build import build
+
+    return build(job.worker, job.config, directory=directory, local_dirs=_local_dirs(), name=job.name)
+
+
+def _local_dirs() -> list[Path]:
+    """Return where modules lie that travel with a job: beside the notebook, or beside the script."""
+    directories = [Path.cwd()]
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    if script and not script.startswith("<") and "ipykernel" not in script:
+        directories.append(Path(script).resolve().parent)
+    return list(dict.fromkeys(directories))
+
+
+def _spool() -> Path:
+    spool = data_dir() / "spool"
+    spool.mkdir(mode=0o700, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=spool))

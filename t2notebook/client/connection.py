@@ -1,0 +1,197 @@
+"""The way to a session: HTTP over its Unix socket, and starting one where there is none."""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from ..config import Config, data_dir, runtime_dir
+from ..model.errors import SessionError, UnknownJob
+
+REQUEST_TIMEOUT = 60.0
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """An HTTP connection to a Unix socket."""
+
+    def __init__(self, path: Path, timeout: float | None) -> None:
+        super().__init__("session", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class Connection:
+    """Requests to one session; safe on any thread.
+
+    Parameters
+    ----------
+    path : Path
+        The session's socket.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def get(self, path: str, **query: Any) -> Any:
+        """GET a JSON answer."""
+        return json.loads(self._request("GET", path, None, query)[0])
+
+    def post(self, path: str, content: Mapping[str, Any]) -> Any:
+        """POST JSON and return the JSON answer."""
+        return json.loads(self._request("POST", path, content, {})[0])
+
+    def get_bytes(self, path: str, **query: Any) -> tuple[bytes, Mapping[str, str]]:
+        """GET raw bytes and the answer's headers."""
+        return self._request("GET", path, None, query)
+
+    def is_alive(self) -> bool:
+        """Whether somebody listens."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                probe.settimeout(2.0)
+                probe.connect(str(self.path))
+                return True
+        except OSError:
+            return False
+
+    def open_stream(self, path: str) -> http.client.HTTPResponse:
+        """Open a stream of lines; it ends when the session does, or when it is closed."""
+        connection = _UnixConnection(self.path, timeout=None)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+        except OSError as error:
+            raise SessionError(f"the session does not answer: {error}") from None
+        if answer.status != 200:
+            raise SessionError(f"the session refused to be watched: {answer.status}")
+        return answer
+
+    def _request(
+        self, method: str, path: str, content: Mapping[str, Any] | None, query: Mapping[str, Any]
+    ) -> tuple[bytes, Mapping[str, str]]:
+        target = f"{path}?{urlencode(query)}" if query else path
+        body = None if content is None else json.dumps(content).encode()
+        connection = _UnixConnection(self.path, timeout=REQUEST_TIMEOUT)
+        try:
+            connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
+            answer = connection.getresponse()
+            data = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise SessionError(
+                f"the session process does not answer ({error or type(error).__name__}); "
+                "the next submit starts another"
+            ) from None
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            try:
+                text = json.loads(data)["error"]
+            except (ValueError, KeyError):
+                text = data.decode("utf-8", "replace") or answer.reason
+            raise UnknownJob(text) if answer.status == 404 else SessionError(text)
+        return data, dict(answer.headers.items())
+
+
+def find_or_start(config: Config) -> Connection:
+    """Return a connection to the session of `config`, started if there is none.
+
+    Raises
+    ------
+    SessionError
+        When it does not start: with the end of its log.
+    """
+    runtime = runtime_dir()
+    connection = Connection(runtime / f"session-{config.session_key}.sock")
+    if connection.is_alive():
+        return connection
+    with _locked(runtime / f"session-{config.session_key}.lock"):
+        if not connection.is_alive():
+            _start(connection.path, config, runtime)
+    return connection
+
+
+def _start(path: Path, config: Config, runtime: Path) -> None:
+    log_path = path.with_suffix(".log")
+    ours, theirs = os.pipe()
+    settings = {
+        "config": config.to_dict(),
+        "runtime_dir": str(runtime),
+        "data_dir": str(data_dir()),
+        "socket": str(path),
+        "ready_fd": theirs,
+    }
+    try:
+        with open(os.open(log_path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "t2notebook.session", json.dumps(settings)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[theirs],
+                start_new_session=True,
+                cwd="/",
+                env=_environment(),
+            )
+        os.close(theirs)
+        theirs = -1
+        news = _read_line(ours, config.start_timeout)
+    finally:
+        os.close(ours)
+        if theirs >= 0:
+            os.close(theirs)
+    if news.get("ready"):
+        _reap_later(process)
+        return
+    process.poll()
+    tail = log_path.read_text(errors="replace").strip().splitlines()[-15:]
+    why = news.get("error") or f"it said nothing for {config.start_timeout:g} s"
+    raise SessionError(
+        "\n".join([f"the session process did not start: {why}; the end of {log_path}:", *tail])
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment, in which the session finds the very package that we are of."""
+    package_root = str(Path(__file__).resolve().parents[2])
+    path = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path))}
+
+
+def _reap_later(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the session on a thread, so that it leaves no zombie while this kernel lives."""
+    import threading
+
+    threading.Thread(target=process.wait, name="t2-session-reaper", daemon=True).start()
+
+
+def _read_line(descriptor: int, timeout: float) -> dict[str, Any]:
+    ready, _, _ = select.select([descriptor], [], [], timeout)
+    data = os.read(descriptor, 65536) if ready else b""
+    if not ready:
+        return {}
+    return json.loads(data) if data else {"error": "it ended at once"}
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,342 @@
+"""`Job`: a handle on a job, with its state, its tables, its results and its logs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from ..frames import events_frame, tasks_frame, why_frame
+from ..model.errors import JobFailed, SessionError, Twister2Error, UnknownJob
+from ..model.events import Event, EventKind
+from ..model.job import JobSpec
+from ..model.reducer import JobView
+from ..model.states import JobState, TaskState
+from ..worker.archive import Archive, ArchiveError
+from .link import JobMirror, Link
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLLOW_PAUSE = 0.3
+STDERR_TAIL = 4096
+
+
+class Job:
+    """A handle on a job; made by `submit` and `attach`.
+
+    Attributes
+    ----------
+    job_id, name : str
+    spec : JobSpec
+        What was asked for.
+    """
+
+    def __init__(self, link: Link, spec: JobSpec, mirror: JobMirror) -> None:
+        self.job_id = mirror.job_id
+        self.name = spec.name
+        self.spec = spec
+        self._link = link
+        self._mirror = mirror
+        self._listeners: dict[Callable[[Job], None], Callable[[], None]] = {}
+
+    # What is.
+
+    @property
+    def state(self) -> JobState:
+        """The job's state now."""
+        with self._mirror.changed:
+            return self._mirror.view.state
+
+    @property
+    def tasks(self) -> pd.DataFrame:
+        """One row a worker, by worker id: state, where it runs, times (UTC), progress, exit code, reason,
+        message.
+        """
+        return tasks_frame(self.view())
+
+    @property
+    def events(self) -> pd.DataFrame:
+        """One row a status change, oldest first; times UTC."""
+        with self._mirror.changed:
+            events = list(self._mirror.events)
+        return events_frame(events)
+
+    @property
+    def why(self) -> pd.DataFrame:
+        """Why workers wait for resources: one row an offer and a thing it lacked; empty if none waits."""
+        return why_frame(self._link.connection.get(f"/v1/jobs/{self.job_id}/why")["why"])
+
+    def view(self) -> JobView:
+        """Return an independent snapshot of the job."""
+        return self._mirror.snapshot()
+
+    def __repr__(self) -> str:
+        view = self.view()
+        counts = ", ".join(f"{count} {state.value.lower()}" for state, count in view.counts.items() if count)
+        note = view.message or view.waiting_for
+        return f"<Job {self.job_id} {view.state}: {counts}{f' ({note})' if note else ''}>"
+
+    # Its end.
+
+    def wait(self, timeout: float | None = None) -> JobState:
+        """Wait for the job's end.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds.
+
+        Returns
+        -------
+        JobState
+            COMPLETED, FAILED or KILLED; a failed job raises nothing here.
+
+        Raises
+        ------
+        TimeoutError
+            When it has not ended in time; it goes on.
+        SessionError
+            When the session is gone.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._mirror.changed:
+            while not self._has_ended():
+                remaining = None if deadline is None else deadline - time.monotonic()
+                if remaining is not None and remaining <= 0:
+                    raise TimeoutError(
+                        f"job {self.job_id} is {self._mirror.view.state} after {timeout:g} s; it goes on"
+                    )
+                # A bounded wait, since an unbounded one cannot be interrupted on every platform.
+                self._mirror.changed.wait(min(remaining, 1.0) if remaining is not None else 1.0)
+            return self._mirror.view.state
+
+    def results(self, timeout: float | None = None) -> list[Any]:
+        """Wait for the end and return the workers' results.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds.
+
+        Returns
+        -------
+        list
+            One result a worker, by worker id.
+
+        Raises
+        ------
+        JobFailed
+            When a worker failed, with its traceback, or when the job was killed.
+        TimeoutError
+            When it has not ended in time.
+        """
+        self.wait(timeout)
+        if failure := self.error():
+            raise failure from failure.__cause__
+        paths = self._link.connection.get(f"/v1/jobs/{self.job_id}/results")["paths"]
+        return [Archive.open(path).load() for path in paths]
+
+    def result(self, worker_id: int, timeout: float | None = None) -> Any:
+        """Wait for one worker's result and return it; the others may still run.
+
+        Parameters
+        ----------
+        worker_id : int
+        timeout : float, optional
+            Seconds.
+
+        Raises
+        ------
+        JobFailed, TimeoutError, IndexError
+        """
+        self._check_worker(worker_id)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._mirror.changed:
+            while not self._has_ended() and not self._mirror.view.workers[worker_id].result:
+                remaining = None if deadline is None else deadline - time.monotonic()
+                if remaining is not None and remaining <= 0:
+                    raise TimeoutError(
+                        f"worker {worker_id} of {self.job_id} has no result after {timeout:g} s"
+                    )
+                self._mirror.changed.wait(min(remaining, 1.0) if remaining is not None else 1.0)
+            outcome = self._mirror.view.workers[worker_id].result
+        if outcome == "ok":
+            paths = self._link.connection.get(f"/v1/jobs/{self.job_id}/results")["paths"]
+            return Archive.open(paths[worker_id]).load()
+        self.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        failure = self.error(worker_id)
+        assert failure is not None
+        raise failure from failure.__cause__
+
+    def __await__(self) -> Generator[Any, None, list[Any]]:
+        """Wait for the end without blocking the event loop; gives what `results` gives."""
+        return self._results_soon().__await__()
+
+    async def _results_soon(self) -> list[Any]:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def on_change() -> None:
+            if self._has_ended(quiet=True):
+                loop.call_soon_threadsafe(ended.set)
+
+        self._mirror.listen(on_change)
+        try:
+            with self._mirror.changed:
+                on_change()
+            await ended.wait()
+        finally:
+            self._mirror.unlisten(on_change)
+        return await loop.run_in_executor(None, self.results)
+
+    def kill(self) -> None:
+        """End the job: what waits is dropped, what runs is killed. Returns at once; `wait` for its end."""
+        self._link.connection.post(
+            f"/v1/jobs/{self.job_id}/kill", {"reason": "USER", "message": "killed by the user"}
+        )
+
+    def error(self, worker_id: int | None = None) -> JobFailed | None:
+        """Return why the job (or one worker) failed, as the exception that `results` raises; None if it did
+        not.
+        """
+        view = self.view()
+        if view.state not in (JobState.FAILED, JobState.KILLED):
+            return None
+        who = view.failed_worker if worker_id is None else worker_id
+        if view.state is JobState.KILLED or who is None:
+            return JobFailed(
+                f"job {self.job_id} was killed: {view.message or 'no reason was given'}", job_id=self.job_id
+            )
+        worker = view.workers[who]
+        details = self._error_of(who, worker.task_id)
+        if details and not worker.message:
+            message = f"worker {who} failed: {details['type']}: {details['message']}"
+        else:
+            message = view.message if who == view.failed_worker else f"worker {who}: {worker.message}"
+        traceback = details.get("traceback", "") if details else ""
+        failure = JobFailed(
+            f"job {self.job_id} failed: {message}",
+            job_id=self.job_id,
+            worker_id=who,
+            remote_traceback=traceback,
+            stderr="" if traceback else self._stderr_tail(who),
+        )
+        failure.__cause__ = self._cause(who) if traceback else None
+        return failure
+
+    # Its output.
+
+    @overload
+    def logs(self, worker_id: int, stream: str = ..., follow: Literal[False] = ...) -> str: ...
+    @overload
+    def logs(self, worker_id: int, stream: str = ..., *, follow: Literal[True]) -> Iterator[str]: ...
+
+    def logs(self, worker_id: int, stream: str = "stdout", follow: bool = False) -> str | Iterator[str]:
+        """Return what a worker wrote, read from its sandbox on the agent.
+
+        Parameters
+        ----------
+        worker_id : int
+        stream : str
+            ``"stdout"`` or ``"stderr"``.
+        follow : bool
+            Return an iterator that goes on until the worker has ended.
+
+        Raises
+        ------
+        IndexError
+            When the job has no such worker.
+        SessionError
+            When the agent cannot be reached.
+        """
+        self._check_worker(worker_id)
+        if stream not in ("stdout", "stderr"):
+            raise Twister2Error(f"stream is {stream!r}; give 'stdout' or 'stderr'")
+        pages = self._pages(worker_id, stream, follow)
+        return pages if follow else "".join(pages)
+
+    def _pages(self, worker_id: int, stream: str, follow: bool) -> Iterator[str]:
+        import codecs
+
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        offset = 0
+        while True:
+            with self._mirror.changed:
+                is_over = self._mirror.view.workers[worker_id].state.is_terminal or self._has_ended(
+                    quiet=True
+                )
+            data, headers = self._link.connection.get_bytes(
+                f"/v1/jobs/{self.job_id}/logs/{worker_id}", stream=stream, offset=offset
+            )
+            if data:
+                offset = int(headers["X-T2-Offset"])
+                yield decoder.decode(data)
+            elif is_over or not follow:
+                return
+            else:
+                time.sleep(FOLLOW_PAUSE)
+
+    # Listening.
+
+    def add_listener(self, listener: Callable[[Job], None]) -> None:
+        """Have ``listener(job)`` called at every change, on the client's thread; it must return at once."""
+        self._listeners[listener] = lambda: listener(self)
+        self._mirror.listen(self._listeners[listener])
+
+    def remove_listener(self, listener: Callable[[Job], None]) -> None:
+        """Take a listener away."""
+        if inner := self._listeners.pop(listener, None):
+            self._mirror.unlisten(inner)
+
+    # Inside.
+
+    def _has_ended(self, quiet: bool = False) -> bool:
+        if self._mirror.view.state.is_final:
+            return True
+        if self._mirror.orphaned:
+            if quiet:
+                return True
+            raise SessionError(
+                f"job {self.job_id} was {self._mirror.view.state} when its session was lost: "
+                f"{self._mirror.orphaned}"
+            )
+        return False
+
+    def _check_worker(self, worker_id: int) -> None:
+        if not 0 <= worker_id < self.spec.number_of_workers:
+            raise IndexError(
+                f"job {self.job_id} has workers 0 to {self.spec.number_of_workers - 1}, not {worker_id}"
+            )
+
+    def _error_of(self, worker_id: int, task_id: str) -> dict[str, str] | None:
+        with self._mirror.changed:
+            events: list[Event] = self._mirror.events
+            for event in reversed(events):
+                if (
+                    event.kind is EventKind.RESULT
+                    and event.worker_id == worker_id
+                    and event.task_id == task_id
+                ):
+                    return event.data.get("error")
+        return None
+
+    def _cause(self, worker_id: int) -> BaseException | None:
+        try:
+            paths = self._link.connection.get(f"/v1/jobs/{self.job_id}/results")["paths"]
+            cause = Archive.open(paths[worker_id]).load() if paths[worker_id] else None
+        except Exception:  # an exception that cannot be unpickled here stays text: the traceback has it all
+            return None
+        return cause if isinstance(cause, BaseException) else None
+
+    def _stderr_tail(self, worker_id: int) -> str:
+        if self.view().workers[worker_id].state is TaskState.PENDING:
+            return ""
+        try:
+            data, _ = self._link.connection.get_bytes(
+                f"/v1/jobs/{self.job_id}/logs/{worker_id}", stream="stderr", offset=-STDERR_TAIL
+            )
+        except (SessionError, UnknownJob, ArchiveError):
+            return ""
+        return data.decode("utf-8", "replace")

@@ -1,0 +1,163 @@
+"""Events and states as tables: rows for every view, and the same rows as DataFrames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .model.events import TRANSIENT, Event
+from .model.reducer import JobView
+from .model.states import JobState, TaskState
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TASK_COLUMNS = {
+    "worker_id": "int64",
+    "task_id": "str",
+    "state": "category",
+    "agent": "str",
+    "host": "str",
+    "cpus": "float64",
+    "mem": "float64",
+    "started": "time",
+    "finished": "time",
+    "restarts": "int64",
+    "progress": "float64",
+    "exit_code": "Int64",
+    "reason": "str",
+    "message": "str",
+}
+
+EVENT_COLUMNS = {
+    "time": "time",
+    "kind": "str",
+    "worker_id": "Int64",
+    "task_id": "str",
+    "state": "category",
+    "source": "str",
+    "reason": "str",
+    "message": "str",
+}
+
+JOB_COLUMNS = {
+    "job_id": "str",
+    "name": "str",
+    "state": "category",
+    "workers": "int64",
+    "running": "int64",
+    "finished_workers": "int64",
+    "submitted": "time",
+    "started": "time",
+    "finished": "time",
+    "message": "str",
+}
+
+WHY_COLUMNS = {
+    "time": "time",
+    "offer": "str",
+    "agent": "str",
+    "host": "str",
+    "lacked": "str",
+    "offered": "float64",
+    "asked": "float64",
+    "message": "str",
+}
+
+_STATES = {"job_state": [state.value for state in JobState], "state": [state.value for state in TaskState]}
+
+
+def task_rows(view: JobView) -> list[dict[str, Any]]:
+    """Return one row a worker, by worker id, with the columns of ``job.tasks``.
+
+    Times are seconds since 1970 or None; states are strings; `mem` is MiB; `progress` a fraction of 1 or
+    None.
+    """
+    return [
+        {
+            "worker_id": worker.worker_id,
+            "task_id": worker.task_id,
+            "state": worker.state.value,
+            "agent": worker.agent,
+            "host": worker.host,
+            "cpus": worker.cpus,
+            "mem": worker.mem,
+            "started": worker.started,
+            "finished": worker.finished,
+            "restarts": worker.restarts,
+            "progress": worker.progress,
+            "exit_code": worker.exit_code,
+            "reason": worker.reason,
+            "message": worker.message,
+        }
+        for worker in view.workers
+    ]
+
+
+def tasks_frame(view: JobView) -> pd.DataFrame:
+    """Return ``job.tasks``: one row a worker; times UTC, `state` categorical, `exit_code` nullable."""
+    return _frame(task_rows(view), TASK_COLUMNS, "state")
+
+
+def events_frame(events: Iterable[Event]) -> pd.DataFrame:
+    """Return ``job.events``: one row a journalled event, oldest first; times UTC, `state` categorical."""
+    rows = [
+        {
+            "time": event.time,
+            "kind": event.kind.value,
+            "worker_id": event.worker_id,
+            "task_id": event.task_id,
+            "state": event.state or None,
+            "source": event.source,
+            "reason": event.reason,
+            "message": event.message,
+        }
+        for event in events
+        if event.kind not in TRANSIENT
+    ]
+    return _frame(rows, EVENT_COLUMNS, "state")
+
+
+def job_row(view: JobView) -> dict[str, Any]:
+    """Return a job as a row of ``t2.jobs()``."""
+    return {
+        "job_id": view.job_id,
+        "name": view.name,
+        "state": view.state.value,
+        "workers": view.number_of_workers,
+        "running": view.counts[TaskState.RUNNING],
+        "finished_workers": view.counts[TaskState.FINISHED],
+        "submitted": view.submitted,
+        "started": view.started,
+        "finished": view.finished,
+        "message": view.message or view.waiting_for,
+    }
+
+
+def jobs_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return ``t2.jobs()``: one row a job."""
+    return _frame(list(rows), JOB_COLUMNS, "job_state")
+
+
+def why_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return ``job.why``: one row an offer and a thing that it lacked; `offered` and `asked` in Mesos's
+    units.
+    """
+    return _frame(list(rows), WHY_COLUMNS, "state")
+
+
+def _frame(rows: list[Any], columns: Mapping[str, str], states: str) -> pd.DataFrame:
+    import pandas as pd
+
+    data: dict[str, Any] = {}
+    for name, kind in columns.items():
+        values = [row.get(name) for row in rows]
+        if kind == "time":
+            data[name] = pd.to_datetime(pd.Series(values, dtype="float64"), unit="s", utc=True)
+        elif kind == "category":
+            data[name] = pd.Categorical(values, categories=_STATES[states])
+        elif kind == "str":
+            data[name] = pd.Series(["" if value is None else value for value in values], dtype="str")
+        else:
+            data[name] = pd.Series(values, dtype=kind)
+    return pd.DataFrame(data)

@@ -1,0 +1,1 @@
+"""What workers talk to: the jobs of a session, their results and their progress."""

@@ -1,0 +1,107 @@
+"""The jobs of a session: each one's specification, secret and view; every event passes through here once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..journal import Journal
+from ..model.auth import new_secret
+from ..model.events import TRANSIENT, Event, EventKind
+from ..model.job import JobSpec, make_job_id
+from ..model.reducer import JobView
+
+
+@dataclass
+class JobRecord:
+    """A job as the session holds it; `owner` is the kernel that submitted it."""
+
+    job_id: str
+    spec: JobSpec
+    secret: str = field(repr=False)
+    owner: str
+    view: JobView
+    events: list[Event] = field(default_factory=list)
+
+
+class Jobs:
+    """All jobs of a session.
+
+    `record` is the only way by which anything happens to a job: the journal first, then the view, then
+    whoever listens. So nobody hears of an event that could still be lost.
+
+    Parameters
+    ----------
+    journal : Journal
+    clock : callable
+        Seconds since 1970.
+    """
+
+    def __init__(self, journal: Journal, clock: Callable[[], float] = time.time) -> None:
+        self.journal = journal
+        self.clock = clock
+        self._jobs: dict[str, JobRecord] = {}
+        self._listeners: list[Callable[[Event, JobRecord], None]] = []
+        self._last_ms = 0
+
+    def __getitem__(self, job_id: str) -> JobRecord:
+        return self._jobs[job_id]
+
+    def get(self, job_id: str) -> JobRecord | None:
+        """Return a job or None."""
+        return self._jobs.get(job_id)
+
+    def __iter__(self) -> Iterator[JobRecord]:
+        return iter(list(self._jobs.values()))
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @property
+    def active(self) -> list[JobRecord]:
+        """The jobs that have not ended."""
+        return [job for job in self._jobs.values() if not job.view.state.is_final]
+
+    def listen(self, listener: Callable[[Event, JobRecord], None]) -> None:
+        """Have `listener` called after each event, in the order of the events."""
+        self._listeners.append(listener)
+
+    def submit(self, spec: JobSpec, owner: str) -> JobRecord:
+        """Accept a job; when this returns it is in the journal."""
+        now = self.clock()
+        self._last_ms = max(self._last_ms + 1, int(now * 1000))
+        job_id = make_job_id(spec.name, user=spec.user, now_ms=self._last_ms)
+        event = Event(
+            EventKind.SUBMITTED,
+            job_id,
+            now,
+            source="USER",
+            message=f"{spec.number_of_workers} worker{'s' * (spec.number_of_workers != 1)}",
+            data={"name": spec.name, "number_of_workers": spec.number_of_workers},
+        )
+        secret = new_secret()
+        numbered = self.journal.add_job(job_id, spec, secret, event)
+        job = self._jobs[job_id] = JobRecord(job_id, spec, secret, owner, JobView(job_id))
+        self._tell(numbered)
+        return job
+
+    def record(self, *events: Event) -> None:
+        """Write events to the journal, then fold them in and tell the listeners."""
+        durable = [event for event in events if event.kind not in TRANSIENT]
+        numbered = iter(self.journal.append(durable))
+        for event in events:
+            self._tell(event if event.kind in TRANSIENT else next(numbered))
+
+    def result_path(self, job_id: str, worker_id: int) -> Path:
+        """Return where a worker's result lies, or will."""
+        return self.journal.results / job_id / f"{worker_id}.t2"
+
+    def _tell(self, event: Event) -> None:
+        job = self._jobs[event.job_id]
+        job.view.apply(event)
+        if event.kind not in TRANSIENT:
+            job.events.append(event)
+        for listener in self._listeners:
+            listener(event, job)

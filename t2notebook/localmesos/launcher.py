@@ -1,0 +1,213 @@
+"""The launcher: a small single-threaded process beside each agent that forks containers, reaps and kills them.
+
+An agent must not fork itself (it has an event loop and threads), and its containers must die with it, however
+it dies: so they are the launcher's children, and the launcher lives on a socket pair whose other end only the
+agent holds. As a subreaper it also inherits what containers leave behind (daemons that left their session).
+
+Requests, one JSON a line: launch, signal, destroy. Answers: started, failed, exited (raw wait status).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from t2notebook.localmesos import life
+
+Json = dict[str, Any]
+
+
+@dataclass
+class _Container:
+    id: str
+    pid: int
+    session_members: set[int] = field(default_factory=set)
+    status: int | None = None
+
+
+class Launcher:
+    """Serves one agent."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._buffer = bytearray()
+        self._containers: dict[str, _Container] = {}
+
+    def run(self) -> None:
+        """Serve until the agent is gone; then no process of any container is left."""
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        os.set_blocking(wake_read, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # A polite stop comes as the channel's end: were the launcher to die first, nobody would sweep up.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        poll.register(wake_read, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == wake_read:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(wake_read, 4096)
+                    self._reap()
+                elif not self._receive():
+                    for container in list(self._containers.values()):
+                        self._destroy(container)
+                    life.send(life.descendants(os.getpid()), signal.SIGKILL)
+                    return
+
+    def _receive(self) -> bool:
+        try:
+            data = self._channel.recv(65536)
+        except ConnectionError:
+            data = b""
+        if not data:
+            return False
+        self._buffer += data
+        while (end := self._buffer.find(b"\n")) >= 0:
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            self._handle(json.loads(line))
+        return True
+
+    def _send(self, message: Json) -> None:
+        with contextlib.suppress(OSError):
+            self._channel.sendall(json.dumps(message).encode() + b"\n")
+
+    def _handle(self, request: Json) -> None:
+        op, container_id = request["op"], request["id"]
+        if op == "launch":
+            self._launch(request)
+            return
+        container = self._containers.get(container_id)
+        if container is None:
+            return
+        if op == "signal":
+            life.send(self._members(container), request["signal"])
+        elif op == "destroy":
+            self._destroy(container)
+            self._reap()
+
+    def _launch(self, request: Json) -> None:
+        launcher = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._send({"op": "failed", "id": request["id"], "error": str(error)})
+            return
+        if pid == 0:
+            _run(request, launcher)
+        self._containers[request["id"]] = _Container(request["id"], pid)
+        self._send({"op": "started", "id": request["id"], "pid": pid})
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for container in list(self._containers.values()):
+                if container.pid == pid:
+                    container.status = status
+                    self._destroy(container)
+
+    def _members(self, container: _Container) -> list[int]:
+        """Find a container's processes: the leader's descendants, its session, and orphans that name its sandbox."""
+        found = {container.pid} if container.status is None else set()
+        found.update(life.descendants(container.pid) if container.status is None else ())
+        others = set(life.descendants(os.getpid())) - found
+        leaders = {other.pid for other in self._containers.values() if other is not container}
+        for pid in others - leaders:
+            one = life.process(pid)
+            if one is None or one.zombie:
+                continue
+            if one.session == container.pid or one.group == container.pid or pid in container.session_members:
+                found.add(pid)
+            elif one.parent == os.getpid() and container.id in _environment(pid):
+                found.add(pid)
+        for pid in list(found):
+            if pid != container.pid:
+                found.update(life.descendants(pid))
+        container.session_members |= found
+        alive = (life.process(pid) for pid in found)
+        return [one.pid for one in alive if one is not None and not one.zombie]
+
+    def _destroy(self, container: _Container) -> None:
+        """Kill all of a container, and tell the agent when nothing of it is left."""
+        for attempt in range(200):
+            members = self._members(container)
+            if not members:
+                break
+            life.send(members, signal.SIGKILL)
+            time.sleep(0.001 if attempt < 20 else 0.01)
+            if container.status is None:
+                with contextlib.suppress(ChildProcessError):
+                    pid, status = os.waitpid(container.pid, os.WNOHANG)
+                    if pid:
+                        container.status = status
+        if container.status is None:
+            with contextlib.suppress(ChildProcessError):
+                container.status = os.waitpid(container.pid, 0)[1]
+        if self._containers.pop(container.id, None) is not None:
+            self._send({"op": "exited", "id": container.id, "status": container.status})
+
+
+def _environment(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read().decode("latin-1")
+    except OSError:
+        return ""
+
+
+def _run(request: Json, launcher: int) -> NoReturn:
+    """Become the container's first process (in the fork)."""
+    code = 1
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        for signum in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+            signal.signal(signum, signal.SIG_DFL)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(os.open(request["stdout"], flags, 0o644), 1)
+        os.dup2(os.open(request["stderr"], flags, 0o644), 2)
+        os.closerange(3, 4096)
+        if request.get("uid") is not None:
+            os.setgroups(request["groups"])
+            os.setgid(request["gid"])
+            os.setuid(request["uid"])
+        os.chdir(request["cwd"])
+        os.umask(0o022)
+        # After the change of user, which clears it.
+        life.die_with_parent(launcher)
+        os.execvpe(request["path"], request["argv"], request["env"])
+    except OSError as error:
+        os.write(2, f"Failed to execute command: {error.strerror}\n".encode())
+    except BaseException as error:
+        os.write(2, f"Failed to execute command: {error!r}\n".encode())
+    os._exit(code)
+
+
+def main(channel: socket.socket) -> NoReturn:
+    """Run a launcher in this (forked) process."""
+    life.become_subreaper()
+    try:
+        Launcher(channel).run()
+    except BaseException as error:
+        print(f"launcher: {error!r}", file=sys.stderr)
+        life.send(life.descendants(os.getpid()), signal.SIGKILL)
+        os._exit(1)
+    os._exit(0)

@@ -1,0 +1,153 @@
+"""What an agent remembers of its executors: their states, tasks and containers, and how the states may change."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import dataclass, field
+from enum import Enum
+
+from t2notebook.localmesos.records import Json
+from t2notebook.localmesos.resources import Resources
+from t2notebook.localmesos.server import EventStream
+
+COMMAND_EXECUTOR = Resources.of(cpus=0.1, mem=32)
+"""What Mesos adds to a command task for its executor."""
+
+
+class ExecutorState(Enum):
+    """An executor's life on the agent."""
+
+    REGISTERING = "registering"
+    RUNNING = "running"
+    TERMINATING = "terminating"
+    TERMINATED = "terminated"
+
+
+EXECUTOR_TRANSITIONS = {
+    ExecutorState.REGISTERING: {ExecutorState.RUNNING, ExecutorState.TERMINATING, ExecutorState.TERMINATED},
+    ExecutorState.RUNNING: {ExecutorState.TERMINATING, ExecutorState.TERMINATED},
+    ExecutorState.TERMINATING: {ExecutorState.TERMINATED},
+    ExecutorState.TERMINATED: set(),
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an executor's unfinished tasks end with, if not with plain "Executor terminated"."""
+
+    state: str
+    reason: str | None
+    message: str
+
+
+@dataclass
+class TaskRun:
+    """A task on the agent. `TaskInfo.data` is dropped as soon as the executor has it."""
+
+    info: Json
+    state: str = "TASK_STAGING"
+    status: Json | None = None
+
+    @property
+    def id(self) -> str:
+        """Give the task's id."""
+        return str(self.info["task_id"]["value"])
+
+    @property
+    def resources(self) -> Resources:
+        """Give what it holds."""
+        return Resources.from_json(self.info["resources"])
+
+    def forget_data(self) -> None:
+        """Drop the secret."""
+        self.info = {name: value for name, value in self.info.items() if name != "data"}
+
+
+@dataclass
+class ExecutorRun:
+    """One run of an executor: one container.
+
+    Attributes
+    ----------
+    queued
+        Tasks that wait for the executor's registration.
+    tasks
+        Tasks that the executor has and that are not terminal.
+    backlog
+        Events for an executor whose stream is broken.
+    """
+
+    framework_id: str
+    executor_id: str
+    info: Json
+    original: Json
+    role: str
+    container_id: str
+    directory: str
+    command: bool
+    state: ExecutorState = ExecutorState.REGISTERING
+    pid: int | None = None
+    stream: EventStream | None = None
+    backlog: list[Json] = field(default_factory=list)
+    queued: dict[str, TaskRun] = field(default_factory=dict)
+    tasks: dict[str, TaskRun] = field(default_factory=dict)
+    ended: list[TaskRun] = field(default_factory=list)
+    verdict: Verdict | None = None
+    killed: bool = False
+    destroyed: bool = False
+    unacknowledged: set[str] = field(default_factory=set)
+    timers: list[asyncio.TimerHandle] = field(default_factory=list)
+    limits: list[tuple[float, int]] = field(default_factory=list)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Give (framework id, executor id)."""
+        return self.framework_id, self.executor_id
+
+    @property
+    def resources(self) -> Resources:
+        """Give what the executor and its tasks hold."""
+        total = COMMAND_EXECUTOR if self.command else Resources.from_json(self.info.get("resources", []))
+        for task in (*self.queued.values(), *self.tasks.values()):
+            total = total + task.resources
+        return total
+
+    def move(self, state: ExecutorState) -> None:
+        """Go to a state; one that the table does not allow is a fault of the program."""
+        if state not in EXECUTOR_TRANSITIONS[self.state]:
+            raise AssertionError(f"executor {self.executor_id}: {self.state} -> {state}")
+        self.state = state
+
+    def cancel_timers(self) -> None:
+        """Stop whatever waits for this executor."""
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+
+
+@dataclass
+class FrameworkRun:
+    """A framework on the agent."""
+
+    id: str
+    info: Json
+    executors: dict[str, ExecutorRun] = field(default_factory=dict)
+    completed: list[ExecutorRun] = field(default_factory=list)
+    leaving: bool = False
+
+
+def exit_message(status: int) -> str:
+    """Say a raw wait status in Mesos's words (`WSTRINGIFY`)."""
+    if os.WIFSIGNALED(status):
+        core = " (core dumped)" if os.WCOREDUMP(status) else ""
+        return f"terminated with signal {signal.strsignal(os.WTERMSIG(status))}{core}"
+    return f"exited with status {os.WEXITSTATUS(status)}"
+
+
+def grace_seconds(info: Json | None, default: float) -> float:
+    """Read a DurationInfo."""
+    if info is None:
+        return default
+    return float(info["nanoseconds"]) / 1e9

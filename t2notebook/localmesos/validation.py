@@ -1,0 +1,294 @@
+"""What a master refuses, and in which words: calls, FrameworkInfo, offers, tasks. Pure; every text is Mesos's own."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+
+from t2notebook.localmesos import resources as res
+from t2notebook.localmesos import schema
+from t2notebook.localmesos.records import Agent, Framework, Json, Offer, can
+from t2notebook.localmesos.resources import Resources
+
+_PAYLOADS = {
+    "SUBSCRIBE": "subscribe",
+    "ACCEPT": "accept",
+    "DECLINE": "decline",
+    "ACCEPT_INVERSE_OFFERS": "accept_inverse_offers",
+    "DECLINE_INVERSE_OFFERS": "decline_inverse_offers",
+    "KILL": "kill",
+    "SHUTDOWN": "shutdown",
+    "ACKNOWLEDGE": "acknowledge",
+    "RECONCILE": "reconcile",
+    "MESSAGE": "message",
+    "REQUEST": "request",
+    "UPDATE_FRAMEWORK": "update_framework",
+}
+
+_EXECUTOR_PAYLOADS = {"SUBSCRIBE": "subscribe", "UPDATE": "update", "MESSAGE": "message"}
+
+_BOTH = "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present"
+_RULE = "-" * 60
+
+
+def scheduler_call(call: Json) -> str | None:
+    """Check a scheduler's call; give what is wrong with it."""
+    kind = call.get("type")
+    if kind is None:
+        return "Expecting 'type' to be present"
+    if kind == "SUBSCRIBE":
+        if "subscribe" not in call:
+            return "Expecting 'subscribe' to be present"
+        inner = call["subscribe"]["framework_info"].get("id", {}).get("value", "")
+        if inner != call.get("framework_id", {}).get("value", ""):
+            return "'framework_id' differs from 'subscribe.framework_info.id'"
+        return None
+    if "framework_id" not in call:
+        return "Expecting 'framework_id' to be present"
+    payload = _PAYLOADS.get(kind)
+    if payload is not None and payload not in call:
+        return f"Expecting '{payload}' to be present"
+    if kind == "ACKNOWLEDGE" and not is_uuid(call["acknowledge"]["uuid"]):
+        return "Not a valid UUID"
+    if kind == "UPDATE_FRAMEWORK":
+        inner = call["update_framework"]["framework_info"].get("id", {}).get("value", "")
+        if inner != call["framework_id"]["value"]:
+            return "'framework_id' differs from 'update_framework.framework_info.id'"
+    return None
+
+
+def executor_call(call: Json) -> str | None:
+    """Check an executor's call; give what is wrong with it."""
+    kind = call.get("type")
+    if kind is None:
+        return "Expecting 'type' to be present"
+    payload = _EXECUTOR_PAYLOADS.get(kind)
+    if payload is not None and payload not in call:
+        return f"Expecting '{payload}' to be present"
+    if kind == "UPDATE":
+        status = call["update"]["status"]
+        who = f"executor {call['executor_id']['value']} of framework {call['framework_id']['value']}"
+        if "uuid" not in status:
+            return "Expecting 'uuid' to be present"
+        if not is_uuid(status["uuid"]):
+            return "Not a valid UUID"
+        if status.get("source") != "SOURCE_EXECUTOR":
+            return f"Received Call from {who} with invalid source, expecting 'SOURCE_EXECUTOR'"
+        if status["state"] == "TASK_STAGING":
+            return f"Received TASK_STAGING from {who} which is not allowed"
+    return None
+
+
+def is_uuid(encoded: str) -> bool:
+    """Tell whether base64 holds 16 bytes."""
+    return len(base64.b64decode(encoded)) == 16
+
+
+def role(name: str) -> str | None:
+    """Check a role's name; give what is wrong with it."""
+    if name == "*":
+        return None
+    if not name:
+        return "Empty role name is invalid"
+    if name.startswith("/"):
+        return f"Role '{name}' cannot start with a slash"
+    if name.endswith("/"):
+        return f"Role '{name}' cannot end with a slash"
+    for part in name.split("/"):
+        if not part:
+            return f"Role '{name}' cannot contain two adjacent slashes"
+        if part in (".", "..", "*"):
+            return f"Role '{name}' cannot include '{part}' as a component"
+        if part.startswith("-"):
+            return f"Role component '{part}' is invalid because it starts with a dash"
+        if any(ch.isspace() or ch == "\x08" for ch in part):
+            return f"Role component '{part}' is invalid because it contains backspace or whitespace"
+    return None
+
+
+def framework_info(info: Json, suppressed: Sequence[str]) -> str | None:
+    """Check what a framework subscribes with; a fault is told as an ERROR event, not as a status code."""
+    if can(info, "MULTI_ROLE"):
+        if "role" in info:
+            return "'FrameworkInfo.role' must not be set when the framework is MULTI_ROLE capable"
+        roles = info.get("roles", [])
+        twice = sorted({name for name in roles if roles.count(name) > 1})
+        if twice:
+            return f"'FrameworkInfo.roles' contains duplicate items: {{ {', '.join(twice)} }}"
+        for name in roles:
+            fault = role(name)
+            if fault is not None:
+                return f"'FrameworkInfo.roles' contains invalid role: {fault}"
+    else:
+        if info.get("roles"):
+            return "'FrameworkInfo.roles' must not be set when the framework is not MULTI_ROLE capable"
+        fault = role(info.get("role", "*"))
+        if fault is not None:
+            return f"'FrameworkInfo.role' is not a valid role: {fault}"
+    if "id" in info:
+        fault = identifier(info["id"]["value"])
+        if fault is not None:
+            return fault
+    known = info.get("roles", []) if can(info, "MULTI_ROLE") else [info.get("role", "*")]
+    unknown = sorted(set(suppressed) - set(known))
+    if unknown:
+        return f"Suppressed roles {{ {', '.join(unknown)} }} are not contained in the set of roles"
+    return None
+
+
+def framework_update(old: Json, new: Json) -> str | None:
+    """Check what UPDATE_FRAMEWORK may not change."""
+    for name in ("user", "checkpoint", "principal"):
+        before, after = old.get(name, ""), new.get(name, "")
+        if before != after:
+            shown = [str(value).lower() if isinstance(value, bool) else value for value in (before, after)]
+            return (
+                f"Updating 'FrameworkInfo.{name}' is unsupported; "
+                f"attempted to update from '{shown[0]}' to '{shown[1]}'"
+            )
+    return None
+
+
+def identifier(value: str) -> str | None:
+    """Check an id that becomes a directory's name."""
+    if not value:
+        return "ID must not be empty"
+    if len(value) > 255:
+        return "ID must not be greater than 255 characters"
+    if value in (".", ".."):
+        return f"'{value}' is disallowed"
+    if any(ord(ch) < 32 or ord(ch) == 127 or ch in "/\\" for ch in value):
+        return f"'{value}' contains invalid characters"
+    return None
+
+
+def offers(ids: Sequence[str], known: Mapping[str, Offer], framework: Framework) -> str | None:
+    """Check the offers of an ACCEPT."""
+    seen: set[str] = set()
+    for offer_id in ids:
+        if offer_id in seen:
+            return f"Duplicate offer {offer_id} in offer list"
+        seen.add(offer_id)
+    first: Offer | None = None
+    for offer_id in ids:
+        offer = known.get(offer_id)
+        if offer is None:
+            return f"Offer {offer_id} is no longer valid"
+        if offer.framework_id != framework.id:
+            return (
+                f"Offer {offer_id} has invalid framework {offer.framework_id} "
+                f"while framework {framework.id} is expected"
+            )
+        if first is None:
+            first = offer
+        elif offer.role != first.role:
+            return f"Aggregated offers must be allocated to the same role. Offer {offer_id} uses role '{offer.role}'"
+        elif offer.agent_id != first.agent_id:
+            return (
+                "Aggregated offers must belong to one single agent. "
+                f"Offer {offer_id} uses agent {offer.agent_id} and agent {first.agent_id}"
+            )
+    return None
+
+
+def task(info: Json, framework: Framework, agent: Agent, offered: Resources, allocated_role: str) -> str | None:
+    """Check a TaskInfo against the offer it is launched on; give the text of its TASK_ERROR.
+
+    Parameters
+    ----------
+    offered
+        What is left of the offers when this task's turn comes.
+    """
+    task_id = info["task_id"]["value"]
+    fault = identifier(task_id)
+    if fault is not None:
+        return fault
+    if task_id in framework.tasks:
+        return f"Task has duplicate ID: {task_id}"
+    if info["agent_id"]["value"] != agent.id:
+        return f"Task uses invalid agent {info['agent_id']['value']} while agent {agent.id} is expected"
+    grace = info.get("kill_policy", {}).get("grace_period", {}).get("nanoseconds", 0)
+    if grace < 0:
+        return "Task's 'kill_policy.grace_period' must be non-negative"
+    if info.get("max_completion_time", {}).get("nanoseconds", 0) < 0:
+        return "Task's 'max_completion_time' must be non-negative"
+    if ("executor" in info) == ("command" in info):
+        return _BOTH
+    for name in ("container", "health_check", "check", "limits"):
+        if name in info:
+            return f"'TaskInfo.{name}' is not supported by the embedded Mesos"
+    for command in (info.get("command"), info.get("executor", {}).get("command")):
+        fault = None if command is None else _command(command)
+        if fault is not None:
+            return fault
+    items = info.get("resources", [])
+    try:
+        res.check(items)
+        wanted = Resources.from_json(items)
+        if "executor" in info:
+            fault = _executor(info["executor"], framework, agent)
+            if fault is not None:
+                return fault
+    except res.ResourceError as error:
+        return str(error)
+    if not wanted:
+        return "Task uses no resources"
+    total, shown = wanted, list(items)
+    if "executor" in info:
+        key = (framework.id, info["executor"]["executor_id"]["value"])
+        if key not in agent.executors:
+            shown += info["executor"].get("resources", [])
+            total = total + Resources.from_json(info["executor"].get("resources", []))
+    if not offered.contains(total):
+        text = res.text_of(items, allocated_role) if shown == items else total.text(allocated_role)
+        return (
+            f"Total resources {text} required by task and its executor "
+            f"is more than available {offered.text(allocated_role)}"
+        )
+    return None
+
+
+def _command(command: Json) -> str | None:
+    for variable in command.get("environment", {}).get("variables", []):
+        if variable.get("type") == "SECRET":
+            return "Environment variables of type 'SECRET' are not supported by the embedded Mesos"
+        if "value" not in variable:
+            return f"Environment variable '{variable['name']}' of type 'VALUE' must have a value set"
+        if "\0" in variable["name"] + variable["value"] or "=" in variable["name"]:
+            return f"Environment variable '{variable['name']}' is invalid"
+    for text in (command.get("value", ""), *command.get("arguments", [])):
+        if "\0" in text:
+            return "'CommandInfo' contains a NUL character"
+    return None
+
+
+def _without_framework(info: Json) -> Json:
+    return {name: value for name, value in info.items() if name != "framework_id"}
+
+
+def _executor(info: Json, framework: Framework, agent: Agent) -> str | None:
+    executor_id = info["executor_id"]["value"]
+    fault = identifier(executor_id)
+    if fault is not None:
+        return fault
+    kind = info.get("type", "CUSTOM")
+    if kind == "DEFAULT":
+        return "'ExecutorInfo.type' must be 'CUSTOM' (the embedded Mesos has no DEFAULT executor)"
+    if "command" not in info:
+        return "'ExecutorInfo.command' must be set for 'CUSTOM' executor"
+    if "container" in info:
+        return "'ExecutorInfo.container' is not supported by the embedded Mesos"
+    expected = info.get("framework_id", {"value": framework.id})["value"]
+    if expected != framework.id:
+        return f"ExecutorInfo has an invalid FrameworkID (Actual: {expected} vs Expected: {framework.id})"
+    if info.get("shutdown_grace_period", {}).get("nanoseconds", 0) < 0:
+        return "ExecutorInfo's 'shutdown_grace_period' must be non-negative"
+    res.check(info.get("resources", []))
+    existing = agent.executors.get((framework.id, executor_id))
+    if existing is not None and _without_framework(existing.info) != _without_framework(info):
+        return (
+            "ExecutorInfo is not compatible with existing ExecutorInfo with same ExecutorID.\n"
+            f"{_RULE}\nExisting ExecutorInfo:\n{schema.debug_string('ExecutorInfo', existing.info)}\n"
+            f"{_RULE}\nExecutorInfo:\n{schema.debug_string('ExecutorInfo', info)}\n{_RULE}\n"
+        )
+    return None

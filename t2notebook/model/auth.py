@@ -1,0 +1,50 @@
+"""How workers and session prove themselves to each other: HMAC-SHA256 under the job's secret."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+
+#: ``Authorization: T2-HMAC-SHA256 <job id>:<hex signature>``
+SCHEME = "T2-HMAC-SHA256"
+
+
+def new_secret() -> str:
+    """Return a fresh 256-bit secret as hex."""
+    return secrets.token_hex(32)
+
+
+def sign(secret: str, method: str, path: str, body_sha256: str = "") -> str:
+    """Return the hex signature of a request.
+
+    Parameters
+    ----------
+    secret : str
+        The job's secret, hex.
+    method, path : str
+        As in the request line; `path` with its query.
+    body_sha256 : str
+        Hex digest of the body; empty for a request without one.
+    """
+    text = f"{method}\n{path}\n{body_sha256}".encode()
+    return hmac.new(bytes.fromhex(secret), text, hashlib.sha256).hexdigest()
+
+
+def authorization(job_id: str, signature: str) -> str:
+    """Return the value of the Authorization header."""
+    return f"{SCHEME} {job_id}:{signature}"
+
+
+def parse_authorization(header: str) -> tuple[str, str] | None:
+    """Return ``(job_id, signature)``, or None for anything else."""
+    scheme, _, credentials = header.partition(" ")
+    job_id, colon, signature = credentials.partition(":")
+    if scheme != SCHEME or not colon:
+        return None
+    return job_id, signature
+
+
+def matches(signature: str, secret: str, method: str, path: str, body_sha256: str = "") -> bool:
+    """Whether `signature` is the one that `sign` gives, compared in constant time."""
+    return hmac.compare_digest(signature.encode(), sign(secret, method, path, body_sha256).encode())

@@ -1,0 +1,89 @@
+"""The errors that users meet, all under `Twister2Error`; each says in one line what to do."""
+
+from __future__ import annotations
+
+
+class Twister2Error(Exception):
+    """Base of every error that t2notebook raises on purpose."""
+
+
+class SubmitError(Twister2Error, ValueError):
+    """A job was refused before anything was submitted; the message names what to change."""
+
+
+class PackageError(SubmitError):
+    """A cell, a variable or a result cannot travel: it cannot be pickled, or its package is damaged."""
+
+
+class VersionMismatch(Twister2Error):
+    """A package made by one Python minor version was met by another."""
+
+
+class SessionError(Twister2Error):
+    """The session process cannot be started or reached, or refused a request."""
+
+
+class UnknownJob(Twister2Error, KeyError):
+    """No session knows the job."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class JobFailed(Twister2Error):
+    """A job ended as FAILED or KILLED, so it has no complete list of results.
+
+    Parameters
+    ----------
+    message : str
+        One line: which job, which worker, why.
+    job_id : str
+        The job.
+    worker_id : int, optional
+        The worker whose failure ended the job.
+    remote_traceback : str
+        The worker's traceback as text, with the cell's own lines; empty if the worker raised nothing
+        (it was killed, or the agent was lost).
+    stderr : str
+        The tail of that worker's stderr; empty if there is none.
+
+    Notes
+    -----
+    The worker's own exception, where it can be unpickled here, is `__cause__`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        job_id: str = "",
+        worker_id: int | None = None,
+        remote_traceback: str = "",
+        stderr: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+        self.worker_id = worker_id
+        self.remote_traceback = remote_traceback
+        self.stderr = stderr
+
+    def __str__(self) -> str:
+        parts = [str(self.args[0])]
+        if self.remote_traceback:
+            parts.append(f"\n\nTraceback of worker {self.worker_id}:\n{self.remote_traceback.rstrip()}")
+        elif self.stderr:
+            parts.append(f"\n\nThe end of worker {self.worker_id}'s stderr:\n{self.stderr.rstrip()}")
+        return "".join(parts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_job_failed, (
+            self.args[0],
+            self.job_id,
+            self.worker_id,
+            self.remote_traceback,
+            self.stderr,
+        )
+
+
+def _rebuild_job_failed(message: str, job_id: str, worker_id: int | None, tb: str, stderr: str) -> JobFailed:
+    return JobFailed(message, job_id=job_id, worker_id=worker_id, remote_traceback=tb, stderr=stderr)

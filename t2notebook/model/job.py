@@ -1,0 +1,230 @@
+"""What a person asks for: `Twister2Job` and `ComputeResource`, checked the moment they are made."""
+
+from __future__ import annotations
+
+import getpass
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .errors import SubmitError
+
+#: As many workers in one executor as the offer holds.
+MAX = "max"
+
+#: Origin of the time part of job ids, in ms since 1970 (Twister2, ``JobIDUtils``).
+JOB_ID_EPOCH_MS = 1546290000000
+JOB_ID_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class ComputeResource:
+    """Resources of one kind of worker; all figures are per worker.
+
+    Parameters
+    ----------
+    cpu : float
+        Cpus, more than 0; Mesos counts in thousandths.
+    ram_mega_bytes : float
+        Memory in MiB, more than 0.
+    disk_giga_bytes : float
+        Disk in GiB.
+    instances : int
+        How many workers of this kind.
+    workers_per_executor : int or "max"
+        How many workers share one executor; the last one may hold fewer.
+    scalable : bool
+        Whether the number of these workers may change while the job runs.
+    gpus : int
+        Whole GPUs.
+    ports : int
+        How many ports each worker gets from the offer.
+
+    Raises
+    ------
+    SubmitError
+        When a figure cannot be: the message names it and says what is allowed.
+    """
+
+    cpu: float = 1.0
+    ram_mega_bytes: float = 512.0
+    disk_giga_bytes: float = 0.0
+    instances: int = 1
+    workers_per_executor: int | str = 1
+    scalable: bool = False
+    gpus: int = 0
+    ports: int = 0
+
+    def __post_init__(self) -> None:
+        _positive("cpu", self.cpu, "--cpus")
+        if self.cpu < 0.001:
+            raise SubmitError(f"cpu is {self.cpu:g}; Mesos counts in thousandths, so ask for 0.001 or more")
+        _positive("ram_mega_bytes", self.ram_mega_bytes, "--ram")
+        _not_negative("disk_giga_bytes", self.disk_giga_bytes)
+        _whole("instances", self.instances, minimum=1)
+        _whole("gpus", self.gpus, minimum=0)
+        _whole("ports", self.ports, minimum=0)
+        if self.workers_per_executor != MAX:
+            _whole("workers_per_executor", self.workers_per_executor, minimum=1, also=' or "max"')
+
+
+@dataclass(frozen=True)
+class Twister2Job:
+    """A job: a worker function, how many workers with which resources, and a configuration.
+
+    Parameters
+    ----------
+    name : str
+        The job's name; letters, digits and hyphens of it become part of the job id.
+    worker : callable
+        ``fn(env)``, run by every worker.
+    resources : sequence of ComputeResource
+        The number of workers is the sum of their `instances`; worker ids are given in this order.
+    config : mapping
+        The worker finds it as ``env.config``.
+
+    Raises
+    ------
+    SubmitError
+        When the job has no callable worker or no worker at all.
+    """
+
+    name: str
+    worker: Callable[..., Any]
+    resources: Sequence[ComputeResource] = field(default_factory=lambda: (ComputeResource(),))
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise SubmitError("a job needs a name, for example name='pi'")
+        if not callable(self.worker):
+            raise SubmitError(
+                f"worker is a {type(self.worker).__name__}, not callable; give a function that takes env"
+            )
+        if isinstance(self.resources, ComputeResource):
+            object.__setattr__(self, "resources", (self.resources,))
+        object.__setattr__(self, "resources", tuple(self.resources))
+        if not self.resources:
+            raise SubmitError("a job needs at least one ComputeResource")
+        for resource in self.resources:
+            if not isinstance(resource, ComputeResource):
+                raise SubmitError(
+                    f"resources holds a {type(resource).__name__}; give ComputeResource objects"
+                )
+        if not isinstance(self.config, Mapping):
+            raise SubmitError(f"config is a {type(self.config).__name__}; give a dict")
+
+    @property
+    def number_of_workers(self) -> int:
+        """Sum of `instances` over the resources."""
+        return sum(resource.instances for resource in self.resources)
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """What the session is told of a job: everything but its code, which travels as a package.
+
+    Parameters
+    ----------
+    name, user : str
+        As they stand in the job id.
+    resources : tuple of ComputeResource
+        As in `Twister2Job`.
+    package : str
+        Digest of the job package.
+    package_size : int
+        Bytes.
+    python : str
+        ``major.minor`` of the Python that made the package.
+    on_exit : str
+        ``"kill"`` or ``"detach"``: what a clean exit of the submitting kernel does to the job.
+    """
+
+    name: str
+    user: str
+    resources: tuple[ComputeResource, ...]
+    package: str
+    package_size: int
+    python: str
+    on_exit: str = "kill"
+
+    @property
+    def number_of_workers(self) -> int:
+        """Sum of `instances` over the resources."""
+        return sum(resource.instances for resource in self.resources)
+
+    def resource_of(self, worker_id: int) -> ComputeResource:
+        """Return the resources of worker `worker_id` (0 to N-1)."""
+        first = 0
+        for resource in self.resources:
+            first += resource.instances
+            if worker_id < first:
+                return resource
+        raise IndexError(f"job {self.name} has no worker {worker_id}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready record."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> JobSpec:
+        """Inverse of `to_dict`; unknown fields of a newer version are ignored."""
+        known = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
+        known["resources"] = tuple(ComputeResource(**resource) for resource in record["resources"])
+        return cls(**known)
+
+
+def make_job_id(name: str, *, user: str | None = None, now_ms: int) -> str:
+    """Return a job id of Twister2's form ``<user, 9>-<name, 30>-<base36 time>``, at most 49 characters.
+
+    Parameters
+    ----------
+    name : str
+        Job name; what is no lower-case letter, digit or hyphen is dropped or folded.
+    user : str, optional
+        The submitting user; by default the one who runs this process.
+    now_ms : int
+        Milliseconds since 1970; two ids of one user and name differ if this does.
+    """
+    who = _fold(user if user is not None else getpass.getuser())[:9].strip("-") or "user"
+    if not who[0].isalpha():
+        who = "u" + who[:8]
+    what = _fold(name)[:30].strip("-") or "job"
+    return f"{who}-{what}-{_base36(now_ms - JOB_ID_EPOCH_MS)}"
+
+
+def _fold(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while True:
+        number, last = divmod(number, 36)
+        digits = _DIGITS[last] + digits
+        if not number:
+            return digits
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise SubmitError(f"{name} is {value!r}; give a number")
+    return float(value)
+
+
+def _positive(name: str, value: Any, option: str) -> None:
+    if _number(name, value) <= 0:
+        raise SubmitError(f"{name} is {value:g}; a worker needs more than 0 ({option})")
+
+
+def _not_negative(name: str, value: Any) -> None:
+    if _number(name, value) < 0:
+        raise SubmitError(f"{name} is {value:g}; it cannot be negative")
+
+
+def _whole(name: str, value: Any, *, minimum: int, also: str = "") -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise SubmitError(f"{name} is {value!r}; give a whole number from {minimum}{also}")

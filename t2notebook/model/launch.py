@@ -1,0 +1,81 @@
+"""What an executor is told of a worker: the content of `TaskInfo.data`, the one place for secrets."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class WorkerLaunch:
+    """One worker of one job, as the executor needs it.
+
+    Parameters
+    ----------
+    job_id, worker_id, restart_count, number_of_workers
+        As the worker finds them in ``env``; `restart_count` is the worker's incarnation.
+    secret : str
+        The job's secret, hex.
+    url : str
+        ``http://host:port`` of the session's server for workers.
+    package : str
+        Digest of the job package; it is at ``{url}/v1/packages/{package}``.
+    package_size : int
+        Bytes.
+    python : str
+        ``major.minor`` of the Python that made the package.
+    cpus, mem : float
+        The worker's own share; `mem` in MiB.
+    """
+
+    job_id: str
+    worker_id: int
+    restart_count: int
+    number_of_workers: int
+    secret: str
+    url: str
+    package: str
+    package_size: int
+    python: str
+    cpus: float
+    mem: float
+
+    def encode(self) -> str:
+        """Return the base64 text for `TaskInfo.data`."""
+        record = {"format": FORMAT, **asdict(self)}
+        return base64.b64encode(json.dumps(record, separators=(",", ":")).encode()).decode("ascii")
+
+    @classmethod
+    def decode(cls, data: str) -> WorkerLaunch:
+        """Inverse of `encode`.
+
+        Raises
+        ------
+        ValueError
+            When `data` is of another format.
+        """
+        record = json.loads(base64.b64decode(data))
+        if record.pop("format", None) != FORMAT:
+            raise ValueError(
+                "this executor and the session that launched it are of different t2notebook versions"
+            )
+        return cls(**{name: record[name] for name in cls.__dataclass_fields__})
+
+
+def encode_status_data(exit_code: int | None) -> str:
+    """Return base64 for `TaskStatus.data`. The whole cluster can see it: an exit code, never a secret."""
+    return base64.b64encode(json.dumps({"exit_code": exit_code}).encode()).decode("ascii")
+
+
+def decode_status_data(data: str | None) -> Mapping[str, Any]:
+    """Inverse of `encode_status_data`; anything else gives an empty mapping."""
+    try:
+        record = json.loads(base64.b64decode(data or ""))
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -1,0 +1,233 @@
+"""The reducer: a job's state as a fold over its events, the same in the session, a kernel and a test."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .events import Event, EventKind
+from .states import FINAL_JOB_STATES, TASK_TRANSITIONS, JobState, TaskState
+
+
+@dataclass
+class WorkerView:
+    """What is known of one worker; a row of ``job.tasks``.
+
+    Times are seconds since 1970; `cpus` as Mesos counts them, `mem` in MiB; `progress` is a fraction of 1.
+    `result` is ``""`` until the worker's result has arrived, then ``"ok"`` or ``"error"``.
+    """
+
+    worker_id: int
+    task_id: str = ""
+    state: TaskState = TaskState.PENDING
+    agent: str = ""
+    host: str = ""
+    executor_id: str = ""
+    cpus: float = 0.0
+    mem: float = 0.0
+    started: float | None = None
+    finished: float | None = None
+    restarts: int = 0
+    progress: float | None = None
+    text: str = ""
+    exit_code: int | None = None
+    source: str = ""
+    reason: str = ""
+    message: str = ""
+    result: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more is to come: the task ended and, if it ended well, its result is here."""
+        return self.state.is_terminal and (self.state is not TaskState.FINISHED or bool(self.result))
+
+
+@dataclass
+class JobView:
+    """A job as its events tell it.
+
+    `apply` folds one event in, at constant cost. `counts` says how many workers are in each state.
+    """
+
+    job_id: str
+    name: str = ""
+    number_of_workers: int = 0
+    state: JobState = JobState.PENDING
+    submitted: float | None = None
+    started: float | None = None
+    finished: float | None = None
+    message: str = ""
+    waiting_for: str = ""
+    workers: list[WorkerView] = field(default_factory=list)
+    counts: Counter[TaskState] = field(default_factory=Counter)
+    kill_reason: str = ""
+    failed_worker: int | None = None
+    last_seq: int = 0
+    _done: int = 0
+
+    def apply(self, event: Event) -> WorkerView | None:
+        """Fold `event` in; return the worker that changed, or None.
+
+        An event that was applied before (by its `seq`), one of another task than the worker's present one,
+        and one that the transition table forbids change nothing.
+        """
+        if event.seq:
+            if event.seq <= self.last_seq:
+                return None
+            self.last_seq = event.seq
+        worker = self._fold(event)
+        self._settle(event.time)
+        return worker
+
+    @property
+    def progress(self) -> float:
+        """Mean progress of the workers, as a fraction of 1; a finished worker counts as 1."""
+        if not self.workers:
+            return 0.0
+        total = sum(
+            1.0 if worker.state is TaskState.FINISHED else (worker.progress or 0.0) for worker in self.workers
+        )
+        return total / len(self.workers)
+
+    def _fold(self, event: Event) -> WorkerView | None:
+        if event.kind is EventKind.SUBMITTED:
+            self.name = str(event.data.get("name", ""))
+            self.number_of_workers = int(event.data["number_of_workers"])
+            self.workers = [WorkerView(worker_id) for worker_id in range(self.number_of_workers)]
+            self.counts = Counter({TaskState.PENDING: self.number_of_workers})
+            self.submitted = event.time
+            return None
+        if event.kind is EventKind.KILL:
+            self.kill_reason = self.kill_reason or event.reason or "USER"
+            self.message = self.message or event.message
+            if self.state not in FINAL_JOB_STATES:
+                for worker in self.workers:
+                    if worker.state is TaskState.PENDING:
+                        self._end_pending(worker, event)
+            return None
+        if event.kind is EventKind.PENDING:
+            self.waiting_for = event.message
+            return None
+        if event.worker_id is None or event.worker_id >= len(self.workers):
+            return None
+        worker = self.workers[event.worker_id]
+        if event.kind is EventKind.LAUNCHED:
+            return self._launch(worker, event)
+        if event.task_id != worker.task_id:
+            return None
+        was_done = worker.is_done
+        if event.kind is EventKind.STATUS:
+            self._update(worker, event)
+        elif event.kind is EventKind.RESULT:
+            worker.result = worker.result or ("ok" if event.data.get("ok") else "error")
+        elif event.kind is EventKind.PROGRESS:
+            if worker.state.is_terminal:
+                return None
+            worker.progress = event.data.get("progress", worker.progress)
+            worker.text = event.data.get("text") or ""
+        self._done += worker.is_done - was_done
+        return worker
+
+    def _launch(self, worker: WorkerView, event: Event) -> WorkerView | None:
+        if worker.state is not TaskState.PENDING and not worker.state.is_terminal:
+            return None
+        self._done -= worker.is_done
+        self._move(worker, TaskState.STAGING)
+        data = event.data
+        worker.task_id = event.task_id
+        worker.agent, worker.host = data.get("agent", ""), data.get("host", "")
+        worker.executor_id = data.get("executor_id", "")
+        worker.cpus, worker.mem = data.get("cpus", 0.0), data.get("mem", 0.0)
+        worker.restarts = data.get("restart_count", 0)
+        worker.started = worker.finished = worker.progress = worker.exit_code = None
+        worker.text = worker.source = worker.reason = worker.message = worker.result = ""
+        if not self.counts[TaskState.PENDING]:
+            self.waiting_for = ""
+        return worker
+
+    def _update(self, worker: WorkerView, event: Event) -> None:
+        state = TaskState(event.state)
+        if state is worker.state:
+            return
+        if state not in TASK_TRANSITIONS[worker.state]:
+            return
+        self._move(worker, state)
+        worker.source, worker.reason, worker.message = event.source, event.reason, event.message
+        if state is TaskState.RUNNING and worker.started is None:
+            worker.started = event.time
+        if state.is_terminal:
+            worker.finished = event.time
+            worker.exit_code = event.data.get("exit_code", worker.exit_code)
+            if state is TaskState.FINISHED:
+                worker.progress = 1.0
+            elif self.failed_worker is None and not self.kill_reason:
+                self.failed_worker = worker.worker_id
+
+    def _end_pending(self, worker: WorkerView, event: Event) -> None:
+        self._move(worker, TaskState.KILLED)
+        worker.finished = event.time
+        worker.source, worker.reason, worker.message = event.source, event.reason, event.message
+        self._done += 1
+
+    def _move(self, worker: WorkerView, state: TaskState) -> None:
+        self.counts[worker.state] -= 1
+        self.counts[state] += 1
+        worker.state = state
+
+    def _settle(self, time: float) -> None:
+        if self.state in FINAL_JOB_STATES or not self.workers:
+            return
+        state = self._derive()
+        if state is self.state:
+            return
+        self.state = state
+        if state is JobState.STARTED and self.started is None:
+            self.started = time
+        if state in FINAL_JOB_STATES:
+            self.finished = time
+            self.waiting_for = ""
+            self.message = self._verdict(state) or self.message
+
+    def _derive(self) -> JobState:
+        if self._done == len(self.workers):
+            if self.failed_worker is not None:
+                return JobState.FAILED
+            if self.counts[TaskState.FINISHED] == len(self.workers):
+                failed = [worker for worker in self.workers if worker.result == "error"]
+                if failed:
+                    self.failed_worker = failed[0].worker_id
+                    return JobState.FAILED
+                return JobState.COMPLETED
+            return JobState.KILLED
+        if self.counts[TaskState.PENDING]:
+            return JobState.PENDING
+        if self.counts[TaskState.STAGING] or self.counts[TaskState.STARTING]:
+            return JobState.STARTING if self.started is None else self.state
+        return JobState.STARTED
+
+    def _verdict(self, state: JobState) -> str:
+        if state is JobState.FAILED and self.failed_worker is not None:
+            worker = self.workers[self.failed_worker]
+            where = f" on {worker.host}" if worker.host else ""
+            what = worker.message or worker.reason or worker.state.value
+            return f"worker {worker.worker_id}{where} {_VERBS.get(worker.state, 'failed')}: {what}"
+        return ""
+
+
+_VERBS = {
+    TaskState.KILLED: "was killed",
+    TaskState.LOST: "was lost",
+    TaskState.GONE: "is gone",
+    TaskState.GONE_BY_OPERATOR: "is gone",
+    TaskState.DROPPED: "was dropped",
+    TaskState.ERROR: "was refused",
+}
+
+
+def reduce(job_id: str, events: Iterable[Event]) -> JobView:
+    """Return the job that `events`, in order, describe."""
+    view = JobView(job_id)
+    for event in events:
+        view.apply(event)
+    return view

@@ -1,0 +1,91 @@
+"""How errors read in a notebook: one line for a mistake, the cell's own traceback for a failed job."""
+
+from __future__ import annotations
+
+import traceback
+
+from ..model.errors import JobFailed, SubmitError, Twister2Error
+
+_RED, _RESET = "\x1b[31m", "\x1b[39m"
+
+
+class UsageError(Twister2Error):
+    """A magic's line cannot be understood; the message names the option and says what to write."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [headline(self)]
+
+
+class CellSyntaxError(SubmitError):
+    """The cell is no Python; shown as Python shows it, with the file, the line and a caret.
+
+    Parameters
+    ----------
+    error : SyntaxError
+        What Python said.
+    """
+
+    def __init__(self, error: SyntaxError) -> None:
+        where = f" (line {error.lineno} of the cell)" if error.lineno else ""
+        super().__init__(f"{error.msg}{where}; nothing was submitted")
+        self.error = error
+
+    def _render_traceback_(self) -> list[str]:
+        text = "".join(traceback.format_exception_only(type(self.error), self.error)).rstrip()
+        return [highlight(text), "Nothing was submitted."]
+
+
+class Interrupted(Twister2Error):
+    """The person pressed the stop button while a cell waited for its job."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [headline(self)]
+
+
+def headline(error: BaseException) -> str:
+    """Return ``Name: message`` in one line, the name in red."""
+    message = str(error.args[0]) if error.args else ""
+    return f"{_RED}{type(error).__name__}{_RESET}: {' '.join(message.split())}"
+
+
+def without_frames(error: Twister2Error) -> Twister2Error:
+    """Let IPython show `error` as its message only, as the frames below a magic are ours; return it."""
+    if not hasattr(error, "_render_traceback_"):
+        error._render_traceback_ = lambda: [headline(error)]  # type: ignore[attr-defined]
+    return error
+
+
+def render_job_failed(error: JobFailed) -> list[str]:
+    """Return what IPython prints for a failed job.
+
+    One line that says what failed; then the worker's traceback, which holds the cell's own lines; where the
+    worker raised nothing, the tail of its stderr. No frame of this process: the error did not happen here.
+    """
+    lines = [headline(error)]
+    if error.remote_traceback:
+        lines += ["", f"Worker {error.worker_id}:", highlight(error.remote_traceback.rstrip())]
+    elif error.stderr:
+        lines += ["", f"The end of worker {error.worker_id}'s stderr:", error.stderr.rstrip()]
+    return lines
+
+
+def install() -> None:
+    """Make IPython show every `JobFailed` by `render_job_failed`, also one raised in a plain cell."""
+    JobFailed._render_traceback_ = render_job_failed  # type: ignore[attr-defined]
+
+
+def uninstall() -> None:
+    """Undo `install`."""
+    if hasattr(JobFailed, "_render_traceback_"):
+        del JobFailed._render_traceback_
+
+
+def highlight(text: str) -> str:
+    """Return a Python traceback with ANSI colours, or as it is without pygments."""
+    try:
+        from pygments import highlight as pygmentize
+        from pygments.formatters import TerminalFormatter
+        from pygments.lexers import PythonTracebackLexer
+    except ImportError:
+        return text
+    return str(pygmentize(text, PythonTracebackLexer(), TerminalFormatter())).rstrip("\n")

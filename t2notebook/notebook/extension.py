@@ -1,0 +1,74 @@
+"""``%load_ext t2notebook``: registers the magics, their completion, and how jobs and failures are shown.
+
+Loading starts no thread and no process, and imports neither pandas nor ipywidgets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .display import LateUpdates, display_job
+from .errors import install, uninstall
+from .magics import twister2
+from .magics.completer import make_matcher
+
+#: What one shell has registered, to be undone.
+_ATTRIBUTE = "_t2notebook"
+
+
+class _Registered:
+    """What was registered with a shell."""
+
+    def __init__(self, ip: Any) -> None:
+        self.matcher = make_matcher(ip)
+        self.late = LateUpdates(ip)
+
+
+def allow_no_body(lines: list[str]) -> list[str]:
+    """Give a cell that is only a ``%%twister2`` line an empty body: IPython refuses it before we can answer."""
+    if len(lines) == 1 and lines[0].startswith("%%twister2"):
+        return [lines[0].rstrip("\n") + "\n", "\n"]
+    return lines
+
+
+def load_ipython_extension(ip: Any) -> None:
+    """Register everything with the shell `ip`; doing so again changes nothing."""
+    if getattr(ip, _ATTRIBUTE, None) is not None:
+        return
+
+    def magic(line: str, cell: str | None = None) -> Any:
+        """Run Twister2 jobs on Apache Mesos; %twister2 --help shows the verbs."""
+        return twister2(ip, line, cell)
+
+    registered = _Registered(ip)
+    setattr(ip, _ATTRIBUTE, registered)
+    ip.register_magic_function(magic, "line_cell", "twister2")
+    ip.Completer.custom_matchers.append(registered.matcher)
+    ip.input_transformers_cleanup.append(allow_no_body)
+    install()
+    if getattr(ip, "kernel", None) is not None:
+        ip.display_formatter.ipython_display_formatter.for_type(_job_type(), display_job)
+        ip.events.register("pre_run_cell", registered.late.before_cell)
+        ip.events.register("post_run_cell", registered.late.after_cell)
+
+
+def unload_ipython_extension(ip: Any) -> None:
+    """Take everything away again; jobs and the views that are shown go on."""
+    registered = getattr(ip, _ATTRIBUTE, None)
+    if registered is None:
+        return
+    delattr(ip, _ATTRIBUTE)
+    for kind in ("line", "cell"):
+        ip.magics_manager.magics[kind].pop("twister2", None)
+    ip.Completer.custom_matchers.remove(registered.matcher)
+    ip.input_transformers_cleanup.remove(allow_no_body)
+    uninstall()
+    if getattr(ip, "kernel", None) is not None:
+        ip.display_formatter.ipython_display_formatter.pop(_job_type(), None)
+        ip.events.unregister("pre_run_cell", registered.late.before_cell)
+        ip.events.unregister("post_run_cell", registered.late.after_cell)
+
+
+def _job_type() -> str:
+    """Return the handle's class by name, so that the client is imported only when it is needed."""
+    return "t2notebook.client.job.Job"

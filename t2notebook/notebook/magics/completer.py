@@ -1,0 +1,109 @@
+"""Tab completion of the magics: verbs, options, jobs and worker ids, from what the kernel already knows."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from .cluster import ACTIONS
+from .dispatch import VERBS, parser_of
+from .parser import MAX
+from .targets import handles
+
+_LINE = re.compile(r"^(?:.*=)?\s*(?P<magic>%%?)twister2(?P<rest>\s.*)$", re.DOTALL)
+#: Verbs whose first word is a job.
+_TAKES_JOB = frozenset({"status", "logs", "kill", "attach"})
+#: Never more worker ids than a person can read.
+_MOST_WORKERS = 100
+
+
+def complete(line: str, namespace: dict[str, Any]) -> list[str] | None:
+    """Return the words that may follow at the end of `line`.
+
+    Parameters
+    ----------
+    line : str
+        The line up to the cursor.
+    namespace : dict
+        The notebook's variables.
+
+    Returns
+    -------
+    list of str or None
+        Sorted as shown; None if the line is not one of ours.
+    """
+    match = _LINE.match(line)
+    if match is None:
+        return None
+    *words, word = re.split(r"\s+", match["rest"].lstrip())
+    cell = match["magic"] == "%%"
+    return [option for option in _candidates(words, word, cell, namespace) if option.startswith(word)]
+
+
+def _candidates(words: list[str], word: str, cell: bool, namespace: dict[str, Any]) -> Iterable[str]:
+    if not words:
+        fitting = [verb for verb in VERBS if parser_of(verb).cell == cell]
+        return [*fitting, "--help"]
+    verb = words[0]
+    if verb not in VERBS:
+        return []
+    options = parser_of(verb).options()
+    action = options.get(words[-1])
+    if action is not None and action.nargs != 0:
+        return _values(action.dest, namespace)
+    if word.startswith("-"):
+        used = {option for text in words if text in options for option in options[text].option_strings}
+        return [option for option in options if option.startswith("--") and option not in used]
+    plain = [text for text in words[1:] if not text.startswith("-")]
+    if verb in _TAKES_JOB and not plain:
+        return _jobs(namespace)
+    if verb == "logs" and len(plain) == 1:
+        return _workers(plain[0], namespace)
+    if verb == "cluster" and not plain:
+        return ACTIONS
+    return [option for option in options if option.startswith("--")] if parser_of(verb).cell else []
+
+
+def _values(name: str, namespace: dict[str, Any]) -> Iterable[str]:
+    if name == "workers_per_executor":
+        return [MAX]
+    if name == "output":
+        return handles(namespace)
+    if name == "include":
+        return sorted(key for key in list(namespace) if not key.startswith("_"))
+    return []
+
+
+def _jobs(namespace: dict[str, Any]) -> list[str]:
+    client = sys.modules.get("t2notebook.client")
+    known = list(client.job_ids()) if client is not None else []
+    return [*sorted(handles(namespace)), *reversed(known)]
+
+
+def _workers(name: str, namespace: dict[str, Any]) -> list[str]:
+    for variable, job in handles(namespace).items():
+        if name == variable or job.job_id.startswith(name):
+            number = job.spec.number_of_workers
+            return [str(worker_id) for worker_id in range(min(number, _MOST_WORKERS))]
+    return []
+
+
+def make_matcher(ip: Any) -> Any:
+    """Return a matcher for ``ip.Completer.custom_matchers``."""
+    from IPython.core.completer import SimpleCompletion, context_matcher
+
+    @context_matcher(identifier="t2notebook")
+    def twister2_matcher(context: Any) -> dict[str, Any]:
+        found = complete(context.line_with_cursor[: context.cursor_position], ip.user_ns)
+        if found is None:
+            return {"completions": []}
+        return {
+            "completions": [SimpleCompletion(text=text, type="magic") for text in found],
+            "matched_fragment": re.split(r"\s", context.line_with_cursor[: context.cursor_position])[-1],
+            "suppress": True,
+            "ordered": True,
+        }
+
+    return twister2_matcher

@@ -1,0 +1,106 @@
+"""The magic itself: finds the verb, parses its line, and lets no stack trace of ours reach the cell."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from ...model.errors import JobFailed, Twister2Error
+from ..errors import UsageError, without_frames
+from ..text import align
+from . import cluster, jobs, submit
+from .parser import HelpRequested, VerbParser, split
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: how to make its parser, and what it does with ``(ip, arguments[, cell])``."""
+
+    make_parser: Callable[[], VerbParser]
+    run: Callable[..., Any]
+
+
+VERBS: dict[str, Verb] = {
+    "submit": Verb(submit.make_parser, submit.run),
+    "status": Verb(jobs.status_parser, jobs.status),
+    "list": Verb(jobs.list_parser, jobs.list_jobs),
+    "logs": Verb(jobs.logs_parser, jobs.logs),
+    "kill": Verb(jobs.kill_parser, jobs.kill),
+    "attach": Verb(jobs.attach_parser, jobs.attach),
+    "cluster": Verb(cluster.cluster_parser, cluster.cluster),
+    "config": Verb(cluster.config_parser, cluster.config),
+}
+
+
+@cache
+def parser_of(verb: str) -> VerbParser:
+    """Return the parser of `verb`, made once."""
+    return VERBS[verb].make_parser()
+
+
+def overview() -> str:
+    """Return what ``%twister2 --help`` prints."""
+    parsers = [parser_of(verb) for verb in VERBS]
+    return "\n".join(
+        [
+            "Twister2 jobs on Apache Mesos. The verbs, each with its own --help:",
+            "",
+            *align([[f"  {parser.prog}", parser.summary] for parser in parsers]),
+        ]
+    )
+
+
+def twister2(ip: Any, line: str, cell: str | None) -> Any:
+    """Run ``%twister2 LINE``, or ``%%twister2 LINE`` with its cell.
+
+    Parameters
+    ----------
+    ip : IPython.core.interactiveshell.InteractiveShell
+    line : str
+        What follows the magic's name.
+    cell : str or None
+        None for the line magic.
+
+    Returns
+    -------
+    object
+        What the verb returns, which IPython shows.
+
+    Raises
+    ------
+    Twister2Error
+        Shown as one line; a `JobFailed` with the worker's traceback.
+    """
+    try:
+        return _run(ip, line, cell)
+    except HelpRequested as help_requested:
+        print(help_requested.text)
+    except JobFailed as error:
+        raise error.with_traceback(None) from error.__cause__
+    except Twister2Error as error:
+        raise without_frames(error).with_traceback(None) from None
+    return None
+
+
+def _run(ip: Any, line: str, cell: str | None) -> Any:
+    magic = "%twister2" if cell is None else "%%twister2"
+    words = split(line, magic)
+    if not words or words[0] in ("-h", "--help", "help"):
+        raise HelpRequested(overview())
+    name, *rest = words
+    if name not in VERBS:
+        close = difflib.get_close_matches(name, VERBS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}"
+        raise UsageError(f"there is no verb {name!r}; {hint}")
+    parser = parser_of(name)
+    arguments = parser.parse(rest)
+    if parser.cell:
+        if cell is None:
+            raise UsageError(f"{name} takes a cell: begin the cell with {parser.prog}, with two % signs")
+        return VERBS[name].run(ip, arguments, cell)
+    if cell is not None and cell.strip():
+        raise UsageError(f"{name} takes no cell: write {parser.prog}, with one % sign, on a line of its own")
+    return VERBS[name].run(ip, arguments)

@@ -1,0 +1,231 @@
+"""``%%twister2 submit``: the cell becomes a job."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ...model.errors import JobFailed
+from ...model.states import JobState
+from ..display import display_job
+from ..errors import CellSyntaxError, Interrupted, UsageError
+from ..output import kernel_shell
+from ..publisher import Watch
+from ..snapshot import mebibytes, size, snapshot
+from ..text import align, job_text
+from .parser import MAX, VerbParser, amount, variable, variables, whole
+from .targets import the_client
+
+#: How long the final view may take after the job has ended, s.
+DRAW_TIMEOUT = 2.0
+#: How long an interrupted cell waits for its killed job's end, s.
+KILL_TIMEOUT = 10.0
+
+EPILOG = """\
+The cell is the worker's code; `env` is its WorkerEnvironment, and the notebook's variables, functions and
+imports that it uses travel along. The value of the last expression is the worker's result: job.results().
+
+  %%twister2 submit --workers 4 --cpus 1 --ram 256 -o job
+  total = sum(data[env.worker_id :: env.number_of_workers])
+  total
+
+A value may be taken from a variable: --workers {n}
+"""
+
+
+def make_parser() -> VerbParser:
+    """Return the parser of ``%%twister2 submit``."""
+    parser = VerbParser(
+        "submit", "Run the cell as a job: on every worker, at once.", cell=True, epilog=EPILOG
+    )
+    add = parser.add_argument
+    add("--name", metavar="NAME", help="name of the job (default: cell-N)")
+    add(
+        "--workers",
+        type=whole("--workers", minimum=1),
+        default=1,
+        metavar="N",
+        help="number of workers (default: 1)",
+    )
+    add(
+        "--cpus",
+        type=amount("--cpus", "cpus per worker"),
+        default=1.0,
+        metavar="X",
+        help="cpus per worker, also parts of one (default: 1)",
+    )
+    add(
+        "--ram",
+        type=amount("--ram", "MiB per worker"),
+        default=512.0,
+        metavar="MIB",
+        help="memory per worker, MiB (default: 512)",
+    )
+    add(
+        "--disk",
+        type=amount("--disk", "GiB per worker", zero=True),
+        default=0.0,
+        metavar="GIB",
+        help="disk per worker, GiB (default: 0)",
+    )
+    add(
+        "--workers-per-executor",
+        type=whole("--workers-per-executor", minimum=1, also=MAX),
+        default=MAX,
+        metavar="N",
+        help="workers that share one executor: a number, or max, as many as an offer holds (default: max)",
+    )
+    add(
+        "-i",
+        "--include",
+        type=variables("--include"),
+        default=[],
+        action="extend",
+        metavar="X,Y",
+        help="variables to take along that the cell does not name itself",
+    )
+    add(
+        "-o",
+        "--output",
+        type=variable("--output"),
+        metavar="VAR",
+        help="put the job's handle into this variable",
+    )
+    add("--wait", action="store_true", help="wait for the end; the stop button kills the job")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="print what would be submitted, and submit nothing",
+    )
+    return parser
+
+
+def run(ip: Any, arguments: argparse.Namespace, cell: str) -> None:
+    """Submit `cell`, show its live view, and wait if asked to."""
+    name = arguments.name or f"cell-{ip.execution_count}"
+    refuse_magics(cell)
+    function = _function(cell, ip.user_ns, name, arguments.include)
+    options = {
+        "workers": arguments.workers,
+        "cpu": arguments.cpus,
+        "ram_mega_bytes": arguments.ram,
+        "disk_giga_bytes": arguments.disk,
+        "workers_per_executor": arguments.workers_per_executor,
+        "name": name,
+    }
+    client = the_client()
+    if arguments.dry_run:
+        print(describe(client.prepare(function, **options), arguments, name))
+        return
+    job = client.submit(function, **options)
+    if arguments.output:
+        ip.user_ns[arguments.output] = job
+    if not arguments.wait:
+        display_job(job)
+        return
+    watch = None
+    try:
+        watch = display_job(job)
+        wait(job, watch)
+    except KeyboardInterrupt:
+        raise Interrupted(_kill(job, watch)) from None
+
+
+def wait(job: Any, watch: Watch | None) -> None:
+    """Wait for the job's end and for its last view.
+
+    Raises
+    ------
+    JobFailed
+        When it did not end well.
+    """
+    state = job.wait()
+    if watch is not None:
+        watch.finished.wait(DRAW_TIMEOUT)
+    elif kernel_shell() is None:
+        print(job_text(snapshot(job.view())))
+    if state is not JobState.COMPLETED:
+        raise job.error() or JobFailed(f"job {job.job_id} ended as {state}", job_id=job.job_id)
+
+
+def _kill(job: Any, watch: Watch | None) -> str:
+    """Kill `job` and say in one line what came of it; a second interrupt ends only the waiting."""
+    try:
+        job.kill()
+        state = job.wait(KILL_TIMEOUT)
+        if watch is not None:
+            watch.finished.wait(DRAW_TIMEOUT)
+    except (KeyboardInterrupt, TimeoutError):
+        return f"you stopped the cell; job {job.job_id} is being killed"
+    except Exception as error:
+        return f"you stopped the cell, but job {job.job_id} could not be killed: {error}"
+    if state is JobState.KILLED:
+        return f"you stopped the cell, so job {job.job_id} was killed"
+    return f"you stopped the cell, but job {job.job_id} had already ended as {state}"
+
+
+def refuse_magics(cell: str) -> None:
+    """Raise a `UsageError` for a line that only IPython understands: workers run plain Python."""
+    from IPython.core.inputtransformer2 import (
+        EscapedCommand,
+        HelpEnd,
+        MagicAssign,
+        SystemAssign,
+        make_tokens_by_line,
+    )
+
+    lines = cell.splitlines(keepends=True)
+    try:
+        tokens = make_tokens_by_line(lines)
+        kinds = (EscapedCommand, MagicAssign, SystemAssign, HelpEnd)
+        found = [kind.find(tokens) for kind in kinds]
+    except SyntaxError:
+        return  # Python's own message is better
+    numbers = [transformer.start_line + 1 for transformer in found if transformer is not None]
+    if numbers:
+        number = min(numbers)
+        text = lines[number - 1].strip()
+        raise UsageError(
+            f"line {number} of the cell is no Python: {text!r}; workers run plain Python, so run %, ! "
+            "and ? lines in a cell of their own"
+        )
+
+
+def _function(cell: str, namespace: dict[str, Any], name: str, include: list[str]) -> Any:
+    if not cell.strip():
+        raise UsageError("the cell is empty; write the worker's code below the %%twister2 line")
+    from ...package.capture import cell_function
+
+    try:
+        return cell_function(cell, namespace, name=name, include=tuple(include))
+    except SyntaxError as error:
+        raise CellSyntaxError(error) from None
+
+
+def describe(prepared: Any, arguments: argparse.Namespace, name: str) -> str:
+    """Return what ``--dry-run`` prints of a prepared job."""
+    disk = f", {arguments.disk:g} GiB of disk" if arguments.disk else ""
+    cpus = f"{arguments.cpus:g} cpu{'' if arguments.cpus == 1 else 's'}"
+    each = f"{cpus}, {mebibytes(arguments.ram)} of memory{disk}"
+    share = arguments.workers_per_executor
+    facts = [
+        ["job", name],
+        ["workers", f"{arguments.workers}, each with {each}"],
+        [
+            "executors",
+            "as many workers in each as an offer holds" if share == MAX else f"up to {share} workers in each",
+        ],
+        ["package", f"{size(prepared.size)}, {prepared.digest}"],
+    ]
+    lines = ["Nothing was submitted. This would be:", *align(facts)]
+    sizes = {
+        key: value if isinstance(value, int | float) else len(value)
+        for key, value in prepared.contents.items()
+    }
+    if sizes:
+        lines += ["", "What travels with the cell:"]
+        largest = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
+        lines += align([[f"  {key}", size(value)] for key, value in largest], right=[False, True])
+    else:
+        lines += ["", "Nothing travels with the cell: it uses no name of this notebook."]
+    return "\n".join(lines)

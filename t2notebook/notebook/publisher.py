@@ -1,0 +1,193 @@
+"""The publisher: one thread per kernel, the only writer of live views, at most 5 times a second for each.
+
+Whoever learns of a change only marks a view as dirty; the thread takes the job's newest state when the view
+is due, so that a thousand changes cost a dozen writes and none waits for a browser.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..model.errors import SessionError
+from ..model.reducer import JobView
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two writes to one view, at least.
+INTERVAL = 0.2
+#: Writing may take this share of a core; what is slower to draw is drawn less often.
+SHARE = 0.1
+
+
+class Sink(Protocol):
+    """What shows a job; called on the publisher's thread only."""
+
+    interval: float
+
+    def write(self, view: JobView) -> None:
+        """Show `view`."""
+
+    def finish(self, view: JobView, lost: str) -> None:
+        """Show the last state for good; `lost` says why nothing more will be heard, if the job has not ended."""
+
+
+class Watched(Protocol):
+    """What the publisher needs of a job (`t2notebook.client.Job` has it)."""
+
+    def view(self) -> JobView:
+        """Return an independent copy of the job's present state."""
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """Wait for the job's end: `TimeoutError` if it goes on, `SessionError` if its session is gone."""
+
+    def add_listener(self, callback: Callable[[Any], None], /) -> None:
+        """Have `callback` called at each change."""
+
+    def remove_listener(self, callback: Callable[[Any], None], /) -> None:
+        """Undo `add_listener`."""
+
+
+class Watch:
+    """One live view of one job.
+
+    Parameters
+    ----------
+    job : Watched
+    sink : Sink
+        Where to show it.
+    run : callable
+        Calls the function that it is given, in the context where the view was made.
+    """
+
+    def __init__(self, job: Watched, sink: Sink, run: Callable[..., Any], publisher: Publisher) -> None:
+        self.job = job
+        self.sink = sink
+        self.finished = threading.Event()
+        self._run = run
+        self._publisher = publisher
+        self.due = 0.0
+
+    def mark(self, _job: Any = None) -> None:
+        """Say that the job has changed; returns at once, on any thread."""
+        self._publisher.mark(self)
+
+    def publish(self) -> bool:
+        """Write the job's present state; return whether that was the last time."""
+        lost = why_lost(self.job)
+        view = self.job.view()
+        final = view.state.is_final or bool(lost)
+        if final:
+            self._run(self.sink.finish, view, "" if view.state.is_final else lost)
+        else:
+            self._run(self.sink.write, view)
+        return final
+
+
+def why_lost(job: Watched) -> str:
+    """Return why nothing more will be heard of `job` although it has not ended; empty if all is well."""
+    try:
+        job.wait(0)
+    except TimeoutError:
+        return ""
+    except SessionError as error:
+        return str(error)
+    return ""
+
+
+class Publisher:
+    """Owns the thread, which starts with the first view and ends with the interpreter."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._dirty: dict[Watch, None] = {}
+        self._watches: dict[Watch, None] = {}
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+
+    def watch(self, job: Watched, sink: Sink, run: Callable[..., Any]) -> Watch:
+        """Keep `sink` showing `job` until its end; return the `Watch`."""
+        watch = Watch(job, sink, run, self)
+        with self._condition:
+            self._watches[watch] = None
+            self._start()
+        job.add_listener(watch.mark)
+        watch.mark()
+        return watch
+
+    def watches(self) -> list[Watch]:
+        """Return the views whose jobs have not ended."""
+        with self._condition:
+            return list(self._watches)
+
+    def mark(self, watch: Watch) -> None:
+        """Queue one write of `watch`; a second mark before it changes nothing."""
+        with self._condition:
+            if watch in self._watches and watch not in self._dirty:
+                self._dirty[watch] = None
+                self._condition.notify()
+
+    def stop(self, timeout: float = 1.0) -> None:
+        """End the thread, at the latest after `timeout` seconds; a later `watch` starts a new one."""
+        with self._condition:
+            self._stopping = True
+            thread, self._thread = self._thread, None
+            self._condition.notify()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._stopping = False
+            self._thread = threading.Thread(target=self._loop, name="t2notebook-publisher", daemon=True)
+            self._thread.start()
+            atexit.unregister(self.stop)
+            atexit.register(self.stop)
+
+    def _loop(self) -> None:
+        while (watch := self._next()) is not None:
+            started = time.monotonic()
+            final = False
+            try:
+                final = watch.publish()
+            except Exception:
+                log.warning("a view of a job could not be drawn", exc_info=True)
+                final = self._has_ended(watch)
+            spent = time.monotonic() - started
+            watch.due = started + max(watch.sink.interval, spent / SHARE)
+            if final:
+                self._drop(watch)
+
+    def _next(self) -> Watch | None:
+        """Wait for a view that is dirty and due, and take it; None when it is time to stop."""
+        with self._condition:
+            while not self._stopping:
+                now = time.monotonic()
+                watch = min(self._dirty, key=lambda watch: watch.due, default=None)
+                if watch is not None and watch.due <= now:
+                    del self._dirty[watch]
+                    return watch
+                self._condition.wait(None if watch is None else watch.due - now)
+        return None
+
+    def _drop(self, watch: Watch) -> None:
+        with self._condition:
+            self._watches.pop(watch, None)
+            self._dirty.pop(watch, None)
+        watch.finished.set()
+        watch.job.remove_listener(watch.mark)
+
+    @staticmethod
+    def _has_ended(watch: Watch) -> bool:
+        try:
+            return watch.job.view().state.is_final
+        except Exception:
+            return False
+
+
+#: The kernel's publisher.
+publisher = Publisher()

@@ -1,0 +1,1 @@
+"""What travels to workers: a cell and its variables as a job package, the core package, and their serving."""

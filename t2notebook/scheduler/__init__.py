@@ -1,0 +1,3 @@
+"""The background scheduler: driver, matching of offers, and the loop that launches workers and hears how
+they end.
+"""

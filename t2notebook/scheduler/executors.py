@@ -1,0 +1,86 @@
+"""The executors of this framework: which live, what they run, and which have waited long enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .matching import RunningExecutor
+
+
+@dataclass
+class _Executor:
+    executor_id: str
+    agent: str
+    tasks: dict[str, str] = field(default_factory=dict)  # task id -> job id
+    idle_since: float | None = None
+    proven: bool = False
+
+
+class Executors:
+    """Keeps book of executors by what is launched and what Mesos tells; an id is never used twice."""
+
+    def __init__(self) -> None:
+        self._executors: dict[str, _Executor] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._executors)
+
+    def new_id(self) -> str:
+        """Return an id that no executor of this framework has had."""
+        self._count += 1
+        return f"t2-{self._count}"
+
+    def launched(self, executor_id: str, agent: str, task_id: str, job_id: str) -> None:
+        """A task is on its way to an executor, new or old."""
+        executor = self._executors.setdefault(executor_id, _Executor(executor_id, agent))
+        executor.tasks[task_id] = job_id
+        executor.idle_since = None
+
+    def ran(self, executor_id: str) -> None:
+        """A task of this executor has been seen running, so its executor lives."""
+        if executor := self._executors.get(executor_id):
+            executor.proven = True
+
+    def ended(self, executor_id: str, task_id: str, now: float) -> None:
+        """A task has ended; an executor without any waits from now on, if it ever lived."""
+        executor = self._executors.get(executor_id)
+        if executor is None or executor.tasks.pop(task_id, None) is None or executor.tasks:
+            return
+        if executor.proven:
+            executor.idle_since = now
+        else:
+            del self._executors[executor_id]
+
+    def lost(self, executor_id: str) -> None:
+        """An executor has ended."""
+        self._executors.pop(executor_id, None)
+
+    def lost_agent(self, agent: str) -> None:
+        """All executors of an agent are gone."""
+        for executor in [executor for executor in self._executors.values() if executor.agent == agent]:
+            del self._executors[executor.executor_id]
+
+    def clear(self) -> None:
+        """Forget all: the framework is new."""
+        self._executors.clear()
+
+    def running(self) -> list[RunningExecutor]:
+        """Return what matching wants to know."""
+        return [
+            RunningExecutor(
+                executor.executor_id,
+                executor.agent,
+                next(iter(executor.tasks.values()), ""),
+                len(executor.tasks),
+            )
+            for executor in self._executors.values()
+        ]
+
+    def idle(self) -> list[tuple[str, str, float]]:
+        """Return ``(executor id, agent, idle since)`` of those that wait for a task."""
+        return [
+            (executor.executor_id, executor.agent, executor.idle_since)
+            for executor in self._executors.values()
+            if executor.idle_since is not None
+        ]

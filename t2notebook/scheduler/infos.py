@@ -1,0 +1,101 @@
+"""The messages to Mesos that describe us: FrameworkInfo, ExecutorInfo, TaskInfo. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from ..model.launch import WorkerLaunch
+from .matching import EXECUTOR, Launch, asked_by
+
+#: Seconds that workers have between SIGTERM and SIGKILL (Mesos's own default is 3).
+KILL_GRACE = 3.0
+
+
+def framework_info(*, user: str, name: str, role: str, failover_timeout: float) -> dict[str, Any]:
+    """Return the FrameworkInfo; `failover_timeout` in seconds, as Mesos wants it."""
+    return {
+        "user": user,
+        "name": name,
+        "roles": [role],
+        "checkpoint": True,
+        "failover_timeout": failover_timeout,
+        "capabilities": [{"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}, {"type": "TASK_KILLING_STATE"}],
+    }
+
+
+@dataclass(frozen=True)
+class ExecutorTemplate:
+    """What the ExecutorInfos of a session have in common; nothing of a job may stand in it.
+
+    Parameters
+    ----------
+    python : str
+        Path or name of the Python that runs the executor on the agent.
+    version : str
+        ``major.minor`` that it must be.
+    core_url, core_file : str
+        The core package, and its name in the sandbox.
+    idle_timeout : float
+        Seconds after which an idle executor ends by itself.
+    """
+
+    python: str
+    version: str
+    core_url: str
+    core_file: str
+    idle_timeout: float
+
+    def info(self, executor_id: str, framework_id: str) -> dict[str, Any]:
+        """Return the ExecutorInfo; for one id it is always the same."""
+        return {
+            "type": "CUSTOM",
+            "executor_id": {"value": executor_id},
+            "framework_id": {"value": framework_id},
+            "name": "t2notebook executor",
+            "source": "t2notebook",
+            "command": {
+                "shell": True,
+                "value": self._command(),
+                "uris": [{"value": self.core_url, "extract": False, "cache": True}],
+            },
+            "resources": _scalars(EXECUTOR),
+            "shutdown_grace_period": {"nanoseconds": int((KILL_GRACE + 2) * 1e9)},
+        }
+
+    def _command(self) -> str:
+        python = shlex.quote(self.python)
+        complaint = (
+            f"t2notebook: this agent has no {self.python}; workers need CPython {self.version}. "
+            "Install it on the agents, or name it: t2.configure(python=...)"
+        )
+        return (
+            f"command -v {python} >/dev/null || {{ echo {shlex.quote(complaint)} >&2; exit 127; }}; "
+            f"exec {python} {shlex.quote(self.core_file)} --idle-timeout {self.idle_timeout:g}"
+        )
+
+
+def task_info(launch: Launch, task_id: str, worker: WorkerLaunch, executor: dict[str, Any]) -> dict[str, Any]:
+    """Return the TaskInfo of a worker. Its `data` holds the job's secret; nothing else does."""
+    return {
+        "name": f"{worker.job_id} worker {worker.worker_id}",
+        "task_id": {"value": task_id},
+        "agent_id": {"value": launch.offer.agent},
+        "resources": _scalars(asked_by(launch.resource)),
+        "executor": executor,
+        "labels": {
+            "labels": [
+                {"key": "t2_job_id", "value": worker.job_id},
+                {"key": "t2_worker_id", "value": str(worker.worker_id)},
+            ]
+        },
+        "data": worker.encode(),
+    }
+
+
+def _scalars(amounts: dict[str, int]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "type": "SCALAR", "scalar": {"value": amount / 1000}}
+        for name, amount in amounts.items()
+    ]

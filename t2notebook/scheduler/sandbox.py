@@ -1,0 +1,109 @@
+"""Reading workers' files from the agents that ran them, through Mesos's files API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote
+
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+from tornado.iostream import StreamClosedError
+
+TIMEOUT = 20.0
+#: An agent gives at most 64 KiB a read (seen on Mesos 1.12).
+PAGE = 64 << 10
+
+
+class SandboxError(Exception):
+    """A file cannot be had: the agent does not answer, or has removed the sandbox."""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """The sandbox of an executor, on its agent.
+
+    Parameters
+    ----------
+    agent_url : str
+        ``http://host:port`` of the agent.
+    framework_id, executor_id : str
+        The virtual path ``/frameworks/F/executors/E/runs/latest`` is made of these: an executor id of ours
+        has one run only.
+    """
+
+    agent_url: str
+    framework_id: str
+    executor_id: str
+
+    def path(self, name: str) -> str:
+        """Return the virtual path of a file in the sandbox."""
+        return f"/frameworks/{self.framework_id}/executors/{self.executor_id}/runs/latest/{name}"
+
+    async def size(self, name: str) -> int:
+        """Return a file's size in bytes.
+
+        Raises
+        ------
+        SandboxError
+        """
+        return int(
+            json.loads(await self._get(f"/files/read?path={quote(self.path(name))}&offset=-1"))["offset"]
+        )
+
+    async def read(self, name: str, offset: int = 0, length: int = PAGE) -> bytes:
+        """Return up to `length` bytes from `offset`; empty at the end.
+
+        ``/files/read`` puts raw bytes into its JSON where a file is not UTF-8 (seen on Mesos 1.12); they
+        survive.
+
+        Raises
+        ------
+        SandboxError
+        """
+        data = await self._get(
+            f"/files/read?path={quote(self.path(name))}&offset={offset}&length={min(length, PAGE)}"
+        )
+        text = data.decode("utf-8", "surrogateescape")
+        return str(json.loads(text, strict=False)["data"]).encode("utf-8", "surrogateescape")
+
+    async def download(self, name: str, target: BinaryIO) -> None:
+        """Write a whole file to `target`.
+
+        Raises
+        ------
+        SandboxError
+        """
+        await self._get(f"/files/download?path={quote(self.path(name))}", target)
+
+    async def _get(self, path: str, target: BinaryIO | None = None) -> bytes:
+        request = HTTPRequest(
+            f"{self.agent_url}{path}",
+            request_timeout=0 if target else TIMEOUT,
+            connect_timeout=TIMEOUT,
+            streaming_callback=_writer(target),
+            decompress_response=False,
+        )
+        client: AsyncHTTPClient = AsyncHTTPClient(force_instance=True, max_body_size=1 << 40)
+        try:
+            answer = await client.fetch(request)
+        except HTTPClientError as error:
+            why = "no such file" if error.code == 404 else str(error)
+            raise SandboxError(f"{Path(path).name.partition('&')[0]} at {self.agent_url}: {why}") from None
+        except (OSError, StreamClosedError) as error:
+            raise SandboxError(f"the agent at {self.agent_url} does not answer: {error}") from None
+        finally:
+            client.close()
+        return answer.body
+
+
+def _writer(target: BinaryIO | None) -> Callable[[bytes], None] | None:
+    if target is None:
+        return None
+
+    def write(chunk: bytes) -> None:
+        target.write(chunk)
+
+    return write

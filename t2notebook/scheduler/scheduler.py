@@ -1,0 +1,475 @@
+"""The scheduler: takes offers for the jobs that wait, launches their workers, and writes down how each one
+ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..jobmaster.jobs import JobRecord, Jobs
+from ..model.events import Event, EventKind
+from ..model.launch import WorkerLaunch, decode_status_data
+from ..model.states import TaskState
+from .driver import Driver
+from .executors import Executors
+from .infos import KILL_GRACE, ExecutorTemplate, task_info
+from .matching import Demand, Launch, Offer, Plan, Refusal, match
+from .sandbox import Sandbox
+
+log = logging.getLogger(__name__)
+
+#: A long refusal: what frees up is offered all the same, since a filter matches only what it was declined
+#: for.
+REFUSE_SECONDS = 3600.0
+#: At most one REVIVE in so many seconds while work waits and our own tasks end.
+REVIVE_PAUSE = 0.2
+#: Seconds without any offer after which a waiting job says so.
+NO_OFFER_AFTER = 1.0
+
+
+@dataclass
+class Waiting:
+    """A job's workers that wait for resources, and what the last offers lacked for them."""
+
+    worker_ids: list[int]
+    refusals: list[Refusal] = field(default_factory=list)
+    refused_at: float = 0.0
+
+
+class Scheduler:
+    """The scheduler of a session; a `Listener` of its driver. Runs on the session's event loop.
+
+    Parameters
+    ----------
+    jobs : Jobs
+        Every event is recorded there: the journal has it before Mesos hears of it.
+    template : ExecutorTemplate
+    worker_url : str
+        Where workers reach this session.
+    executor_linger : float
+        Seconds that an idle executor is kept for the next job.
+    on_subscribed : callable
+        Called with the framework id.
+    on_error : callable
+        Called with the message when the master has ended the framework.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        template: ExecutorTemplate,
+        worker_url: str,
+        executor_linger: float,
+        on_subscribed: Callable[[str], None] = lambda framework_id: None,
+        on_error: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self.jobs = jobs
+        self.driver: Driver | None = None
+        self.executors = Executors()
+        self.waiting: dict[str, Waiting] = {}
+        self.agents: dict[str, str] = {}
+        self.trouble = "not connected to a master yet"
+        self._template = template
+        self._worker_url = worker_url
+        self._executor_linger = executor_linger
+        self._on_subscribed, self._on_error = on_subscribed, on_error
+        self._tasks: dict[str, tuple[str, int]] = {}
+        self._suppressed = False
+        self._offered = False
+        self._last_revive = 0.0
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    # What the session asks.
+
+    def submit(self, job: JobRecord) -> None:
+        """Look for resources for all workers of a new job."""
+        self.waiting[job.job_id] = Waiting(list(range(job.spec.number_of_workers)))
+        self._offered = False
+        self._later("no offer", NO_OFFER_AFTER, self._say_why)
+        if self.driver is not None and self.driver.connected:
+            self._revive()
+        elif self.driver is None or self.trouble:
+            self._later("trouble", NO_OFFER_AFTER, self._say_why)
+
+    def kill(self, job: JobRecord, reason: str, message: str) -> None:
+        """End a job: what waits is dropped, what runs is killed."""
+        if job.view.state.is_final:
+            return
+        self.waiting.pop(job.job_id, None)
+        self.jobs.record(Event(EventKind.KILL, job.job_id, self.jobs.clock(), reason=reason, message=message))
+        for worker in job.view.workers:
+            if not worker.state.is_terminal and worker.task_id and self.driver is not None:
+                self.driver.kill(worker.task_id, worker.agent, KILL_GRACE)
+        self._settle(job)
+
+    def suppressed_roles(self) -> list[str]:
+        """Return the roles that SUBSCRIBE is to suppress: all while nothing waits."""
+        assert self.driver is not None
+        self._suppressed = not self.waiting
+        return [] if self.waiting else list(self.driver.framework["roles"])
+
+    def sandbox(self, job: JobRecord, worker_id: int) -> tuple[Sandbox, str] | None:
+        """Return a worker's sandbox and its folder there, or None before it was launched."""
+        worker = job.view.workers[worker_id]
+        if self.driver is None or worker.agent not in self.agents or not self.driver.framework_id:
+            return None
+        return Sandbox(
+            self.agents[worker.agent], self.driver.framework_id, worker.executor_id
+        ), worker.task_id
+
+    def why(self, job: JobRecord) -> list[dict[str, Any]]:
+        """Return why workers of a job wait, as rows of ``job.why``."""
+        waiting = self.waiting.get(job.job_id)
+        if waiting is None:
+            return []
+        return [
+            {
+                "time": waiting.refused_at,
+                "offer": refusal.offer.id,
+                "agent": refusal.offer.agent,
+                "host": refusal.offer.host,
+                "lacked": refusal.lacked,
+                "offered": refusal.offered / 1000,
+                "asked": refusal.asked / 1000,
+                "message": refusal.message,
+            }
+            for refusal in waiting.refusals
+        ]
+
+    def close(self) -> None:
+        """Stop the timers."""
+        for timer in self._timers.values():
+            timer.cancel()
+
+    # What the driver tells.
+
+    def subscribed(self, framework_id: str, master: Mapping[str, Any], local_host: str) -> None:
+        """Resume: ask what became of the tasks, and repeat what may have been lost."""
+        assert self.driver is not None
+        self.trouble = ""
+        self._on_subscribed(framework_id)
+        running = [
+            (worker.task_id, worker.agent)
+            for job in self.jobs.active
+            for worker in job.view.workers
+            if worker.task_id and not worker.state.is_terminal
+        ]
+        if running:
+            self.driver.reconcile(running)
+        for job in self.jobs.active:
+            if job.view.kill_reason:
+                for worker in job.view.workers:
+                    if worker.task_id and not worker.state.is_terminal:
+                        self.driver.kill(worker.task_id, worker.agent, KILL_GRACE)
+        if self.waiting and self._suppressed:
+            self._revive()
+
+    def disconnected(self, why: str) -> None:
+        """Offers are void; tasks go on."""
+        self.trouble = why
+        if self.waiting:
+            self._say_why()
+
+    def offers(self, offers: list[Mapping[str, Any]]) -> None:
+        """Place what waits on what is offered; decline the rest at once."""
+        assert self.driver is not None
+        self._offered = True
+        for offer in offers:
+            if address := offer.get("url", {}).get("address"):
+                host = address.get("ip") or address.get("hostname")
+                scheme = offer["url"].get("scheme", "http")
+                self.agents[offer["agent_id"]["value"]] = f"{scheme}://{host}:{address['port']}"
+        parsed = [Offer.from_mesos(offer) for offer in offers]
+        plan = match(parsed, self._demands(), self.executors.running(), self.executors.new_id)
+        self._carry_out(plan)
+        if plan.declined:
+            self.driver.declineOffer(
+                [{"value": offer.id} for offer in plan.declined], {"refuse_seconds": REFUSE_SECONDS}
+            )
+        self._remember(plan)
+        self._suppress_if_idle()
+
+    def rescinded(self, offer_id: str) -> None:
+        """Nothing is held, so nothing is to be given up: an ACCEPT that crosses it comes back as DROPPED."""
+
+    def update(self, status: Mapping[str, Any]) -> None:
+        """Write an update down, then acknowledge it."""
+        assert self.driver is not None
+        task_id = status["task_id"]["value"]
+        state = TaskState.from_mesos(status["state"])
+        executor_id = status.get("executor_id", {}).get("value", "")
+        known = self._tasks.get(task_id)
+        if known is None:
+            self._acknowledge(status)
+            if not state.is_terminal and state is not TaskState.UNREACHABLE:
+                self.driver.kill(task_id, status.get("agent_id", {}).get("value", ""), KILL_GRACE)
+            return
+        job, worker_id = self.jobs[known[0]], known[1]
+        worker = job.view.workers[worker_id]
+        if worker.task_id == task_id and state is not worker.state and not worker.state.is_terminal:
+            self.jobs.record(
+                Event(
+                    EventKind.STATUS,
+                    job.job_id,
+                    self.jobs.clock(),
+                    worker_id,
+                    task_id,
+                    state.value,
+                    status.get("source", ""),
+                    status.get("reason", ""),
+                    status.get("message", ""),
+                    decode_status_data(status.get("data")),
+                )
+            )
+        self._acknowledge(status)
+        if state is TaskState.RUNNING:
+            self.executors.ran(executor_id or worker.executor_id)
+        if state.is_terminal:
+            self._task_ended(job, worker_id, executor_id or worker.executor_id, task_id, state)
+        elif worker.state.is_terminal or worker.task_id != task_id:
+            self.driver.kill(task_id, worker.agent, KILL_GRACE)
+
+    def message(self, agent_id: str, executor_id: str, data: str) -> None:
+        """Executors have nothing to say yet."""
+
+    def executor_lost(self, agent_id: str, executor_id: str, status: int | None) -> None:
+        """Its tasks' ends come as updates of their own."""
+        self.executors.lost(executor_id)
+
+    def agent_lost(self, agent_id: str) -> None:
+        """Its tasks' fates come as updates of their own."""
+        self.executors.lost_agent(agent_id)
+
+    def error(self, message: str) -> None:
+        """The framework is over, and so is all that it ran."""
+        self.trouble = message
+        for job in self.jobs.active:
+            self.waiting.pop(job.job_id, None)
+            now = self.jobs.clock()
+            lost = [
+                Event(
+                    EventKind.STATUS,
+                    job.job_id,
+                    now,
+                    worker.worker_id,
+                    worker.task_id,
+                    TaskState.LOST.value,
+                    "SOURCE_MASTER",
+                    "REASON_FRAMEWORK_REMOVED",
+                    message,
+                )
+                for worker in job.view.workers
+                if worker.task_id and not worker.state.is_terminal
+            ]
+            self.jobs.record(*lost, Event(EventKind.KILL, job.job_id, now, reason="MASTER", message=message))
+        self.executors.clear()
+        self._tasks.clear()
+        self._on_error(message)
+
+    def call_failed(self, call: Mapping[str, Any], why: str) -> None:
+        """An ACCEPT that failed launched nothing: its workers end as DROPPED, and say why."""
+        if call["type"] != "ACCEPT":
+            return
+        for operation in call["accept"]["operations"]:
+            for task in operation["launch"]["task_infos"]:
+                self.update(
+                    {
+                        "task_id": task["task_id"],
+                        "state": "TASK_DROPPED",
+                        "source": "SESSION",
+                        "reason": "REASON_CALL_FAILED",
+                        "message": f"the launch did not reach the master: {why}",
+                        "executor_id": task["executor"]["executor_id"],
+                    }
+                )
+
+    # Launching.
+
+    def _demands(self) -> list[Demand]:
+        demands = []
+        for job_id, waiting in self.waiting.items():
+            spec = self.jobs[job_id].spec
+            groups: dict[int, list[int]] = {}
+            for worker_id in waiting.worker_ids:
+                groups.setdefault(id(spec.resource_of(worker_id)), []).append(worker_id)
+            demands += [Demand(job_id, ids, spec.resource_of(ids[0])) for ids in groups.values()]
+        return demands
+
+    def _carry_out(self, plan: Plan) -> None:
+        assert self.driver is not None
+        intents = []
+        for launches in plan.launches.values():
+            for launch in launches:
+                job = self.jobs[launch.job_id]
+                restart_count = job.view.workers[launch.worker_id].restarts
+                task_id = f"{launch.job_id}-{launch.worker_id}-{restart_count}"
+                self._tasks[task_id] = (launch.job_id, launch.worker_id)
+                self.executors.launched(launch.executor_id, launch.offer.agent, task_id, launch.job_id)
+                intents.append(self._intent(launch, task_id, restart_count))
+        if not intents:
+            return
+        self.jobs.record(*intents)
+        for offer_id, launches in plan.launches.items():
+            self.driver.acceptOffers(
+                [{"value": offer_id}],
+                [
+                    {
+                        "type": "LAUNCH",
+                        "launch": {"task_infos": [self._task_info(launch) for launch in launches]},
+                    }
+                ],
+                {"refuse_seconds": REFUSE_SECONDS},
+            )
+
+    def _intent(self, launch: Launch, task_id: str, restart_count: int) -> Event:
+        data = {
+            "agent": launch.offer.agent,
+            "host": launch.offer.host,
+            "executor_id": launch.executor_id,
+            "new_executor": launch.new_executor,
+            "cpus": launch.resource.cpu,
+            "mem": launch.resource.ram_mega_bytes,
+            "restart_count": restart_count,
+        }
+        return Event(
+            EventKind.LAUNCHED,
+            launch.job_id,
+            self.jobs.clock(),
+            launch.worker_id,
+            task_id,
+            TaskState.STAGING.value,
+            "SESSION",
+            message=f"on {launch.offer.host}",
+            data=data,
+        )
+
+    def _task_info(self, launch: Launch) -> dict[str, Any]:
+        assert self.driver is not None
+        job = self.jobs[launch.job_id]
+        worker = job.view.workers[launch.worker_id]
+        details = WorkerLaunch(
+            job_id=launch.job_id,
+            worker_id=launch.worker_id,
+            restart_count=worker.restarts,
+            number_of_workers=job.spec.number_of_workers,
+            secret=job.secret,
+            url=self._worker_url,
+            package=job.spec.package,
+            package_size=job.spec.package_size,
+            python=job.spec.python,
+            cpus=launch.resource.cpu,
+            mem=launch.resource.ram_mega_bytes,
+        )
+        executor = self._template.info(launch.executor_id, self.driver.framework_id)
+        return task_info(launch, worker.task_id, details, executor)
+
+    def _remember(self, plan: Plan) -> None:
+        now = self.jobs.clock()
+        placed: dict[str, set[int]] = {}
+        for launches in plan.launches.values():
+            for launch in launches:
+                placed.setdefault(launch.job_id, set()).add(launch.worker_id)
+        for job_id, worker_ids in placed.items():
+            waiting = self.waiting[job_id]
+            waiting.worker_ids = [
+                worker_id for worker_id in waiting.worker_ids if worker_id not in worker_ids
+            ]
+            if not waiting.worker_ids:
+                del self.waiting[job_id]
+        refused: dict[str, list[Refusal]] = {}
+        for refusal in plan.refusals:
+            refused.setdefault(refusal.job_id, []).append(refusal)
+        for job_id, waiting in self.waiting.items():
+            if refusals := refused.get(job_id):
+                waiting.refusals, waiting.refused_at = refusals, now
+        if self.waiting:
+            self._say_why()
+
+    # How tasks end.
+
+    def _acknowledge(self, status: Mapping[str, Any]) -> None:
+        assert self.driver is not None
+        if "uuid" in status:
+            self.driver.acknowledgeStatusUpdate(status)
+
+    def _task_ended(
+        self, job: JobRecord, worker_id: int, executor_id: str, task_id: str, state: TaskState
+    ) -> None:
+        del self._tasks[task_id]
+        now = self.jobs.clock()
+        self.executors.ended(executor_id, task_id, now)
+        self._later("retire", self._executor_linger, self._retire)
+        view = job.view
+        if state is not TaskState.FINISHED and not view.kill_reason:
+            worker = view.workers[worker_id]
+            self.kill(job, "WORKER_FAILED", f"worker {worker_id} ended as {state.value}: {worker.message}")
+        self._settle(job)
+        if self.waiting:
+            self._later("revive", REVIVE_PAUSE, self._revive)
+
+    def _settle(self, job: JobRecord) -> None:
+        if job.view.state.is_final:
+            self.waiting.pop(job.job_id, None)
+            self._suppress_if_idle()
+
+    def _retire(self) -> None:
+        """Shut executors down that have waited for their time; come again for the next."""
+        now = self.jobs.clock()
+        for executor_id, agent, since in self.executors.idle():
+            remaining = since + self._executor_linger - now
+            if remaining > 0.01:
+                self._later("retire", remaining, self._retire)
+            elif self.driver is not None:
+                self.driver.shutdown_executor(agent, executor_id)
+                self.executors.lost(executor_id)
+
+    # Offers: when they are wanted.
+
+    def _revive(self) -> None:
+        if self.driver is None or not self.driver.connected or not self.waiting:
+            return
+        self._suppressed = False
+        self.driver.reviveOffers()
+
+    def _suppress_if_idle(self) -> None:
+        if self.driver is not None and self.driver.connected and not self.waiting and not self._suppressed:
+            self._suppressed = True
+            self.driver.suppressOffers()
+
+    def _say_why(self) -> None:
+        for job_id, waiting in self.waiting.items():
+            count = len(waiting.worker_ids)
+            who = f"{count} worker{'s' * (count != 1)} waiting"
+            if self.trouble:
+                text = f"{who}: no master ({self.trouble})"
+            elif waiting.refusals:
+                texts = list(dict.fromkeys(refusal.message for refusal in waiting.refusals))
+                more = f"; and {len(texts) - 3} more" if len(texts) > 3 else ""
+                text = f"{who}: {'; '.join(texts[:3])}{more}"
+            elif (
+                not self._offered
+                and self.jobs.clock() - (self.jobs[job_id].view.submitted or 0) >= NO_OFFER_AFTER
+            ):
+                text = f"{who}: the master has made no offer; nothing is free, or there are no agents"
+            else:
+                continue
+            if text != self.jobs[job_id].view.waiting_for:
+                self.jobs.record(
+                    Event(EventKind.PENDING, job_id, self.jobs.clock(), source="SESSION", message=text)
+                )
+
+    def _later(self, name: str, delay: float, callback: Callable[[], None]) -> None:
+        """Call once, `delay` seconds from now; what is due already stays."""
+        timer = self._timers.get(name)
+        if timer is not None and not timer.cancelled():
+            return
+
+        def fire() -> None:
+            del self._timers[name]
+            callback()
+
+        self._timers[name] = asyncio.get_running_loop().call_later(delay, fire)

@@ -1,0 +1,242 @@
+"""HTTP to a Mesos master: one long event stream, and calls; on tornado's own HTTP/1.1 connection."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPInputError,
+    HTTPMessageDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.tcpclient import TCPClient
+
+DEFAULT_PORT = 5050
+_UNLIMITED = 2**62
+_PARAMETERS = HTTP1ConnectionParameters(max_body_size=_UNLIMITED, chunk_size=1 << 20)
+
+
+class RecordIOError(Exception):
+    """What arrived is not RecordIO."""
+
+
+class RecordIO:
+    """Splits a RecordIO stream (a decimal length, a line feed, the record; and so on) into records.
+
+    Source: Mesos, ``docs/recordio.md``.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._length: int | None = None
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take `data`; return the records that are now whole.
+
+        Raises
+        ------
+        RecordIOError
+            When a length is not a decimal number of at most 20 digits.
+        """
+        self._buffer += data
+        records = []
+        start = 0
+        while True:
+            if self._length is None:
+                end = self._buffer.find(b"\n", start)
+                head = self._buffer[start : end if end >= 0 else None]
+                if (head and not head.isdigit()) or len(head) > 20 or (end >= 0 and not head):
+                    raise RecordIOError(f"not a RecordIO length: {bytes(head[:20])!r}")
+                if end < 0:
+                    break
+                self._length, start = int(head), end + 1
+            if len(self._buffer) - start < self._length:
+                break
+            records.append(bytes(self._buffer[start : start + self._length]))
+            start += self._length
+            self._length = None
+        del self._buffer[:start]
+        return records
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a master listens."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Return the address of ``host``, ``host:port``, ``[v6]:port`` or ``http://host:port``.
+
+        Raises
+        ------
+        ValueError
+            When it is none of these.
+        """
+        parts = urlsplit(text if "//" in text else f"//{text}")
+        if parts.scheme not in ("", "http") or not parts.hostname:
+            raise ValueError(f"{text!r} is not a Mesos master; give host:port or http://host:port")
+        return cls(parts.hostname, parts.port or DEFAULT_PORT)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass
+class Response:
+    """An answer of the master; `body` is empty for a stream."""
+
+    code: int
+    reason: str
+    headers: HTTPHeaders
+    body: bytes = b""
+
+    @property
+    def text(self) -> str:
+        """The body as text, or the reason phrase."""
+        return self.body.decode("utf-8", "replace").strip() or self.reason
+
+
+class Connection:
+    """One TCP connection to a master.
+
+    `post` is for calls, one after the other; `stream` for a subscription. `close` may be called at any time,
+    by anyone: what runs then ends with `StreamClosedError`.
+    """
+
+    def __init__(self, stream: IOStream, address: Address) -> None:
+        self._stream = stream
+        self._http = HTTP1Connection(stream, True, _PARAMETERS)
+        self.address = address
+        self.local_host: str = stream.socket.getsockname()[0]
+
+    @classmethod
+    async def open(cls, address: Address, timeout: float) -> Connection:
+        """Connect.
+
+        Raises
+        ------
+        OSError
+            Also for a host that does not resolve, and for a time-out.
+        """
+        stream = await TCPClient().connect(
+            address.host, address.port, max_buffer_size=_UNLIMITED, timeout=timeout
+        )
+        stream.set_nodelay(True)
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return cls(stream, address)
+
+    @property
+    def closed(self) -> bool:
+        """Whether either side has closed it."""
+        return self._stream.closed()
+
+    def close(self) -> None:
+        """Close it."""
+        self._stream.close()
+
+    async def post(self, path: str, body: Any, headers: dict[str, str]) -> Response:
+        """Send a call and return its answer, with the body."""
+        collector = _Collector()
+        await self._request(
+            "POST", path, json.dumps(body, separators=(",", ":")).encode(), headers, collector
+        )
+        return collector.result()
+
+    async def get(self, path: str, headers: dict[str, str]) -> Response:
+        """GET a path and return the answer, with the body."""
+        collector = _Collector()
+        await self._request("GET", path, b"", headers, collector)
+        return collector.result()
+
+    async def stream(
+        self,
+        path: str,
+        body: Any,
+        headers: dict[str, str],
+        on_headers: Callable[[Response], None],
+        on_record: Callable[[bytes], None],
+    ) -> Response:
+        """Send a subscription and hand over its records until it ends; return the answer.
+
+        An answer other than 200 is returned with its body, and neither callback is called.
+        """
+        collector = _Collector(on_headers, on_record)
+        await self._request(
+            "POST", path, json.dumps(body, separators=(",", ":")).encode(), headers, collector
+        )
+        return collector.result()
+
+    async def _request(
+        self, method: str, path: str, body: bytes, headers: dict[str, str], collector: _Collector
+    ) -> None:
+        fields = {"Host": str(self.address), "Accept": "application/json", **headers}
+        if method == "POST":
+            fields |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        self._http.write_headers(
+            RequestStartLine(method, path, "HTTP/1.1"), HTTPHeaders(fields), body or None
+        )
+        self._http.finish()
+        await self._http.read_response(collector)
+        if collector.error is not None:
+            raise collector.error
+
+
+class _Collector(HTTPMessageDelegate):
+    """Gathers an answer, or hands over a stream's records as they come."""
+
+    def __init__(
+        self,
+        on_headers: Callable[[Response], None] | None = None,
+        on_record: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self._on_headers, self._on_record = on_headers, on_record
+        self._records: RecordIO | None = None
+        self._response: Response | None = None
+        self._body = bytearray()
+        self._finished = False
+        self.error: Exception | None = None
+
+    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:
+        assert isinstance(start_line, ResponseStartLine)
+        self._response = Response(start_line.code, start_line.reason, headers)
+        if start_line.code == 200 and self._on_headers is not None:
+            self._records = RecordIO()
+            self._on_headers(self._response)
+
+    def data_received(self, chunk: bytes) -> None:
+        if self._records is None:
+            self._body += chunk
+            return
+        assert self._on_record is not None
+        try:
+            for record in self._records.feed(chunk):
+                self._on_record(record)
+        except Exception as error:
+            self.error = error
+            raise HTTPInputError(str(error)) from error
+
+    def finish(self) -> None:
+        self._finished = True
+
+    def on_connection_close(self) -> None:
+        pass
+
+    def result(self) -> Response:
+        if self._response is None:
+            raise StreamClosedError()
+        if not self._finished and self._records is None:
+            raise StreamClosedError()
+        self._response.body = bytes(self._body)
+        return self._response

@@ -1,0 +1,42 @@
+"""Starts a session: ``python -m t2notebook.session CONFIG``; it tells its news on a descriptor."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    """Run a session until nobody needs it. The embedded Mesos, if it is wanted, starts while we import the
+    rest.
+    """
+    settings: dict[str, Any] = json.loads(sys.argv[1])
+    news = os.fdopen(int(settings["ready_fd"]), "w")
+    cluster = None
+    try:
+        if settings["config"]["master"] == "local":
+            from .local import spawn
+
+            cluster = spawn(Path(settings["runtime_dir"]), settings["config"])
+        from .session import run
+
+        run(settings, cluster, lambda: _tell(news, {"ready": True}))
+    except BaseException as error:
+        _tell(news, {"error": f"{type(error).__name__}: {error}"})
+        raise
+
+
+def _tell(news: Any, record: dict[str, Any]) -> None:
+    if not news.closed:
+        try:
+            news.write(json.dumps(record) + "\n")
+            news.close()
+        except OSError:
+            pass  # the kernel that started us is gone; whoever comes next finds the socket
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""What a kernel asks of its session, as HTTP on a Unix socket: submit, watch, kill, results, logs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tornado.web import HTTPError, RequestHandler
+
+from ..frames import job_row
+from ..jobmaster.jobs import JobRecord
+from ..model.job import JobSpec
+from ..scheduler.sandbox import PAGE, SandboxError
+
+if TYPE_CHECKING:
+    from .session import Session
+
+STREAMS = ("stdout", "stderr")
+
+
+class ApiHandler(RequestHandler):
+    """A request of a kernel; answers JSON, and errors as ``{"error": text}``."""
+
+    def initialize(self, session: Session) -> None:
+        self.session = session
+        session.need()
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        text = (
+            error.log_message
+            if isinstance(error, HTTPError) and error.log_message
+            else f"{type(error).__name__}: {error}"
+        )
+        self.finish({"error": text})
+
+    def job(self, job_id: str) -> JobRecord:
+        """Return a job or answer 404."""
+        job = self.session.jobs.get(job_id)
+        if job is None:
+            raise HTTPError(404, f"no job {job_id} in this session")
+        return job
+
+    def content(self) -> dict[str, Any]:
+        """Return the request's JSON."""
+        record = json.loads(self.request.body or b"{}")
+        assert isinstance(record, dict)
+        return record
+
+
+class InfoHandler(ApiHandler):
+    """``GET /v1/info``."""
+
+    def get(self) -> None:
+        """Say who we are."""
+        self.finish(self.session.info())
+
+
+class JobsHandler(ApiHandler):
+    """``/v1/jobs``: list and submit."""
+
+    def get(self) -> None:
+        """List the jobs, oldest first."""
+        self.finish({"jobs": [job_row(job.view) for job in self.session.jobs]})
+
+    def post(self) -> None:
+        """Take a job over: its package is moved into our keeping, then it is journalled, then scheduled."""
+        record = self.content()
+        spec = JobSpec.from_dict(record["spec"])
+        kept = self.session.journal.packages / f"{spec.package}.t2"
+        os.replace(Path(record["package_path"]), kept)
+        job = self.session.jobs.submit(spec, record["client"])
+        self.session.clients.watch(record["client"], job)
+        self.session.submit(job)
+        self.finish({"job_id": job.job_id})
+
+
+class JobHandler(ApiHandler):
+    """``GET /v1/jobs/ID``."""
+
+    def get(self, job_id: str) -> None:
+        """Describe a job."""
+        job = self.job(job_id)
+        self.finish({"spec": job.spec.to_dict(), **job_row(job.view)})
+
+
+class KillHandler(ApiHandler):
+    """``POST /v1/jobs/ID/kill``."""
+
+    def post(self, job_id: str) -> None:
+        """End a job."""
+        job = self.job(job_id)
+        record = self.content()
+        self.session.kill(job, record.get("reason", "USER"), record.get("message", "killed by the user"))
+        self.finish({"state": job.view.state.value})
+
+
+class WhyHandler(ApiHandler):
+    """``GET /v1/jobs/ID/why``."""
+
+    def get(self, job_id: str) -> None:
+        """Say why its workers wait."""
+        scheduler = self.session.scheduler
+        self.finish({"why": scheduler.why(self.job(job_id)) if scheduler else []})
+
+
+class ResultsHandler(ApiHandler):
+    """``GET /v1/jobs/ID/results``: where the results lie, on this machine."""
+
+    def get(self, job_id: str) -> None:
+        """List paths by worker id; null for a worker without a result."""
+        job = self.job(job_id)
+        paths = [
+            str(self.session.jobs.result_path(job_id, worker.worker_id)) if worker.result else None
+            for worker in job.view.workers
+        ]
+        self.finish({"paths": paths})
+
+
+class LogsHandler(ApiHandler):
+    """``GET /v1/jobs/ID/logs/N?stream=stdout&offset=K``: a page of a worker's output, from its sandbox."""
+
+    async def get(self, job_id: str, worker: str) -> None:
+        """Answer raw bytes; a negative offset counts from the end."""
+        job = self.job(job_id)
+        stream = self.get_query_argument("stream", "stdout")
+        offset = int(self.get_query_argument("offset", "0"))
+        worker_id = int(worker)
+        if stream not in STREAMS or worker_id >= job.view.number_of_workers:
+            raise HTTPError(404, f"job {job_id} has no {stream} of a worker {worker_id}")
+        place = self.session.scheduler.sandbox(job, worker_id) if self.session.scheduler else None
+        self.set_header("Content-Type", "application/octet-stream")
+        if place is None:
+            return
+        sandbox, folder = place
+        name = f"{folder}/{stream}"
+        try:
+            if offset < 0:
+                offset = max(0, await sandbox.size(name) + offset)
+            data = await sandbox.read(name, offset, PAGE)
+        except SandboxError as error:
+            if job.view.workers[worker_id].started is None:
+                return
+            raise HTTPError(502, str(error).replace("%", "%%")) from None
+        self.set_header("X-T2-Offset", str(offset + len(data)))
+        self.finish(data)
+
+
+class StreamHandler(ApiHandler):
+    """``GET /v1/clients/ID/stream``: a kernel is attached while this connection lives; a line an event."""
+
+    async def get(self, client_id: str) -> None:
+        """Stay."""
+        self.client_id = client_id
+        self.set_header("Content-Type", "application/x-ndjson")
+        self.session.clients.attach(client_id, self.send, self.end)
+        self.send(json.dumps({"hello": self.session.info()}))
+        self._auto_finish = False
+
+    def send(self, line: str) -> None:
+        """Write a line."""
+        self.write(line + "\n")
+        self.flush()
+
+    def end(self) -> None:
+        """End the stream, from our side."""
+        self.on_connection_close()
+        self.finish()
+
+    def on_connection_close(self) -> None:
+        self.session.clients.detach(self.client_id, self.send)
+        self.session.need()
+
+
+class WatchHandler(ApiHandler):
+    """``POST /v1/clients/ID/watch``."""
+
+    def post(self, client_id: str) -> None:
+        """Add a job to a kernel's stream."""
+        record = self.content()
+        job = self.job(record["job_id"])
+        self.session.clients.watch(client_id, job, int(record.get("after", 0)))
+        self.finish({"spec": job.spec.to_dict()})
+
+
+class ByeHandler(ApiHandler):
+    """``POST /v1/clients/ID/bye``."""
+
+    def post(self, client_id: str) -> None:
+        """A kernel exits cleanly: its jobs end with it, but for those that it leaves to run."""
+        for job in self.session.jobs.active:
+            if job.owner == client_id and job.spec.on_exit == "kill":
+                self.session.kill(job, "KERNEL_EXIT", "its kernel was shut down")
+        self.finish({})
+
+
+class ShutdownHandler(ApiHandler):
+    """``POST /v1/shutdown``: end the session if no other kernel is attached."""
+
+    def post(self) -> None:
+        """End this kernel's jobs, and the session if nobody else needs it."""
+        client_id = self.content()["client"]
+        for job in self.session.jobs.active:
+            if job.owner == client_id:
+                self.session.kill(job, "SHUTDOWN", "ended by t2.shutdown()")
+        alone = len(self.session.clients) <= 1 and all(
+            job.owner == client_id for job in self.session.jobs.active
+        )
+        self.finish({"ended": alone})
+        if alone:
+            self.session.stop()
+
+
+def routes(session: Session) -> list[Any]:
+    """Return the routes for a tornado Application."""
+    settings = {"session": session}
+    job, client = r"/v1/jobs/([-a-z0-9]+)", r"/v1/clients/([-a-z0-9]+)"
+    return [
+        (r"/v1/info", InfoHandler, settings),
+        (r"/v1/jobs", JobsHandler, settings),
+        (job, JobHandler, settings),
+        (rf"{job}/kill", KillHandler, settings),
+        (rf"{job}/why", WhyHandler, settings),
+        (rf"{job}/results", ResultsHandler, settings),
+        (rf"{job}/logs/([0-9]{{1,9}})", LogsHandler, settings),
+        (rf"{client}/stream", StreamHandler, settings),
+        (rf"{client}/watch", WatchHandler, settings),
+        (rf"{client}/bye", ByeHandler, settings),
+        (r"/v1/shutdown", ShutdownHandler, settings),
+    ]

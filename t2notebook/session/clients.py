@@ -1,0 +1,67 @@
+"""The kernels that are attached to a session, and the streams of events that they get."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from ..jobmaster.jobs import JobRecord, Jobs
+from ..model.events import Event
+
+Write = Callable[[str], None]
+
+
+class Clients:
+    """Attached kernels; each gets the events of the jobs that it watches, from the first on, each one once.
+
+    Parameters
+    ----------
+    jobs : Jobs
+    """
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+        self._streams: dict[str, Write] = {}
+        self._watching: dict[str, set[str]] = {}
+        self._watchers: dict[str, set[str]] = {}
+        self._closers: dict[str, Callable[[], None]] = {}
+        jobs.listen(self._on_event)
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def attach(self, client_id: str, write: Write, close: Callable[[], None]) -> None:
+        """A kernel's stream is open; `write` takes a line."""
+        self._streams[client_id] = write
+        self._closers[client_id] = close
+        self._watching.setdefault(client_id, set())
+
+    def detach(self, client_id: str, write: Write) -> None:
+        """A kernel's stream has ended, unless a newer one took its place."""
+        if self._streams.get(client_id) is not write:
+            return
+        del self._streams[client_id], self._closers[client_id]
+        for job_id in self._watching.pop(client_id, ()):
+            self._watchers[job_id].discard(client_id)
+
+    def watch(self, client_id: str, job: JobRecord, after: int = 0) -> None:
+        """Send a kernel the events of a job after `after` (a `seq`), then each new one."""
+        if client_id not in self._streams or job.job_id in self._watching[client_id]:
+            return
+        for event in job.events:
+            if event.seq > after:
+                self._send(client_id, event)
+        self._watching[client_id].add(job.job_id)
+        self._watchers.setdefault(job.job_id, set()).add(client_id)
+
+    def close(self) -> None:
+        """End all streams."""
+        for close in list(self._closers.values()):
+            close()
+
+    def _on_event(self, event: Event, job: JobRecord) -> None:
+        for client_id in self._watchers.get(job.job_id, ()):
+            self._send(client_id, event)
+
+    def _send(self, client_id: str, event: Event) -> None:
+        self._streams[client_id](json.dumps({"event": event.to_dict()}, separators=(",", ":")))

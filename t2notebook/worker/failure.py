@@ -1,0 +1,147 @@
+"""What went wrong in a worker, told from the user's frames on."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import sys
+import traceback
+from dataclasses import dataclass
+
+import cloudpickle
+
+MAX_LINE = 1000
+_MAX_TRACEBACK = 200_000
+
+
+def _here() -> None: ...
+
+
+# The file names in our code objects, which are not those of __file__ inside a zip application.
+_OURS = os.path.dirname(_here.__code__.co_filename)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failure as the session and the status update tell it.
+
+    Parameters
+    ----------
+    type : str
+        As Python prints it: with its module, unless that is `builtins` or `__main__`.
+    message : str
+    traceback : str
+        As Python prints it, without frames of ours before the user's.
+    error : BaseException or None
+        The exception, if it can be rebuilt from a pickle.
+    line : str
+        One line of at most 1000 characters for `TaskStatus.message`.
+    """
+
+    type: str
+    message: str
+    traceback: str
+    error: BaseException | None
+    line: str
+
+
+def describe(error: BaseException) -> Failure:
+    """Return what there is to tell of an exception that the user's code raised."""
+    name, message = type_name(type(error)), _text(error)
+    return Failure(
+        type=name,
+        message=message,
+        traceback=format_traceback(error),
+        error=error if survives_pickling(error) else None,
+        line=one_line(f"{name}: {message}" if message else name),
+    )
+
+
+def type_name(kind: type) -> str:
+    """Return a class's name as tracebacks print it."""
+    if kind.__module__ in ("builtins", "__main__"):
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def one_line(text: str, limit: int = MAX_LINE) -> str:
+    """Return `text` as one line of at most `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def format_traceback(error: BaseException) -> str:
+    """Return the traceback's text, causes and exception groups included, beginning at the user's frames."""
+    try:
+        told = traceback.TracebackException.from_exception(error, compact=True)
+        _strip(told, set())
+        text = "".join(told.format())
+    except Exception as trouble:  # an exception class may do anything in its __str__ or __getattr__
+        return f"{type_name(type(error))} (its traceback cannot be shown: {type_name(type(trouble))})\n"
+    if len(text) > _MAX_TRACEBACK:
+        half = _MAX_TRACEBACK // 2
+        text = f"{text[:half]}\n[... {len(text) - _MAX_TRACEBACK} characters left out ...]\n{text[-half:]}"
+    return text
+
+
+def survives_pickling(error: BaseException) -> bool:
+    """Whether `error` comes back from a pickle as what it is."""
+    try:
+        stream = io.BytesIO()
+        cloudpickle.Pickler(stream, protocol=5).dump(error)
+        return type(cloudpickle.loads(stream.getvalue())) is type(error)
+    except Exception:
+        return False
+
+
+def missing_module_hint(error: BaseException) -> str:
+    """Return what to do about a module that the agent lacks; empty for any other error."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    name = error.name.partition(".")[0]
+    if name in sys.modules and name != error.name:
+        return f"the agent's {name} has no {error.name}; another version of it may be installed there"
+    return (
+        f"module {name} is missing on the agent {socket.gethostname()} ({sys.executable}): "
+        "install it there, or put it beside the notebook so that it travels with the job"
+    )
+
+
+def damaged_unpickling(error: BaseException) -> str:
+    """Return a line for an exception while the job package's function was rebuilt."""
+    what = one_line(f"{type_name(type(error))}: {_text(error)}")
+    hint = missing_module_hint(error)
+    if not hint and isinstance(error, AttributeError | ImportError):
+        hint = "the agent has another version of that module than the notebook"
+    why = f"{hint} ({what})" if hint else what
+    return one_line(f"the job's function cannot be rebuilt on the agent: {why}")
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "<its message cannot be shown>"
+
+
+def _strip(told: traceback.TracebackException, seen: set[int]) -> None:
+    if id(told) in seen:
+        return
+    seen.add(id(told))
+    first = 0
+    while first < len(told.stack) and _is_ours(told.stack[first].filename, first):
+        first += 1
+    # An error of our own is told whole.
+    if first < len(told.stack):
+        del told.stack[:first]
+    for other in (told.__cause__, told.__context__, *(getattr(told, "exceptions", None) or ())):
+        if other is not None:
+            _strip(other, seen)
+
+
+def _is_ours(filename: str, depth: int) -> bool:
+    if os.path.dirname(filename) == _OURS:
+        return True
+    # A coroutine is run by asyncio, which run.py calls: its frames follow ours.
+    return depth > 0 and os.path.basename(os.path.dirname(filename)) == "asyncio"

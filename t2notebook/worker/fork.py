@@ -1,0 +1,176 @@
+"""Makes processes by fork: what a child sheds of its parent, and what a worker finds around it."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import io
+import os
+import random
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Collection, Mapping
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+)
+#: Exit code of a child that failed before or outside the work it was made for (sysexits.h, EX_SOFTWARE).
+BROKEN = 70
+_OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def _prctl() -> Callable[..., int] | None:
+    if sys.platform != "linux":
+        return None
+    function: Callable[..., int] = ctypes.CDLL(None, use_errno=True).prctl
+    return function
+
+
+# Looked up before any fork: a child should not need the loader.
+_PRCTL = _prctl()
+
+
+def spawn(work: Callable[[], int], *, keep: Collection[int], shed: Callable[[], None], group: bool) -> int:
+    """Fork a child that runs `work` and exits with what it returns; return its pid.
+
+    The child dies with its parent (Linux), has default signal handlers and no descriptors but 0, 1, 2 and
+    `keep`. The caller has to be single-threaded.
+
+    Parameters
+    ----------
+    work : callable
+    keep : collection of int
+    shed : callable
+        Closes the parent's own objects in the child, before their descriptors are closed under them.
+    group : bool
+        Whether the child leads a process group of its own.
+
+    Raises
+    ------
+    OSError
+        When there can be no more processes.
+    """
+    parent = os.getpid()
+    gc.freeze()  # a collection in the child would copy every page that the parent's objects lie in
+    # A signal that comes before the child has its own handlers would be taken for the parent's.
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            _child(work, keep, shed, group, parent)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+    if group:
+        # Here as well as in the child: whoever comes first, the group exists from now on.
+        try:
+            os.setpgid(pid, pid)
+        except OSError:
+            pass
+    return pid
+
+
+def _child(
+    work: Callable[[], int], keep: Collection[int], shed: Callable[[], None], group: bool, parent: int
+) -> None:
+    code = BROKEN
+    try:
+        if group:
+            os.setpgid(0, 0)
+        if _PRCTL is not None:
+            _PRCTL(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(BROKEN)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        shed()
+        close_all_but(keep)
+        code = work()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+
+
+def close_all_but(keep: Collection[int]) -> None:
+    """Close every descriptor but 0, 1, 2 and those in `keep`."""
+    kept = {0, 1, 2, *keep}
+    for name in ("/proc/self/fd", "/dev/fd"):
+        try:
+            found = [int(number) for number in os.listdir(name)]
+            break
+        except OSError:
+            continue
+    else:
+        found = list(range(3, 4096))
+    for number in found:
+        if number not in kept:
+            try:
+                os.close(number)
+            except OSError:  # the one that the listing itself used
+                pass
+
+
+def settle(directory: str, variables: Mapping[str, str], cpus: float) -> None:
+    """Make a worker at home in `directory`: working directory, output files, environment, randomness.
+
+    Parameters
+    ----------
+    directory : str
+        Exists, and `directory`/tmp as well.
+    variables : mapping
+        More environment variables.
+    cpus : float
+        The worker's share, from which numeric libraries learn how many threads to use.
+    """
+    os.chdir(directory)
+    _redirect(os.devnull, os.O_RDONLY, 0)
+    _redirect(os.path.join(directory, "stdout"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 1)
+    _redirect(os.path.join(directory, "stderr"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 2)
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.FileIO(0, "r", closefd=False), encoding="utf-8")  # type: ignore[misc,assignment,arg-type]
+    sys.stdout = sys.__stdout__ = _live(1)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _live(2)  # type: ignore[misc]
+
+    os.environ.update(variables)
+    os.environ["HOME"] = directory
+    os.environ["TMPDIR"] = os.path.join(directory, "tmp")
+    threads = str(max(1, int(cpus)))
+    for name in _THREADS:
+        os.environ.setdefault(name, threads)
+    if (tempfile := sys.modules.get("tempfile")) is not None:
+        tempfile.tempdir = None
+
+    random.seed()
+    if (numpy_random := sys.modules.get("numpy.random")) is not None:
+        numpy_random.seed()
+
+
+def _redirect(path: str, flags: int, number: int) -> None:
+    opened = os.open(path, flags, 0o644)
+    if opened != number:
+        os.dup2(opened, number)
+        os.close(opened)
+    else:
+        os.set_inheritable(number, True)
+
+
+def _live(number: int) -> io.TextIOWrapper:
+    """A text stream whose lines are in the file when they are complete: somebody is watching."""
+    raw = io.FileIO(number, "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True
+    )

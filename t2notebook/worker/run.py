@@ -1,0 +1,166 @@
+"""What a worker process does: open the package, call the user's function, deliver what comes of it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+from t2notebook.model.errors import PackageError
+from t2notebook.model.launch import WorkerLaunch
+
+from . import failure as failures
+from . import modules, result
+from .archive import Archive
+from .environment import WorkerEnvironment
+from .failure import Failure
+from .progress import ProgressReporter, Superseded
+from .result import Delivery
+from .session_client import SessionClient
+
+
+def run_worker(launch: WorkerLaunch, package: int, report: int, directory: str) -> int:
+    """Run one worker to its end and return the process's exit code.
+
+    Parameters
+    ----------
+    launch : WorkerLaunch
+    package : int
+        Descriptor of the job package, which has been verified.
+    report : int
+        Descriptor to tell the executor, in one JSON line, what the exit code cannot:
+        ``{"outcome": "result" | "error" | "stopped", "message": ...}``.
+    directory : str
+        The worker's own.
+    """
+    pid = os.getpid()
+    client = SessionClient(launch.url, launch.job_id, launch.secret)
+    base = f"/v1/jobs/{launch.job_id}/workers/{launch.worker_id}"
+    query = f"?incarnation={launch.restart_count}"
+    progress = ProgressReporter(client, f"{base}/progress{query}")
+
+    exit_code = 0
+    try:
+        members, facts, line, exit_code = _work(launch, package, progress)
+        if os.getpid() != pid:
+            # The user's code forked, and the copy came back here: it is no worker.
+            return exit_code
+        progress.flush()
+    except Superseded as stop:
+        _tell(report, "stopped", str(stop))
+        return 0
+    path = f"{base}/result{query}"
+    delivered = result.deliver(members, facts, directory=directory, client=client, path=path)
+    if delivered.message and exit_code == 0:
+        print(f"t2notebook: {delivered.message}", file=sys.stderr, flush=True)
+    if exit_code:
+        _tell(report, "error", line)
+        return exit_code
+    if delivered.how is Delivery.LOST:
+        _tell(report, "error", delivered.message)
+        return 1
+    # A refused result also counts as done: who refused it no longer looks at this task, and whoever
+    # killed the job gets KILLED from the executor.
+    left = f"the result is in the sandbox: {delivered.message}"
+    _tell(report, "result", left if delivered.how is Delivery.LEFT else delivered.message)
+    return 0
+
+
+def call(function: Callable[..., Any], env: WorkerEnvironment) -> Any:
+    """Call the user's function with `env`, or without if it takes nothing; run it if it is a coroutine's."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        value = _call_builtin(function, env)
+    else:
+        value = function(env) if _binds(signature, env) or not _binds(signature) else function()
+    if inspect.iscoroutine(value):
+        import asyncio  # 60 ms that few workers need
+
+        return asyncio.run(value)
+    return value
+
+
+def _binds(signature: inspect.Signature, *arguments: Any) -> bool:
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        return False
+    return True
+
+
+def _call_builtin(function: Callable[..., Any], env: WorkerEnvironment) -> Any:
+    """Call what does not tell its signature (``time.time``): with `env`, else without."""
+    try:
+        return function(env)
+    except TypeError as error:
+        # No frame below ours: it was refused before it did anything.
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+            raise
+    return function()
+
+
+def _work(
+    launch: WorkerLaunch, package: int, progress: ProgressReporter
+) -> tuple[result.Members, Any, str, int]:
+    """Return members and facts for the archive, a line for the status, and the exit code."""
+    # The executor's own __main__ is no business of the user's code, nor of multiprocessing's.
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        archive = Archive.open(package)
+        os.close(package)
+        modules.install(archive)
+        job = archive.load()
+        function, config = job["worker"], job["config"]
+    except BaseException as error:
+        line = failures.damaged_unpickling(error)
+        return _failed(PackageError(line), cause=error, line=line)
+    env = WorkerEnvironment(
+        worker_id=launch.worker_id,
+        number_of_workers=launch.number_of_workers,
+        job_id=launch.job_id,
+        config=config,
+        restart_count=launch.restart_count,
+        report=progress.report,
+    )
+    try:
+        value = call(function, env)
+    except Superseded:
+        raise
+    except SystemExit as error:
+        if error.code:
+            return _failed(error, exit_code=error.code if isinstance(error.code, int) else 1)
+        value = None
+    except BaseException as error:
+        if hint := failures.missing_module_hint(error):
+            error.add_note(hint)
+        return _failed(error)
+    try:
+        return *result.pack_value(value, launch.worker_id), "", 0
+    except PackageError as error:
+        return _failed(error, cause=error.__cause__, line=str(error))
+
+
+def _failed(
+    error: BaseException, *, cause: BaseException | None = None, line: str = "", exit_code: int = 1
+) -> tuple[result.Members, Any, str, int]:
+    """Print an error and pack it; one of ours is told by its line, followed by the cause's traceback."""
+    if line:
+        text = f"{type(error).__name__}: {line}\n"
+        if cause is not None:
+            text = f"{failures.format_traceback(cause)}\n{text}"
+        kind, error = type(error), error.with_traceback(None)
+        failure = Failure(failures.type_name(kind), line, text, error, failures.one_line(line))
+    else:
+        failure = failures.describe(error)
+    print(failure.traceback, end="", file=sys.stderr, flush=True)
+    return *result.pack_failure(failure), failure.line, (exit_code & 0xFF) or 1
+
+
+def _tell(report: int, outcome: str, message: str) -> None:
+    record = {"outcome": outcome, "message": failures.one_line(message)}
+    os.write(report, json.dumps(record).encode() + b"\n")

@@ -1,0 +1,157 @@
+"""One task in an executor: its process, its pipe, its directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from t2notebook.model.launch import WorkerLaunch
+
+from . import verdict
+from .lifecycle import Lifecycle
+from .loop import Timer
+
+#: More than a worker ever tells; the pipe holds it without a reader.
+_MAX_REPORT = 16384
+
+
+class Task:
+    """A task and what it has of the system.
+
+    Parameters
+    ----------
+    task_id : str
+    sandbox : str
+        The executor's; the task's directory is in there.
+    grace : float
+        Seconds from SIGTERM to SIGKILL.
+
+    Attributes
+    ----------
+    launch : WorkerLaunch or None
+        What to run, as soon as it is known.
+    package : int
+        Descriptor of the job package; the store owns it.
+    refusal : str
+        Why it cannot run.
+    exit_code : int or None
+        A signal's number is negative.
+    timer : Timer or None
+        For a slow package, later for the grace period.
+    """
+
+    def __init__(self, task_id: str, sandbox: str, grace: float) -> None:
+        self.task_id = task_id
+        self.grace = grace
+        self.lifecycle = Lifecycle()
+        self.launch: WorkerLaunch | None = None
+        self.package = -1
+        self.refusal = ""
+        self.exit_code: int | None = None
+        self.timer: Timer | None = None
+        self._directory = os.path.join(sandbox, task_id)
+        self._pid = 0
+        self._pipe = -1
+
+    @property
+    def name(self) -> str:
+        """How the log calls it."""
+        if self.launch is None:
+            return self.task_id
+        return f"worker {self.launch.worker_id} of {self.launch.job_id}"
+
+    def start(self, shed: Callable[[], None]) -> None:
+        """Make the directory and the process; raises OSError when either cannot be."""
+        from . import fork
+        from .run import run_worker
+
+        launch, package, directory = self.launch, self.package, self._directory
+        assert launch is not None
+        if os.path.basename(self.task_id) != self.task_id or self.task_id in (".", ".."):
+            raise OSError(f"{self.task_id!r} cannot be the name of a directory")
+        os.makedirs(os.path.join(directory, "tmp"), exist_ok=True)
+        self._pipe, report = os.pipe()
+        os.set_blocking(self._pipe, False)
+
+        def work() -> int:
+            fork.settle(directory, _variables(launch), launch.cpus)
+            return run_worker(launch, package, report, directory)
+
+        try:
+            self._pid = fork.spawn(work, keep=(package, report), shed=shed, group=True)
+        except OSError:
+            self.close()
+            raise
+        finally:
+            os.close(report)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the worker and to whatever it started."""
+        if self._pid:
+            try:
+                os.killpg(self._pid, number)
+            except (ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
+                pass
+
+    def reap(self) -> bool:
+        """Return whether the process has ended just now; then what it left behind is ended too."""
+        if not self._pid:
+            return False
+        if hasattr(os, "waitid"):
+            # While the zombie is there, its group's number is nobody else's.
+            if os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return False
+            self.signal(signal.SIGKILL)
+            status = os.waitpid(self._pid, 0)[1]
+        else:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            if not pid:
+                return False
+            self.signal(signal.SIGKILL)
+        self._pid = 0
+        self.exit_code = os.waitstatus_to_exitcode(status)
+        return True
+
+    def verdict(self) -> verdict.Verdict:
+        """Return what the end of the process means."""
+        assert self.exit_code is not None
+        report = {}
+        try:
+            # Without waiting for the end of the pipe: a process that the worker forked may hold it open.
+            report = json.loads(os.read(self._pipe, _MAX_REPORT).partition(b"\n")[0])
+        except (BlockingIOError, ValueError):
+            pass
+        tail = "" if report else verdict.stderr_tail(os.path.join(self._directory, "stderr"))
+        return verdict.judge(self.exit_code, report, tail)
+
+    def stop_timer(self) -> None:
+        """Cancel the timer, if there is one."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def close(self) -> None:
+        """Close the pipe."""
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+
+def log(text: str) -> None:
+    """Write a line to the executor's own stderr in the sandbox. Never a secret."""
+    stamp = time.strftime("%H:%M:%S", time.gmtime())
+    try:
+        os.write(2, f"{stamp} t2notebook executor: {text}\n".encode("utf-8", "backslashreplace"))
+    except OSError:  # a full disk is no reason to end
+        pass
+
+
+def _variables(launch: WorkerLaunch) -> dict[str, str]:
+    return {
+        "T2_JOB_ID": launch.job_id,
+        "T2_WORKER_ID": str(launch.worker_id),
+        "T2_NUMBER_OF_WORKERS": str(launch.number_of_workers),
+    }

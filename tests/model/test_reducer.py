@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from t2notebook.model.events import Event, EventKind
+from t2notebook.model.reducer import JobView, reduce
+from t2notebook.model.states import JOB_TRANSITIONS, TASK_TRANSITIONS, JobState, TaskState
+
+JOB = "ada-pi-abc"
+
+
+def submitted(workers: int) -> Event:
+    return Event(EventKind.SUBMITTED, JOB, 1.0, data={"number_of_workers": workers, "name": "pi"})
+
+
+def launched(worker: int, incarnation: int = 0, time: float = 2.0) -> Event:
+    data = {
+        "agent": "S0",
+        "host": "h1",
+        "executor_id": "t2-1",
+        "cpus": 1.0,
+        "mem": 64.0,
+        "restart_count": incarnation,
+    }
+    return Event(EventKind.LAUNCHED, JOB, time, worker, f"t-{worker}-{incarnation}", "STAGING", data=data)
+
+
+def status(worker: int, state: str, incarnation: int = 0, time: float = 3.0, **fields: object) -> Event:
+    return Event(EventKind.STATUS, JOB, time, worker, f"t-{worker}-{incarnation}", state, **fields)
+
+
+def result(worker: int, ok: bool = True, incarnation: int = 0) -> Event:
+    return Event(EventKind.RESULT, JOB, 3.5, worker, f"t-{worker}-{incarnation}", data={"ok": ok})
+
+
+def test_a_job_that_goes_well() -> None:
+    view = reduce(JOB, [submitted(2)])
+    assert view.state is JobState.PENDING
+    view.apply(launched(0))
+    assert view.state is JobState.PENDING, "one worker still waits"
+    view.apply(launched(1))
+    assert view.state is JobState.STARTING
+    view.apply(status(0, "RUNNING"))
+    view.apply(status(1, "RUNNING", time=4.0))
+    assert view.state is JobState.STARTED
+    assert view.started == 4.0
+    for worker in (0, 1):
+        view.apply(result(worker))
+        view.apply(status(worker, "FINISHED", time=5.0))
+    assert view.state is JobState.COMPLETED
+    assert view.finished == 5.0
+    assert view.progress == 1.0
+
+
+def test_a_finished_task_without_its_result_is_not_the_end() -> None:
+    view = reduce(JOB, [submitted(1), launched(0), status(0, "FINISHED")])
+    assert view.state is JobState.STARTED
+    view.apply(result(0))
+    assert view.state is JobState.COMPLETED
+
+
+def test_a_lost_result_fails_the_job() -> None:
+    view = reduce(JOB, [submitted(1), launched(0), status(0, "FINISHED"), result(0, ok=False)])
+    assert view.state is JobState.FAILED
+    assert view.failed_worker == 0
+
+
+def test_a_failed_worker_fails_the_job_when_the_others_have_ended() -> None:
+    view = reduce(JOB, [submitted(2), launched(0), launched(1)])
+    view.apply(status(1, "FAILED", message="ValueError: boom"))
+    view.apply(Event(EventKind.KILL, JOB, 3.0, reason="WORKER_FAILED"))
+    assert not view.state.is_final
+    view.apply(status(0, "KILLED"))
+    assert view.state is JobState.FAILED
+    assert view.failed_worker == 1
+    assert view.message == "worker 1 on h1 failed: ValueError: boom"
+
+
+def test_a_kill_ends_the_workers_that_wait() -> None:
+    view = reduce(JOB, [submitted(2), launched(0)])
+    view.apply(Event(EventKind.KILL, JOB, 3.0, reason="USER", message="killed by the user"))
+    assert view.workers[1].state is TaskState.KILLED
+    assert not view.state.is_final
+    view.apply(status(0, "KILLED"))
+    assert view.state is JobState.KILLED
+    assert view.message == "killed by the user"
+
+
+def test_a_worker_killed_by_nobody_of_ours_is_a_failure() -> None:
+    view = reduce(JOB, [submitted(1), launched(0), status(0, "KILLED", message="by an operator")])
+    assert view.state is JobState.FAILED
+    assert view.message == "worker 0 on h1 was killed: by an operator"
+
+
+def test_an_update_of_an_older_task_changes_nothing() -> None:
+    view = reduce(JOB, [submitted(1), launched(0), status(0, "LOST"), launched(0, incarnation=1)])
+    assert view.apply(status(0, "FINISHED", incarnation=0)) is None
+    assert view.workers[0].state is TaskState.STAGING
+    assert view.workers[0].restarts == 1
+
+
+def test_an_event_is_applied_once() -> None:
+    events = [submitted(1), launched(0)]
+    numbered = [Event(**{**event.__dict__, "seq": index}) for index, event in enumerate(events, 1)]
+    view = reduce(JOB, [*numbered, *numbered])
+    assert view == reduce(JOB, numbered)
+
+
+def test_progress_is_for_living_tasks() -> None:
+    def tell(progress: float) -> Event:
+        return Event(EventKind.PROGRESS, JOB, 3.0, 0, "t-0-0", data={"progress": progress, "text": "half"})
+
+    view = reduce(JOB, [submitted(1), launched(0), status(0, "RUNNING"), tell(0.5)])
+    assert view.workers[0].progress == 0.5
+    view.apply(status(0, "FAILED"))
+    view.apply(tell(0.9))
+    assert view.workers[0].progress == 0.5
+
+
+WORKERS = 3
+any_event = st.one_of(
+    st.builds(launched, st.integers(0, WORKERS - 1), st.integers(0, 2)),
+    st.builds(
+        status,
+        st.integers(0, WORKERS - 1),
+        st.sampled_from([state.value for state in TaskState if state is not TaskState.PENDING]),
+        st.integers(0, 2),
+    ),
+    st.builds(result, st.integers(0, WORKERS - 1), st.booleans(), st.integers(0, 2)),
+    st.just(Event(EventKind.KILL, JOB, 3.0, reason="USER")),
+)
+
+
+@given(st.lists(any_event, max_size=60))
+def test_whatever_comes_the_tables_hold(events: list[Event]) -> None:
+    view = JobView(JOB)
+    view.apply(submitted(WORKERS))
+    for event in events:
+        state, tasks = view.state, [(worker.state, worker.task_id) for worker in view.workers]
+        view.apply(event)
+        assert view.state is state or view.state in JOB_TRANSITIONS[state]
+        for worker, (before, task_id) in zip(view.workers, tasks, strict=True):
+            if worker.state is before:
+                continue
+            restarted = worker.task_id != task_id or event.kind is EventKind.LAUNCHED
+            assert worker.state in TASK_TRANSITIONS[before] or (
+                restarted and worker.state is TaskState.STAGING
+            )
+        assert sum(view.counts.values()) == WORKERS
+        for task_state in TaskState:
+            assert view.counts[task_state] == sum(worker.state is task_state for worker in view.workers)
+        assert view._done == sum(worker.is_done for worker in view.workers)
+
+
+@given(st.lists(any_event, max_size=40), st.integers(0, 40))
+def test_a_fold_may_be_interrupted_anywhere(events: list[Event], cut: int) -> None:
+    numbered = [
+        Event(**{**event.__dict__, "seq": index})
+        for index, event in enumerate([submitted(WORKERS), *events], 1)
+    ]
+    view = reduce(JOB, numbered[:cut])
+    for event in numbered[max(0, cut - 3) :]:  # some come twice
+        view.apply(event)
+    assert view == reduce(JOB, numbered)
+
+
+@given(st.lists(any_event, max_size=10))
+def test_events_survive_json(events: list[Event]) -> None:
+    import json
+
+    for event in events:
+        assert Event.from_dict(json.loads(json.dumps(event.to_dict()))) == event

@@ -1,0 +1,137 @@
+"""binder/: its scripts work for a user who is not root, in a copy of the repository, with an empty home."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import MINORS, REPOSITORY, copy_checkout, find_python
+
+BINDER = REPOSITORY / "binder"
+
+#: A user id that nobody has; used when the tests run as root.
+THROW_AWAY_UID = 54321
+
+
+def requirement_lines(path: Path) -> set[str]:
+    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    return set(filter(None, lines))
+
+
+def test_the_requirements_are_those_of_the_project() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    wanted = {*project["dependencies"], *project["optional-dependencies"]["demo"]}
+    assert requirement_lines(BINDER / "requirements.txt") == wanted
+
+
+def test_the_python_is_one_that_the_project_supports() -> None:
+    name, _, version = (BINDER / "runtime.txt").read_text().strip().partition("-")
+    assert name == "python"
+    assert version in {f"3.{minor}" for minor in MINORS}
+
+
+@pytest.mark.parametrize("name", ["postBuild", "start"])
+def test_the_scripts_can_be_executed(name: str) -> None:
+    assert (BINDER / name).stat().st_mode & stat.S_IXUSR
+    assert (BINDER / name).read_text().startswith("#!/usr/bin/env bash\n")
+
+
+def test_start_ends_in_exec_of_its_arguments(tmp_path: Path) -> None:
+    assert (BINDER / "start").read_text().rstrip().splitlines()[-1] == 'exec "$@"'
+    command = [
+        BINDER / "start",
+        sys.executable,
+        "-c",
+        "import os, sys; print(os.getpid(), sys.argv[1:])",
+        "a b",
+        "",
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    said, _ = process.communicate(timeout=30)
+    assert said.strip() == f"{process.pid} ['a b', '']"  # the very process: so signals reach the server
+    assert process.returncode == 0
+
+
+class Visitor:
+    """An unprivileged user with an empty home, a copy of the repository and a fresh venv."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.repository = home / "repository"
+        self.venv = home / "venv"
+
+    def run(self, *command: str | Path) -> str:
+        """Run `command` in the repository as this user; return its output, stderr included."""
+        identity = {"user": THROW_AWAY_UID, "group": THROW_AWAY_UID, "extra_groups": []}
+        keep = {
+            key: value
+            for key, value in os.environ.items()
+            if key.startswith("PIP_") or key.lower().endswith("_proxy")
+        }
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=self.repository,
+            env=keep
+            | {
+                "HOME": str(self.home),
+                "PATH": f"{self.venv}/bin:/usr/bin:/bin",
+                "REPO_DIR": str(self.repository),
+                "USER": "jovyan",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            **(identity if os.getuid() == 0 else {}),  # type: ignore[call-overload]
+        )
+        assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout[-4000:]}"
+        return str(done.stdout)
+
+
+@pytest.fixture
+def visitor() -> Iterator[Visitor]:
+    # not in pytest's own temporary folder: only the user who runs the tests may enter that
+    with tempfile.TemporaryDirectory(prefix="t2-binder-") as folder:
+        visitor = Visitor(Path(folder))
+        copy_checkout(visitor.repository)
+        if os.getuid() == 0:
+            for path in [visitor.home, *visitor.home.rglob("*")]:
+                os.chown(path, THROW_AWAY_UID, THROW_AWAY_UID)
+        yield visitor
+
+
+def make_venv(visitor: Visitor) -> None:
+    """Make the venv with a Python that the visitor may run; without one there is nothing to test."""
+    candidates = [find_python(minor) for minor in (12, 13, 11)] + [shutil.which("python3", path="/usr/bin")]
+    for candidate in filter(None, candidates):
+        try:
+            visitor.run(candidate, "-c", "import sys, venv, ensurepip; assert sys.version_info >= (3, 11)")
+        except (AssertionError, PermissionError):
+            continue
+        visitor.run(candidate, "-m", "venv", visitor.venv)
+        return
+    pytest.skip("no CPython 3.11 or later that an unprivileged user may run")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_visitor_gets_what_the_notebooks_need(visitor: Visitor) -> None:
+    make_venv(visitor)
+    # what repo2docker does: requirements, then postBuild, then start in front of the server's command
+    visitor.run("python", "-m", "pip", "install", "--quiet", "-r", "binder/requirements.txt")
+    visitor.run("binder/postBuild")
+    if os.getuid() == 0:
+        assert visitor.run("python", "-c", "import os; print(os.getuid())").strip() == str(THROW_AWAY_UID)
+    code = "import t2notebook.scheduler._pymesos as fence; fence.load(); print(fence.__file__)"
+    assert visitor.run("binder/start", "python", "-c", code).strip().startswith(str(visitor.repository))
+    assert "jupyterlab" in visitor.run("binder/start", "jupyter", "--version")
+    assert "No broken requirements" in visitor.run("python", "-m", "pip", "check")

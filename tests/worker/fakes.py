@@ -1,0 +1,365 @@
+"""An agent and a session for one executor, served from threads of the test: what a real agent cannot be made to do."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from t2notebook.model import auth
+from t2notebook.model.launch import WorkerLaunch, decode_status_data
+from t2notebook.worker import archive
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+CLOSE = object()
+TERMINAL = ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED")
+
+
+def pickler(file: Any, buffer_callback: Any) -> cloudpickle.Pickler:
+    return cloudpickle.Pickler(file, protocol=5, buffer_callback=buffer_callback)
+
+
+def package(
+    worker: Callable[..., Any],
+    config: Any = None,
+    *,
+    modules: dict[str, str] | None = None,
+    sources: dict[str, str] | None = None,
+) -> tuple[bytes, str]:
+    """Return a job package and its digest."""
+    members = archive.dump({"worker": worker, "config": config or {}}, pickler)
+    if sources:
+        members.append(("sources.json", json.dumps(sources).encode()))
+    members += [(f"modules/{name}.py", text.encode()) for name, text in (modules or {}).items()]
+    target = io.BytesIO()
+    digest = archive.write(target, members, {"kind": "job", "python": PYTHON})
+    return target.getvalue(), digest
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def log_message(self, format: str, *args: Any) -> None: ...
+
+    def answer(self, status: int, body: bytes = b"", content_type: str = "text/plain") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    def body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler], port: int = 0) -> Iterator[_Server]:
+    server = _Server(("127.0.0.1", port), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class FakeSession:
+    """Serves packages and takes results; `hook(method, path, body)` may answer a status in its place."""
+
+    def __init__(self) -> None:
+        self.secret = auth.new_secret()
+        self.packages: dict[str, bytes] = {}
+        self.results: dict[int, tuple[bytes, float]] = {}
+        self.progress: list[tuple[int, dict[str, Any]]] = []
+        self.requests: list[tuple[str, str]] = []
+        self.hook: Callable[[str, str], int | None] = lambda method, path: None
+        self.arrived = threading.Condition()
+        fake = self
+
+        class Handler(_Handler):
+            def handle_any(self) -> None:
+                body = self.body()
+                with fake.arrived:
+                    fake.requests.append((self.command, self.path))
+                status = fake.hook(self.command, self.path)
+                if status is not None:
+                    if status:
+                        self.answer(status, b"because the test says so")
+                    self.close_connection = not status
+                    return
+                credentials = auth.parse_authorization(self.headers.get("Authorization", ""))
+                sha256 = hashlib.sha256(body).hexdigest() if body else ""
+                if credentials is None or not auth.matches(
+                    credentials[1], fake.secret, self.command, self.path, sha256
+                ):
+                    self.answer(401, b"wrong signature")
+                    return
+                path = self.path.partition("?")[0].split("/")
+                if self.command == "GET":
+                    data = fake.packages.get(path[3])
+                    self.answer(404) if data is None else self.answer(200, data)
+                    return
+                with fake.arrived:
+                    worker_id = int(path[5])
+                    if self.command == "PUT":
+                        fake.results[worker_id] = (body, time.perf_counter())
+                    else:
+                        fake.progress.append((worker_id, json.loads(body)))
+                    fake.arrived.notify_all()
+                self.answer(204 if self.command == "PUT" else 200)
+
+            do_GET = do_PUT = do_POST = handle_any
+
+        self._context = serving(Handler)
+        self._server = self._context.__enter__()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._context.__exit__(None, None, None)
+
+    def add(self, worker: Callable[..., Any], config: Any = None, **more: Any) -> str:
+        data, digest = package(worker, config, **more)
+        self.packages[digest] = data
+        return digest
+
+    def launch(self, digest: str, worker_id: int = 0, **more: Any) -> WorkerLaunch:
+        facts: dict[str, Any] = {
+            "job_id": "tester-job-1",
+            "worker_id": worker_id,
+            "restart_count": 0,
+            "number_of_workers": 4,
+            "secret": self.secret,
+            "url": self.url,
+            "package": digest,
+            "package_size": len(self.packages.get(digest, b"")),
+            "python": PYTHON,
+            "cpus": 1.0,
+            "mem": 64.0,
+        }
+        return WorkerLaunch(**{**facts, **more})
+
+    def wait_results(self, count: int, timeout: float = 10) -> float:
+        """Wait for `count` results and return when the last of them came."""
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: len(self.results) >= count, timeout), "no result came"
+            return max(when for _, when in self.results.values())
+
+    def result(self, worker_id: int = 0) -> Any:
+        return archive.Archive(bytearray(self.results[worker_id][0])).load()
+
+    def facts(self, worker_id: int = 0) -> dict[str, Any]:
+        return archive.Archive(self.results[worker_id][0]).manifest
+
+
+class FakeAgent:
+    """One executor's agent; `pieces` says into how large writes the event stream is cut."""
+
+    def __init__(self, sandbox: Path, *, capabilities: tuple[str, ...] = ("TASK_KILLING_STATE",)) -> None:
+        self.sandbox = sandbox
+        sandbox.mkdir(parents=True, exist_ok=True)
+        self.capabilities = capabilities
+        self.updates: list[dict[str, Any]] = []
+        self.subscriptions: list[dict[str, Any]] = []
+        self.subscribed_at: list[float] = []
+        self.acknowledge = True
+        self.pieces = 0
+        self.hook: Callable[[dict[str, Any]], int | None] = lambda call: None
+        self.changed = threading.Condition()
+        self._events: queue.Queue[Any] = queue.Queue()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._serve(0)
+
+    def _serve(self, port: int) -> None:
+        fake = self
+
+        class Handler(_Handler):
+            def do_POST(self) -> None:
+                assert self.path == "/api/v1/executor"
+                assert self.headers["Content-Type"] == "application/json"
+                call = json.loads(self.body())
+                assert call["framework_id"] == {"value": "F"} and call["executor_id"] == {"value": "E"}
+                status = fake.hook(call)
+                if status is not None:
+                    if status:
+                        self.answer(status, b"because the test says so")
+                    self.close_connection = not status
+                    return
+                if call["type"] == "UPDATE":
+                    fake.take(call["update"]["status"])
+                    self.answer(202)
+                    return
+                assert call["type"] == "SUBSCRIBE"
+                events = fake._events = queue.Queue()
+                with fake.changed:
+                    fake.subscriptions.append(call["subscribe"])
+                    fake.subscribed_at.append(time.perf_counter())
+                self.send_response(200)
+                self.send_header("Transfer-Encoding", "chunked")
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                fake.send(
+                    {
+                        "type": "SUBSCRIBED",
+                        "subscribed": {
+                            "framework_info": {"capabilities": [{"type": name} for name in fake.capabilities]}
+                        },
+                    },
+                    events,
+                )
+                for update in call["subscribe"]["unacknowledged_updates"]:
+                    fake.take(update["status"], events)
+                with fake.changed:
+                    fake.changed.notify_all()
+                while True:
+                    event = events.get()
+                    if event is CLOSE:
+                        self.close_connection = True
+                        return
+                    record = json.dumps(event).encode()
+                    record = b"%d\n%s" % (len(record), record)
+                    data = b"%x\r\n%s\r\n" % (len(record), record)
+                    step = fake.pieces or len(data)
+                    for at in range(0, len(data), step):
+                        self.wfile.write(data[at : at + step])
+                        self.wfile.flush()
+                        if fake.pieces:
+                            time.sleep(0.0005)
+
+        self._context = serving(Handler, port)
+        self._server = self._context.__enter__()
+        self.port = self._server.server_port
+
+    def take(self, status: dict[str, Any], events: queue.Queue[Any] | None = None) -> None:
+        assert status["source"] == "SOURCE_EXECUTOR" and len(base64.b64decode(status["uuid"])) == 16
+        with self.changed:
+            self.updates.append(status)
+            self.changed.notify_all()
+        if self.acknowledge:
+            acknowledged = {"task_id": status["task_id"], "uuid": status["uuid"]}
+            self.send({"type": "ACKNOWLEDGED", "acknowledged": acknowledged}, events)
+
+    def start(self, command: list[str] | None = None, **environment: str) -> None:
+        """Start an executor."""
+        root = Path(archive.__file__).parents[2]
+        command = command or [sys.executable, "-m", "t2notebook.worker.executor"]
+        self.started_at = time.perf_counter()
+        self.process = subprocess.Popen(
+            command,
+            cwd=self.sandbox,
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(root),
+                "MESOS_AGENT_ENDPOINT": f"127.0.0.1:{self.port}",
+                "MESOS_FRAMEWORK_ID": "F",
+                "MESOS_EXECUTOR_ID": "E",
+                "MESOS_SANDBOX": str(self.sandbox),
+                "MESOS_CHECKPOINT": "0",
+                "MESOS_SUBSCRIPTION_BACKOFF_MAX": "100ms",
+                **environment,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=(self.sandbox / "stdout").open("ab"),
+            stderr=(self.sandbox / "stderr").open("ab"),
+            start_new_session=True,
+        )
+        self.wait(lambda: self.subscriptions, "the executor did not subscribe")
+
+    def send(self, event: dict[str, Any], events: queue.Queue[Any] | None = None) -> None:
+        (events or self._events).put(event)
+
+    def launch(self, launch: WorkerLaunch, task_id: str | None = None, **info: Any) -> str:
+        task_id = task_id or f"{launch.job_id}-{launch.worker_id}"
+        self.send(
+            {
+                "type": "LAUNCH",
+                "launch": {"task": {"task_id": {"value": task_id}, "data": launch.encode(), **info}},
+            }
+        )
+        return task_id
+
+    def kill(self, task_id: str, grace: float | None = None) -> None:
+        kill: dict[str, Any] = {"task_id": {"value": task_id}}
+        if grace is not None:
+            kill["kill_policy"] = {"grace_period": {"nanoseconds": int(grace * 1e9)}}
+        self.send({"type": "KILL", "kill": kill})
+
+    def disconnect(self) -> None:
+        """End the event stream."""
+        self._events.put(CLOSE)
+
+    def stop(self) -> None:
+        """Be gone: no port, no stream."""
+        self.disconnect()
+        self._context.__exit__(None, None, None)
+
+    def come_back(self) -> None:
+        self._serve(self.port)
+
+    def wait(self, condition: Callable[[], Any], complaint: str, timeout: float = 10) -> None:
+        with self.changed:
+            if not self.changed.wait_for(condition, timeout):
+                raise AssertionError(f"{complaint}; updates: {self.updates}; log:\n{self.log()}")
+
+    def states(self, task_id: str) -> list[str]:
+        return [status["state"] for status in self.updates if status["task_id"]["value"] == task_id]
+
+    def end_of(self, task_id: str, timeout: float = 10) -> dict[str, Any]:
+        """Wait for a task's last status; return state, message, exit_code."""
+        self.wait(
+            lambda: self.states(task_id) and self.states(task_id)[-1] in TERMINAL,
+            f"task {task_id} did not end",
+            timeout,
+        )
+        status = [status for status in self.updates if status["task_id"]["value"] == task_id][-1]
+        data = decode_status_data(status.get("data"))
+        return {"state": status["state"], "message": status.get("message", ""), **data}
+
+    def running(self, task_id: str) -> None:
+        self.wait(lambda: "TASK_RUNNING" in self.states(task_id), f"task {task_id} does not run")
+
+    def log(self) -> str:
+        path = self.sandbox / "stderr"
+        return path.read_text() if path.exists() else ""
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait()
+        self.stop()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
