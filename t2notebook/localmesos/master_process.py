@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
 import socket
 import uuid
@@ -124,7 +123,7 @@ class MasterProcess:
     def _beat(self, stream_id: str) -> None:
         stream = self._streams.get(stream_id)
         if stream is not None:
-            stream.send(encode(HEARTBEAT))
+            stream.send(recordio.encode_event(HEARTBEAT))
             self._beat_later(stream_id)
 
     def _stream_lost(self, stream_id: str) -> None:
@@ -154,7 +153,7 @@ class MasterProcess:
                 if isinstance(output, ToStream):
                     stream = self._streams.get(output.stream_id)
                     if stream is not None:
-                        stream.send(encode(output.event))
+                        stream.send(recordio.encode_event(output.event))
                 elif isinstance(output, EndStream):
                     stream = self._streams.pop(output.stream_id, None)
                     self._stop_beat(output.stream_id)
@@ -208,11 +207,6 @@ class MasterProcess:
             del self._links[name]
             self.master.agent_disconnected(asyncio.get_running_loop().time(), name)
             self._drain()
-
-
-def encode(event: Json) -> bytes:
-    """Write an event as a RecordIO record, compact as Mesos does."""
-    return recordio.encode(json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def main(options: MasterOptions, listening: socket.socket, watched: life.Watched) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 MAX_RECORD = 100 * 1024 * 1024
 
 
@@ -12,6 +15,11 @@ class RecordError(ValueError):
 def encode(record: bytes) -> bytes:
     """Frame one record."""
     return b"%d\n" % len(record) + record
+
+
+def encode_event(event: dict[str, Any]) -> bytes:
+    """Frame an event, written as compactly as Mesos writes."""
+    return encode(json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace"))
 
 
 class Decoder:

@@ -67,8 +67,9 @@ def _job_line(record: Mapping[str, Any]) -> str:
     )
     when = "" if record["final"] else f" (as of {clock(record['now'])} UTC)"
     return (
-        '<div style="margin:2px 0 4px">'
-        f'<strong style="font-size:14px">{escape(record["name"])}</strong> &nbsp;{chip} &nbsp;'
+        '<div style="margin:4px 0 6px">'
+        f'<strong style="font-size:14px;margin-right:12px">{escape(record["name"])}</strong>{chip}'
+        '<span style="margin-right:12px"></span>'
         f'<span style="font-variant-numeric:tabular-nums">{escape(record["counts_text"])}'
         f" &nbsp;·&nbsp; {escape(record['elapsed_text'])} &nbsp;·&nbsp; {percent} %</span>"
         f'<div style="{_MUTED};font-size:12px">{escape(record["job_id"])}{escape(when)}</div></div>'
@@ -99,9 +100,12 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> str:
         for key, heading in COLUMNS
     )
     body = "".join(f'<tr style="background:transparent">{"".join(_cells(row))}</tr>' for row in rows)
+    style = (
+        "border-collapse:collapse;border:0;margin:0;width:100%;table-layout:auto;"
+        "font-size:12px;font-variant-numeric:tabular-nums"
+    )
     return (
-        '<div style="max-height:420px;overflow:auto"><table style="border-collapse:collapse;margin:0;width:100%;'
-        'font-size:12px;font-variant-numeric:tabular-nums;border:0">'
+        f'<div style="max-height:420px;overflow:auto"><table style="{style}">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -116,7 +120,7 @@ def _cells(row: Mapping[str, Any]) -> Iterable[str]:
         elif key == "progress":
             text = _bar(row, text)
         elif key == "message":
-            style = style.replace("white-space:nowrap", "white-space:pre-wrap;min-width:12em;width:40%")
+            style = style.replace("white-space:nowrap", "white-space:pre-wrap;min-width:6em;width:40%")
         yield f'<td style="{style}">{text}</td>'
 
 

@@ -70,11 +70,16 @@ class Watch:
         self.finished = threading.Event()
         self._run = run
         self._publisher = publisher
-        self.due = 0.0
+        self.due = time.monotonic() + sink.interval  # what is made is up to date
 
     def mark(self, _job: Any = None) -> None:
         """Say that the job has changed; returns at once, on any thread."""
         self._publisher.mark(self)
+
+    def finish(self, timeout: float) -> bool:
+        """Wait for the last write of a job that has ended, at most `timeout` seconds; return whether it is done."""
+        self._publisher.hurry(self)
+        return self.finished.wait(timeout)
 
     def publish(self) -> bool:
         """Write the job's present state; return whether that was the last time."""
@@ -130,6 +135,14 @@ class Publisher:
             if watch in self._watches and watch not in self._dirty:
                 self._dirty[watch] = None
                 self._condition.notify()
+
+    def hurry(self, watch: Watch) -> None:
+        """Let the next write of `watch` be now: somebody waits for it, and it is the last."""
+        with self._condition:
+            watch.due = 0.0
+            if watch in self._watches:
+                self._dirty[watch] = None
+            self._condition.notify()
 
     def stop(self, timeout: float = 1.0) -> None:
         """End the thread, at the latest after `timeout` seconds; a later `watch` starts a new one."""

@@ -5,7 +5,6 @@ its last expression is its value. Nothing here knows a kernel: a cell is plain s
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -124,7 +123,9 @@ def cell_function(
             raise SubmitError(f"-i {extra}: the notebook has no variable {extra!r}")
     used = [read for read in reads if read in namespace and not stays(read, namespace)]
     names = tuple(dict.fromkeys([*used, *include]))
-    return CellFunction(function, name, filename, source, names, reads, own.intersection(used))
+    return CellFunction(
+        function, name, filename, source, names, reads, own.intersection(used).difference(include)
+    )
 
 
 def stays(name: str, namespace: Mapping[str, Any]) -> bool:

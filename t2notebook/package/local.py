@@ -1,5 +1,201 @@
-"""Local modules."""
+"""Modules that lie beside the notebook: found without running anything, shipped as source.
+
+Only what the job can reach is shipped: modules that its pickle refers to or its code imports, and what those
+import in turn.
+"""
+
 from __future__ import annotations
-import os, sys, sysconfig
+
+import ast
+import functools
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+from ..model.errors import PackageError
+from ..worker.modules import MODULES
+
+_OWN = __name__.partition(".")[0]
+_INSTALLATIONS = frozenset({"site-packages", "dist-packages"})
+
+
+@dataclass(frozen=True)
+class Import:
+    """An absolute import statement in code that travels by value: ``from module import names``."""
+
+    module: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A module that something imports; one in a ``try`` may be absent."""
+
+    name: str
+    optional: bool = False
+
+
+@functools.cache
 def is_installed(filename: str) -> bool:
-    return False
+    """Whether a file belongs to a Python installation or to t2notebook, and so is no affair of the notebook's."""
+    path = os.path.realpath(filename)
+    if not _INSTALLATIONS.isdisjoint(path.split(os.sep)):
+        return True
+    return any(path.startswith(place) for place in _places())
+
+
+@functools.cache
+def _places() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    found = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    found.append(str(Path(__file__).parents[1]))
+    if site.ENABLE_USER_SITE:
+        found.append(site.getusersitepackages())
+    return tuple(os.path.realpath(place) + os.sep for place in found)
+
+
+def local_modules(
+    modules: Iterable[str], imports: Iterable[Import], local_dirs: Sequence[Path]
+) -> dict[str, bytes]:
+    """Return the sources to ship.
+
+    Parameters
+    ----------
+    modules : iterable of str
+        Names of modules that the pickle refers to.
+    imports : iterable of Import
+        Import statements in code that travels by value.
+    local_dirs : sequence of Path
+        Directories whose modules count as the notebook's own.
+
+    Returns
+    -------
+    dict of str to bytes
+        Archive member (``modules/NAME.py``, ``modules/NAME/__init__.py``) to source, sorted.
+
+    Raises
+    ------
+    PackageError
+        For a compiled module, which only an installation can bring to an agent.
+    """
+    finder = _Finder(local_dirs)
+    pending = [_Wanted(name) for name in modules]
+    for each in imports:
+        pending += [_Wanted(each.module), *(_Wanted(f"{each.module}.{name}") for name in each.names)]
+    found: dict[str, bytes] = {}
+    seen: set[str] = set()
+    while pending:
+        wanted = pending.pop()
+        if wanted.name in seen:
+            continue
+        spec = finder.find(wanted.name)
+        if spec is None:
+            continue
+        if parent := wanted.name.rpartition(".")[0]:
+            pending.append(_Wanted(parent, wanted.optional))
+        if spec.origin is None or not spec.has_location:
+            seen.add(wanted.name)
+            continue  # a namespace package: the worker makes one of its own
+        if not spec.origin.endswith(".py"):
+            if wanted.optional:
+                continue
+            raise PackageError(_compiled(wanted.name, spec.origin))
+        seen.add(wanted.name)
+        is_package = spec.submodule_search_locations is not None
+        try:
+            source = Path(spec.origin).read_bytes()
+        except OSError as error:
+            raise PackageError(f"module {wanted.name} beside the notebook cannot be read: {error}") from None
+        found[f"{MODULES}{wanted.name}{'/__init__.py' if is_package else '.py'}"] = source
+        pending += _imported(source, wanted.name if is_package else parent)
+    return dict(sorted(found.items()))
+
+
+def _compiled(name: str, origin: str) -> str:
+    return (
+        f"module {name} beside the notebook is compiled ({os.path.basename(origin)}) and does not travel to workers: "
+        "install it on the agents"
+    )
+
+
+class _Finder:
+    """Finds modules under some directories as the notebook's import does, but runs none of them."""
+
+    def __init__(self, directories: Sequence[Path]) -> None:
+        self._directories = [os.path.realpath(directory) for directory in directories]
+        self._specs: dict[str, ModuleSpec | None] = {}
+
+    def find(self, name: str) -> ModuleSpec | None:
+        """Return the spec of a local module, None for any other name."""
+        if name not in self._specs:
+            self._specs[name] = self._find(name)
+        return self._specs[name]
+
+    def _find(self, name: str) -> ModuleSpec | None:
+        parent = name.rpartition(".")[0]
+        if parent:
+            package = self.find(parent)
+            if package is None or package.submodule_search_locations is None:
+                return None
+            return self._local(PathFinder.find_spec(name, list(package.submodule_search_locations)))
+        if name in (_OWN, "__main__", "") or name in sys.builtin_module_names:
+            return None
+        loaded = getattr(sys.modules.get(name), "__spec__", None)
+        if isinstance(loaded, ModuleSpec):
+            return self._local(loaded)
+        if name in sys.modules:
+            return None
+        return self._local(PathFinder.find_spec(name)) or self._local(
+            PathFinder.find_spec(name, list(self._directories))
+        )
+
+    def _local(self, spec: ModuleSpec | None) -> ModuleSpec | None:
+        if spec is None:
+            return None
+        if spec.origin is not None and spec.has_location:
+            return spec if self._is_here(spec.origin) else None
+        if spec.submodule_search_locations is None:
+            return None
+        return spec if any(self._is_here(place) for place in spec.submodule_search_locations) else None
+
+    def _is_here(self, filename: str) -> bool:
+        path = os.path.realpath(filename)
+        return any(
+            path.startswith(directory.rstrip(os.sep) + os.sep) for directory in self._directories
+        ) and not is_installed(path)
+
+
+def _imported(source: bytes, package: str) -> Iterator[_Wanted]:
+    """Yield what a module's source imports, absolute; `package` is the one that its relative imports start from."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return  # the worker says so, if it ever imports it
+    pending: list[tuple[ast.AST, bool]] = [(tree, False)]
+    while pending:
+        node, optional = pending.pop()
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield _Wanted(alias.name, optional)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*base, *filter(None, [node.module])])
+            yield _Wanted(module, optional)
+            for alias in node.names:
+                yield _Wanted(f"{module}.{alias.name}", optional)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            name = node.args[0].value
+            if called in {"import_module", "__import__"} and isinstance(name, str):
+                level = len(name) - len(name.lstrip("."))
+                base = package.split(".")[: len(package.split(".")) - level + 1] if level else []
+                yield _Wanted(".".join([*base, name.lstrip(".")]), optional)
+        guarded = isinstance(node, ast.Try) and bool(node.handlers)
+        body = node.body if isinstance(node, ast.Try) else []
+        for child in ast.iter_child_nodes(node):
+            pending.append((child, optional or (guarded and child in body)))

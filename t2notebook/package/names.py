@@ -154,7 +154,7 @@ def _instructions(code: CodeType) -> list[dis.Instruction]:
 def _handlers(code: CodeType, at: dict[int, int], count: int) -> list[list[int]]:
     """Return, for each instruction, the handlers that an exception in it may reach."""
     found: list[list[int]] = [[] for _ in range(count)]
-    for entry in dis.Bytecode(code).exception_entries:
+    for entry in dis.Bytecode(code).exception_entries:  # type: ignore[attr-defined]
         target = at[entry.target]
         for offset in range(entry.start, entry.end, 2):
             if offset in at:

@@ -7,14 +7,16 @@ bodies use, and an account of what was sent, under which variable, and what it r
 from __future__ import annotations
 
 import dis
+import functools
 import hashlib
-import io
 import linecache
+import operator
 import os
-import pickle
 import re
 import sys
-from collections.abc import Iterator, Mapping
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
@@ -22,25 +24,16 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as _cloudpickle
 
-from ..worker.archive import Bytes
-from .capture import CellFunction, stays
+from .blame import Use, explain
+from .capture import ENV, CellFunction, stays
+from .local import Import, is_installed
 from .names import global_reads, inner_code
-
-#: Buffers from this size on lie beside the pickle, in members of their own. It is also where the C pickler
-#: begins to hand over bytes without copying them (FRAME_SIZE_TARGET).
-LARGE = 64 * 1024
+from .sink import LARGE, Enough, Sink, Void
 
 #: ipykernel's and IPython's names for cells: the first holds the kernel's pid, the second a counter.
 _CELL_FILE = re.compile(r".*[/\\]ipykernel_\d+[/\\][^/\\]+|<ipython-input-[^>]*>")
 _IMPORT = dis.opmap["IMPORT_NAME"]
-
-
-@dataclass(frozen=True)
-class Import:
-    """An import statement in code that travels by value."""
-
-    module: str
-    names: tuple[str, ...] = ()
+_PLAIN = frozenset({int, float, bool, type(None)})
 
 
 @dataclass
@@ -65,80 +58,28 @@ class Account:
     sources: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Use:
-    """A variable on its way into the pickle, and who uses it."""
-
-    variable: str
-    value: Any
-    owner: FunctionType | CellFunction | None
-
-
-class Sink:
-    """The file that a pickler writes to: small pieces joined, large ones kept where they are.
-
-    The C pickler hands large bytes and bytearrays to `write` as they are, after the header of an in-band
-    opcode. Here they become out-of-band buffers instead, so that nothing is copied.
-    """
-
-    def __init__(self) -> None:
-        self._stream = io.BytesIO()
-        self._tail = b""
-        self._large = 0
-        self.buffers: list[pickle.PickleBuffer] = []
-
-    @property
-    def size(self) -> int:
-        """Bytes so far."""
-        return self._stream.tell() + self._large
-
-    @property
-    def pickled(self) -> memoryview:
-        """The pickle itself."""
-        return self._stream.getbuffer()
-
-    def add(self, buffer: pickle.PickleBuffer) -> bool:
-        """Take a buffer out of band, unless it is small: then the answer is True, "keep it in band"."""
-        size = buffer.raw().nbytes
-        if size < LARGE:
-            return True
-        self._large += size
-        self.buffers.append(buffer)
-        return False
-
-    def write(self, piece: bytes | bytearray) -> int:
-        """Take what the pickler writes."""
-        if len(piece) >= LARGE and (header := self._header_of(piece)):
-            self._stream.seek(-header, os.SEEK_END)
-            self._stream.truncate()
-            # builtins.<type>(next buffer)
-            kind = type(piece).__name__.encode()
-            self._stream.write(b"\x8c\x08builtins\x8c" + bytes([len(kind)]) + kind + b"\x93\x97\x85R")
-            self._tail = b""
-            self.buffers.append(pickle.PickleBuffer(piece))
-            self._large += len(piece)
-        else:
-            self._stream.write(piece)
-            self._tail = bytes(piece[-9:])
-        return len(piece)
-
-    def _header_of(self, piece: bytes | bytearray) -> int:
-        """Return the size of the opcode before `piece` if that announces it as a bytes-like object, else 0."""
-        if piece[:1] == b"\x95" and int.from_bytes(piece[1:9], "little") <= len(piece) - 9:
-            return 0  # a frame of the pickler's own, or something that looks like it
-        size = len(piece).to_bytes(8, "little")
-        if type(piece) is bytes:
-            if self._tail.endswith(b"B" + size[:4]) and len(piece) < 1 << 32:
-                return 5
-            return 9 if self._tail.endswith(b"\x8e" + size) else 0
-        return 9 if type(piece) is bytearray and self._tail.endswith(b"\x96" + size) else 0
-
-
 class _Variables:
     """The globals of a function, or a config, pickled as a dict whose entries are accounted for one by one."""
 
-    def __init__(self, values: Mapping[str, Any], label: str, owner: FunctionType | CellFunction | None) -> None:
+    def __init__(
+        self, values: Mapping[str, Any], label: str, owner: FunctionType | CellFunction | None
+    ) -> None:
         self.values, self.label, self.owner = values, label, owner
+
+
+@dataclass(frozen=True, eq=False)
+class _Variable:
+    """An entry of `_Variables`."""
+
+    use: Use
+
+
+@dataclass(frozen=True, eq=False)
+class _Mark:
+    """The begin or the end of a variable: pickled as 0, noticed by the pickler."""
+
+    use: Use
+    begins: bool
 
 
 class _OrderedSet:
@@ -149,16 +90,25 @@ class _OrderedSet:
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
-    """Pickles into a `Sink` and keeps an `Account`."""
+    """Pickles into a `Sink` and keeps an `Account`.
 
-    def __init__(self, sink: Sink) -> None:
+    Parameters
+    ----------
+    sink : Sink
+    without : set of str
+        Variables that do not travel with the cell although it names them.
+    """
+
+    def __init__(self, sink: Sink, without: AbstractSet[str] = frozenset()) -> None:
         super().__init__(sink, protocol=5, buffer_callback=sink.add)
         self.account = Account()
         #: The variables that are being pickled, outermost first; after a failure, the way to it.
         self.uses: list[Use] = []
         self._sink = sink
+        self._without = without
         self._counted = 0
         self._cells: dict[int, CellFunction] = {}
+        self._namespaces: set[int] = set()
         self._filenames: dict[str, str] = {}
 
     def reducer_override(self, obj: Any) -> Any:
@@ -168,19 +118,25 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
             return self._reduce_code(obj)
         if kind is _Variables:
             return dict, (), None, None, self._items(obj)
+        if kind is _Variable:
+            return self._enter(obj)
+        if kind is _Mark:
+            return self._pass(obj)
         if kind is _OrderedSet:
             return frozenset, (obj.values,)
         if kind is CellFunction:
             self._cells[id(obj.function)] = obj
+            self._namespaces.add(id(obj.function.__globals__))
             self.account.sources[obj.filename] = obj.source
             return self._dynamic_function_reduce(obj.function)
+        if kind in _BY_NAME_ONLY and _cloudpickle._lookup_module_and_qualname(obj) is None:
+            return _BY_NAME_ONLY[kind](obj)
         reduced = super().reducer_override(obj)
         if reduced is NotImplemented:
-            if isinstance(obj, type | FunctionType | BuiltinFunctionType):
-                if isinstance(module := getattr(obj, "__module__", None), str):
-                    self.account.modules.add(module)
-            elif isinstance(obj, ModuleType) and obj.__name__ in sys.modules:
-                self.account.modules.add(obj.__name__)
+            named = isinstance(obj, type | FunctionType | BuiltinFunctionType)
+            module = obj.__name__ if kind is ModuleType else (obj if named else kind).__module__
+            if isinstance(module, str) and module != _cloudpickle.__name__:
+                self.account.modules.add(module)
         return reduced
 
     def _dynamic_function_reduce(self, func: FunctionType) -> Any:
@@ -188,9 +144,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
         slots = reduced[2][1]
         cell = self._cells.get(id(func))
         if cell is not None:
-            names = cell.names
+            names = tuple(name for name in cell.names if name not in self._without)
         else:
-            names = tuple(name for name in global_reads(func.__code__) if not stays(name, func.__globals__))
+            names = tuple(name for name in global_reads(func.__code__) if not self._stays(name, func))
         values = {name: func.__globals__[name] for name in names if name in func.__globals__}
         if cell is not None:
             reduced[1][1].setdefault("__name__", "__main__")
@@ -201,14 +157,31 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
         slots["__globals__"] = _Variables(values, "{}", cell or func)
         return reduced
 
+    def _stays(self, name: str, func: FunctionType) -> bool:
+        # Workers set `env`, whatever the notebook has under that name.
+        return stays(name, func.__globals__) or (name == ENV and id(func.__globals__) in self._namespaces)
+
     def _items(self, variables: _Variables) -> Iterator[tuple[str, Any]]:
-        """Yield a dict's items; the pickler asks for one when the one before is written."""
         for name, value in variables.values.items():
-            self._count()
-            self.uses.append(Use(variables.label.format(name), value, variables.owner))
-            yield name, value
-            self._count()
+            label = variables.label.format(name)
+            self.account.sizes.setdefault(label, 0)
+            if type(value) in _PLAIN or (type(value) in (str, bytes) and len(value) < LARGE):
+                yield name, value
+            else:
+                yield name, _Variable(Use(label, value, variables.owner))
+
+    def _enter(self, variable: _Variable) -> Any:
+        # operator.getitem((0, value, 0), 1) is the value; the marks around it tell when it begins and ends.
+        use = variable.use
+        return operator.getitem, ((_Mark(use, True), use.value, _Mark(use, False)), 1)
+
+    def _pass(self, mark: _Mark) -> Any:
+        self._count()
+        if mark.begins:
+            self.uses.append(mark.use)
+        else:
             self.uses.pop()
+        return int, ()
 
     def _count(self) -> None:
         size = self._sink.size
@@ -243,6 +216,22 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
         return known
 
 
+def _reduce_cached(function: Any) -> Any:
+    """Reduce what `functools.lru_cache` makes, with an empty cache."""
+    parameters = function.cache_parameters()
+    arguments = (function.__wrapped__, parameters["maxsize"], parameters["typed"], functools._CacheInfo)  # type: ignore[attr-defined]
+    return type(function), arguments, dict(function.__dict__)
+
+
+#: Types that pickle themselves as a name to import; in a notebook there is nothing to import.
+_BY_NAME_ONLY: dict[type, Callable[[Any], Any]] = {
+    functools._lru_cache_wrapper: _reduce_cached,
+    typing.NewType: lambda new: (typing.NewType, (new.__name__, new.__supertype__)),
+    typing.ParamSpec: lambda spec: (typing.ParamSpec, (spec.__name__,)),
+    typing.TypeVarTuple: lambda tuples: (typing.TypeVarTuple, (tuples.__name__,)),
+}
+
+
 def _contents(cell: Any) -> Any:
     try:
         return cell.cell_contents
@@ -252,11 +241,8 @@ def _contents(cell: Any) -> Any:
 
 def _source_of(filename: str) -> str:
     """Return the text of a cell or a script; empty for what lies in an installation, which agents have too."""
-    if os.path.isabs(filename) and not _CELL_FILE.fullmatch(filename):
-        from .local import is_installed
-
-        if is_installed(filename):
-            return ""
+    if os.path.isabs(filename) and not _CELL_FILE.fullmatch(filename) and is_installed(filename):
+        return ""
     return "".join(linecache.getlines(filename))
 
 
@@ -264,7 +250,9 @@ def _submodules(code: CodeType, values: list[Any]) -> Iterator[ModuleType]:
     """Yield the imported submodules that `code` reaches as attributes of modules among `values`, by name."""
     names: set[str] | None = None
     found = set()
-    pending = [value.__name__ for value in values if isinstance(value, ModuleType) and hasattr(value, "__path__")]
+    pending = [
+        value.__name__ for value in values if isinstance(value, ModuleType) and hasattr(value, "__path__")
+    ]
     while pending:
         if names is None:
             names = set(_attributes(code))
@@ -293,3 +281,44 @@ def _imports(code: CodeType) -> Iterator[Import]:
             yield Import(instruction.argval, tuple(previous[-1] or ()))
         if instruction.opname != "CACHE":
             previous = [previous[-1], instruction.argval]
+
+
+def pickle_job(worker: Any, config: Mapping[str, Any]) -> tuple[Sink, Account]:
+    """Pickle what a job package holds: ``{"worker": worker, "config": dict(config)}``.
+
+    Raises
+    ------
+    PackageError
+        When something cannot be pickled; the message names the variable and says why.
+    """
+    without: set[str] = set()
+    while True:
+        sink = Sink()
+        pickler = Pickler(sink, without)
+        job = {"worker": worker, "config": _Variables(config, "config[{!r}]", None)}
+        try:
+            pickler.dump(job)
+        except Exception as error:
+            # What the cell usually binds itself, it can do without.
+            spare = next(
+                (use for use in pickler.uses if _is_spare(use) and use.variable not in without), None
+            )
+            if spare is None:
+                raise explain(error, pickler.uses, worker, _attempt) from error
+            without.add(spare.variable)
+        else:
+            return sink, pickler.account
+
+
+def _is_spare(use: Use) -> bool:
+    return isinstance(use.owner, CellFunction) and use.variable in use.owner.optional
+
+
+def _attempt(value: Any, until: float) -> BaseException | None:
+    try:
+        Pickler(Void(until)).dump(value)
+    except Enough:
+        return None
+    except Exception as error:
+        return error
+    return None

@@ -200,7 +200,7 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
             try:
                 why = await self._subscribe_once()
             except _BROKEN as error:
-                why = f"{self._address}: {str(error) or type(error).__name__}"
+                why = f"{self._address}: {_reason(error)}"
             redirected = self._take_redirect(why)
             was_subscribed, self._is_subscribed = self._is_subscribed, False
             self._close()
@@ -257,7 +257,8 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         self._last_event = loop.time()
         while True:
             limit = SILENT_HEARTBEATS * self._heartbeat
-            await asyncio.sleep(max(0.05, self._last_event + limit - loop.time()))
+            # The interval is known only once SUBSCRIBED has come, so no sleep may outlast it by much.
+            await asyncio.sleep(min(1.0, max(0.05, self._last_event + limit - loop.time())))
             if loop.time() - self._last_event >= limit:
                 log.warning("no event from %s for %.0f s: subscribing again", self._address, limit)
                 connection.close()
@@ -308,8 +309,8 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
             try:
                 await asyncio.wait_for(self._post(call), CALL_TIMEOUT)
             except (Refused, *_BROKEN) as error:
-                log.warning("%s failed: %s", call["type"], error)
-                self._guard(self._listener.call_failed, call, str(error) or type(error).__name__)
+                log.warning("%s failed: %s", call["type"], _reason(error))
+                self._guard(self._listener.call_failed, call, _reason(error))
 
     def _drop_calls(self, why: str) -> None:
         while not self._calls.empty():
@@ -338,6 +339,12 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
             self._caller = await Connection.open(self._address, CONNECT_TIMEOUT)
         headers = {"Mesos-Stream-Id": self._mesos_stream_id} if self._mesos_stream_id else {}
         return await self._caller.post(PATH, call, headers)
+
+
+def _reason(error: BaseException) -> str:
+    """Say what went wrong; a closed stream often knows more than that it is closed."""
+    cause = getattr(error, "real_error", None) or error
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
 class _Callbacks(_pymesos.load().Scheduler):  # type: ignore[misc]

@@ -38,7 +38,7 @@ class Clients:
 
     def detach(self, client_id: str, write: Write) -> None:
         """A kernel's stream has ended, unless a newer one took its place."""
-        if self._streams.get(client_id) is not write:
+        if self._streams.get(client_id) != write:
             return
         del self._streams[client_id], self._closers[client_id]
         for job_id in self._watching.pop(client_id, ()):

@@ -152,7 +152,7 @@ class Archive:
         """
         if self.digest != digest:
             raise ArchiveError("the archive's manifest does not match its digest")
-        listed = self.manifest["members"]
+        listed = self.manifest.get("members", {})
         if set(listed) != set(self._places) - {MANIFEST}:
             raise ArchiveError("the archive's members are not those of its manifest")
         for name, (size, sha256) in listed.items():

@@ -262,8 +262,11 @@ class Executor:
         self._send(task, verdict.state, verdict.message, verdict.exit_code)
 
     def _start_grace(self, task: Task) -> None:
+        # A scheduler repeats its KILLs; that must not put off the end.
+        task.deadline = min(task.deadline, time.monotonic() + task.grace)
         task.stop_timer()
-        task.timer = self._loop.call_later(task.grace, lambda: self._apply(task, Trigger.GRACE_OVER))
+        left = max(0.0, task.deadline - time.monotonic())
+        task.timer = self._loop.call_later(left, lambda: self._apply(task, Trigger.GRACE_OVER))
 
     def _release(self, task: Task) -> None:
         task.stop_timer()

@@ -58,6 +58,18 @@ def describe(error: BaseException) -> Failure:
     )
 
 
+def say(text: str) -> None:
+    """Write to the worker's stderr, whatever the user's code has made of it."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except Exception:
+        try:
+            os.write(2, text.encode("utf-8", "backslashreplace"))
+        except OSError:
+            pass
+
+
 def type_name(kind: type) -> str:
     """Return a class's name as tracebacks print it."""
     if kind.__module__ in ("builtins", "__main__"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import gc
 import io
 import os
@@ -11,6 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _THREADS = (
@@ -141,18 +143,20 @@ def settle(directory: str, variables: Mapping[str, str], cpus: float) -> None:
     _redirect(os.devnull, os.O_RDONLY, 0)
     _redirect(os.path.join(directory, "stdout"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 1)
     _redirect(os.path.join(directory, "stderr"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 2)
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.FileIO(0, "r", closefd=False), encoding="utf-8")  # type: ignore[misc,assignment,arg-type]
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.FileIO(0, "r", closefd=False), encoding="utf-8")  # type: ignore[misc]
     sys.stdout = sys.__stdout__ = _live(1)  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _live(2)  # type: ignore[misc]
 
+    faulthandler.enable(2)  # so that a segmentation fault says where
     os.environ.update(variables)
     os.environ["HOME"] = directory
     os.environ["TMPDIR"] = os.path.join(directory, "tmp")
     threads = str(max(1, int(cpus)))
     for name in _THREADS:
         os.environ.setdefault(name, threads)
-    if (tempfile := sys.modules.get("tempfile")) is not None:
-        tempfile.tempdir = None
+    tempfile: Any = sys.modules.get("tempfile")
+    if tempfile is not None:
+        tempfile.tempdir = None  # it remembers the parent's
 
     random.seed()
     if (numpy_random := sys.modules.get("numpy.random")) is not None:

@@ -200,7 +200,10 @@ def _seal(descriptor: int) -> None:
 
 def _help(launch: WorkerLaunch, descriptor: int, answer: int) -> int:
     """Fetch and verify, in the helper process, and tell the store: ``{"trouble": ""}`` or why not."""
-    trouble = fetch(launch, descriptor)
+    try:
+        trouble = fetch(launch, descriptor)
+    except Exception as error:
+        trouble = f"cannot fetch the job package: {error or type(error).__name__}"
     os.write(answer, json.dumps({"trouble": trouble}).encode())
     return 0
 

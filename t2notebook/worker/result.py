@@ -19,7 +19,7 @@ import cloudpickle
 from t2notebook.model.errors import PackageError
 
 from . import archive
-from .failure import Failure, one_line, type_name
+from .failure import Failure, one_line, say, type_name
 from .session_client import CONNECTION_ERRORS, SessionClient
 from .unpicklable import explain
 
@@ -66,6 +66,8 @@ def pack_value(value: Any, worker_id: int) -> tuple[Members, Mapping[str, Any]]:
         detail = explain(value)
         if isinstance(error, RecursionError | MemoryError):
             detail = one_line(f"{type_name(type(error))}: {error}", 200)
+        elif not str(error).startswith("cannot pickle '"):  # which says no more than the detail
+            detail = one_line(f"{detail} ({error})", 600)
         raise PackageError(f"the result of worker {worker_id} cannot be pickled: {detail}") from error
 
 
@@ -108,7 +110,7 @@ def deliver(
         delivered = _send(stream, sha256, client, path, patience)
     if not trouble:
         return delivered
-    print(trouble, file=sys.stderr, flush=True)
+    say(f"t2notebook: {trouble}\n")
     if delivered.how is Delivery.LEFT:
         return Delivered(Delivery.LOST, f"{trouble}; {delivered.message}")
     return delivered
@@ -138,7 +140,7 @@ def _write(
     temporary = f"{target}.part"
     try:
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        stream = os.fdopen(descriptor, "w+b")
+        stream: BinaryIO = os.fdopen(descriptor, "w+b")
         try:
             sha256 = _fill(stream, members, facts)
             with open(os.path.join(directory, SIGNATURE_FILE), "w", encoding="ascii") as file:

@@ -56,7 +56,7 @@ def run_worker(launch: WorkerLaunch, package: int, report: int, directory: str) 
     path = f"{base}/result{query}"
     delivered = result.deliver(members, facts, directory=directory, client=client, path=path)
     if delivered.message and exit_code == 0:
-        print(f"t2notebook: {delivered.message}", file=sys.stderr, flush=True)
+        failures.say(f"t2notebook: {delivered.message}\n")
     if exit_code:
         _tell(report, "error", line)
         return exit_code
@@ -157,7 +157,7 @@ def _failed(
         failure = Failure(failures.type_name(kind), line, text, error, failures.one_line(line))
     else:
         failure = failures.describe(error)
-    print(failure.traceback, end="", file=sys.stderr, flush=True)
+    failures.say(failure.traceback)
     return *result.pack_failure(failure), failure.line, (exit_code & 0xFF) or 1
 
 

@@ -123,9 +123,8 @@ class SessionClient:
             try:
                 connection.sock.sendfile(body, 0, size)
             except (BrokenPipeError, ConnectionResetError):
-                # Refused before it was all sent; the answer, if there is one, says why.
-                return _answer(connection)
-        return _answer(connection)
+                pass  # refused before it was all sent; the answer, if there is one, says why
+        return connection.getresponse()
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
         if self._pid != os.getpid():
@@ -139,7 +138,3 @@ class SessionClient:
             self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connection.sock.settimeout(timeout)
         return self._connection
-
-
-def _answer(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
-    return connection.getresponse()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import time
@@ -41,6 +42,8 @@ class Task:
         A signal's number is negative.
     timer : Timer or None
         For a slow package, later for the grace period.
+    deadline : float
+        When the grace period ends, on the monotonic clock.
     """
 
     def __init__(self, task_id: str, sandbox: str, grace: float) -> None:
@@ -52,6 +55,7 @@ class Task:
         self.refusal = ""
         self.exit_code: int | None = None
         self.timer: Timer | None = None
+        self.deadline = math.inf
         self._directory = os.path.join(sandbox, task_id)
         self._pid = 0
         self._pipe = -1
@@ -90,11 +94,18 @@ class Task:
 
     def signal(self, number: int) -> None:
         """Send a signal to the worker and to whatever it started."""
-        if self._pid:
-            try:
-                os.killpg(self._pid, number)
-            except (ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
-                pass
+        if not self._pid:
+            return
+        try:
+            os.killpg(self._pid, number)
+        except (ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
+            pass
+        try:
+            # The user's code may have led the process into another group (os.setsid).
+            if os.getpgid(self._pid) != self._pid:
+                os.kill(self._pid, number)
+        except ProcessLookupError:
+            pass
 
     def reap(self) -> bool:
         """Return whether the process has ended just now; then what it left behind is ended too."""

@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -16,19 +17,30 @@ def fake_client(monkeypatch):
 
 
 @pytest.fixture
-def shell():
-    """A plain IPython shell, not a kernel, with the extension loaded; its variables are empty."""
+def shell(fake_client, tmp_path, monkeypatch):
+    """A plain IPython shell, not a kernel, with the extension loaded."""
     from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
 
     from t2notebook.notebook import load_ipython_extension, unload_ipython_extension
 
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     InteractiveShell.clear_instance()
-    ip = InteractiveShell.instance()
-    ip.history_manager.enabled = False
+    ip = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     load_ipython_extension(ip)
     yield ip
     unload_ipython_extension(ip)
-    ip.history_manager.end_session()
-    if (thread := getattr(ip.history_manager, "save_thread", None)) is not None:
-        thread.stop()
     InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def kernel(tmp_path):
+    """A real kernel process with the fake client and the extension loaded."""
+    from t2kernel import Kernel
+
+    environment = {**os.environ, "IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONWARNINGS": "default"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(HELPERS), str(Path(__file__).parents[2])])
+    with Kernel(environment) as running:
+        setup = "import time, t2fakes\nclient = t2fakes.install()\n%load_ext t2notebook"
+        assert running.run(setup).error == ""
+        yield running

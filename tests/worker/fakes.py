@@ -192,7 +192,9 @@ class FakeAgent:
         self.updates: list[dict[str, Any]] = []
         self.subscriptions: list[dict[str, Any]] = []
         self.subscribed_at: list[float] = []
+        self.authorizations: list[str | None] = []
         self.acknowledge = True
+        self.close_after_answer = False
         self.pieces = 0
         self.hook: Callable[[dict[str, Any]], int | None] = lambda call: None
         self.changed = threading.Condition()
@@ -208,6 +210,7 @@ class FakeAgent:
                 assert self.path == "/api/v1/executor"
                 assert self.headers["Content-Type"] == "application/json"
                 call = json.loads(self.body())
+                fake.authorizations.append(self.headers["Authorization"])
                 assert call["framework_id"] == {"value": "F"} and call["executor_id"] == {"value": "E"}
                 status = fake.hook(call)
                 if status is not None:
@@ -218,6 +221,7 @@ class FakeAgent:
                 if call["type"] == "UPDATE":
                     fake.take(call["update"]["status"])
                     self.answer(202)
+                    self.close_connection = fake.close_after_answer
                     return
                 assert call["type"] == "SUBSCRIBE"
                 events = fake._events = queue.Queue()
@@ -269,31 +273,32 @@ class FakeAgent:
             acknowledged = {"task_id": status["task_id"], "uuid": status["uuid"]}
             self.send({"type": "ACKNOWLEDGED", "acknowledged": acknowledged}, events)
 
-    def start(self, command: list[str] | None = None, **environment: str) -> None:
-        """Start an executor."""
+    def start(self, command: list[str] | None = None, timeout: float = 10, **environment: str) -> None:
+        """Start an executor and wait for its subscription."""
         root = Path(archive.__file__).parents[2]
         command = command or [sys.executable, "-m", "t2notebook.worker.executor"]
         self.started_at = time.perf_counter()
-        self.process = subprocess.Popen(
-            command,
-            cwd=self.sandbox,
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": str(root),
-                "MESOS_AGENT_ENDPOINT": f"127.0.0.1:{self.port}",
-                "MESOS_FRAMEWORK_ID": "F",
-                "MESOS_EXECUTOR_ID": "E",
-                "MESOS_SANDBOX": str(self.sandbox),
-                "MESOS_CHECKPOINT": "0",
-                "MESOS_SUBSCRIPTION_BACKOFF_MAX": "100ms",
-                **environment,
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=(self.sandbox / "stdout").open("ab"),
-            stderr=(self.sandbox / "stderr").open("ab"),
-            start_new_session=True,
-        )
-        self.wait(lambda: self.subscriptions, "the executor did not subscribe")
+        with (self.sandbox / "stdout").open("ab") as stdout, (self.sandbox / "stderr").open("ab") as stderr:
+            self.process = subprocess.Popen(
+                command,
+                cwd=self.sandbox,
+                env={
+                    "PATH": os.environ["PATH"],
+                    "PYTHONPATH": str(root),
+                    "MESOS_AGENT_ENDPOINT": f"127.0.0.1:{self.port}",
+                    "MESOS_FRAMEWORK_ID": "F",
+                    "MESOS_EXECUTOR_ID": "E",
+                    "MESOS_SANDBOX": str(self.sandbox),
+                    "MESOS_CHECKPOINT": "0",
+                    "MESOS_SUBSCRIPTION_BACKOFF_MAX": "100ms",
+                    **environment,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        self.wait(lambda: self.subscriptions, "the executor did not subscribe", timeout)
 
     def send(self, event: dict[str, Any], events: queue.Queue[Any] | None = None) -> None:
         (events or self._events).put(event)

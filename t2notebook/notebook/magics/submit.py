@@ -141,7 +141,7 @@ def wait(job: Any, watch: Watch | None) -> None:
     """
     state = job.wait()
     if watch is not None:
-        watch.finished.wait(DRAW_TIMEOUT)
+        watch.finish(DRAW_TIMEOUT)
     elif kernel_shell() is None:
         print(job_text(snapshot(job.view())))
     if state is not JobState.COMPLETED:
@@ -154,7 +154,7 @@ def _kill(job: Any, watch: Watch | None) -> str:
         job.kill()
         state = job.wait(KILL_TIMEOUT)
         if watch is not None:
-            watch.finished.wait(DRAW_TIMEOUT)
+            watch.finish(DRAW_TIMEOUT)
     except (KeyboardInterrupt, TimeoutError):
         return f"you stopped the cell; job {job.job_id} is being killed"
     except Exception as error:

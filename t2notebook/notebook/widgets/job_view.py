@@ -26,7 +26,7 @@ class JobWidget(anywidget.AnyWidget):
     _css = (_HERE / "job_view.css").read_text(encoding="utf-8")
 
     snapshot = traitlets.Dict().tag(sync=True)
-    columns = traitlets.List().tag(sync=True)
+    columns: Any = traitlets.List().tag(sync=True)
 
     def __init__(self, snapshot: dict[str, Any]) -> None:
         self.on_kill: Callable[[], None] = lambda: None

@@ -240,7 +240,7 @@ def install(set_item=None, set_attribute=None):
     else:
         set_attribute(t2notebook, "client", client, raising=False)
     try:
-        import t2notebook.package.capture  # noqa: F401
+        import t2notebook.package.capture
     except ImportError:
         capture = types.ModuleType("t2notebook.package.capture")
         capture.cell_function = _cell_function

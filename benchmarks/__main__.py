@@ -1,0 +1,88 @@
+"""Runs the benchmarks and prints medians and ratios: ``make bench``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from .cases import CASES, WARM_RUNS
+
+PEERS = {
+    "dask": "dask.distributed LocalCluster, 4 processes",
+    "ipyparallel": "ipyparallel Cluster(n=4)",
+    "spawn": "multiprocessing spawn pool of 4",
+}
+
+
+def measure(name: str, home: Path) -> dict[str, float] | None:
+    """Run one case in a process of its own, with directories of its own, so that nothing of it runs yet."""
+    environment = {
+        **os.environ,
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "IPYTHONDIR": str(home / "ipython"),
+        "T2_SESSION_LINGER": "0.2",
+    }
+    answer = subprocess.run(
+        [sys.executable, "-m", "benchmarks.cases", name],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    if answer.returncode:
+        print(f"{name}: {answer.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+        return None
+    return dict(json.loads(answer.stdout.strip().splitlines()[-1]))
+
+
+def main() -> int:
+    """Measure all cases in turn, several times, so that a slow moment of the machine hits all alike."""
+    parser = argparse.ArgumentParser(prog="benchmarks")
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    taken: dict[str, dict[str, list[float]]] = {name: {"cold": [], "warm": []} for name in CASES}
+    with tempfile.TemporaryDirectory(prefix="t2-bench-") as home:
+        for index in range(rounds + 1):
+            for name in CASES:
+                figures = measure(name, Path(home))
+                time.sleep(6.0 if name == "t2notebook" else 0.5)  # until the embedded Mesos has gone
+                if figures and index:  # the first round fills caches, for all alike
+                    for kind, seconds in figures.items():
+                        taken[name][kind].append(seconds)
+    print(
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, {rounds} rounds, medians (min to max), seconds"
+    )
+    print(
+        f"cold: nothing runs; warm: the same again (median of {WARM_RUNS}); until the results of 4 workers are there\n"
+    )
+    print(f"{'':45} {'cold':>22} {'warm':>24}")
+    ours = {kind: statistics.median(taken["t2notebook"][kind]) for kind in ("cold", "warm")}
+    for name in CASES:
+        if not taken[name]["cold"]:
+            print(f"{PEERS.get(name, name):45} did not run")
+            continue
+        cells = [
+            f"{statistics.median(values):8.3f} ({min(values):.3f} to {max(values):.3f})"
+            for values in (taken[name]["cold"], taken[name]["warm"])
+        ]
+        print(f"{PEERS.get(name, 't2notebook, embedded Mesos'):45} {cells[0]:>22} {cells[1]:>24}")
+    print()
+    for name, title in PEERS.items():
+        if taken[name]["cold"]:
+            ratios = [ours[kind] / statistics.median(taken[name][kind]) for kind in ("cold", "warm")]
+            print(f"t2notebook / {title}: cold {ratios[0]:.2f} x, warm {ratios[1]:.2f} x")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

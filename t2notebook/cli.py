@@ -1,0 +1,93 @@
+"""The command line: the notebook's verbs where there is no notebook, and the embedded Mesos in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+from .model.errors import Twister2Error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``t2notebook VERB``; return the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["local"]:
+        from .localmesos.__main__ import main as local
+
+        return local(given[1:])
+    options = _parser().parse_args(given)
+    try:
+        return int(options.run(options) or 0)
+    except Twister2Error as error:
+        print(f"t2notebook: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="t2notebook", description="Twister2 jobs on Apache Mesos.")
+    parser.add_argument("--version", action="version", version=f"t2notebook {__version__}")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    verbs.add_parser("local", help="run an embedded Mesos in the foreground", add_help=False)
+    listing = verbs.add_parser("list", help="list your jobs, living and ended")
+    listing.set_defaults(run=_list)
+    status = verbs.add_parser("status", help="show a job's workers")
+    status.add_argument("job", help="job id, or the beginning of one")
+    status.set_defaults(run=_status)
+    logs = verbs.add_parser("logs", help="show what a worker wrote")
+    logs.add_argument("job")
+    logs.add_argument("worker", type=int)
+    logs.add_argument("-f", "--follow", action="store_true", help="go on until the worker ends")
+    logs.add_argument("--stderr", action="store_true")
+    logs.set_defaults(run=_logs)
+    kill = verbs.add_parser("kill", help="end a job")
+    kill.add_argument("job")
+    kill.set_defaults(run=_kill)
+    return parser
+
+
+def _list(options: argparse.Namespace) -> None:
+    from . import client
+
+    frame = client.jobs()
+    print("no jobs yet" if frame.empty else frame.to_string(index=False))
+
+
+def _status(options: argparse.Namespace) -> None:
+    from . import client
+
+    job = client.attach(options.job)
+    print(job)
+    columns = ["worker_id", "state", "host", "cpus", "mem", "started", "finished", "progress", "message"]
+    print(job.tasks[columns].to_string(index=False))
+
+
+def _logs(options: argparse.Namespace) -> None:
+    from . import client
+
+    job = client.attach(options.job)
+    stream = "stderr" if options.stderr else "stdout"
+    try:
+        for text in (
+            job.logs(options.worker, stream, follow=True)
+            if options.follow
+            else [job.logs(options.worker, stream)]
+        ):
+            print(text, end="", flush=True)
+    except IndexError as error:
+        raise Twister2Error(str(error)) from None
+
+
+def _kill(options: argparse.Namespace) -> None:
+    from . import client
+
+    job = client.attach(options.job)
+    job.kill()
+    print(f"{job.job_id} {job.wait(timeout=30)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,10 @@
+"""`python -m t2notebook.localmesos`: the supervisor."""
+
+from __future__ import annotations
+
+import sys
+
+from t2notebook.localmesos.supervisor import main
+
+if __name__ == "__main__":
+    sys.exit(main())

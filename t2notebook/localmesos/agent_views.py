@@ -1,0 +1,309 @@
+"""What an agent tells about itself: /state and its kin, the files API, the v1 operator API."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+from t2notebook.localmesos import calls, files, http1, life
+from t2notebook.localmesos.agent import Agent
+from t2notebook.localmesos.master import VERSION
+from t2notebook.localmesos.records import TERMINAL, Json, roles_of
+from t2notebook.localmesos.resources import Resources
+from t2notebook.localmesos.runs import ExecutorRun, FrameworkRun, TaskRun
+
+if TYPE_CHECKING:
+    from t2notebook.localmesos.agent_process import AgentOptions
+
+AGENT_CAPABILITIES = (
+    "MULTI_ROLE",
+    "HIERARCHICAL_ROLE",
+    "RESERVATION_REFINEMENT",
+    "RESOURCE_PROVIDER",
+    "RESIZE_VOLUME",
+    "AGENT_OPERATION_FEEDBACK",
+    "AGENT_DRAINING",
+    "TASK_RESOURCE_LIMITS",
+)
+
+BUILD: Json = {"build_date": "2024-08-01 00:00:00 UTC", "build_time": 1722470400.0, "build_user": ""}
+_FILE_CALLS = {"LIST_FILES": "list_files", "READ_FILE": "read_file"}
+
+
+def old_json(value: object, request: http1.Request) -> http1.Response:
+    """Answer an old endpoint: Content-Type after Content-Length, and jsonp."""
+    body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    callback = request.query.get("jsonp")
+    if callback is not None:
+        return http1.Response(200, f"{callback}(".encode() + body + b");", late_headers=[("Content-Type", "text/javascript")])
+    return http1.Response(200, body, late_headers=[("Content-Type", http1.JSON)])
+
+
+def v1_json(kind: str, payload: Json | None = None) -> http1.Response:
+    """Answer a v1 operator call."""
+    value: Json = {"type": kind}
+    if payload is not None:
+        value[kind.lower()] = payload
+    body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    return http1.Response(200, body, [("Content-Type", http1.JSON)])
+
+
+def version() -> Json:
+    """Give what /version says."""
+    return {**BUILD, "version": VERSION}
+
+
+class AgentViews:
+    """Answers questions; changes nothing."""
+
+    def __init__(self, agent: Agent, options: AgentOptions) -> None:
+        self._agent = agent
+        self._options = options
+
+    def handle(self, request: http1.Request, path: str) -> http1.Response:
+        """Answer one request."""
+        if path.startswith("/files/"):
+            return self._files_get(request, path)
+        if path == "/api/v1" or path.startswith("/api/v1/"):
+            return self._v1(request)
+        if path == "/health":
+            return http1.Response(200)
+        if path == "/version":
+            return old_json(version(), request)
+        if path == "/state":
+            return old_json(self._state(), request)
+        if path == "/flags":
+            return old_json({"flags": self._flags()}, request)
+        if path == "/monitor/statistics":
+            return old_json([self._statistics(run) for run in self._living() if run.pid is not None], request)
+        if path == "/containers":
+            return old_json([self._container(run) for run in self._living() if run.pid is not None], request)
+        if path == "/metrics/snapshot":
+            return old_json(self._metrics(), request)
+        return http1.not_found()
+
+    def _files(self) -> files.Files:
+        found = files.Files()
+        for framework in self._agent.frameworks.values():
+            for run in (*framework.completed, *framework.executors.values()):
+                found.attach(run.directory, run.directory)
+                base = f"/frameworks/{framework.id}/executors/{run.executor_id}/runs"
+                found.attach(f"{base}/latest", run.directory)
+                found.attach(f"{base}/{run.container_id}", run.directory)
+        return found
+
+    def _files_get(self, request: http1.Request, path: str) -> http1.Response:
+        found = self._files()
+        handlers = {
+            "/files/browse": found.browse,
+            "/files/read": found.read,
+            "/files/download": found.download,
+            "/files/debug": found.debug,
+        }
+        handler = handlers.get(path)
+        if handler is None:
+            return http1.not_found()
+        try:
+            return handler(request)
+        except files.FilesError as error:
+            return http1.text(error.status, str(error))
+
+    def _v1(self, request: http1.Request) -> http1.Response:
+        call = calls.read(request, "agent.Call", "agent::Call", validate_call("agent"))
+        calls.check_accept(request)
+        kind = call["type"]
+        if kind in _FILE_CALLS:
+            found, ask = self._files(), call[_FILE_CALLS[kind]]
+            try:
+                if kind == "LIST_FILES":
+                    answer = found.list_v1(ask["path"])
+                else:
+                    answer = found.read_v1(ask["path"], ask["offset"], ask.get("length"))
+            except files.FilesError as error:
+                return http1.text(error.status, str(error))
+            return v1_json(kind, answer[_FILE_CALLS[kind]])
+        if kind == "GET_HEALTH":
+            return v1_json(kind, {"healthy": True})
+        if kind == "GET_VERSION":
+            return v1_json(kind, {"version_info": {"version": VERSION, **BUILD}})
+        if kind == "GET_FLAGS":
+            return v1_json(kind, {"flags": [{"name": k, "value": v} for k, v in self._flags().items()]})
+        if kind == "GET_METRICS":
+            return v1_json(kind, {"metrics": [{"name": k, "value": v} for k, v in self._metrics().items()]})
+        if kind == "GET_AGENT":
+            return v1_json(kind, {"agent_info": self._agent.info})
+        return http1.text(501, "501 Not Implemented.")
+
+    # /state
+
+    def _living(self) -> list[ExecutorRun]:
+        return [run for framework in self._agent.frameworks.values() for run in framework.executors.values()]
+
+    def _state(self) -> Json:
+        agent, total = self._agent, self._options.resources
+        used = Resources()
+        for run in self._living():
+            used = used + run.resources
+        current = [f for f in agent.frameworks.values() if f.executors]
+        done = [f for f in agent.frameworks.values() if not f.executors]
+        return {
+            "version": VERSION,
+            **BUILD,
+            "start_time": agent.started,
+            "id": agent.place.id,
+            "pid": agent.place.pid,
+            "hostname": agent.place.ip,
+            "capabilities": list(AGENT_CAPABILITIES),
+            "resources": total.summary(),
+            "reserved_resources": {},
+            "unreserved_resources": total.summary(),
+            "reserved_resources_full": {},
+            "unreserved_resources_full": total.to_json("*"),
+            "reserved_resources_allocated": {},
+            "unreserved_resources_allocated": used.summary(),
+            "resource_providers": [],
+            "attributes": dict(self._options.attributes),
+            "master_hostname": self._options.master[0],
+            "flags": self._flags(),
+            "frameworks": [self._framework(one) for one in current],
+            "completed_frameworks": [self._framework(one) for one in done],
+        }
+
+    def _framework(self, framework: FrameworkRun) -> Json:
+        info = framework.info
+        return {
+            "id": framework.id,
+            "name": info["name"],
+            "user": info["user"],
+            "failover_timeout": info.get("failover_timeout", 0.0),
+            "checkpoint": info.get("checkpoint", False),
+            "hostname": info.get("hostname", ""),
+            "roles": roles_of(info),
+            "executors": [self._executor(run) for run in framework.executors.values()],
+            "completed_executors": [self._executor(run) for run in framework.completed],
+        }
+
+    def _executor(self, run: ExecutorRun) -> Json:
+        return {
+            "id": run.executor_id,
+            "name": run.info.get("name", ""),
+            "source": run.info.get("source", ""),
+            "container": run.container_id,
+            "directory": run.directory,
+            "resources": run.resources.summary(),
+            "role": run.role,
+            "type": "COMMAND" if run.command else "CUSTOM",
+            "queued_tasks": [self._task(run, task) for task in run.queued.values()],
+            "tasks": [self._task(run, task) for task in run.tasks.values()],
+            "completed_tasks": [self._task(run, task) for task in run.ended],
+        }
+
+    def _task(self, run: ExecutorRun, task: TaskRun) -> Json:
+        status = task.status or {}
+        shown = [{k: status[k] for k in ("state", "timestamp", "container_status") if k in status}] if status else []
+        return {
+            "id": task.id,
+            "name": task.info["name"],
+            "framework_id": run.framework_id,
+            "executor_id": "" if run.command else run.executor_id,
+            "slave_id": self._agent.place.id,
+            "state": task.state,
+            "resources": task.resources.summary(),
+            "role": run.role,
+            "statuses": shown,
+        }
+
+    def _flags(self) -> dict[str, str]:
+        options = self._options
+        return {
+            "attributes": ";".join(f"{name}:{value}" for name, value in options.attributes),
+            "executor_registration_timeout": f"{options.registration_timeout:g}secs",
+            "executor_shutdown_grace_period": "5secs",
+            "hostname": options.ip,
+            "ip": options.ip,
+            "master": f"{options.master[0]}:{options.master[1]}",
+            "port": str(self._agent.place.port),
+            "switch_user": "true" if os.geteuid() == 0 else "false",
+            "work_dir": options.work_dir,
+        }
+
+    def _statistics(self, run: ExecutorRun) -> Json:
+        ticks, user, system, rss = os.sysconf("SC_CLK_TCK"), 0, 0, 0
+        assert run.pid is not None
+        for pid in [run.pid, *life.descendants(run.pid)]:
+            try:
+                with open(f"/proc/{pid}/stat", "rb") as file:
+                    line = file.read()
+            except OSError:
+                continue
+            fields = line[line.rfind(b")") + 2 :].split()
+            user, system = user + int(fields[11]), system + int(fields[12])
+            rss += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+        limit = run.resources.scalars.get("mem", 0) * 1024 * 1024 // 1000
+        return {
+            "executor_id": run.executor_id,
+            "executor_name": run.info.get("name", ""),
+            "framework_id": run.framework_id,
+            "source": run.info.get("source", ""),
+            "statistics": {
+                "cpus_soft_limit": run.resources.amount("cpus"),
+                "cpus_system_time_secs": system / ticks,
+                "cpus_user_time_secs": user / ticks,
+                "mem_limit_bytes": limit,
+                "mem_rss_bytes": rss,
+                "mem_soft_limit_bytes": limit,
+                "timestamp": time.time(),
+            },
+        }
+
+    def _container(self, run: ExecutorRun) -> Json:
+        return {
+            "container_id": run.container_id,
+            "executor_id": run.executor_id,
+            "executor_name": run.info.get("name", ""),
+            "framework_id": run.framework_id,
+            "source": run.info.get("source", ""),
+            "statistics": self._statistics(run)["statistics"],
+            "status": {"container_id": {"value": run.container_id}, "executor_pid": run.pid},
+        }
+
+    def _metrics(self) -> dict[str, float]:
+        used = Resources()
+        for run in self._living():
+            used = used + run.resources
+        metrics: dict[str, float] = {"slave/registered": 1.0, "slave/uptime_secs": time.time() - self._agent.started}
+        for name in ("cpus", "gpus", "mem", "disk"):
+            total = self._options.resources.amount(name)
+            metrics[f"slave/{name}_total"] = total
+            metrics[f"slave/{name}_used"] = used.amount(name)
+            metrics[f"slave/{name}_percent"] = used.amount(name) / total if total else 0.0
+        tasks = [task for run in self._living() for task in (*run.queued.values(), *run.tasks.values())]
+        for state in ("staging", "starting", "running", "killing"):
+            metrics[f"slave/tasks_{state}"] = float(sum(t.state == f"TASK_{state.upper()}" for t in tasks))
+        ended = [t for f in self._agent.frameworks.values() for r in (*f.executors.values(), *f.completed) for t in r.ended]
+        for name in sorted(TERMINAL):
+            metrics[f"slave/{name.lower().replace('task_', 'tasks_')}"] = float(sum(t.state == name for t in ended))
+        return dict(sorted(metrics.items()))
+
+
+_NEEDED = {
+    "GET_METRICS": "get_metrics",
+    "LIST_FILES": "list_files",
+    "READ_FILE": "read_file",
+    "TEARDOWN": "teardown",
+}
+
+
+def validate_call(_: str):  # type: ignore[no-untyped-def]
+    """Give the check of an operator's call."""
+
+    def validate(call: Json) -> str | None:
+        kind = call.get("type")
+        if kind is None:
+            return "Expecting 'type' to be present"
+        needed = _NEEDED.get(kind)
+        return f"Expecting '{needed}' to be present" if needed is not None and needed not in call else None
+
+    return validate

@@ -1,0 +1,184 @@
+"""Builds a job package: the worker function and its config, pickled, with the modules and sources it needs."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from .. import __version__
+from ..model.errors import PackageError, SubmitError
+from ..worker import archive
+from ..worker.modules import SOURCES
+from . import distributions, pickling
+from .local import local_modules
+
+SUFFIX = ".t2"
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class BuiltPackage:
+    """A job package on disk.
+
+    Parameters
+    ----------
+    path : Path
+        ``<digest>.t2``.
+    digest : str
+        Hex sha256 of the manifest.
+    size : int
+        Bytes.
+    python : str
+        ``major.minor`` of this Python.
+    contents : mapping of str to int
+        What is largest in it: variable, or module beside the notebook, to bytes; in steps of 64 KiB, largest
+        first.
+    """
+
+    path: Path
+    digest: str
+    size: int
+    python: str
+    contents: Mapping[str, int]
+
+
+def build(
+    worker: Callable[..., Any],
+    config: Mapping[str, Any],
+    *,
+    directory: Path,
+    local_dirs: Sequence[Path],
+    name: str,
+    max_size: int | None = None,
+) -> BuiltPackage:
+    """Write the package of a job.
+
+    Parameters
+    ----------
+    worker : callable
+        ``worker(env)`` or ``worker()``.
+    config : mapping
+        What workers find as ``env.config``.
+    directory : Path
+        Where the package is to lie. One of the same digest that is there already is left alone.
+    local_dirs : sequence of Path
+        Directories whose modules travel along; usually the notebook's own.
+    name : str
+        The job's name, for messages.
+    max_size : int, optional
+        Bytes that the package may have at most.
+
+    Raises
+    ------
+    SubmitError
+        When `worker` cannot be called as workers call it.
+    PackageError
+        When something in it cannot be pickled, or it is too large; the message names the variable.
+    """
+    check_worker(worker)
+    sink, account = pickling.pickle_job(worker, config)
+    modules = local_modules(account.modules, account.imports, local_dirs)
+    members: list[tuple[str, archive.Bytes]] = [(archive.PICKLE, sink.pickled)]
+    members += [(f"{archive.BUFFERS}{at:06d}", each.raw()) for at, each in enumerate(sink.buffers)]
+    members += modules.items()
+    if account.sources:
+        members.append((SOURCES, json.dumps(account.sources, sort_keys=True).encode()))
+    contents = _largest(
+        {**account.sizes, **{_module_name(member): len(text) for member, text in modules.items()}}
+    )
+    total = sum(len(memoryview(data)) for _, data in members)
+    if max_size is not None and total > max_size:
+        raise PackageError(_too_large(name, total, max_size, contents))
+    used = {*account.modules, *(each.module for each in account.imports)} - _own(modules)
+    facts = {
+        "kind": "job",
+        "python": _PYTHON,
+        "packages": distributions.versions(used),
+        "t2notebook": __version__,
+    }
+    path, digest, size = _store(directory, members, facts)
+    return BuiltPackage(path, digest, size, _PYTHON, contents)
+
+
+def check_worker(worker: Callable[..., Any]) -> None:
+    """Raise a `SubmitError` unless workers can call `worker`: with the environment, or with nothing."""
+    if not callable(worker):
+        raise SubmitError(
+            f"worker is a {type(worker).__name__}, not callable; give a function that takes env"
+        )
+    try:
+        signature = inspect.signature(worker)
+    except (TypeError, ValueError):
+        return  # a builtin that does not tell
+    for arguments in ((None,), ()):
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            continue
+        return
+    name = getattr(worker, "__name__", None) or type(worker).__name__
+    raise SubmitError(
+        f"a worker function is called with env, or with nothing; {name}{signature} takes neither"
+    )
+
+
+def _store(
+    directory: Path, members: Sequence[tuple[str, archive.Bytes]], facts: Mapping[str, Any]
+) -> tuple[Path, str, int]:
+    """Write an archive under its digest; return path, digest and size."""
+    temporary = ""
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".new", dir=directory)  # 0600
+        with os.fdopen(descriptor, "wb") as file:
+            digest = archive.write(cast(BinaryIO, file), members, facts)
+            size = file.tell()
+        path = directory / f"{digest}{SUFFIX}"
+        if not (path.exists() and path.stat().st_size == size):
+            os.replace(temporary, path)
+            temporary = ""
+    except OSError as error:
+        raise PackageError(
+            f"the job package cannot be written to {directory}: {error.strerror or error}"
+        ) from error
+    finally:
+        if temporary:
+            os.unlink(temporary)
+    return path, digest, size
+
+
+def _module_name(member: str) -> str:
+    return member.partition("/")[2].removesuffix("/__init__.py").removesuffix(".py")
+
+
+def _own(modules: Mapping[str, bytes]) -> set[str]:
+    return {name for member in modules for name in [_module_name(member)]}
+
+
+def _largest(sizes: Mapping[str, int]) -> dict[str, int]:
+    ordered = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
+    return dict(ordered[:_SHOWN])
+
+
+def _too_large(name: str, size: int, limit: int, contents: Mapping[str, int]) -> str:
+    largest = ", ".join(f"{key} {_human(value)}" for key, value in list(contents.items())[:3] if value)
+    return (
+        f"the package of job {name} would have {_human(size)}, more than the {_human(limit)} that are allowed"
+        + (f"; largest: {largest}" if largest else "")
+        + ". Read large data on the workers, or leave it out"
+    )
+
+
+def _human(size: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

@@ -1,0 +1,64 @@
+import warnings
+
+import pytest
+
+from t2notebook.notebook.magics.completer import complete
+
+
+@pytest.fixture
+def namespace(shell, fake_client):
+    shell.run_cell_magic("twister2", "submit --name pi --workers 3 -o job", "1")
+    shell.user_ns["data"] = [1]
+    return shell.user_ns
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("%%twister2 ", ["submit", "--help"]),
+        ("%twister2 s", ["status"]),
+        ("%twister2 l", ["list", "logs"]),
+        ("%twister2 --", ["--help"]),
+        ("%%twister2 submit --wo", ["--workers", "--workers-per-executor"]),
+        ("%%twister2 submit --workers 4 --wo", ["--workers-per-executor"]),
+        ("%%twister2 submit -o job --ou", []),
+        ("%%twister2 submit --workers ", []),
+        ("%%twister2 submit --workers-per-executor ", ["max"]),
+        ("%%twister2 submit -o ", ["job"]),
+        ("%%twister2 submit -i da", ["data"]),
+        ("%twister2 kill j", ["job"]),
+        ("%twister2 logs job ", ["0", "1", "2"]),
+        ("%twister2 logs job 0 --", ["--follow", "--stderr", "--help"]),
+        ("x = %twister2 attach jo", ["job"]),
+        ("%twister2 cluster st", ["start", "stop"]),
+        ("%twister2 nonsense ", []),
+        ("    %twister2 st", ["status"]),
+    ],
+)
+def test_completions(namespace, line, expected):
+    assert complete(line, namespace) == expected
+
+
+@pytest.mark.parametrize("line", ["", "twister2 ", "x = 1", "%%twister2", "%time twister2 s", "# 5 %twister"])
+def test_other_lines_are_left_alone(namespace, line):
+    assert complete(line, namespace) is None
+
+
+def test_job_ids_complete_with_the_newest_first(namespace, shell, fake_client):
+    shell.run_cell_magic("twister2", "submit --name second", "1")
+    first, second = fake_client.handles
+    assert complete("%twister2 status ", namespace) == ["job", second, first]
+    assert complete(f"%twister2 logs {first} ", namespace) == ["0", "1", "2"]
+
+
+def test_through_ipython_s_own_completer(namespace, shell):
+    line = "%%twister2 submit --workers-"
+    cell = "%%twister2 submit --wa\nx = 1"
+    for text, cursor, expected in (
+        (line, len(line), "--workers-per-executor"),
+        (cell, len("%%twister2 submit --wa"), "--wait"),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # IPython calls its own interface provisional
+            found = list(shell.Completer.completions(text, cursor))
+        assert [completion.text for completion in found] == [expected]

@@ -1,0 +1,46 @@
+import subprocess
+import sys
+
+PROGRAM = """
+import sys, threading, time
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+ip = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+before = set(sys.modules), threading.active_count()
+begin = time.perf_counter()
+ip.run_line_magic("load_ext", "t2notebook")
+spent = time.perf_counter() - begin
+new = set(sys.modules) - before[0]
+assert threading.active_count() == before[1], threading.enumerate()
+heavy = {"pandas", "numpy", "ipywidgets", "anywidget", "tornado", "dask"} & new
+assert not heavy, heavy
+print(spent)
+"""
+
+
+def test_loading_is_fast_and_starts_nothing(tmp_path):
+    command = [sys.executable, "-c", PROGRAM]
+    import os
+
+    environment = {**os.environ, "IPYTHONDIR": str(tmp_path)}
+    spent = [
+        float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+        for _ in range(3)
+    ]
+    assert min(spent) < 0.15, spent
+
+
+def test_loading_twice_and_unloading(shell):
+    from t2notebook import load_ipython_extension, unload_ipython_extension
+    from t2notebook.model.errors import JobFailed
+
+    load_ipython_extension(shell)
+    assert len(shell.Completer.custom_matchers) == 1
+    unload_ipython_extension(shell)
+    unload_ipython_extension(shell)
+    assert not shell.Completer.custom_matchers
+    assert "twister2" not in shell.magics_manager.magics["line"]
+    assert "twister2" not in shell.magics_manager.magics["cell"]
+    assert not hasattr(JobFailed, "_render_traceback_")
+    load_ipython_extension(shell)
+    assert shell.run_cell("%twister2 --help").success

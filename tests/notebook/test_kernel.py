@@ -1,0 +1,195 @@
+"""In a real kernel: outputs go to the cell that made them, and the saved notebook has them."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+import t2kernel
+from t2kernel import WIDGET
+
+
+def final_update(display_id):
+    def is_it(message):
+        content = message["content"]
+        return (
+            message["msg_type"] == "update_display_data"
+            and content["transient"].get("display_id") == display_id
+        )
+
+    return is_it
+
+
+def test_the_view_belongs_to_its_cell_while_another_runs(kernel):
+    kernel.run("client.script = lambda job: (time.sleep(0.3), job.run_well(steps=10, pause=0.15))")
+    submitted = kernel.run("%%twister2 submit --name pi --workers 4 --cpus 1 --ram 256 -o job\n1 + 1")
+    assert submitted.error == ""
+    (display,) = submitted.displays
+    assert set(display["data"]) == {"text/plain", "text/html", WIDGET}
+    busy = kernel.start("for i in range(25):\n    print(i)\n    time.sleep(0.1)")
+    display_id = display["transient"]["display_id"]
+    final = kernel.wait(final_update(display_id))
+    other = kernel.finish(busy)
+
+    # the final view came while the other cell ran, and as an output of its own cell
+    assert final["parent_header"]["msg_id"] == submitted.id
+    assert set(final["content"]["data"]) == {"text/plain", "text/html"}
+    assert "COMPLETED" in final["content"]["data"]["text/html"]
+    # nothing of the other cell went astray, nor anything of ours into it but the repeated final view
+    assert other.text.split() == [str(i) for i in range(25)]
+    assert [content["transient"] for content in other.updates] in ([], [{"display_id": display_id}])
+
+
+def test_widget_writes_are_few_and_carry_their_cell(kernel):
+    version = kernel.run("import ipykernel; print(ipykernel.__version__)").text
+    kernel.run("client.script = lambda job: job.run_well(steps=100, pause=0.02)")
+    submitted = kernel.run("%%twister2 submit --workers 4 -o job\n1")
+    model_id = submitted.displays[0]["data"][WIDGET]["model_id"]
+    busy = kernel.start("time.sleep(3)")
+    kernel.wait(lambda m: m["msg_type"] == "comm_close" and m["content"]["comm_id"] == model_id)
+    kernel.finish(busy)
+    writes = [
+        message
+        for message in kernel.messages
+        if message["msg_type"] == "comm_msg" and message["content"]["comm_id"] == model_id
+    ]
+    assert 4 <= len(writes) <= 15  # of 400 changes in 2 s
+    states = [message["content"]["data"]["state"]["snapshot"]["state"] for message in writes]
+    assert states[-1] == "COMPLETED"
+    seen = [message["seen"] for message in writes]
+    assert seen[-1] - seen[0] >= 0.19 * (len(seen) - 2)
+    if not version.startswith("6."):  # ipykernel 6 has one parent for all threads
+        assert {message["parent_header"]["msg_id"] for message in writes} == {submitted.id}
+
+
+def test_a_click_on_kill_kills(kernel):
+    kernel.run("client.script = lambda job: job.start()")
+    submitted = kernel.run("%%twister2 submit --workers 2 -o job\n1")
+    display = submitted.displays[0]
+    message = kernel.client.session.msg(
+        "comm_msg",
+        {
+            "comm_id": display["data"][WIDGET]["model_id"],
+            "data": {"method": "custom", "content": {"kind": "kill"}},
+        },
+    )
+    kernel.client.shell_channel.send(message)
+    final = kernel.wait(final_update(display["transient"]["display_id"]))
+    assert "KILLED" in final["content"]["data"]["text/html"]
+    assert kernel.run("print(job.killed_by_client)").text == "True\n"
+
+
+def test_wait_ends_with_the_final_view(kernel):
+    kernel.run("client.script = lambda job: job.run_well(steps=3)")
+    ran = kernel.run("%%twister2 submit --workers 2 --wait\n1")
+    assert ran.error == "" and ran.reply["status"] == "ok"
+    assert "COMPLETED" in ran.updates[-1]["data"]["text/html"]
+    assert not any(message["msg_type"] == "execute_result" for message in ran.messages)
+
+
+def test_the_stop_button_kills_under_wait(kernel):
+    kernel.run("client.script = lambda job: job.start()")
+    cell = kernel.start("%%twister2 submit --workers 2 --wait -o job\n1")
+    kernel.wait(lambda message: message["msg_type"] == "display_data", cell)
+    time.sleep(0.5)
+    kernel.interrupt()
+    ran = kernel.finish(cell)
+    assert ran.error.startswith("Interrupted: you stopped the cell, so job me-cell-")
+    assert "\n" not in ran.error
+    assert kernel.run("print(job.state)").text == "KILLED\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("--workers 0", "UsageError: --workers is 0; give a whole number from 1"),
+        ("--nonsense", "UsageError: unknown option --nonsense (%%twister2 submit --help)"),
+    ],
+)
+def test_a_mistake_is_one_line_and_an_error(kernel, line, error):
+    ran = kernel.run(f"%%twister2 submit {line}\n1")
+    assert ran.reply["status"] == "error"
+    assert ran.error == error
+
+
+def test_a_failed_job_reads_well_in_a_plain_cell_too(kernel):
+    kernel.run("client.script = lambda job: (job.start(), job.fail())")
+    kernel.run("%%twister2 submit --name pi -o job\n1")
+    ran = kernel.run("job.wait()\nraise job.error()")
+    assert ran.error.startswith("JobFailed: job me-pi-")
+    assert '  File "<cell pi>", line 3, in <cell>' in ran.error
+    assert "raise job.error()" not in ran.error
+
+
+def test_a_job_shows_itself(kernel):
+    kernel.run("client.script = lambda job: job.run_well(steps=2)")
+    kernel.run("%%twister2 submit --name pi -o job\n1")
+    kernel.run("job.wait()")
+    (display,) = kernel.run("job").displays
+    assert set(display["data"]) == {"text/plain", "text/html"}
+    assert "COMPLETED" in display["data"]["text/html"]
+    kernel.run("client.script = lambda job: job.start()")
+    kernel.run("%%twister2 submit -o job\n1")
+    (display,) = kernel.run("job").displays
+    assert WIDGET in display["data"]
+
+
+def test_without_widgets_the_html_is_replaced(kernel):
+    kernel.run("import sys; sys.modules['anywidget'] = None")
+    kernel.run("client.script = lambda job: job.run_well(steps=10, pause=0.3)")
+    ran = kernel.run("%%twister2 submit --name pi -o job\n1")
+    (display,) = ran.displays
+    assert set(display["data"]) == {"text/plain", "text/html"}
+    kernel.run("job.wait()")
+    time.sleep(1.2)
+    updates = [m for m in kernel.messages if m["msg_type"] == "update_display_data"]
+    assert 2 <= len(updates) <= 7
+    assert "COMPLETED" in updates[-1]["content"]["data"]["text/html"]
+
+
+def test_completion_in_a_kernel(kernel):
+    kernel.run("%%twister2 submit --name pi --workers 2 -o job\n1")
+    reply = kernel.complete("%%twister2 submit --workers-")
+    assert reply["matches"] == ["--workers-per-executor"]
+    assert reply["cursor_start"] == len("%%twister2 submit ")
+    assert kernel.complete("%twister2 kill ")["matches"][0] == "job"
+    begin = time.monotonic()
+    kernel.complete("%twister2 status ")
+    assert time.monotonic() - begin < 0.5
+
+
+def test_a_kernel_with_a_live_view_ends_at_once(kernel):
+    kernel.run("client.script = lambda job: [job.progress(0, .5) or time.sleep(.01) for _ in range(9999)]")
+    kernel.run("%%twister2 submit -o job\n1")
+    begin = time.monotonic()
+    kernel.client.shutdown()
+    while kernel.process.poll() is None and time.monotonic() - begin < 10:
+        time.sleep(0.05)
+    assert time.monotonic() - begin < 5
+
+
+def test_an_executed_notebook_keeps_the_final_view(tmp_path):
+    """nbclient takes only the messages of the cell that it runs now, and the job ends during a later one."""
+    helpers = Path(t2kernel.__file__).parent
+    new = nbformat.v4.new_code_cell
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [
+        new("import t2fakes\nclient = t2fakes.install()"),
+        new("%load_ext t2notebook\nclient.script = lambda job: job.run_well(steps=4)"),
+        new("%%twister2 submit --name pi --workers 2 -o job\n1"),
+        new("job.wait()"),
+    ]
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    path = os.pathsep.join([str(helpers), str(helpers.parents[2])])
+    program = (
+        "import nbformat, nbclient; notebook = nbformat.read('a.ipynb', 4);"
+        "nbclient.NotebookClient(notebook, timeout=60).execute(); nbformat.write(notebook, 'a.ipynb')"
+    )
+    environment = {**os.environ, "PYTHONPATH": path, "IPYTHONDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=90)
+    (output,) = nbformat.read(tmp_path / "a.ipynb", 4).cells[2].outputs
+    assert set(output.data) == {"text/plain", "text/html"}
+    assert "COMPLETED" in output.data["text/html"]

@@ -1,0 +1,345 @@
+import _thread
+import re
+import threading
+import time
+
+import pytest
+
+from t2notebook.model.errors import JobFailed, PackageError, SubmitError, Twister2Error, UnknownJob
+from t2notebook.notebook.errors import CellSyntaxError, Interrupted, UsageError
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def rendered(error):
+    return ANSI.sub("", "\n".join(error._render_traceback_()))
+
+
+def submit(shell, line="", cell="1 + 1"):
+    return shell.run_cell_magic("twister2", f"submit {line}", cell)
+
+
+def twister2(shell, line):
+    return shell.run_line_magic("twister2", line)
+
+
+def test_submit_passes_what_was_asked_for(shell, fake_client):
+    submit(shell, "--name pi --workers 4 --cpus .5 --ram 256 --disk 1 --workers-per-executor 2 -o job")
+    (submitted,) = fake_client.submitted
+    assert submitted.options == {
+        "name": "pi",
+        "workers": 4,
+        "cpu": 0.5,
+        "ram_mega_bytes": 256.0,
+        "disk_giga_bytes": 1.0,
+        "workers_per_executor": 2,
+    }
+    assert shell.user_ns["job"] is fake_client.handles[shell.user_ns["job"].job_id]
+
+
+def test_the_cell_is_named_after_its_number(shell, fake_client):
+    submit(shell)
+    assert fake_client.submitted[0].options["name"] == f"cell-{shell.execution_count}"
+
+
+def test_the_worker_runs_the_cell_with_the_notebook_s_names(shell, fake_client):
+    shell.user_ns["data"] = [1, 2, 3]
+    submit(shell, "", "sum(data) + env")
+    assert fake_client.submitted[0].function(4) == 10
+
+
+def test_a_value_may_come_from_a_variable(shell, fake_client):
+    shell.user_ns["n"] = 3
+    shell.run_cell("%%twister2 submit --workers {n}\n1")
+    assert fake_client.submitted[0].options["workers"] == 3
+
+
+def test_submit_returns_at_once_and_shows_the_job(shell, fake_client, capsys):
+    begin = time.monotonic()
+    assert submit(shell, "--name pi") is None
+    assert time.monotonic() - begin < 1
+    assert "pi: PENDING, 1 pending" in capsys.readouterr().out
+
+
+def test_wait_waits_for_the_end(shell, fake_client, capsys):
+    fake_client.script = lambda job: job.run_well(steps=2)
+    assert submit(shell, "--name pi --wait -o job") is None
+    assert shell.user_ns["job"].state == "COMPLETED"
+    assert "pi: COMPLETED, 1 finished" in capsys.readouterr().out
+
+
+def test_a_failed_job_under_wait_shows_the_cell_s_lines_and_none_of_ours(shell, fake_client):
+    fake_client.script = lambda job: (job.start(), job.fail())
+    with pytest.raises(JobFailed) as caught:
+        submit(shell, "--name pi --wait")
+    text = rendered(caught.value)
+    assert text.startswith("JobFailed: job me-pi-")
+    assert '  File "<cell pi>", line 3, in <cell>\n    1 / 0' in text
+    assert "ZeroDivisionError: division by zero" in text
+    assert "t2notebook" not in text
+
+
+def test_without_a_traceback_a_failure_shows_the_end_of_stderr(shell, fake_client):
+    def script(job):
+        job.stderr = "Killed\n"
+        job.start()
+        job.fail(message="killed by signal 9")
+        job.remote_traceback = ""
+
+    fake_client.script = script
+    with pytest.raises(JobFailed) as caught:
+        submit(shell, "--wait")
+    caught.value.remote_traceback = ""
+    assert rendered(caught.value).endswith("The end of worker 0's stderr:\nKilled")
+
+
+def test_an_interrupt_during_wait_kills_the_job_and_says_so(shell, fake_client):
+    def script(job):
+        job.start()
+        time.sleep(0.2)
+        _thread.interrupt_main()
+
+    fake_client.script = script
+    with pytest.raises(Interrupted) as caught:
+        submit(shell, "--name pi --wait -o job")
+    job = shell.user_ns["job"]
+    assert job.killed_by_client and job.state == "KILLED"
+    assert rendered(caught.value) == f"Interrupted: you stopped the cell, so job {job.job_id} was killed"
+
+
+def test_an_interrupt_that_cannot_kill_says_why(shell, fake_client, monkeypatch):
+    def script(job):
+        job.start()
+        job.kill = lambda: (_ for _ in ()).throw(Twister2Error("the session is gone"))
+        time.sleep(0.3)
+        _thread.interrupt_main()
+
+    fake_client.script = script
+    with pytest.raises(Interrupted, match=r"could not be killed: the session is gone"):
+        submit(shell, "--wait")
+
+
+def test_a_dry_run_submits_nothing_and_says_what_would_travel(shell, fake_client, capsys):
+    submit(shell, "--name pi --workers 4 --cpus 1 --ram 2048 --dry-run -o job")
+    assert capsys.readouterr().out.splitlines() == [
+        "Nothing was submitted. This would be:",
+        "job        pi",
+        "workers    4, each with 1 cpu, 2 GiB of memory",
+        "executors  as many workers in each as an offer holds",
+        "package    12.3 kB, sha256:aaaaaaaaaaaa",
+        "",
+        "What travels with the cell:",
+        "  data   8.0 MB",
+        "  model   900 B",
+    ]
+    assert not fake_client.submitted
+    assert "job" not in shell.user_ns
+
+
+@pytest.mark.parametrize(
+    ("cell", "number", "text"),
+    [
+        ("!ls", 1, "'!ls'"),
+        ("x = 1\n%time x", 2, "'%time x'"),
+        ("x = 1\nfiles = !ls\nx", 2, "'files = !ls'"),
+        ("y = %pwd", 1, "'y = %pwd'"),
+        ("x = 1\nx?", 2, "'x?'"),
+        ("%%time\n1", 1, "'%%time'"),
+    ],
+)
+def test_a_line_for_ipython_is_refused_by_name(shell, fake_client, cell, number, text):
+    with pytest.raises(UsageError) as caught:
+        submit(shell, "", cell)
+    assert str(caught.value) == (
+        f"line {number} of the cell is no Python: {text}; workers run plain Python, so run %, ! and ? lines "
+        "in a cell of their own"
+    )
+    assert not fake_client.submitted
+
+
+@pytest.mark.parametrize("cell", ["x = (7\n% 4)\nx", 'x = """\n!ls\n%time\n"""\nx', "x = 5 % 3\nx"])
+def test_python_that_looks_like_a_magic_is_python(shell, fake_client, cell):
+    submit(shell, "", cell)
+    assert len(fake_client.submitted) == 1
+
+
+def test_a_syntax_error_reads_as_python_s_own(shell, fake_client):
+    with pytest.raises(CellSyntaxError) as caught:
+        submit(shell, "--name pi", "x = 1\ny = (2\n")
+    assert rendered(caught.value) == (
+        "  File \"<cell pi>\", line 2\n    y = (2\n        ^\nSyntaxError: '(' was never closed\n"
+        "Nothing was submitted."
+    )
+    assert str(caught.value) == "'(' was never closed (line 2 of the cell); nothing was submitted"
+    assert not fake_client.submitted
+
+
+def test_an_empty_cell_is_refused(shell, fake_client):
+    with pytest.raises(UsageError, match="the cell is empty; write the worker's code below"):
+        submit(shell, "", "\n  \n")
+
+
+@pytest.mark.parametrize("kind", [SubmitError, PackageError])
+def test_what_the_client_refuses_is_one_line(shell, fake_client, monkeypatch, kind):
+    def refuse(*_, **__):
+        raise kind("'lock' cannot travel:\n  it is a thread's lock")
+
+    monkeypatch.setattr(fake_client, "submit", refuse)
+    with pytest.raises(kind) as caught:
+        submit(shell, "-o job")
+    assert rendered(caught.value) == f"{kind.__name__}: 'lock' cannot travel: it is a thread's lock"
+    assert "job" not in shell.user_ns
+
+
+def test_an_error_stops_the_cell_with_one_line(shell, fake_client, capsys):
+    result = shell.run_cell("%%twister2 submit --cpus 0\n1")
+    assert isinstance(result.error_in_exec, UsageError)
+    out = ANSI.sub("", capsys.readouterr().out)
+    assert out == "UsageError: --cpus is 0; give more than 0, cpus per worker\n"
+
+
+def test_help_needs_no_cell_and_is_no_error(shell, fake_client, capsys):
+    assert shell.run_cell("%%twister2 submit --help").success
+    assert capsys.readouterr().out.startswith("usage: %%twister2 submit")
+    assert shell.run_cell("%twister2 submit --help").success
+    assert capsys.readouterr().out.startswith("usage: %%twister2 submit")
+    for line in ("%twister2", "%twister2 --help", "%%twister2", "%twister2 help"):
+        assert shell.run_cell(line).success
+        assert "%twister2 status" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "submit",
+            "submit takes a cell: begin the cell with %%twister2 submit, with two % signs",
+        ),
+        ("stats", "there is no verb 'stats'; did you mean status?"),
+        (
+            "xyz",
+            "there is no verb 'xyz'; there are submit, status, list, logs, kill, attach, cluster, config",
+        ),
+    ],
+)
+def test_a_wrong_verb_is_one_line(shell, line, message):
+    with pytest.raises(UsageError) as caught:
+        twister2(shell, line)
+    assert str(caught.value) == message
+
+
+def test_a_line_verb_takes_no_cell(shell):
+    with pytest.raises(UsageError, match="list takes no cell: write %twister2 list, with one % sign"):
+        shell.run_cell_magic("twister2", "list", "1 + 1")
+
+
+def test_a_job_is_found_by_variable_id_and_beginning(shell, fake_client, capsys):
+    submit(shell, "--name pi -o job")
+    job_id = shell.user_ns["job"].job_id
+    for name in ("job", job_id, job_id[:-1]):
+        capsys.readouterr()
+        twister2(shell, f"status {name}")
+        assert capsys.readouterr().out.startswith("pi: PENDING")
+
+
+def test_a_beginning_of_several_ids_is_refused(shell, fake_client):
+    submit(shell, "--name pi")
+    submit(shell, "--name pi")
+    with pytest.raises(
+        UsageError, match=r"2 job ids begin with 'me-pi': me-pi-\d+, me-pi-\d+; write more of it"
+    ):
+        twister2(shell, "kill me-pi")
+
+
+def test_an_unknown_job_is_one_line(shell, fake_client):
+    with pytest.raises(UnknownJob) as caught:
+        twister2(shell, "kill nope")
+    assert rendered(caught.value) == "UnknownJob: no session knows job nope"
+    shell.user_ns["x"] = 3
+    with pytest.raises(UsageError, match="the variable x is a int, not a job"):
+        twister2(shell, "kill x")
+
+
+def test_status_without_a_job_shows_those_that_run(shell, fake_client, capsys):
+    twister2(shell, "status")
+    assert "This kernel has no job" in capsys.readouterr().out
+    submit(shell, "--name one -o one")
+    submit(shell, "--name two")
+    shell.user_ns["one"].kill()
+    capsys.readouterr()
+    twister2(shell, "status")
+    out = capsys.readouterr().out
+    assert "two: PENDING" in out and "one:" not in out
+
+
+def test_list_returns_the_table(shell, fake_client):
+    submit(shell, "--name pi")
+    assert list(twister2(shell, "list")["name"]) == ["pi"]
+
+
+def test_logs(shell, fake_client, capsys):
+    submit(shell, "--workers 2 -o job")
+    shell.user_ns["job"].texts[1, "stdout"] = "no newline"
+    capsys.readouterr()
+    twister2(shell, "logs job 1")
+    assert capsys.readouterr().out == "no newline\n"
+    twister2(shell, "logs job 1 --stderr -f")
+    assert capsys.readouterr().out == "stderr of 1\n"
+    with pytest.raises(UsageError, match=r"has workers 0 to 1, not 2"):
+        twister2(shell, "logs job 2")
+
+
+def test_an_interrupt_ends_following_only(shell, fake_client, capsys):
+    submit(shell, "-o job")
+    job = shell.user_ns["job"]
+
+    def logs(*_, **__):
+        yield "line\n"
+        raise KeyboardInterrupt
+
+    job.logs = logs
+    twister2(shell, "logs job 0 -f")
+    assert capsys.readouterr().out.endswith("line\n\n(stopped following; the job goes on)\n")
+    assert not job.killed_by_client
+
+
+def test_kill(shell, fake_client, capsys):
+    submit(shell, "-o job")
+    job = shell.user_ns["job"]
+    capsys.readouterr()
+    twister2(shell, "kill job")
+    assert capsys.readouterr().out == f"Job {job.job_id} is being killed.\n"
+    twister2(shell, "kill job")
+    assert capsys.readouterr().out == f"Job {job.job_id} has already ended: KILLED.\n"
+
+
+def test_attach_returns_the_handle(shell, fake_client):
+    submit(shell, "--name pi")
+    (job_id,) = fake_client.handles
+    assert twister2(shell, f"attach {job_id} -o again") is fake_client.handles[job_id]
+    assert shell.user_ns["again"] is fake_client.handles[job_id]
+
+
+def test_cluster_and_config(shell, fake_client, capsys):
+    twister2(shell, "cluster")
+    assert "No embedded Mesos runs" in capsys.readouterr().out
+    twister2(shell, "cluster start")
+    assert capsys.readouterr().out == "master  127.0.0.1:5050\npid     17\n"
+    twister2(shell, "cluster stop")
+    assert capsys.readouterr().out == "The embedded Mesos is stopped.\n"
+    with pytest.raises(UsageError, match="cluster begin: say show, start or stop"):
+        twister2(shell, "cluster begin")
+    twister2(shell, "config")
+    assert "master           local" in capsys.readouterr().out
+
+
+def test_a_lost_session_is_said_under_wait(shell, fake_client):
+    def script(job):
+        job.start()
+        job.lost = "the session process has ended"
+
+    fake_client.script = script
+    with pytest.raises(Twister2Error) as caught:
+        submit(shell, "--wait")
+    assert rendered(caught.value) == "SessionError: the session process has ended"
+    assert threading.current_thread() is threading.main_thread()

@@ -1,0 +1,122 @@
+import pytest
+
+from t2notebook.notebook.errors import UsageError
+from t2notebook.notebook.magics.dispatch import VERBS, overview, parser_of
+from t2notebook.notebook.magics.parser import HelpRequested, split
+
+
+def parse(line):
+    verb, *words = split(line, "%twister2")
+    return parser_of(verb).parse(words)
+
+
+def test_submit_has_the_defaults_of_a_compute_resource():
+    found = vars(parse("submit"))
+    assert found == {
+        "name": None,
+        "workers": 1,
+        "cpus": 1.0,
+        "ram": 512.0,
+        "disk": 0.0,
+        "workers_per_executor": "max",
+        "include": [],
+        "output": None,
+        "wait": False,
+        "dry_run": False,
+    }
+
+
+def test_submit_understands_every_option():
+    line = (
+        'submit --name "my job" --workers 4 --cpus .5 --ram 256 --disk 1.5 --workers-per-executor 2 '
+        "-i a,b --include c -o job --wait --dry-run"
+    )
+    assert vars(parse(line)) == {
+        "name": "my job",
+        "workers": 4,
+        "cpus": 0.5,
+        "ram": 256.0,
+        "disk": 1.5,
+        "workers_per_executor": 2,
+        "include": ["a", "b", "c"],
+        "output": "job",
+        "wait": True,
+        "dry_run": True,
+    }
+    assert parse("submit --workers-per-executor max").workers_per_executor == "max"
+    assert parse("submit --workers=3").workers == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("submit --workers 0", "--workers is 0; give a whole number from 1"),
+        ("submit --workers -2", "--workers is -2; give a whole number from 1"),
+        ("submit --workers four", "--workers is four; give a whole number from 1"),
+        ("submit --workers 1.5", "--workers is 1.5; give a whole number from 1"),
+        ("submit --cpus 0", "--cpus is 0; give more than 0, cpus per worker"),
+        ("submit --cpus -1", "--cpus is -1; give more than 0, cpus per worker"),
+        ("submit --cpus one", "--cpus is one; give a number, cpus per worker"),
+        ("submit --cpus nan", "--cpus is nan; give a number, cpus per worker"),
+        ("submit --ram 0", "--ram is 0; give more than 0, MiB per worker"),
+        ("submit --ram -256", "--ram is -256; give more than 0, MiB per worker"),
+        ("submit --disk -1", "--disk is -1; give 0 or more, GiB per worker"),
+        (
+            "submit --workers-per-executor 0",
+            "--workers-per-executor is 0; give a whole number from 1 or max",
+        ),
+        ("submit --output 3x", "--output is '3x'; give the name of a variable"),
+        ("submit -o for", "--output is 'for'; give the name of a variable"),
+        ("submit -i a,b-c", "--include is 'b-c'; give the name of a variable"),
+        (
+            "submit --worker 4",
+            "unknown option --worker; did you mean --workers? (%%twister2 submit --help)",
+        ),
+        ("submit --frobnicate", "unknown option --frobnicate (%%twister2 submit --help)"),
+        ("submit --frobnicate=3", "unknown option --frobnicate (%%twister2 submit --help)"),
+        ("submit four", "'four' is one argument too many (%%twister2 submit --help)"),
+        ("submit --workers", "--workers needs a value (%%twister2 submit --help)"),
+        ("submit -o", "-o/--output needs a value (%%twister2 submit --help)"),
+        ("submit --wait=yes", "--wait takes no value (%%twister2 submit --help)"),
+        ('submit --name "pi', "%twister2: no closing quotation in 'submit --name \"pi'"),
+        ("status a b", "'b' is one argument too many (%twister2 status --help)"),
+        ("list x", "'x' is one argument too many (%twister2 list --help)"),
+        ("logs", "JOB and WORKER are missing (%twister2 logs --help)"),
+        ("logs job", "WORKER is missing (%twister2 logs --help)"),
+        ("logs job one", "WORKER is one; give a whole number from 0"),
+        ("logs job 0 --folow", "unknown option --folow; did you mean --follow? (%twister2 logs --help)"),
+        ("kill", "JOB is missing (%twister2 kill --help)"),
+        ("attach", "JOB is missing (%twister2 attach --help)"),
+        ("config --set", "unknown option --set (%twister2 config --help)"),
+    ],
+)
+def test_a_mistake_is_one_line(line, message):
+    with pytest.raises(UsageError) as caught:
+        parse(line)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_every_verb_has_its_help(verb, option):
+    with pytest.raises(HelpRequested) as caught:
+        parse(f"{verb} --nonsense {option}")
+    text = caught.value.text
+    assert text.startswith(f"usage: {parser_of(verb).prog}")
+    assert parser_of(verb).summary in text
+    for name in parser_of(verb).options():
+        assert name in text
+
+
+def test_the_overview_names_every_verb():
+    text = overview()
+    assert all(parser_of(verb).prog in text and parser_of(verb).summary in text for verb in VERBS)
+
+
+def test_values_that_begin_with_a_dash_are_values():
+    assert vars(parse("logs job 2 -f --stderr")) == {
+        "job": "job",
+        "worker": 2,
+        "follow": True,
+        "stderr": True,
+    }

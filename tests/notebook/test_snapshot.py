@@ -1,0 +1,239 @@
+import json
+from html.parser import HTMLParser
+
+import pytest
+from t2fakes import Job
+
+from t2notebook.frames import task_rows
+from t2notebook.model.events import EventKind
+from t2notebook.model.states import JobState, TaskState
+from t2notebook.notebook.html import cell_text, job_html, jobs_html
+from t2notebook.notebook.snapshot import (
+    COLUMNS,
+    TONES,
+    duration,
+    mebibytes,
+    select,
+    size,
+    snapshot,
+)
+from t2notebook.notebook.text import job_text
+
+
+class Cells(HTMLParser):
+    """The texts of a table's cells, row by row, and every tag."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.rows, self.tags, self._cell = [], [], None
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self._cell = ""
+
+    def handle_data(self, data):
+        if self._cell is not None:
+            self._cell += data
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.rows[-1].append(self._cell)
+            self._cell = None
+
+
+@pytest.fixture
+def job():
+    job = Job("pi", 4, 0.5, 1536.0)
+    job.start()
+    job.progress(0, 0.425, "epoch 3")
+    job.finish(1)
+    job.status(2, "FAILED", reason="REASON_CONTAINER_LIMITATION_MEMORY", data={"exit_code": 137})
+    return job
+
+
+def test_rows_are_those_of_task_rows(job):
+    record = snapshot(job.view())
+    for row, task in zip(record["rows"], task_rows(job.view()), strict=True):
+        assert {name: row[name] for name in task} == task
+
+
+def test_rows_are_those_of_the_frame(job):
+    rows = snapshot(job.view())["rows"]
+    frame = job.tasks
+    for column in ("worker_id", "task_id", "state", "host", "cpus", "mem", "restarts", "reason", "message"):
+        assert [row[column] for row in rows] == list(frame[column])
+    codes = [
+        None if value is not value or str(value) == "<NA>" else int(value) for value in frame["exit_code"]
+    ]
+    assert [row["exit_code"] for row in rows] == codes
+    started = [value.timestamp() for value in frame["started"]]
+    assert [row["started"] for row in rows] == pytest.approx(started, abs=1e-6)
+
+
+def test_the_html_has_the_texts_that_the_widget_gets(job):
+    record = snapshot(job.view())
+    head, *body = Cells(job_html(record)).rows
+    assert head == [heading for _, heading in COLUMNS]
+    for cells, row in zip(body, record["rows"], strict=True):
+        expected = [cell_text(row, key) for key, _ in COLUMNS]
+        at = [key for key, _ in COLUMNS].index("progress")
+        if note := row["text"].get("note"):
+            expected[at] += f" {note}"
+        assert cells == expected
+    assert body[0][:6] == ["0", "running", "node-1", "0.5", "1.5 GiB", "42 % epoch 3"]
+    assert body[2][-2:] == ["137", "container limitation memory"]
+
+
+def test_a_snapshot_is_json(job):
+    record = snapshot(job.view())
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+
+
+def test_everything_is_escaped():
+    evil = "<script>alert('x')</script>&\""
+    job = Job(evil, 1, job_id=evil)
+    job.pending(evil)
+    waiting = snapshot(job.view(), lost=evil)
+    job.launch(0, evil)
+    job.status(0, "RUNNING")
+    job.progress(0, 0.5, evil)
+    running = snapshot(job.view())
+    job.status(0, "FAILED", message=evil)
+    for record in (waiting, running, snapshot(job.view())):
+        found = Cells(job_html(record))
+        assert "script" not in found.tags
+        assert set(found.tags) <= {"div", "span", "strong", "table", "thead", "tbody", "tr", "th", "td"}
+        assert "<script" not in job_html(record)
+
+
+def test_the_job_line():
+    job = Job("pi", 2)
+    job.pending("2 offers came, each lacks 1 cpu")
+    record = snapshot(job.view(), now=job.view().submitted + 65)
+    assert record["state"] == "PENDING" and record["live"]
+    assert record["waiting_for"] == "2 offers came, each lacks 1 cpu"
+    assert (record["counts_text"], record["elapsed_text"]) == ("2 pending", "1 m 05 s")
+    text = job_text(record)
+    assert text.startswith(f"pi: PENDING, 2 pending, 1 m 05 s, 0 %  [{job.job_id}]\nwaiting: 2 offers came")
+    assert "2 offers came, each lacks 1 cpu" in job_html(record)
+
+
+def test_a_failed_job_says_why(job):
+    job.kill()
+    record = snapshot(job.view())
+    assert (record["state"], record["live"], record["tone"]) == ("FAILED", False, "bad")
+    assert record["reason"].startswith("worker 2 on node-1 failed: ")
+    assert record["reason"] in job_html(record) and record["reason"] in job_text(record)
+
+
+def test_a_job_whose_session_is_gone_says_so(job):
+    record = snapshot(job.view(), lost="the session process has ended")
+    assert not record["live"] and not record["final"]
+    assert "the session process has ended" in job_html(record)
+    assert "lost: the session process has ended" in job_text(record)
+
+
+def test_running_times_count_and_ended_ones_stand(job):
+    now = job.view().workers[0].started + 100
+    running, finished, *_ = snapshot(job.view(), now=now)["rows"]
+    assert running["ticking"] and running["text"]["runtime"] == "1 m 40 s"
+    assert not finished["ticking"] and finished["runtime"] < 10
+
+
+def test_a_restarted_worker_shows_it():
+    job = Job("pi", 1)
+    job.start()
+    job.status(0, "LOST")
+    job.launch(0)
+    (row,) = snapshot(job.view())["rows"]
+    assert (row["restarts"], row["state"], row["runtime"]) == (1, "STAGING", None)
+
+
+def test_up_to_200_workers_have_a_row_each():
+    view = Job("big", 200).view()
+    assert [worker.worker_id for worker in select(view).workers] == list(range(200))
+    assert snapshot(view)["hidden"] == ""
+
+
+def test_of_more_the_troubled_and_the_first_ones_have():
+    job = Job("big", 5000)
+    job.launch(4000)
+    job.status(4000, "RUNNING")
+    job.status(4000, "FAILED")
+    job.launch(4500)
+    job.status(4500, "LOST")
+    job.launch(4500)
+    record = snapshot(job.view())
+    shown = [row["worker_id"] for row in record["rows"]]
+    assert shown == [*range(98), 4000, 4500]
+    assert record["hidden"] == (
+        "100 of 5,000 workers are shown: the first ones and all 2 that had trouble. job.tasks has every one."
+    )
+    assert record["counts_text"] == "4,998 pending, 1 staging, 1 failed"
+    assert record["hidden"] in job_html(record) and record["hidden"] in job_text(record)
+
+
+def test_many_troubled_do_not_push_out_the_first_ones():
+    job = Job("big", 300)
+    for worker_id in range(100, 300):
+        job.launch(worker_id)
+        job.status(worker_id, "FAILED")
+    selection = select(job.view())
+    assert [worker.worker_id for worker in selection.workers] == [*range(50), *range(100, 150)]
+    assert "50 of 200 that had trouble" in selection.hidden
+
+
+def test_a_killed_job_s_workers_are_no_trouble():
+    job = Job("big", 300)
+    job.kill()
+    assert select(job.view()).hidden.startswith("100 of 300 workers are shown: the first ones. ")
+
+
+def test_every_state_has_a_tone():
+    assert {state.value for state in (*JobState, *TaskState)} <= set(TONES)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0004, "0 ms"),
+        (0.012, "12 ms"),
+        (3.21, "3.2 s"),
+        (42.9, "42 s"),
+        (192, "3 m 12 s"),
+        (3840, "1 h 04 m"),
+        (183600, "2 d 03 h"),
+    ],
+)
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_a_running_duration_is_whole_seconds():
+    assert duration(3.9, running=True) == "3 s"
+
+
+def test_sizes():
+    assert [mebibytes(256), mebibytes(0.5), mebibytes(1536)] == ["256 MiB", "0.5 MiB", "1.5 GiB"]
+    assert [size(812), size(1200), size(3.4e6), size(5e9)] == ["812 B", "1.2 kB", "3.4 MB", "5.0 GB"]
+
+
+def test_several_jobs(job):
+    html = jobs_html([snapshot(job.view()), snapshot(Job("other").view())])
+    assert html.count("<table") == 2
+
+
+def test_text_for_a_terminal_is_cut():
+    text = job_text(snapshot(Job("big", 100).view()))
+    assert "... and 60 more workers" in text
+
+
+def test_a_pending_worker_has_no_figures_yet():
+    job = Job("pi", 1)
+    job.apply(EventKind.PENDING, message="no offer yet")
+    (row,) = snapshot(job.view())["rows"]
+    assert row["text"]["cpus"] == row["text"]["mem"] == row["text"]["started"] == ""

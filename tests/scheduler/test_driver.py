@@ -1,0 +1,343 @@
+"""The driver against a master that misbehaves in ways that the embedded Mesos does not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tornado.httpserver import HTTPServer
+from tornado.iostream import StreamClosedError
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+
+from t2notebook.scheduler import driver as driver_module
+from t2notebook.scheduler.driver import Driver
+from t2notebook.scheduler.infos import framework_info
+from t2notebook.scheduler.transport import Address, RecordIO, RecordIOError
+
+SUBSCRIBED = {
+    "type": "SUBSCRIBED",
+    "subscribed": {"framework_id": {"value": "F"}, "heartbeat_interval_seconds": 15},
+}
+HEARTBEAT = {"type": "HEARTBEAT"}
+
+
+def record(event: Any) -> bytes:
+    body = json.dumps(event).encode()
+    return b"%d\n%s" % (len(body), body)
+
+
+class FakeMaster:
+    """Answers SUBSCRIBE with a script, and calls with a code; remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self.subscriptions: list[dict[str, Any]] = []
+        self.script: list[Callable[[RequestHandler], Awaitable[None]]] = []
+        self.code = 202
+        master = self
+
+        class Handler(RequestHandler):
+            async def post(self) -> None:
+                call = json.loads(self.request.body)
+                if call["type"] != "SUBSCRIBE":
+                    master.calls.append({**call, "stream": self.request.headers.get("Mesos-Stream-Id")})
+                    self.set_status(master.code)
+                    self.finish("refused" if master.code >= 400 else "")
+                    return
+                master.subscriptions.append({**call, "at": time.monotonic()})
+                step = master.script[min(len(master.subscriptions), len(master.script)) - 1]
+                try:
+                    await step(self)
+                except StreamClosedError:
+                    pass
+
+        (socket,) = bind_sockets(0, "127.0.0.1")
+        self.port = socket.getsockname()[1]
+        self.server = HTTPServer(Application([("/api/v1/scheduler", Handler)]))
+        self.server.add_socket(socket)
+
+
+def stream(*events: Any, stay: float = 60.0) -> Callable[[RequestHandler], Awaitable[None]]:
+    async def step(handler: RequestHandler) -> None:
+        handler.set_header("Mesos-Stream-Id", "stream-1")
+        for event in events:
+            handler.write(record(event))
+            await handler.flush()
+        await asyncio.sleep(stay)
+
+    return step
+
+
+def answer(code: int, text: str = "", **headers: str) -> Callable[[RequestHandler], Awaitable[None]]:
+    async def step(handler: RequestHandler) -> None:
+        handler.set_status(code)
+        for name, value in headers.items():
+            handler.set_header(name, value)
+        handler.finish(text)
+
+    return step
+
+
+class Recorder:
+    """A listener that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.fail = False
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        def tell(*arguments: Any) -> None:
+            self.told.append((name, *arguments))
+            if self.fail:
+                raise RuntimeError("a bug in a callback")
+
+        return tell
+
+    def names(self) -> list[str]:
+        return [name for name, *_ in self.told]
+
+
+async def until(condition: Callable[[], bool], timeout: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.01)
+
+
+def run(scenario: Callable[[FakeMaster, Recorder, Driver], Awaitable[None]]) -> None:
+    async def main() -> None:
+        master, recorder = FakeMaster(), Recorder()
+        info = framework_info(user="ada", name="test", role="*", failover_timeout=60)
+        driver = Driver(recorder, info, f"127.0.0.1:{master.port}")
+        try:
+            await scenario(master, recorder, driver)
+        finally:
+            await driver.stop()
+            master.server.stop()
+            await master.server.close_all_connections()
+
+    asyncio.run(main())
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "BACKOFF_FIRST", 0.05)
+
+
+def test_a_stream_that_ends_is_subscribed_again_under_the_same_id() -> None:
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        master.script = [stream(SUBSCRIBED, stay=0), stream(SUBSCRIBED)]
+        driver.start()
+        await until(lambda: recorder.names().count("subscribed") == 2)
+        assert "framework_id" not in master.subscriptions[0]
+        assert master.subscriptions[1]["framework_id"] == {"value": "F"}
+        assert "disconnected" in recorder.names()
+        assert [call["type"] for call in master.calls] == [], "nothing is torn down"
+
+    run(scenario)
+
+
+def test_a_master_that_is_busy_is_not_hammered() -> None:
+    """pymesos: 1,467 SUBSCRIBEs in 2 s after a 503."""
+
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        master.script = [answer(503, "recovering")]
+        driver.start()
+        await asyncio.sleep(2.0)
+        assert 2 <= len(master.subscriptions) <= 12
+        gaps = [
+            after["at"] - before["at"]
+            for before, after in zip(master.subscriptions, master.subscriptions[1:], strict=False)
+        ]
+        assert gaps[-1] > gaps[0]
+
+    run(scenario)
+
+
+def test_an_exception_in_a_callback_tears_nothing_down() -> None:
+    """pymesos: TEARDOWN, and KeyboardInterrupt in the main thread."""
+
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        recorder.fail = True
+        rescind = {"type": "RESCIND", "rescind": {"offer_id": {"value": "O1"}}}
+        master.script = [stream(SUBSCRIBED, rescind, rescind)]
+        driver.start()
+        await until(lambda: recorder.names().count("rescinded") == 2)
+        assert driver.connected
+        assert master.calls == []
+
+    run(scenario)
+
+
+def test_a_refused_call_is_reported_and_tears_nothing_down() -> None:
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        master.script = [stream(SUBSCRIBED)]
+        master.code = 400
+        driver.start()
+        await until(lambda: driver.connected)
+        driver.acceptOffers([{"value": "O1"}], [{"type": "LAUNCH", "launch": {"task_infos": []}}])
+        await until(lambda: "call_failed" in recorder.names())
+        (name, call, why) = recorder.told[-1]
+        assert (name, call["type"], why) == ("call_failed", "ACCEPT", "HTTP 400: refused")
+        assert driver.connected
+        assert [call["stream"] for call in master.calls] == ["stream-1"]
+
+    run(scenario)
+
+
+def test_a_silent_stream_is_given_up() -> None:
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        quickly = {
+            **SUBSCRIBED,
+            "subscribed": {**SUBSCRIBED["subscribed"], "heartbeat_interval_seconds": 0.05},
+        }
+        master.script = [stream(quickly), stream(SUBSCRIBED)]
+        driver.start()
+        await until(lambda: len(master.subscriptions) == 2)
+
+    run(scenario)
+
+
+def test_a_redirect_is_followed_at_once() -> None:
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        leader = FakeMaster()
+        leader.script = [stream(SUBSCRIBED)]
+        master.script = [answer(307, Location=f"//127.0.0.1:{leader.port}/master/api/v1/scheduler")]
+        driver.start()
+        await until(lambda: driver.connected)
+        assert len(leader.subscriptions) == 1
+        leader.server.stop()
+        await leader.server.close_all_connections()
+
+    run(scenario)
+
+
+def test_after_an_error_event_nothing_is_tried_again() -> None:
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        error = {"type": "ERROR", "error": {"message": "Framework failed over"}}
+        master.script = [stream(SUBSCRIBED, error, stay=0)]
+        driver.start()
+        await until(lambda: "error" in recorder.names())
+        await asyncio.sleep(0.3)
+        assert len(master.subscriptions) == 1
+        assert ("error", "Framework failed over") in recorder.told
+
+    run(scenario)
+
+
+def test_a_failure_event_may_lack_its_status() -> None:
+    """pymesos: KeyError, and the driver aborts."""
+
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        of_executor = {"agent_id": {"value": "S0"}, "executor_id": {"value": "t2-1"}}
+        of_agent = {"agent_id": {"value": "S0"}}
+        master.script = [
+            stream(
+                SUBSCRIBED,
+                *({"type": "FAILURE", "failure": failure} for failure in (of_executor, of_agent, {})),
+            )
+        ]
+        driver.start()
+        await until(lambda: "agent_lost" in recorder.names())
+        assert ("executor_lost", "S0", "t2-1", None) in recorder.told
+
+    run(scenario)
+
+
+def test_framework_info_is_sent_as_it_was_given() -> None:
+    """pymesos claims GPU_RESOURCES and a failover_timeout of 100 s of its own."""
+
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        master.script = [stream(SUBSCRIBED)]
+        driver.start()
+        await until(lambda: driver.connected)
+        info = master.subscriptions[0]["subscribe"]["framework_info"]
+        assert info["failover_timeout"] == 60
+        assert {"type": "GPU_RESOURCES"} not in info["capabilities"]
+
+    run(scenario)
+
+
+def test_calls_go_out_in_their_order_and_kill_keeps_agent_and_policy() -> None:
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        master.script = [stream(SUBSCRIBED)]
+        driver.start()
+        await until(lambda: driver.connected)
+        driver.suppressOffers()
+        driver.reviveOffers()
+        driver.kill("t", "S0", 3.0)
+        driver.reconcile([("t", "S0")])
+        driver.shutdown_executor("S0", "t2-1")
+        await until(lambda: len(master.calls) == 5)
+        assert [call["type"] for call in master.calls] == [
+            "SUPPRESS",
+            "REVIVE",
+            "KILL",
+            "RECONCILE",
+            "SHUTDOWN",
+        ]
+        assert master.calls[2]["kill"] == {
+            "task_id": {"value": "t"},
+            "agent_id": {"value": "S0"},
+            "kill_policy": {"grace_period": {"nanoseconds": 3_000_000_000}},
+        }
+        assert master.calls[3]["reconcile"]["tasks"] == [
+            {"task_id": {"value": "t"}, "agent_id": {"value": "S0"}}
+        ]
+
+    run(scenario)
+
+
+def test_only_stop_with_teardown_sends_one() -> None:
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        master.script = [stream(SUBSCRIBED)]
+        driver.start()
+        await until(lambda: driver.connected)
+        await driver.stop(teardown=True)
+        assert [call["type"] for call in master.calls] == ["TEARDOWN"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("h", Address("h", 5050)),
+        ("h:5051", Address("h", 5051)),
+        ("http://h:5051", Address("h", 5051)),
+        ("[::1]:5052", Address("::1", 5052)),
+    ],
+)
+def test_masters_addresses(text: str, address: Address) -> None:
+    assert Address.parse(text) == address
+    assert Address.parse(str(address)) == address
+
+
+@pytest.mark.parametrize("text", ["", "ftp://h", "http://"])
+def test_no_masters_addresses(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a Mesos master"):
+        Address.parse(text)
+
+
+@given(st.lists(st.binary(max_size=200)), st.data())
+def test_recordio_however_it_is_split(records: list[bytes], data: st.DataObject) -> None:
+    whole = b"".join(b"%d\n%s" % (len(body), body) for body in records)
+    decoder, got, start = RecordIO(), [], 0
+    while start < len(whole):
+        end = data.draw(st.integers(start + 1, len(whole)))
+        got += decoder.feed(whole[start:end])
+        start = end
+    assert got == records
+
+
+@pytest.mark.parametrize("junk", [b"x\n", b"\n", b"-1\nx", b"9" * 30, b"<html>"])
+def test_what_is_not_recordio_is_refused(junk: bytes) -> None:
+    with pytest.raises(RecordIOError):
+        RecordIO().feed(junk)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from t2notebook.worker.archive import Archive, ArchiveError, dump, write
+from tests.worker.fakes import pickler
+
+NAMES = st.text("abc/._ü", min_size=1, max_size=150).filter(
+    lambda name: name.strip("/.") == name and "//" not in name and name != "manifest.json"
+)
+MEMBERS = st.dictionaries(NAMES, st.binary(max_size=2000), max_size=5)
+
+
+def pack(members: list[tuple[str, Any]], **facts: Any) -> tuple[bytes, str]:
+    target = io.BytesIO()
+    digest = write(target, members, facts)
+    return target.getvalue(), digest
+
+
+@given(MEMBERS)
+def test_round_trip(members: dict[str, bytes]) -> None:
+    data, digest = pack(list(members.items()), kind="test")
+    archive = Archive(data)
+    archive.verify(digest)
+    assert archive.digest == digest
+    assert archive.manifest["kind"] == "test"
+    assert {name: bytes(archive.member(name)) for name in list(archive)[1:]} == members
+
+
+@given(MEMBERS)
+def test_the_same_content_gives_the_same_bytes(members: dict[str, bytes]) -> None:
+    assert pack(list(members.items())) == pack(list(members.items()))
+
+
+@settings(max_examples=300)
+@given(MEMBERS, st.integers(0, 100_000), st.integers(1, 255))
+def test_no_changed_byte_of_a_member_goes_unseen(members: dict[str, bytes], place: int, flip: int) -> None:
+    data, digest = pack(list(members.items()))
+    damaged = bytearray(data)
+    damaged[place % len(data)] ^= flip
+    try:
+        archive = Archive(damaged)
+        archive.verify(digest)
+    except ArchiveError:
+        return
+    # What was hit is padding or an unimportant header field.
+    assert {name: bytes(archive.member(name)) for name in list(archive)[1:]} == members
+
+
+@given(MEMBERS, st.integers(0, 100_000))
+def test_a_cut_archive_does_not_verify(members: dict[str, bytes], place: int) -> None:
+    data, digest = pack([*members.items(), ("last", b"x" * 10)])
+    body = len(data.rstrip(b"\0"))
+    with pytest.raises(ArchiveError):
+        Archive(data[: place % body]).verify(digest)
+
+
+def test_arrays_lie_where_they_are(tmp_path: Path) -> None:
+    value = {"a": np.arange(1000.0), "b": [np.ones((3, 4), order="F"), np.empty(0)], "c": np.eye(4)[:, ::2]}
+    path = tmp_path / "archive"
+    with path.open("wb") as file:
+        digest = write(file, dump(value, pickler), {})
+    archive = Archive.open(path)
+    archive.verify(digest)
+    back = archive.load()
+    assert (back["a"] == value["a"]).all() and (back["b"][0] == 1).all() and (back["c"] == value["c"]).all()
+    assert back["b"][1].shape == (0,)
+    back["a"][0] = -1  # the map is private
+    assert Archive.open(path).load()["a"][0] == 0
+    place = archive.member("buffers/000000")
+    assert np.shares_memory(np.frombuffer(place), back["a"])
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"abc" * 700, bytes(5000)])
+def test_what_is_no_archive(data: bytes, tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError):
+        Archive(data)
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    with pytest.raises(ArchiveError):
+        Archive.open(path)
+    descriptor = os.open(path, os.O_RDONLY)
+    with pytest.raises(ArchiveError):
+        Archive.open(descriptor)
+    os.close(descriptor)
+
+
+def test_another_format_is_named() -> None:
+    data, _ = pack([])
+    with pytest.raises(ArchiveError, match="format 9"):
+        Archive(data.replace(b'"format":1', b'"format":9'))

@@ -1,0 +1,149 @@
+"""An executor and its agent: streams in pieces, lost agents, updates that wait for their acknowledgement."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from tests.worker.fakes import FakeAgent, FakeSession
+from tests.worker.test_executor_ends import gone, sleeper, start
+
+
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_a_stream_that_comes_in_pieces(session: FakeSession, idle_agent: FakeAgent, pieces: int) -> None:
+    idle_agent.pieces = pieces
+    idle_agent.start()
+    task_id = idle_agent.launch(session.launch(session.add(lambda env: env.worker_id)))
+    assert idle_agent.end_of(task_id)["state"] == "TASK_FINISHED"
+
+
+def test_events_that_come_with_the_headers(session: FakeSession, idle_agent: FakeAgent) -> None:
+    launch = session.launch(session.add(lambda env: 1))
+
+    def hook(call: dict[str, Any]) -> None:
+        if call["type"] == "SUBSCRIBE":
+            threading.Timer(0.005, burst).start()
+
+    def burst() -> None:
+        for number in range(20):
+            idle_agent.launch(launch, f"task-{number}")
+
+    idle_agent.hook = hook
+    idle_agent.start()
+    for number in range(20):
+        assert idle_agent.end_of(f"task-{number}")["state"] == "TASK_FINISHED"
+
+
+def test_without_checkpointing_workers_end_with_the_agent(session: FakeSession, agent: FakeAgent) -> None:
+    assert agent.process is not None
+    pids = start(session, agent, sleeper)
+    agent.disconnect()
+    assert agent.process.wait(5) == 1
+    assert gone(pids)
+    assert "does not checkpoint" in agent.log()
+
+
+def test_with_checkpointing_they_wait_for_each_other(session: FakeSession, idle_agent: FakeAgent) -> None:
+    idle_agent.start(MESOS_CHECKPOINT="1", MESOS_RECOVERY_TIMEOUT="1mins")
+    pids = start(session, idle_agent, sleeper)
+    idle_agent.acknowledge = False
+    # An update that is never acknowledged, a task that has had no acknowledgement, and an end in the dark.
+    short = session.add(lambda env: __import__("time").sleep(0.5))
+    idle_agent.launch(session.launch(short, 1), "short")
+    idle_agent.running("short")
+    idle_agent.stop()
+    time.sleep(1)
+    idle_agent.updates.clear()
+    idle_agent.acknowledge = True
+    idle_agent.come_back()
+    assert idle_agent.end_of("short")["state"] == "TASK_FINISHED"
+    subscribe = idle_agent.subscriptions[-1]
+    assert [update["status"]["state"] for update in subscribe["unacknowledged_updates"]] == [
+        "TASK_RUNNING",
+        "TASK_FINISHED",
+    ]
+    assert [task["task_id"]["value"] for task in subscribe["unacknowledged_tasks"]] == ["short"]
+    assert session.result(1) is None
+    idle_agent.kill("task")
+    assert idle_agent.end_of("task")["state"] == "TASK_KILLED"
+    assert gone(pids)
+    # Everything has been acknowledged by now, so nothing is told again.
+    idle_agent.disconnect()
+    idle_agent.wait(lambda: len(idle_agent.subscriptions) == 3, "no third subscription")
+    assert idle_agent.subscriptions[-1] == {"unacknowledged_updates": [], "unacknowledged_tasks": []}
+
+
+def test_an_agent_that_recovers(session: FakeSession, idle_agent: FakeAgent) -> None:
+    answers = iter([503, 404, 0])
+    idle_agent.hook = lambda call: next(answers, None) if call["type"] == "SUBSCRIBE" else None
+    idle_agent.start()
+    assert idle_agent.end_of(idle_agent.launch(session.launch(session.add(lambda env: 1))))
+
+
+def test_an_agent_that_does_not_come_back(session: FakeSession, idle_agent: FakeAgent) -> None:
+    idle_agent.start(MESOS_CHECKPOINT="1", MESOS_RECOVERY_TIMEOUT="1secs")
+    assert idle_agent.process is not None
+    pids = start(session, idle_agent, sleeper)
+    idle_agent.stop()
+    assert idle_agent.process.wait(8) == 1
+    assert gone(pids)
+    idle_agent.come_back()
+
+
+def test_an_agent_that_does_not_know_the_executor(idle_agent: FakeAgent) -> None:
+    idle_agent.hook = lambda call: 400
+    with pytest.raises(AssertionError, match="did not subscribe"):
+        idle_agent.start(timeout=0.5)
+    assert idle_agent.process is not None
+    assert idle_agent.process.wait(5) == 1
+    assert "the agent refuses this executor: HTTP 400" in idle_agent.log()
+
+
+def test_updates_are_tried_again(session: FakeSession, agent: FakeAgent) -> None:
+    answers = iter([0, 503, None, None])
+    agent.hook = lambda call: next(answers, None) if call["type"] == "UPDATE" else None
+    task_id = agent.launch(session.launch(session.add(lambda env: 1)))
+    assert agent.end_of(task_id)["state"] == "TASK_FINISHED"
+    assert agent.states(task_id) == ["TASK_RUNNING", "TASK_FINISHED"]
+
+
+def test_an_update_that_the_agent_refuses_holds_up_no_other(session: FakeSession, agent: FakeAgent) -> None:
+    agent.hook = lambda call: (
+        400 if call["type"] == "UPDATE" and call["update"]["status"]["state"] == "TASK_RUNNING" else None
+    )
+    task_id = agent.launch(session.launch(session.add(lambda env: 1)))
+    assert agent.end_of(task_id)["state"] == "TASK_FINISHED"
+    assert "the agent refuses an update" in agent.log()
+
+
+def test_a_kept_connection_that_the_agent_closed(session: FakeSession, agent: FakeAgent) -> None:
+    # The fake closes the connection after the answer, without saying so.
+    assert agent.end_of(agent.launch(session.launch(session.add(lambda env: 1)), "one"))
+    agent.close_after_answer = True
+    for number in range(3):
+        assert agent.end_of(agent.launch(session.launch(session.add(lambda env: 1)), f"t{number}"))
+    assert len(agent.states("t2")) == 2
+
+
+def test_an_error_event_ends_the_executor(session: FakeSession, agent: FakeAgent) -> None:
+    assert agent.process is not None
+    pids = start(session, agent, sleeper)
+    agent.send({"type": "ERROR", "error": {"message": "no more"}})
+    assert agent.process.wait(5) == 1
+    assert "the agent says: no more" in agent.log()
+    assert gone(pids)
+
+
+def test_the_bearer_token_goes_to_the_agent_and_not_to_workers(
+    session: FakeSession, idle_agent: FakeAgent
+) -> None:
+    idle_agent.start(MESOS_EXECUTOR_AUTHENTICATION_TOKEN="abc.def")
+    task_id = idle_agent.launch(
+        session.launch(session.add(lambda env: [k for k in __import__("os").environ if "TOKEN" in k]))
+    )
+    idle_agent.end_of(task_id)
+    assert session.result() == []
+    assert set(idle_agent.authorizations) == {"Bearer abc.def"}
