@@ -33,6 +33,8 @@ class Config:
         ``pythonX.Y`` (found on the agent's PATH) elsewhere.
     local_agents, local_cpus, local_mem
         The embedded Mesos: number of agents, and each one's cpus and memory (MiB).
+    local_linger : float
+        Seconds that the embedded Mesos lives on after its last framework has gone.
     role, user : str
         Mesos role and user of the framework; an empty user is the one who runs the session.
     bind, advertise_host, port
@@ -49,6 +51,7 @@ class Config:
     local_agents: int = 2
     local_cpus: float = 4.0
     local_mem: float = 4096.0
+    local_linger: float = 5.0
     role: str = "*"
     user: str = ""
     bind: str = ""
@@ -65,6 +68,15 @@ class Config:
                 f"masters by {scheme}:// are not supported yet; "
                 "give host:port or http://host:port of the leading master"
             )
+
+        for name in ("local_agents", "local_cpus", "local_mem", "start_timeout"):
+            if not getattr(self, name) > 0:
+                raise Twister2Error(f"{name} is {getattr(self, name):g}; give more than 0")
+        for name in ("session_linger", "executor_linger", "local_linger"):
+            if not getattr(self, name) >= 0:
+                raise Twister2Error(f"{name} is {getattr(self, name):g}; give a number of seconds from 0")
+        if not 0 <= self.port < 65536:
+            raise Twister2Error(f"port is {self.port}; give 0 (any) to 65535")
 
     @property
     def session_key(self) -> str:
@@ -162,8 +174,13 @@ def data_dir() -> Path:
 
 
 def _private(path: Path) -> Path:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = path.stat()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.stat()
+    except OSError as error:
+        raise Twister2Error(
+            f"t2notebook needs the folder {path}, which cannot be made: {error.strerror}"
+        ) from None
     if status.st_uid != os.getuid():
         raise Twister2Error(
             f"{path} belongs to another user (uid {status.st_uid}); remove it or set JUPYTER_RUNTIME_DIR"

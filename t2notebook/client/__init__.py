@@ -235,7 +235,7 @@ def shutdown() -> None:
     """End this kernel's jobs, and each session that nobody else uses."""
     for link in open_links():
         try:
-            link.connection.post("/v1/shutdown", {"client": link.client_id})
+            link.shutdown()
         except SessionError:
             continue  # it is gone already
 

@@ -35,6 +35,30 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
+class Stream:
+    """Lines from a session; it ends when the session does, or with `abort` on another thread."""
+
+    def __init__(self, connection: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> None:
+        self._connection, self._answer = connection, answer
+
+    def readline(self) -> bytes:
+        """Wait for a line and return it; empty at the end."""
+        return self._answer.readline()
+
+    def abort(self) -> None:
+        """End it from this side; a `readline` under way returns."""
+        if (sock := self._connection.sock) is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # the other side was quicker
+
+    def close(self) -> None:
+        """Free what it holds; only on the thread that reads."""
+        self._answer.close()
+        self._connection.close()
+
+
 class Connection:
     """Requests to one session; safe on any thread.
 
@@ -69,17 +93,23 @@ class Connection:
         except OSError:
             return False
 
-    def open_stream(self, path: str) -> http.client.HTTPResponse:
-        """Open a stream of lines; it ends when the session does, or when it is closed."""
+    def open_stream(self, path: str) -> Stream:
+        """Open a stream of lines.
+
+        Raises
+        ------
+        SessionError
+        """
         connection = _UnixConnection(self.path, timeout=None)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
-        except OSError as error:
-            raise SessionError(f"the session does not answer: {error}") from None
-        if answer.status != 200:
-            raise SessionError(f"the session refused to be watched: {answer.status}")
-        return answer
+            if answer.status != 200:
+                raise http.client.HTTPException(f"HTTP {answer.status}")
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise SessionError(f"the session does not let itself be watched: {error}") from None
+        return Stream(connection, answer)
 
     def _request(
         self, method: str, path: str, content: Mapping[str, Any] | None, query: Mapping[str, Any]

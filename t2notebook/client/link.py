@@ -20,6 +20,10 @@ from ..model.reducer import JobView
 from .connection import Connection, find_or_start
 
 
+#: Seconds to wait for events that the session has already sent.
+CATCH_UP = 10.0
+
+
 class JobMirror:
     """A kernel's copy of a job: its events and the view that they make. Guarded by `changed`."""
 
@@ -38,6 +42,11 @@ class JobMirror:
             if event.kind not in TRANSIENT:
                 self.events.append(event)
             self._notify()
+
+    def await_seq(self, seq: int) -> None:
+        """Wait until the event `seq` is here: requests and events come on different connections."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.view.last_seq >= seq or self.orphaned, CATCH_UP)
 
     def orphan(self, why: str) -> None:
         """The session is gone; nothing more will come."""
@@ -90,14 +99,17 @@ class Link:
         self.session = json.loads(self._stream.readline())["hello"]
         self._pid = os.getpid()
         atexit.register(_say_bye, weakref.ref(self))
-        threading.Thread(target=self._read, name="t2-events", daemon=True).start()
+        self._reader = threading.Thread(target=self._read, name="t2-events", daemon=True)
+        self._reader.start()
 
     def submit(self, spec: JobSpec, package_path: str) -> JobMirror:
         """Hand a job over; when this returns, the session has it in its journal."""
         answer = self.connection.post(
             "/v1/jobs", {"spec": spec.to_dict(), "package_path": package_path, "client": self.client_id}
         )
-        return self.mirror(answer["job_id"])
+        mirror = self.mirror(answer["job_id"])
+        mirror.await_seq(answer["seq"])
+        return mirror
 
     def watch(self, job_id: str) -> tuple[JobSpec, JobMirror]:
         """Get a job that another kernel submitted; its whole past comes with it.
@@ -110,6 +122,7 @@ class Link:
         answer = self.connection.post(
             f"/v1/clients/{self.client_id}/watch", {"job_id": job_id, "after": mirror.view.last_seq}
         )
+        mirror.await_seq(answer["seq"])
         return JobSpec.from_dict(answer["spec"]), mirror
 
     def mirror(self, job_id: str) -> JobMirror:
@@ -125,6 +138,12 @@ class Link:
             except SessionError:
                 pass  # the session is gone, and so are the jobs that were to be ended
 
+    def shutdown(self) -> None:
+        """End this kernel's jobs, and the session if nobody else needs it; then let go of it."""
+        self.connection.post("/v1/shutdown", {"client": self.client_id})
+        self._stream.abort()
+        self._reader.join(timeout=10.0)
+
     def _read(self) -> None:
         try:
             while line := self._stream.readline():
@@ -135,6 +154,7 @@ class Link:
         else:
             why = "the session process has ended"
         self.is_open = False
+        self._stream.close()
         with self._lock:
             mirrors = list(self._mirrors.values())
         for mirror in mirrors:

@@ -11,11 +11,12 @@ import logging
 import os
 import time
 import uuid
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from t2notebook.localmesos import containers, recordio, schema
 from t2notebook.localmesos.containers import AgentPlace, SandboxError, User
-from t2notebook.localmesos.master import new_uuid
+from t2notebook.localmesos.master_state import new_uuid
 from t2notebook.localmesos.records import TERMINAL, Json, can
 from t2notebook.localmesos.runs import (
     ExecutorRun,
@@ -57,7 +58,7 @@ class Runtime(Protocol):
     def fetch(self, run: ExecutorRun, uris: list[Json], user: User) -> None:
         """Fetch, and call `fetched` with None or what went wrong."""
 
-    def later(self, seconds: float, call: object, *args: object) -> asyncio.TimerHandle:
+    def later(self, seconds: float, call: Callable[..., None], *args: Any) -> asyncio.TimerHandle:
         """Call something later."""
 
     def now(self) -> float:
@@ -67,7 +68,9 @@ class Runtime(Protocol):
 class Agent:
     """One agent."""
 
-    def __init__(self, place: AgentPlace, info: Json, runtime: Runtime, *, registration_timeout: float = 60.0) -> None:
+    def __init__(
+        self, place: AgentPlace, info: Json, runtime: Runtime, *, registration_timeout: float = 60.0
+    ) -> None:
         self.place = place
         self.info = info
         self.runtime = runtime
@@ -138,7 +141,9 @@ class Agent:
         elif run.state is ExecutorState.RUNNING:
             self._give(run, task)
         else:
-            self._drop(framework, task, executor_id, f"Executor {run.state.value}", "REASON_EXECUTOR_TERMINATED")
+            self._drop(
+                framework, task, executor_id, f"Executor {run.state.value}", "REASON_EXECUTOR_TERMINATED"
+            )
 
     def _start(self, framework: FrameworkRun, executor_id: str, task: TaskRun, role: str) -> None:
         command = "command" in task.info
@@ -174,9 +179,7 @@ class Agent:
             self._ended(run, None)
             return
         if failure is not None:
-            text = (
-                f"Failed to launch container: Failed to fetch all URIs for container '{run.container_id}': {failure}"
-            )
+            text = f"Failed to launch container: Failed to fetch all URIs for container '{run.container_id}': {failure}"
             run.verdict = Verdict("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED", text)
             self._ended(run, None)
             return
@@ -263,7 +266,12 @@ class Agent:
             self.status(run, self._own_status(run, task, state, text, reason))
 
     def _own_status(
-        self, run: ExecutorRun, task: TaskRun, state: str, message: str | None = None, reason: str | None = None
+        self,
+        run: ExecutorRun,
+        task: TaskRun,
+        state: str,
+        message: str | None = None,
+        reason: str | None = None,
     ) -> Json:
         status: Json = {"task_id": task.info["task_id"], "state": state}
         if message is not None:
@@ -446,7 +454,9 @@ class Agent:
         task = run.tasks.get(task_id)
         full = {**status, "agent_id": {"value": self.place.id}}
         full.setdefault("timestamp", time.time())
-        if (task is not None or task_id in {one.id for one in run.ended}) and run.pid is not None or run.command:
+        if (
+            (task is not None or task_id in {one.id for one in run.ended}) and run.pid is not None
+        ) or run.command:
             full["container_status"] = self._container_status(run)
         self._queue(run, task, full)
         if not run.command:
@@ -492,8 +502,17 @@ class Agent:
     def _drop(self, framework: FrameworkRun, task: TaskRun, executor_id: str, text: str, reason: str) -> None:
         """Tell that a task never started."""
         state = "TASK_DROPPED" if can(framework.info, "PARTITION_AWARE") else "TASK_LOST"
-        status: Json = {"task_id": task.info["task_id"], "state": state, "message": text, "source": "SOURCE_AGENT"}
-        status |= {"reason": reason, "agent_id": {"value": self.place.id}, "executor_id": {"value": executor_id}}
+        status: Json = {
+            "task_id": task.info["task_id"],
+            "state": state,
+            "message": text,
+            "source": "SOURCE_AGENT",
+        }
+        status |= {
+            "reason": reason,
+            "agent_id": {"value": self.place.id},
+            "executor_id": {"value": executor_id},
+        }
         status |= {"timestamp": time.time(), "uuid": new_uuid()}
         key = (framework.id, task.id)
         self._forward(key, self.updates.add(key, status, self.runtime.now()))
@@ -539,7 +558,11 @@ class Agent:
             latest = self.updates.latest(key) or status["state"]
             if latest in TERMINAL:
                 tasks.append({"framework_id": key[0], "task_id": key[1], "state": latest, "status": status})
-        return {"tasks": tasks, "executors": executors, "frameworks": [f.id for f in self.frameworks.values() if not f.leaving]}
+        return {
+            "tasks": tasks,
+            "executors": executors,
+            "frameworks": [f.id for f in self.frameworks.values() if not f.leaving],
+        }
 
     def registered(self) -> None:
         """Send again what is unacknowledged, now that there is a new link."""
@@ -567,7 +590,9 @@ def _command_executor(task: Json) -> Json:
 
 def _original(info: Json) -> Json:
     """Give the ExecutorInfo as its framework sent it (the master compares that)."""
-    resources = [{k: v for k, v in item.items() if k != "allocation_info"} for item in info.get("resources", [])]
+    resources = [
+        {k: v for k, v in item.items() if k != "allocation_info"} for item in info.get("resources", [])
+    ]
     return {**info, "resources": resources} if resources else dict(info)
 
 

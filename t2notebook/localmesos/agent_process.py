@@ -14,7 +14,7 @@ from typing import Any
 from t2notebook.localmesos import agent_views, calls, containers, http1, life, link, recordio, validation
 from t2notebook.localmesos.agent import EXECUTOR_HEARTBEAT, Agent
 from t2notebook.localmesos.containers import AgentPlace, User
-from t2notebook.localmesos.fetcher import Cache, FetchError, Fetcher
+from t2notebook.localmesos.fetcher import Cache, Fetcher, FetchError
 from t2notebook.localmesos.link import Json, Link
 from t2notebook.localmesos.resources import Resources
 from t2notebook.localmesos.runs import ExecutorRun, ExecutorState
@@ -183,7 +183,8 @@ class AgentProcess:
         self._heard = self._loop.time()
         resources = self.options.resources
         attributes = [
-            {"name": name, "type": "TEXT", "text": {"value": value}} for name, value in self.options.attributes
+            {"name": name, "type": "TEXT", "text": {"value": value}}
+            for name, value in self.options.attributes
         ]
         order = ("cpus", "gpus", "mem", "disk", "ports")
         shown = sorted(resources.to_json(), key=lambda item: order.index(item["name"]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from t2notebook.localmesos import calls, files, http1, life
 from t2notebook.localmesos.agent import Agent
-from t2notebook.localmesos.master import VERSION
+from t2notebook.localmesos.master_state import VERSION
 from t2notebook.localmesos.records import TERMINAL, Json, roles_of
 from t2notebook.localmesos.resources import Resources
 from t2notebook.localmesos.runs import ExecutorRun, FrameworkRun, TaskRun
@@ -37,7 +37,9 @@ def old_json(value: object, request: http1.Request) -> http1.Response:
     body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
     callback = request.query.get("jsonp")
     if callback is not None:
-        return http1.Response(200, f"{callback}(".encode() + body + b");", late_headers=[("Content-Type", "text/javascript")])
+        return http1.Response(
+            200, f"{callback}(".encode() + body + b");", late_headers=[("Content-Type", "text/javascript")]
+        )
     return http1.Response(200, body, late_headers=[("Content-Type", http1.JSON)])
 
 
@@ -202,7 +204,11 @@ class AgentViews:
 
     def _task(self, run: ExecutorRun, task: TaskRun) -> Json:
         status = task.status or {}
-        shown = [{k: status[k] for k in ("state", "timestamp", "container_status") if k in status}] if status else []
+        shown = (
+            [{k: status[k] for k in ("state", "timestamp", "container_status") if k in status}]
+            if status
+            else []
+        )
         return {
             "id": task.id,
             "name": task.info["name"],
@@ -273,7 +279,10 @@ class AgentViews:
         used = Resources()
         for run in self._living():
             used = used + run.resources
-        metrics: dict[str, float] = {"slave/registered": 1.0, "slave/uptime_secs": time.time() - self._agent.started}
+        metrics: dict[str, float] = {
+            "slave/registered": 1.0,
+            "slave/uptime_secs": time.time() - self._agent.started,
+        }
         for name in ("cpus", "gpus", "mem", "disk"):
             total = self._options.resources.amount(name)
             metrics[f"slave/{name}_total"] = total
@@ -282,9 +291,16 @@ class AgentViews:
         tasks = [task for run in self._living() for task in (*run.queued.values(), *run.tasks.values())]
         for state in ("staging", "starting", "running", "killing"):
             metrics[f"slave/tasks_{state}"] = float(sum(t.state == f"TASK_{state.upper()}" for t in tasks))
-        ended = [t for f in self._agent.frameworks.values() for r in (*f.executors.values(), *f.completed) for t in r.ended]
+        ended = [
+            t
+            for f in self._agent.frameworks.values()
+            for r in (*f.executors.values(), *f.completed)
+            for t in r.ended
+        ]
         for name in sorted(TERMINAL):
-            metrics[f"slave/{name.lower().replace('task_', 'tasks_')}"] = float(sum(t.state == name for t in ended))
+            metrics[f"slave/{name.lower().replace('task_', 'tasks_')}"] = float(
+                sum(t.state == name for t in ended)
+            )
         return dict(sorted(metrics.items()))
 
 

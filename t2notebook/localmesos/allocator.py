@@ -54,7 +54,7 @@ class _Client:
 @dataclass
 class _Agent:
     total: Resources
-    allocated: Resources = Resources()
+    allocated: Resources = field(default_factory=Resources)
     active: bool = True
 
 
@@ -82,7 +82,9 @@ class Allocator:
 
     # What happened
 
-    def add_framework(self, framework_id: str, roles: Iterable[str], *, gpus: bool, suppressed: Iterable[str]) -> None:
+    def add_framework(
+        self, framework_id: str, roles: Iterable[str], *, gpus: bool, suppressed: Iterable[str]
+    ) -> None:
         """Add a framework, or make a known one active again (its filters are gone, its allocation stays)."""
         known = self._frameworks.get(framework_id)
         client = _Client(tuple(roles), gpus, suppressed=set(suppressed))
@@ -101,7 +103,9 @@ class Allocator:
             client.active = False
             client.filters.clear()
 
-    def add_agent(self, agent_id: str, total: Resources, used: Iterable[tuple[str, str, Resources]] = ()) -> None:
+    def add_agent(
+        self, agent_id: str, total: Resources, used: Iterable[tuple[str, str, Resources]] = ()
+    ) -> None:
         """Add an agent (or make a known one active again) with what it already runs: (framework, role, what)."""
         if agent_id in self._agents:
             self._agents[agent_id].active = True
@@ -226,7 +230,9 @@ class Allocator:
             for role, resources in client.allocated.items():
                 role_total[role] = role_total.get(role, Resources()) + resources
         # Insertion order breaks ties, so equals take turns by their own allocation and the rest is stable.
-        order = [key for f, c in self._frameworks.items() for key in ((r, f) for r in c.roles) if key in wanting]
+        order = [
+            key for f, c in self._frameworks.items() for key in ((r, f) for r in c.roles) if key in wanting
+        ]
         for agent_id in candidates:
             agent = self._agents[agent_id]
             if not agent.active:
@@ -236,7 +242,10 @@ class Allocator:
                 continue
             ranked = sorted(
                 order,
-                key=lambda key: (self._share(role_total.get(key[0], Resources())), self.share(key[1], key[0])),
+                key=lambda key: (
+                    self._share(role_total.get(key[0], Resources())),
+                    self.share(key[1], key[0]),
+                ),
             )
             for role, framework_id in ranked:
                 client = self._frameworks[framework_id]

@@ -19,7 +19,9 @@ class Refused(Exception):
         self.response = response
 
 
-def read(request: http1.Request, message: str, who: str, validate: Callable[[Message], str | None]) -> Message:
+def read(
+    request: http1.Request, message: str, who: str, validate: Callable[[Message], str | None]
+) -> Message:
     """Read and check a call.
 
     Parameters

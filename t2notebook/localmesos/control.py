@@ -241,7 +241,9 @@ class _Binaries:
                 "without binaries=True an embedded Mesos is used"
             )
         self._temporary = work_dir is None
-        self.work_dir = tempfile.mkdtemp(prefix="localmesos-") if work_dir is None else os.path.abspath(work_dir)
+        self.work_dir = (
+            tempfile.mkdtemp(prefix="localmesos-") if work_dir is None else os.path.abspath(work_dir)
+        )
         self._processes: list[subprocess.Popen[bytes]] = []
         self.pids: dict[str, int] = {}
         ports = _free_ports(agents + 1)
@@ -254,8 +256,15 @@ class _Binaries:
                 first = 31000 + 1000 * index
                 resources = f"cpus:{cpus};mem:{mem};disk:{disk};ports:[{first}-{first + 999}]"
                 command = [str(programs["mesos-agent"]), "--ip=127.0.0.1", f"--port={ports[index + 1]}"]
-                command += [f"--master={self.master}", f"--resources={resources}" + (f";gpus:{gpus}" if gpus else "")]
-                command += ["--no-systemd_enable_support", "--launcher=posix", "--isolation=posix/cpu,posix/mem"]
+                command += [
+                    f"--master={self.master}",
+                    f"--resources={resources}" + (f";gpus:{gpus}" if gpus else ""),
+                ]
+                command += [
+                    "--no-systemd_enable_support",
+                    "--launcher=posix",
+                    "--isolation=posix/cpu,posix/mem",
+                ]
                 if texts:
                     command.append(f"--attributes={texts[index % len(texts)]}")
                 self._start(f"agent{index + 1}", command)
@@ -283,11 +292,15 @@ class _Binaries:
         while time.monotonic() < deadline:
             for name, process in zip(self.pids, self._processes, strict=True):
                 if process.poll() is not None:
-                    raise StartError(f"mesos-{name.rstrip('0123456789')} ended; see {self.work_dir}/{name}.log")
+                    raise StartError(
+                        f"mesos-{name.rstrip('0123456789')} ended; see {self.work_dir}/{name}.log"
+                    )
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 return
             time.sleep(0.05)
-        raise StartError(f"mesos-master did not listen within {START_SECONDS:g} s; see {self.work_dir}/master.log")
+        raise StartError(
+            f"mesos-master did not listen within {START_SECONDS:g} s; see {self.work_dir}/master.log"
+        )
 
     def close(self) -> None:
         # The agents first: at SIGUSR1 they unregister and kill their executors.

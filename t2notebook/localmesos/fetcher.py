@@ -1,4 +1,4 @@
-"""The fetcher: what an executor's command needs is in its sandbox before it runs. Blocking; an agent runs it in a thread.
+"""The fetcher: what a command needs is in its sandbox before it runs. Blocking; an agent runs it in a thread.
 
 The rules are those of Mesos's `fetcher.cpp`: one URI after the other; archives are extracted (and stay, unless
 they came from the cache); `executable` wins over extraction; the cache is keyed by user and URI, asks HEAD
@@ -83,7 +83,9 @@ class Cache:
 class Fetcher:
     """Fetches one container's URIs."""
 
-    def __init__(self, directory: str, user: User, cache: Cache, cancelled: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, directory: str, user: User, cache: Cache, cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
         self._directory = directory
         self._user = user
         self._cache = cache
@@ -293,7 +295,9 @@ def _local(uri: str) -> str:
     if path.startswith("localhost/"):
         path = path[len("localhost") :]
     if not os.path.isabs(path):
-        raise FetchError(f"A relative path was passed for the resource '{uri}' but the agent has no frameworks_home")
+        raise FetchError(
+            f"A relative path was passed for the resource '{uri}' but the agent has no frameworks_home"
+        )
     return path
 
 
@@ -316,7 +320,9 @@ class _open:
                 self._connection.request(self._method, target, headers={"Accept": "*/*"})
                 response = self._connection.getresponse()
             except (OSError, http.client.HTTPException, ValueError) as error:
-                raise FetchError(f"Failed to fetch '{self._uri}': Error downloading resource: {error}") from None
+                raise FetchError(
+                    f"Failed to fetch '{self._uri}': Error downloading resource: {error}"
+                ) from None
             location = response.getheader("Location")
             if response.status in _REDIRECTS and location:
                 self._connection.close()

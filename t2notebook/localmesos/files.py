@@ -75,10 +75,12 @@ class Files:
         offset = _integer(request, "offset", -1)
         length = _integer(request, "length", -1)
         if offset < -1:
-            raise FilesError(400, f"Negative offset provided: {offset}.")
+            raise FilesError(400, f"Negative offset provided: {offset}.\n")
         if length < -1:
-            raise FilesError(400, f"Negative length provided: {length}.")
-        size, start, data = self._read(path, None if offset == -1 else offset, None if length == -1 else length)
+            raise FilesError(400, f"Negative length provided: {length}.\n")
+        size, start, data = self._read(
+            path, None if offset == -1 else offset, None if length == -1 else length
+        )
         if offset == -1:
             start, data = size, b""
         text = json.dumps(data.decode("latin-1"), ensure_ascii=False).encode("latin-1")
@@ -92,7 +94,7 @@ class Files:
         except FilesError as error:
             raise FilesError(error.status, "404 Not Found." if error.status == 404 else str(error)) from None
         if os.path.isdir(real):
-            raise FilesError(400, "Cannot download a directory.")
+            raise FilesError(400, "Cannot download a directory.\n")
         if not stat.S_ISREG(os.stat(real).st_mode):
             raise FilesError(400, f"'{real}' is not a regular file.")
         with open(real, "rb") as file:
@@ -103,7 +105,7 @@ class Files:
             ("Content-Disposition", f"attachment; filename={shown}"),
             ("Content-Type", "application/octet-stream"),
         ]
-        return http1.Response(200, body, late_headers=headers, gzip=False)
+        return http1.Response(200, body, late_headers=headers, gzip=False, length_first=True)
 
     def debug(self, request: http1.Request) -> http1.Response:
         """Answer /files/debug."""
@@ -142,7 +144,7 @@ class Files:
     def _read(self, path: str, offset: int | None, length: int | None) -> tuple[int, int, bytes]:
         real = self.resolve(path)
         if os.path.isdir(real):
-            raise FilesError(400, "Cannot read a directory.")
+            raise FilesError(400, "Cannot read a directory.\n")
         # A fifo would block, and a device is nobody's log.
         if not stat.S_ISREG(os.stat(real).st_mode):
             raise FilesError(400, f"'{real}' is not a regular file.")
@@ -165,7 +167,9 @@ def _integer(request: http1.Request, name: str, default: int) -> int:
 
 
 def _json(value: Any, request: http1.Request) -> http1.Response:
-    return _wrap(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace"), request)
+    return _wrap(
+        json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace"), request
+    )
 
 
 def _wrap(body: bytes, request: http1.Request) -> http1.Response:

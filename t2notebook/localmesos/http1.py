@@ -80,6 +80,8 @@ class Response:
         In order, after Date and before Content-Length.
     late_headers
         After Content-Length (where libprocess puts the Content-Type of its older endpoints).
+    length_first
+        Content-Length before Date, as in libprocess's downloads.
     """
 
     status: int = 200
@@ -87,6 +89,7 @@ class Response:
     headers: Sequence[tuple[str, str]] = ()
     late_headers: Sequence[tuple[str, str]] = ()
     gzip: bool = True
+    length_first: bool = False
 
 
 def text(status: int, message: str) -> Response:
@@ -126,9 +129,13 @@ def render(response: Response, request: Request) -> bytes:
 
         body = gzip.compress(body, compresslevel=1, mtime=0)
         lines.append("Content-Encoding: gzip")
+    length = f"Content-Length: {len(body)}"
+    if response.length_first:
+        lines.append(length)
     lines.append(f"Date: {_http_date()}")
     lines += [f"{name}: {value}" for name, value in response.headers]
-    lines.append(f"Content-Length: {len(body)}")
+    if not response.length_first:
+        lines.append(length)
     lines += [f"{name}: {value}" for name, value in response.late_headers]
     return "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + body
 
@@ -154,7 +161,7 @@ def accepts(header: str | None, media: str) -> bool:
     """Tell whether an Accept header allows a media type; an absent one allows all, an empty one nothing."""
     if header is None:
         return True
-    return _quality(header, media, media.split("/")[0] + "/*", "*/*") > 0
+    return _quality(header, media, media.split("/", maxsplit=1)[0] + "/*", "*/*") > 0
 
 
 def _quality(header: str, *names: str) -> float:
@@ -203,7 +210,7 @@ class RequestParser:
             With the status to answer before closing.
         """
         self._buffer += data
-        requests = []
+        requests: list[Request] = []
         while True:
             if self._head is None and not self._read_head():
                 return requests

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -29,7 +30,7 @@ Json = dict[str, Any]
 class _Container:
     id: str
     pid: int
-    session_members: set[int] = field(default_factory=set)
+    seen: set[int] = field(default_factory=set)
     status: int | None = None
 
 
@@ -125,24 +126,24 @@ class Launcher:
 
     def _members(self, container: _Container) -> list[int]:
         """Find a container's processes: the leader's descendants, its session, and orphans that name its sandbox."""
-        found = {container.pid} if container.status is None else set()
-        found.update(life.descendants(container.pid) if container.status is None else ())
-        others = set(life.descendants(os.getpid())) - found
-        leaders = {other.pid for other in self._containers.values() if other is not container}
-        for pid in others - leaders:
-            one = life.process(pid)
-            if one is None or one.zombie:
-                continue
-            if one.session == container.pid or one.group == container.pid or pid in container.session_members:
-                found.add(pid)
-            elif one.parent == os.getpid() and container.id in _environment(pid):
-                found.add(pid)
-        for pid in list(found):
-            if pid != container.pid:
-                found.update(life.descendants(pid))
-        container.session_members |= found
+        found = set() if container.status is not None else {container.pid, *life.descendants(container.pid)}
+        # What left its leader's tree is this subreaper's child now; other containers' trees are not looked into.
+        leaders = {one.pid for one in self._containers.values()}
+        for stray in set(life.children(os.getpid())) - leaders:
+            tree = [stray, *life.descendants(stray)]
+            if any(self._belongs(pid, stray, container) for pid in tree):
+                found.update(tree)
+        container.seen |= found
         alive = (life.process(pid) for pid in found)
         return [one.pid for one in alive if one is not None and not one.zombie]
+
+    def _belongs(self, pid: int, stray: int, container: _Container) -> bool:
+        one = life.process(pid)
+        if one is None or one.zombie:
+            return False
+        if container.pid in (one.session, one.group) or pid in container.seen:
+            return True
+        return pid == stray and container.id in _environment(pid)
 
     def _destroy(self, container: _Container) -> None:
         """Kill all of a container, and tell the agent when nothing of it is left."""
@@ -201,11 +202,19 @@ def _run(request: Json, launcher: int) -> NoReturn:
     os._exit(code)
 
 
-def main(channel: socket.socket) -> NoReturn:
-    """Run a launcher in this (forked) process."""
+def main(channel: socket.socket, supervisor: int, temporary: str | None) -> NoReturn:
+    """Run a launcher in this (forked) process.
+
+    Parameters
+    ----------
+    temporary
+        A directory to remove when the supervisor was killed and cannot do it.
+    """
     life.become_subreaper()
     try:
         Launcher(channel).run()
+        if temporary is not None and os.getppid() != supervisor:
+            shutil.rmtree(temporary, ignore_errors=True)
     except BaseException as error:
         print(f"launcher: {error!r}", file=sys.stderr)
         life.send(life.descendants(os.getpid()), signal.SIGKILL)

@@ -75,7 +75,9 @@ def table() -> list[Process]:
     if LINUX:
         found = (process(int(name)) for name in os.listdir("/proc") if name.isdigit())
         return [one for one in found if one is not None]
-    shown = subprocess.run(["ps", "-axo", "pid=,ppid=,pgid=,sess=,stat="], capture_output=True, text=True, check=False)
+    shown = subprocess.run(
+        ["ps", "-axo", "pid=,ppid=,pgid=,sess=,stat="], capture_output=True, text=True, check=False
+    )
     rows = (line.split() for line in shown.stdout.splitlines())
     # macOS prints the session as an address; a group stands for it, since a session's leader leads a group, too.
     return [Process(int(r[0]), int(r[1]), int(r[2]), int(r[2]), 0, "Z" in r[4]) for r in rows if len(r) == 5]

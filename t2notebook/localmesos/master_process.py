@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from t2notebook.localmesos import calls, http1, life, link, master_views, recordio, validation
 from t2notebook.localmesos.link import Json, Link
-from t2notebook.localmesos.master import HEARTBEAT, HEARTBEAT_SECONDS, CallError, EndStream, Master, ToStream
+from t2notebook.localmesos.master import Master
+from t2notebook.localmesos.master_state import HEARTBEAT, HEARTBEAT_SECONDS, CallError, EndStream, ToStream
 from t2notebook.localmesos.server import Answer, EventStream, HttpServer, Takeover
 
 log = logging.getLogger(__name__)

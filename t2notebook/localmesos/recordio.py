@@ -1,4 +1,4 @@
-"""RecordIO: `length\\n` then that many bytes, the framing of every Mesos v1 event stream."""
+"""RecordIO: a length, a newline, then that many bytes: the framing of every Mesos v1 event stream."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Decoder:
         if self._failed is not None:
             raise RecordError(self._failed)
         self._buffer += data
-        records = []
+        records: list[bytes] = []
         while True:
             if self._wanted is None:
                 end = self._buffer.find(b"\n", 0, 21)

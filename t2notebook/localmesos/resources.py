@@ -7,6 +7,7 @@ comparable, with `+`, `-` and `contains`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -232,7 +233,7 @@ def check(items: Iterable[Mapping[str, Any]]) -> None:
         elif kind == "RANGES":
             spans = [(r["begin"], r["end"]) for r in item.get("ranges", {}).get("range", [])]
             ordered = sorted(spans)
-            overlap = any(after[0] <= before[1] for before, after in zip(ordered, ordered[1:], strict=False))
+            overlap = any(after[0] <= before[1] for before, after in itertools.pairwise(ordered))
             if any(begin > end or begin < 0 for begin, end in spans) or overlap:
                 raise ResourceError(
                     f"Resource '{name}:{_ranges_text(tuple(spans))}' is invalid: Invalid ranges resource"

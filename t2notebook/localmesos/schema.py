@@ -55,7 +55,7 @@ def _compile(spec: str) -> tuple[Field, ...]:
         name, label, kind, default = match.groups()
         value: Any = None
         if default is not None:
-            value = _DEFAULTS[default] if default in _DEFAULTS else default
+            value = _DEFAULTS.get(default, default)
             if kind in _NUMBERS:
                 value = _NUMBERS[kind](default)
         fields.append(Field(name, kind, label or "?", value))
@@ -111,7 +111,8 @@ def _scalar(field: Field, value: Any) -> Any:
 
 def _number(kind: str, value: int | float) -> int | float:
     try:
-        return _NUMBERS[kind](value)
+        number: int | float = _NUMBERS[kind](value)
+        return number
     except (OverflowError, ValueError):
         raise SchemaError(f"Failed to parse '{value}' as a JSON number") from None
 
@@ -139,7 +140,9 @@ def _convert(message: str, obj: Message) -> Message:
         if field.label == "*":
             items = value if isinstance(value, list) else [value]
             converted = [_scalar(field, item) for item in items]
-            found[name] = [item for item in converted if item is not None]
+            # An empty list is no list: protobuf cannot tell them apart, and Mesos prints none.
+            if kept := [item for item in converted if item is not None]:
+                found[name] = kept
         elif isinstance(value, list):
             raise _not_expecting(value, name)
         else:
@@ -224,10 +227,17 @@ def debug_string(message: str, value: Message, indent: int = 0) -> str:
             elif isinstance(item, bool):
                 lines.append(f"{pad}{field.name}: {str(item).lower()}\n")
             elif isinstance(item, float):
-                lines.append(f"{pad}{field.name}: {item:.17g}\n" if item % 1 else f"{pad}{field.name}: {item:.0f}\n")
+                lines.append(
+                    f"{pad}{field.name}: {item:.17g}\n" if item % 1 else f"{pad}{field.name}: {item:.0f}\n"
+                )
             elif field.kind in ("string", "bytes"):
                 text = base64.b64decode(item).decode("latin-1") if field.kind == "bytes" else item
                 lines.append(f"{pad}{field.name}: {json.dumps(text)}\n")
             else:
                 lines.append(f"{pad}{field.name}: {item}\n")
     return "".join(lines)
+
+
+def in_order(message: str, value: Message) -> Message:
+    """Give a message's fields in the order of their declaration."""
+    return {field.name: value[field.name] for field in fields_of(message) if field.name in value}

@@ -65,7 +65,12 @@ class SharedHandle:
         try:
             line = self._spawned.wait(timeout)
             pid = int(line["pid"])
-            state = {"master": line["master"], "pid": pid, "start": _start_time(pid), "work_dir": line["work_dir"]}
+            state = {
+                "master": line["master"],
+                "pid": pid,
+                "start": _start_time(pid),
+                "work_dir": line["work_dir"],
+            }
             _write(os.path.join(self._directory, STATE), state)
             self._info = SharedInfo(line["master"], pid, started=True)
             return self._info
@@ -168,7 +173,9 @@ def _acquire(directory: str, timeout: float) -> int:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 os.close(lock)
-                raise StartError(f"Another process starts an embedded Mesos in {directory} for a long time") from None
+                raise StartError(
+                    f"Another process starts an embedded Mesos in {directory} for a long time"
+                ) from None
             time.sleep(0.01)
 
 
@@ -214,7 +221,9 @@ def _start_time(pid: int) -> str | None:
         return None
     import subprocess
 
-    shown = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    shown = subprocess.run(
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
     text = shown.stdout.strip()
     return None if not text or text.startswith("Z") else text.split(None, 1)[1]
 
@@ -228,4 +237,3 @@ def _answers(master: str, timeout: float = 5.0) -> bool:
             return client.recv(64).startswith(b"HTTP/1.1 200")
     except (OSError, ValueError):
         return False
-

@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from t2notebook.localmesos import agent_process, launcher, life, master_process
 from t2notebook.localmesos.resources import Resources
@@ -31,6 +32,7 @@ from t2notebook.localmesos.server import listen
 
 FIRST_PORT, PORTS = 31000, 1000
 STOP_SECONDS = 5.0
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass
@@ -55,13 +57,17 @@ class _Family:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m t2notebook.localmesos", description="An embedded Mesos cluster.")
+    parser = argparse.ArgumentParser(
+        prog="python -m t2notebook.localmesos", description="An embedded Mesos cluster."
+    )
     parser.add_argument("--agents", type=int, default=2)
     parser.add_argument("--cpus", type=float, default=4, help="of each agent")
     parser.add_argument("--mem", type=float, default=4096, help="MiB of each agent")
     parser.add_argument("--disk", type=float, default=10240, help="MiB of each agent")
     parser.add_argument("--gpus", type=float, default=0, help="of each agent")
-    parser.add_argument("--attributes", action="append", help="'rack:r1;zone:a': once for all agents, or once for each")
+    parser.add_argument(
+        "--attributes", action="append", help="'rack:r1;zone:a': once for all agents, or once for each"
+    )
     parser.add_argument("--work-dir", help="kept; without it a temporary one that is removed at the end")
     parser.add_argument("--ip", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="of the master; 0 takes a free one")
@@ -69,7 +75,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--parent-pid", type=int, metavar="PID", help="end when this process is gone")
     parser.add_argument("--detach", action="store_true", help="go on as nobody's child")
     parser.add_argument("--announce-fd", type=int, metavar="FD", default=1)
-    parser.add_argument("--agent-timeout", type=float, default=5.0, metavar="SECONDS", help="silence of a lost agent")
+    parser.add_argument(
+        "--agent-timeout", type=float, default=5.0, metavar="SECONDS", help="silence of a lost agent"
+    )
     parser.add_argument("--executor-registration-timeout", type=float, default=60.0, metavar="SECONDS")
     options = parser.parse_args(arguments)
     if options.agents < 1:
@@ -102,7 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         listening = listen(options.ip, options.port)
     except OSError as error:
-        print(f"t2notebook.localmesos: cannot listen on {options.ip}:{options.port}: {error.strerror}", file=sys.stderr)
+        print(
+            f"t2notebook.localmesos: cannot listen on {options.ip}:{options.port}: {error.strerror}",
+            file=sys.stderr,
+        )
         return 1
     temporary = options.work_dir is None
     work_dir = tempfile.mkdtemp(prefix="localmesos-") if temporary else os.path.abspath(options.work_dir)
@@ -124,8 +135,9 @@ def _supervise(options: argparse.Namespace, listening: socket.socket, work_dir: 
         return 0
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
+    os.set_blocking(wake_read, False)
     stopping: list[int] = []
-    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for signum in _ENDING:
         signal.signal(signum, lambda number, _: stopping.append(number))
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
@@ -133,8 +145,11 @@ def _supervise(options: argparse.Namespace, listening: socket.socket, work_dir: 
     _announce(options, listening, work_dir, family)
     # The master's socket belongs to the master alone from here on: when it ends, its port must be closed.
     listening.close()
+    watched = [wake_read, *_parent_descriptor(parent)]
+    # A parent without a descriptor that tells its end must be looked at now and then.
+    interval = 0.5 if parent is not None and len(watched) == 1 else None
     while not stopping and "master" in family.pids:
-        select.select([wake_read], [], [], 1.0 if parent is not None else None)
+        select.select(watched, [], [], interval)
         with contextlib.suppress(BlockingIOError):
             os.read(wake_read, 4096)
         family.reap()
@@ -142,6 +157,15 @@ def _supervise(options: argparse.Namespace, listening: socket.socket, work_dir: 
             break
     _stop(family)
     return 0
+
+
+def _parent_descriptor(parent: int | None) -> list[int]:
+    if parent is None or not hasattr(os, "pidfd_open"):
+        return []
+    try:
+        return [os.pidfd_open(parent)]
+    except OSError:
+        return []
 
 
 def _start(
@@ -154,19 +178,24 @@ def _start(
     pairs = [socket.socketpair() for _ in range(options.agents)]
     family = _Family()
     supervisor = os.getpid()
+    temporary = work_dir if options.work_dir is None else None
     log_dir = os.path.join(work_dir, "log")
     os.makedirs(log_dir, exist_ok=True)
 
     def fork(name: str, keep: list[socket.socket], body: Callable[[], None], *, dies: bool) -> None:
+        # A signal that comes between the fork and the child's own handlers must not be lost in the parent's.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         pid = os.fork()
         if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
             family.pids[name] = pid
             return
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            for signum in (*_ENDING, signal.SIGCHLD):
                 signal.signal(signum, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
             os.setpgid(0, 0)
             if dies:
                 life.die_with_parent(supervisor)
@@ -188,7 +217,7 @@ def _start(
     master = master_process.MasterOptions(
         options.ip, port, secret, work_dir, options.exit_when_idle, options.agent_timeout
     )
-    fork("master", [listening], lambda: master_process.main(master, listening, watched), dies=True)
+    fork("master", [listening], partial(master_process.main, master, listening, watched), dies=True)
     for index, (agent_end, launcher_end) in enumerate(pairs):
         first = FIRST_PORT + index * PORTS
         ports = [(first, first + PORTS - 1)] if first + PORTS <= 65536 else []
@@ -207,11 +236,12 @@ def _start(
             registration_timeout=options.executor_registration_timeout,
         )
         # A launcher outlives its agent for as long as the sweeping takes, so it does not die with the supervisor.
-        fork(f"launcher{index + 1}", [launcher_end], lambda end=launcher_end: launcher.main(end), dies=False)
+        sweep = partial(launcher.main, launcher_end, supervisor, temporary)
+        fork(f"launcher{index + 1}", [launcher_end], sweep, dies=False)
         fork(
             f"agent{index + 1}",
             [agent_end],
-            lambda one=agent, end=agent_end: agent_process.main(one, end, watched),
+            partial(agent_process.main, agent, agent_end, watched),
             dies=True,
         )
     os.close(life_read)
@@ -235,7 +265,10 @@ def _redirect(path: str, announce_fd: int) -> None:
         with contextlib.suppress(OSError):
             os.close(announce_fd)
     logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        force=True,
     )
 
 

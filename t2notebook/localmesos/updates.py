@@ -1,4 +1,4 @@
-"""Status updates until they are acknowledged: one in flight a task, repeated after 10 s and doubling to 10 min. Pure."""
+"""Status updates until they are acknowledged: one in flight a task, repeated after 10 s doubling to 10 min. Pure."""
 
 from __future__ import annotations
 

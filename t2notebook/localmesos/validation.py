@@ -191,7 +191,9 @@ def offers(ids: Sequence[str], known: Mapping[str, Offer], framework: Framework)
     return None
 
 
-def task(info: Json, framework: Framework, agent: Agent, offered: Resources, allocated_role: str) -> str | None:
+def task(
+    info: Json, framework: Framework, agent: Agent, offered: Resources, allocated_role: str
+) -> str | None:
     """Check a TaskInfo against the offer it is launched on; give the text of its TASK_ERROR.
 
     Parameters

@@ -118,7 +118,7 @@ class LateUpdates:
         """Send the final state of those that ended by now."""
         self._open.update(dict.fromkeys(publisher.watches()))
         for watch in list(self._open):
-            if not watch.job.view().state.is_final:
+            if not watch.job.state.is_final:
                 continue
             del self._open[watch]
             sink = watch.sink

@@ -45,7 +45,10 @@ class Interrupted(Twister2Error):
 def headline(error: BaseException) -> str:
     """Return ``Name: message`` in one line, the name in red."""
     message = str(error.args[0]) if error.args else ""
-    return f"{_RED}{type(error).__name__}{_RESET}: {' '.join(message.split())}"
+    name = type(error).__name__
+    return (
+        f"{_RED}{name}{_RESET}: {_one_line(message)}" if _has_colours() else f"{name}: {_one_line(message)}"
+    )
 
 
 def without_frames(error: Twister2Error) -> Twister2Error:
@@ -81,7 +84,9 @@ def uninstall() -> None:
 
 
 def highlight(text: str) -> str:
-    """Return a Python traceback with ANSI colours, or as it is without pygments."""
+    """Return a Python traceback with ANSI colours, or as it is without pygments or where no colours are wanted."""
+    if not _has_colours():
+        return text
     try:
         from pygments import highlight as pygmentize
         from pygments.formatters import TerminalFormatter
@@ -89,3 +94,13 @@ def highlight(text: str) -> str:
     except ImportError:
         return text
     return str(pygmentize(text, PythonTracebackLexer(), TerminalFormatter())).rstrip("\n")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _has_colours() -> bool:
+    from IPython.core.getipython import get_ipython
+
+    return str(getattr(get_ipython(), "colors", "")).lower() != "nocolor"

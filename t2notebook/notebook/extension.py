@@ -31,6 +31,10 @@ def allow_no_body(lines: list[str]) -> list[str]:
     return lines
 
 
+# A terminal asks whether a cell is complete with the transforms that lack this: there a first line goes on.
+allow_no_body.has_side_effects = True  # type: ignore[attr-defined]
+
+
 def load_ipython_extension(ip: Any) -> None:
     """Register everything with the shell `ip`; doing so again changes nothing."""
     if getattr(ip, _ATTRIBUTE, None) is not None:

@@ -18,8 +18,10 @@ _DOT = {"waiting": "#bf8700", "active": "#218bff", "good": "#2da44e", "bad": "#e
 _MUTED = "color:var(--jp-ui-font-color2,#57606a)"
 _LINE = "1px solid var(--jp-border-color2,#d8dee4)"
 _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.4"
-_TD = f"padding:4px 10px;border:0;border-bottom:{_LINE};white-space:nowrap;vertical-align:top"
-_TH = f"padding:4px 10px;border:0;border-bottom:{_LINE};white-space:nowrap;font-weight:600;{_MUTED}"
+_TD = f"padding:4px 10px;border:0;border-bottom:{_LINE};white-space:nowrap;vertical-align:top;line-height:1.4"
+_TH = f"padding:4px 10px;border:0;border-bottom:{_LINE};white-space:nowrap;font-weight:600;line-height:1.4;{_MUTED}"
+#: As wide as in the widget, so that nothing moves when this takes its place.
+_WIDTHS = {"host": "min-width:9em", "progress": "min-width:150px", "runtime": "min-width:4.5em"}
 
 
 def job_html(record: Mapping[str, Any], *, rows: bool = True) -> str:
@@ -67,7 +69,7 @@ def _job_line(record: Mapping[str, Any]) -> str:
     )
     when = "" if record["final"] else f" (as of {clock(record['now'])} UTC)"
     return (
-        '<div style="margin:4px 0 6px">'
+        '<div style="margin:5px 0 8px">'
         f'<strong style="font-size:14px;margin-right:12px">{escape(record["name"])}</strong>{chip}'
         '<span style="margin-right:12px"></span>'
         f'<span style="font-variant-numeric:tabular-nums">{escape(record["counts_text"])}'
@@ -113,7 +115,7 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> str:
 def _cells(row: Mapping[str, Any]) -> Iterable[str]:
     for key, _ in COLUMNS:
         text = escape(cell_text(row, key))
-        style = f"{_TD};text-align:{_side(key)}"
+        style = f"{_TD};text-align:{_side(key)};{_WIDTHS.get(key, '')}"
         if key == "state":
             dot = f"width:8px;height:8px;border-radius:50%;margin-right:7px;background:{_DOT[row['tone']]}"
             text = f'<span style="display:inline-block;{dot}"></span>{text}'

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from ..model.errors import SessionError
 from ..model.reducer import JobView
+from ..model.states import JobState
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,10 @@ class Sink(Protocol):
 
 class Watched(Protocol):
     """What the publisher needs of a job (`t2notebook.client.Job` has it)."""
+
+    @property
+    def state(self) -> JobState:
+        """The job's state now."""
 
     def view(self) -> JobView:
         """Return an independent copy of the job's present state."""
@@ -197,7 +202,7 @@ class Publisher:
     @staticmethod
     def _has_ended(watch: Watch) -> bool:
         try:
-            return watch.job.view().state.is_final
+            return watch.job.state.is_final
         except Exception:
             return False
 

@@ -136,13 +136,13 @@ def counts_text(view: JobView) -> str:
 
 
 def duration(seconds: float, *, running: bool = False) -> str:
-    """Return ``3.2 s``, ``42 s``, ``3 m 12 s``, ``1 h 04 m`` or ``2 d 03 h``; of what runs, whole seconds.
+    """Return ``3.2 s``, ``42 s``, ``3 m 12 s``, ``1 h 04 m`` or ``2 d 03 h``; of what runs, seconds that are full.
 
     ``job_view.js`` has the same rule for what runs, so that the browser can count on.
     """
-    if seconds < 10 and not running:
+    if seconds < 9.95 and not running:
         return f"{seconds:.1f} s" if seconds >= 0.05 else f"{seconds * 1000:.0f} ms"
-    whole = int(seconds)
+    whole = int(seconds) if running else round(seconds)
     if whole < 60:
         return f"{whole} s"
     minutes, second = divmod(whole, 60)
@@ -185,7 +185,7 @@ def _row(task: dict[str, Any], worker: WorkerView, now: float) -> dict[str, Any]
     row["text"] = text = {"cpus": "", "mem": "", "started": "", "runtime": "", "progress": "", "restarts": ""}
     text["state"] = _words(worker.state)
     text["message"] = worker.message or ("" if worker.state in _FINE else _reason(worker.reason))
-    if worker.state is not TaskState.PENDING:
+    if worker.task_id:
         text["cpus"], text["mem"] = f"{worker.cpus:g}", mebibytes(worker.mem)
     if worker.started is not None:
         text["started"] = clock(worker.started)

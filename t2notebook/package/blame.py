@@ -99,7 +99,7 @@ def _usage(use: Use) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
+    if _is_too_deep(error):
         return "it is nested too deeply"
     text = " ".join(str(error).split())
     if not isinstance(error, TypeError | AttributeError) and type(error).__name__ != "PicklingError":
@@ -107,9 +107,13 @@ def _reason(error: BaseException) -> str:
     return text[:300] or type(error).__name__
 
 
+def _is_too_deep(error: BaseException) -> bool:
+    return isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError)
+
+
 def _culprit(path: str, value: Any, error: BaseException, attempt: Attempt) -> tuple[str, Any, BaseException]:
     """Return the smallest part of `value` that fails, with its path and its own error."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + (0 if _is_too_deep(error) else PATIENCE)
     for _ in range(_DEPTH):
         for inner_path, part in islice(_parts(path, value), _PARTS):
             if time.monotonic() > until:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import os
+import pkgutil
 import site
 import sys
 import sysconfig
@@ -129,45 +130,60 @@ class _Finder:
     def __init__(self, directories: Sequence[Path]) -> None:
         self._directories = [os.path.realpath(directory) for directory in directories]
         self._specs: dict[str, ModuleSpec | None] = {}
+        self._locations: dict[str, list[str]] = {}
 
     def find(self, name: str) -> ModuleSpec | None:
         """Return the spec of a local module, None for any other name."""
         if name not in self._specs:
-            self._specs[name] = self._find(name)
+            parent, _, last = name.rpartition(".")
+            if parent:
+                self.find(parent)
+                places = self._locations.get(parent, [])
+                spec = self._local(_find_inside(name, places), name, places)
+            elif last in (_OWN, "__main__", "") or last in sys.builtin_module_names:
+                spec = None
+            elif name in sys.modules:
+                loaded = getattr(sys.modules[name], "__spec__", None)
+                spec = self._local(loaded, name, sys.path) if isinstance(loaded, ModuleSpec) else None
+            else:
+                spec = self._local(PathFinder.find_spec(name), name, sys.path) or self._local(
+                    PathFinder.find_spec(name, self._directories), name, self._directories
+                )
+            self._specs[name] = spec
         return self._specs[name]
 
-    def _find(self, name: str) -> ModuleSpec | None:
-        parent = name.rpartition(".")[0]
-        if parent:
-            package = self.find(parent)
-            if package is None or package.submodule_search_locations is None:
-                return None
-            return self._local(PathFinder.find_spec(name, list(package.submodule_search_locations)))
-        if name in (_OWN, "__main__", "") or name in sys.builtin_module_names:
-            return None
-        loaded = getattr(sys.modules.get(name), "__spec__", None)
-        if isinstance(loaded, ModuleSpec):
-            return self._local(loaded)
-        if name in sys.modules:
-            return None
-        return self._local(PathFinder.find_spec(name)) or self._local(
-            PathFinder.find_spec(name, list(self._directories))
-        )
-
-    def _local(self, spec: ModuleSpec | None) -> ModuleSpec | None:
-        if spec is None:
+    def _local(self, spec: ModuleSpec | None, name: str, places: Sequence[str]) -> ModuleSpec | None:
+        """Return `spec` if it is of a local module or package, and remember where the package's modules lie."""
+        if spec is None or spec.origin in ("built-in", "frozen"):
             return None
         if spec.origin is not None and spec.has_location:
-            return spec if self._is_here(spec.origin) else None
-        if spec.submodule_search_locations is None:
+            if self._is_here(spec.origin):
+                self._locations[name] = list(spec.submodule_search_locations or ())
+                return spec
             return None
-        return spec if any(self._is_here(place) for place in spec.submodule_search_locations) else None
+        # Asking a namespace package for its places would need its parents imported.
+        inner = [os.path.join(place, name.rpartition(".")[2]) for place in places]
+        found = [place for place in inner if os.path.isdir(place) and self._is_here(place)]
+        self._locations[name] = found
+        return spec if found else None
 
     def _is_here(self, filename: str) -> bool:
         path = os.path.realpath(filename)
         return any(
             path.startswith(directory.rstrip(os.sep) + os.sep) for directory in self._directories
         ) and not is_installed(path)
+
+
+def _find_inside(name: str, places: Sequence[str]) -> ModuleSpec | None:
+    """Return the spec of a submodule; `PathFinder` would want its parents imported."""
+    namespace = None
+    for place in places:
+        finder = pkgutil.get_importer(place)
+        spec = finder.find_spec(name) if finder is not None else None
+        if spec is not None and spec.loader is not None:
+            return spec
+        namespace = namespace or spec
+    return namespace
 
 
 def _imported(source: bytes, package: str) -> Iterator[_Wanted]:

@@ -219,7 +219,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
 def _reduce_cached(function: Any) -> Any:
     """Reduce what `functools.lru_cache` makes, with an empty cache."""
     parameters = function.cache_parameters()
-    arguments = (function.__wrapped__, parameters["maxsize"], parameters["typed"], functools._CacheInfo)  # type: ignore[attr-defined]
+    arguments = (function.__wrapped__, parameters["maxsize"], parameters["typed"], functools._CacheInfo)
     return type(function), arguments, dict(function.__dict__)
 
 
@@ -279,7 +279,7 @@ def _imports(code: CodeType) -> Iterator[Import]:
     for instruction in dis.get_instructions(code):
         if instruction.opcode == _IMPORT and previous[-2] == 0:
             yield Import(instruction.argval, tuple(previous[-1] or ()))
-        if instruction.opname != "CACHE":
+        if instruction.opname not in ("CACHE", "EXTENDED_ARG"):
             previous = [previous[-1], instruction.argval]
 
 

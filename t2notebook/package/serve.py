@@ -35,7 +35,7 @@ class _PackageHandler(StaticFileHandler):
     def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
         """Answer 404 for whatever is no file right in the directory."""
         path = Path(absolute_path)
-        if path.parent != Path(os.path.abspath(root)) or path.name.startswith(".") or not path.is_file():
+        if path.parent != Path(root) or path.name.startswith(".") or not path.is_file():
             raise HTTPError(404, reason="Not Found")
         return super().validate_absolute_path(root, absolute_path)
 
@@ -83,10 +83,10 @@ class JobPackageHandler(_PackageHandler):
         credentials = parse_authorization(self.request.headers.get("Authorization", ""))
         job = self._lookup(credentials[0]) if credentials is not None else None
         if credentials is None or job is None:
-            raise self._unauthorized()
+            raise HTTPError(401, reason="Unauthorized")
         secret, digest = job
         if not matches(credentials[1], secret, self.request.method or "", self.request.uri or ""):
-            raise self._unauthorized()
+            raise HTTPError(401, reason="Unauthorized")
         if self.path_args[0] != digest:
             raise HTTPError(404, reason="Not Found")
 
@@ -94,9 +94,11 @@ class JobPackageHandler(_PackageHandler):
         """Return the file of a digest."""
         return f"{url_path}{SUFFIX}"
 
-    def _unauthorized(self) -> HTTPError:
-        self.set_header("WWW-Authenticate", SCHEME)
-        return HTTPError(401, reason="Unauthorized")
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Say how to sign, where that is what was missing."""
+        if status_code == 401:
+            self.set_header("WWW-Authenticate", SCHEME)
+        super().write_error(status_code, **kwargs)
 
 
 def routes(core_dir: Path, package_dir: Path, lookup: Lookup) -> list[tuple[str, type, dict[str, Any]]]:
@@ -111,6 +113,10 @@ def routes(core_dir: Path, package_dir: Path, lookup: Lookup) -> list[tuple[str,
     lookup : callable
     """
     return [
-        (r"/v1/core/([A-Za-z0-9_][A-Za-z0-9._-]*)", CorePackageHandler, {"path": str(core_dir)}),
-        (r"/v1/packages/([0-9a-f]{64})", JobPackageHandler, {"path": str(package_dir), "lookup": lookup}),
+        (r"/v1/core/([A-Za-z0-9_][A-Za-z0-9._-]*)", CorePackageHandler, {"path": os.path.abspath(core_dir)}),
+        (
+            r"/v1/packages/([0-9a-f]{64})",
+            JobPackageHandler,
+            {"path": os.path.abspath(package_dir), "lookup": lookup},
+        ),
     ]

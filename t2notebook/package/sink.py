@@ -31,9 +31,9 @@ class Sink:
         return self._stream.tell() + self._large
 
     @property
-    def pickled(self) -> memoryview:
-        """The pickle itself."""
-        return self._stream.getbuffer()
+    def pickled(self) -> bytes:
+        """The pickle itself; BytesIO shares it, so this is no copy either."""
+        return self._stream.getvalue()
 
     def add(self, buffer: pickle.PickleBuffer) -> bool:
         """Take a buffer out of band, unless it is small: then the answer is True, "keep it in band"."""

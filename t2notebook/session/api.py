@@ -74,7 +74,7 @@ class JobsHandler(ApiHandler):
         job = self.session.jobs.submit(spec, record["client"])
         self.session.clients.watch(record["client"], job)
         self.session.submit(job)
-        self.finish({"job_id": job.job_id})
+        self.finish({"job_id": job.job_id, "seq": job.events[-1].seq})
 
 
 class JobHandler(ApiHandler):
@@ -135,13 +135,15 @@ class LogsHandler(ApiHandler):
         if place is None:
             return
         sandbox, folder = place
-        name = f"{folder}/{stream}"
+        state = job.view.workers[worker_id]
+        # A worker that never ran has no folder; what kept it from running is in its executor's own output.
+        name = stream if state.started is None and state.state.is_terminal else f"{folder}/{stream}"
         try:
             if offset < 0:
                 offset = max(0, await sandbox.size(name) + offset)
             data = await sandbox.read(name, offset, PAGE)
         except SandboxError as error:
-            if job.view.workers[worker_id].started is None:
+            if state.started is None:
                 return
             raise HTTPError(502, str(error).replace("%", "%%")) from None
         self.set_header("X-T2-Offset", str(offset + len(data)))
@@ -182,7 +184,7 @@ class WatchHandler(ApiHandler):
         record = self.content()
         job = self.job(record["job_id"])
         self.session.clients.watch(client_id, job, int(record.get("after", 0)))
-        self.finish({"spec": job.spec.to_dict()})
+        self.finish({"spec": job.spec.to_dict(), "seq": job.events[-1].seq})
 
 
 class ByeHandler(ApiHandler):

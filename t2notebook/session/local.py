@@ -7,9 +7,6 @@ from typing import Any
 
 from ..localmesos import spawn_shared
 
-#: Seconds that the embedded Mesos lives on after its last framework has gone.
-IDLE = 5.0
-
 
 def spawn(runtime_dir: Path, config: dict[str, Any]) -> Any:
     """Find the user's cluster or start it, without waiting; the handle's `wait` gives its master."""
@@ -18,5 +15,5 @@ def spawn(runtime_dir: Path, config: dict[str, Any]) -> Any:
         agents=config["local_agents"],
         cpus=config["local_cpus"],
         mem=config["local_mem"],
-        idle=IDLE,
+        idle=config["local_linger"],
     )

@@ -70,11 +70,11 @@ class Executor:
         """Serve until there is nothing more to do; return the exit code."""
         self._subscribe()
         self._watch_idleness()
-        while self._exit_code is None or self._tasks:
-            self._loop.run_once()
+        while True:
             self._post_updates()
-        self._post_updates()
-        return self._exit_code
+            if self._exit_code is not None and not self._tasks:
+                return self._exit_code
+            self._loop.run_once()
 
     # The connection to the agent
 

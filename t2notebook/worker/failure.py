@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cloudpickle
@@ -120,14 +121,33 @@ def missing_module_hint(error: BaseException) -> str:
     )
 
 
-def damaged_unpickling(error: BaseException) -> str:
-    """Return a line for an exception while the job package's function was rebuilt."""
-    what = one_line(f"{type_name(type(error))}: {_text(error)}")
-    hint = missing_module_hint(error)
-    if not hint and isinstance(error, AttributeError | ImportError):
-        hint = "the agent has another version of that module than the notebook"
+def cannot_rebuild(error: BaseException, versions: Mapping[str, str]) -> str:
+    """Return a line for an exception while the job package's function was rebuilt.
+
+    Parameters
+    ----------
+    error : BaseException
+    versions : mapping of str to str
+        The distributions that the function uses, as the notebook has them.
+    """
+    what = one_line(f"{type_name(type(error))}: {_text(error)}", 300)
+    hint = missing_module_hint(error) or _other_versions(versions)
     why = f"{hint} ({what})" if hint else what
     return one_line(f"the job's function cannot be rebuilt on the agent: {why}")
+
+
+def _other_versions(versions: Mapping[str, str]) -> str:
+    from importlib import metadata  # 20 ms that only a failure costs
+
+    other = []
+    for name, version in versions.items():
+        try:
+            here = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            here = "none"
+        if here != version:
+            other.append(f"{name} {version} in the notebook, {here} on the agent")
+    return "versions differ: " + "; ".join(other) if other else ""
 
 
 def _text(error: BaseException) -> str:

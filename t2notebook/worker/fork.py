@@ -6,6 +6,7 @@ import ctypes
 import faulthandler
 import gc
 import io
+import multiprocessing.process
 import os
 import random
 import signal
@@ -151,6 +152,7 @@ def settle(directory: str, variables: Mapping[str, str], cpus: float) -> None:
     os.environ.update(variables)
     os.environ["HOME"] = directory
     os.environ["TMPDIR"] = os.path.join(directory, "tmp")
+    _shorten_socket_paths(os.environ["TMPDIR"])
     threads = str(max(1, int(cpus)))
     for name in _THREADS:
         os.environ.setdefault(name, threads)
@@ -161,6 +163,17 @@ def settle(directory: str, variables: Mapping[str, str], cpus: float) -> None:
     random.seed()
     if (numpy_random := sys.modules.get("numpy.random")) is not None:
         numpy_random.seed()
+
+
+def _shorten_socket_paths(directory: str) -> None:
+    """Give multiprocessing a short way to `directory`, where it makes sockets (Manager, forkserver, ...).
+
+    A socket's path ends at 107 bytes, and Mesos's sandboxes lie deeper than that.
+    """
+    if sys.platform == "linux" and len(directory) > 60:
+        opened = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+        configuration = getattr(multiprocessing.process.current_process(), "_config", {})
+        configuration["tempdir"] = f"/proc/{os.getpid()}/fd/{opened}"
 
 
 def _redirect(path: str, flags: int, number: int) -> None:

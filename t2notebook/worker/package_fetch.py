@@ -88,7 +88,8 @@ class PackageStore:
         """Say that a task needs its package no more, whether it came or is still awaited."""
         for key, fetch in list(self._fetches.items()):
             if fetch.waiting.pop(task_id, None) is not None and not fetch.waiting:
-                os.kill(fetch.pid, signal.SIGKILL)
+                if fetch.pid in self._helpers:  # else its number may be somebody else's by now
+                    os.kill(fetch.pid, signal.SIGKILL)
                 self._close(key)
         for package in self._packages.values():
             if task_id in package.users:
@@ -101,12 +102,6 @@ class PackageStore:
         for pid in list(self._helpers):
             if os.waitpid(pid, os.WNOHANG)[0]:
                 self._helpers.discard(pid)
-
-    def close(self) -> None:
-        """End the helpers."""
-        for key, fetch in list(self._fetches.items()):
-            os.kill(fetch.pid, signal.SIGKILL)
-            self._close(key)
 
     def _start(self, key: tuple[str, str], launch: WorkerLaunch, waiting: dict[str, Done]) -> _Fetch:
         descriptor = _memory_file()

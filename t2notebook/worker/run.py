@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from t2notebook.model.errors import PackageError
@@ -110,14 +110,16 @@ def _work(
     """Return members and facts for the archive, a line for the status, and the exit code."""
     # The executor's own __main__ is no business of the user's code, nor of multiprocessing's.
     sys.modules["__main__"] = types.ModuleType("__main__")
+    versions: Mapping[str, str] = {}
     try:
         archive = Archive.open(package)
         os.close(package)
+        versions = archive.manifest.get("packages", {})
         modules.install(archive)
         job = archive.load()
         function, config = job["worker"], job["config"]
     except BaseException as error:
-        line = failures.damaged_unpickling(error)
+        line = failures.cannot_rebuild(error, versions)
         return _failed(PackageError(line), cause=error, line=line)
     env = WorkerEnvironment(
         worker_id=launch.worker_id,

@@ -59,7 +59,10 @@ def _parts(value: Any) -> Iterator[tuple[str, str, Any]]:
         for name in value.__code__.co_names:
             if name in names:
                 yield "the function's global", f" {name}", names[name]
-    elif type(value).__reduce__ is not object.__reduce__ or type(value).__reduce_ex__ is not object.__reduce_ex__:
+    elif (
+        type(value).__reduce__ is not object.__reduce__
+        or type(value).__reduce_ex__ is not object.__reduce_ex__
+    ):
         return  # it is not its attributes that are pickled
     elif isinstance(state := getattr(value, "__dict__", None), dict) and not isinstance(value, type):
         for name, item in state.items():

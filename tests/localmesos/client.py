@@ -63,7 +63,11 @@ class Connection:
         head, self.buffer = self.buffer.split(b"\r\n\r\n", 1)
         first, *lines = head.decode().split("\r\n")
         _, status, reason = first.split(" ", 2)
-        return int(status), reason, [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+        return (
+            int(status),
+            reason,
+            [(name, value) for name, _, value in (line.partition(": ") for line in lines)],
+        )
 
     def answer(self) -> Answer:
         status, reason, headers = self.head()
@@ -75,7 +79,11 @@ class Connection:
 
 
 def request(
-    address: str, method: str, path: str, body: Json | bytes | None = None, headers: dict[str, str] | None = None
+    address: str,
+    method: str,
+    path: str,
+    body: Json | bytes | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Answer:
     """One request on a connection of its own."""
     connection = Connection(address)
@@ -217,7 +225,11 @@ class Framework:
 
     def accept(self, offer: Json, tasks: list[Json], refuse: float = 0.0, kind: str = "LAUNCH") -> Answer:
         operation = {"type": kind, "launch": {"task_infos": tasks}}
-        payload = {"offer_ids": [offer["id"]], "operations": [operation], "filters": {"refuse_seconds": refuse}}
+        payload = {
+            "offer_ids": [offer["id"]],
+            "operations": [operation],
+            "filters": {"refuse_seconds": refuse},
+        }
         return self.call("ACCEPT", payload)
 
     def decline(self, offers: list[Json], refuse: float | None = None) -> None:

@@ -50,7 +50,11 @@ def framework(master: str) -> Iterator[Callable[..., Framework]]:
 
 def executor_info(executor_id: str = "ex", *flags: str, uris: list[Json] | None = None, **more: Any) -> Json:
     """A custom executor that runs `executor.py`."""
-    command: Json = {"shell": False, "value": sys.executable, "arguments": ["python", "-S", str(EXECUTOR), *flags]}
+    command: Json = {
+        "shell": False,
+        "value": sys.executable,
+        "arguments": ["python", "-S", str(EXECUTOR), *flags],
+    }
     if uris is not None:
         command["uris"] = uris
     info: Json = {

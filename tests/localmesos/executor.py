@@ -32,7 +32,6 @@ def send(connection, call):
 
 
 def call(**parts):
-    global calls
     send(calls, parts)
     answer = b""
     while b"\r\n\r\n" not in answer:

@@ -27,7 +27,9 @@ Make = Callable[..., Framework]
         ({"shell": False, "value": "/bin/echo", "arguments": ["echo", "a b"]}, "TASK_FINISHED", None),
     ],
 )
-def test_command_task_ends_as_its_command_does(framework: Make, command: object, state: str, message: str) -> None:
+def test_command_task_ends_as_its_command_does(
+    framework: Make, command: object, state: str, message: str
+) -> None:
     one = framework()
     offer = one.offers()[0]
     one.accept(offer, [task("t", offer, command)])  # type: ignore[arg-type]

@@ -34,13 +34,19 @@ def shell(fake_client, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def kernel(tmp_path):
-    """A real kernel process with the fake client and the extension loaded."""
+def kernel_with(tmp_path):
+    """Start a real kernel process with more environment variables."""
     from t2kernel import Kernel
 
-    environment = {**os.environ, "IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONWARNINGS": "default"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(HELPERS), str(Path(__file__).parents[2])])
-    with Kernel(environment) as running:
+    path = os.pathsep.join([str(HELPERS), str(Path(__file__).parents[2])])
+    environment = {**os.environ, "IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": path}
+    return lambda **more: Kernel({**environment, **more})
+
+
+@pytest.fixture
+def kernel(kernel_with):
+    """A real kernel process with the fake client and the extension loaded."""
+    with kernel_with() as running:
         setup = "import time, t2fakes\nclient = t2fakes.install()\n%load_ext t2notebook"
         assert running.run(setup).error == ""
         yield running

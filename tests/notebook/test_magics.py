@@ -129,8 +129,8 @@ def test_a_dry_run_submits_nothing_and_says_what_would_travel(shell, fake_client
         "package    12.3 kB, sha256:aaaaaaaaaaaa",
         "",
         "What travels with the cell:",
-        "  data   8.0 MB",
-        "  model   900 B",
+        "  data         8.0 MB",
+        "  model  under 64 KiB",
     ]
     assert not fake_client.submitted
     assert "job" not in shell.user_ns
@@ -343,3 +343,15 @@ def test_a_lost_session_is_said_under_wait(shell, fake_client):
         submit(shell, "--wait")
     assert rendered(caught.value) == "SessionError: the session process has ended"
     assert threading.current_thread() is threading.main_thread()
+
+
+def test_in_a_terminal_a_cell_goes_on_after_its_first_line(shell):
+    assert shell.check_complete("%%twister2 submit --workers 2")[0] == "incomplete"
+    assert shell.check_complete("%%twister2 submit --workers 2\n1\n\n")[0] == "complete"
+
+
+def test_no_colours_where_none_are_wanted(shell):
+    shell.colors = "nocolor"
+    with pytest.raises(UsageError) as caught:
+        twister2(shell, "stats")
+    assert caught.value._render_traceback_() == ["UsageError: there is no verb 'stats'; did you mean status?"]

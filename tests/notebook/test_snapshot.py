@@ -203,7 +203,8 @@ def test_every_state_has_a_tone():
         (0.0004, "0 ms"),
         (0.012, "12 ms"),
         (3.21, "3.2 s"),
-        (42.9, "42 s"),
+        (9.97, "10 s"),
+        (42.9, "43 s"),
         (192, "3 m 12 s"),
         (3840, "1 h 04 m"),
         (183600, "2 d 03 h"),
@@ -232,8 +233,11 @@ def test_text_for_a_terminal_is_cut():
     assert "... and 60 more workers" in text
 
 
-def test_a_pending_worker_has_no_figures_yet():
+def test_a_worker_that_was_never_launched_has_no_figures():
     job = Job("pi", 1)
     job.apply(EventKind.PENDING, message="no offer yet")
     (row,) = snapshot(job.view())["rows"]
+    job.kill()
+    (killed,) = snapshot(job.view())["rows"]
+    assert killed["text"]["cpus"] == killed["text"]["mem"] == ""
     assert row["text"]["cpus"] == row["text"]["mem"] == row["text"]["started"] == ""

@@ -52,7 +52,8 @@ for path in sys.argv[1:]:
         env = SimpleNamespace(worker_id=7, config=job["config"])
         print("\\n" + json.dumps(["ok", repr(call(job["worker"], env))]))
     except BaseException as error:
-        print("\\n" + json.dumps(["error", failure.format_traceback(error.with_traceback(error.__traceback__.tb_next))]))
+        error.__traceback__ = error.__traceback__.tb_next
+        print("\\n" + json.dumps(["error", failure.format_traceback(error)]))
     sys.stdout.flush()
     os._exit(0)
 """

@@ -78,7 +78,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def body(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        size = int(self.headers.get("Content-Length", 0))
+        data = self.rfile.read(size)
+        if len(data) != size:
+            raise ConnectionError("the client broke off")
+        return data
 
 
 @contextmanager

@@ -160,7 +160,7 @@ def test_a_kill_can_bring_its_own_grace_period(session: FakeSession, agent: Fake
     agent.kill("task")
     agent.kill("task", grace=0.2)
     agent.end_of("task")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 2
 
 
 def test_a_worker_that_left_its_group_is_killed_as_well(session: FakeSession, agent: FakeAgent) -> None:
@@ -188,7 +188,7 @@ def test_a_kill_while_the_package_is_fetched(session: FakeSession, agent: FakeAg
     began = time.monotonic()
     agent.kill("task")
     assert agent.end_of("task")["state"] == "TASK_KILLED"
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.5
     assert agent.states("task") == ["TASK_STARTING", "TASK_KILLED"]
     assert not (agent.sandbox / "task").exists()
 
@@ -223,17 +223,17 @@ def test_shutdown_without_workers_is_immediate(session: FakeSession, agent: Fake
     began = time.perf_counter()
     agent.send({"type": "SHUTDOWN"})
     assert agent.process.wait(5) == 0
-    assert time.perf_counter() - began < 0.1  # about 3 ms on an idle machine
+    assert time.perf_counter() - began < 0.5  # about 3 ms on an idle machine
 
 
 def test_shutdown_with_workers(session: FakeSession, idle_agent: FakeAgent) -> None:
-    idle_agent.start(MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD="1secs")
+    idle_agent.start(MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD="2secs")
     assert idle_agent.process is not None
     pids = start(session, idle_agent, sleeper, "easy") + start(session, idle_agent, stubborn, "stubborn")
     began = time.perf_counter()
     idle_agent.send({"type": "SHUTDOWN"})
     assert idle_agent.process.wait(5) == 0
-    assert time.perf_counter() - began < 1, "the agent would have destroyed it"
+    assert time.perf_counter() - began < 2, "the agent would have destroyed it"
     assert idle_agent.end_of("easy")["state"] == idle_agent.end_of("stubborn")["state"] == "TASK_KILLED"
     assert gone(pids)
 

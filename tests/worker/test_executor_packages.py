@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,7 +76,7 @@ def test_damage_is_seen_before_anything_is_unpickled(
     digest = session.add(lambda env: 1)
     good = session.packages[digest]
     flipped = bytearray(good)
-    flipped[len(good) // 2] ^= 1
+    flipped[good.index(b"worker")] ^= 1
     session.packages[digest] = {
         "flip": bytes(flipped),
         "cut": good[:-600],
@@ -140,5 +141,5 @@ def test_descriptors_and_processes_do_not_pile_up(session: FakeSession, agent: F
         end(session, agent, session.add(lambda env: 1 / 0), f"task-{number}", job_id=f"job-{number}")
     # One digest, kept for a while.
     assert held() <= before + 1
-    children = open(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children").read()
+    children = Path(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children").read_text()
     assert children == ""

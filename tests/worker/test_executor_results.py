@@ -81,8 +81,8 @@ def test_a_worker_at_home(run: Run, session: FakeSession, agent: FakeAgent) -> N
     assert [int(handler) for handler in found["umask_handlers"]] == [0, 0]
     assert "main" not in found["main"], "the executor's own __main__"
     others = [target for fd, target in found["fds"].items() if int(fd) > 2]
-    # The package (mapped), the pipe to the executor; the listing itself is gone by then.
-    assert all(re.match(r"/memfd:t2-package|pipe:", target) for target in others), others
+    # The package (mapped), the pipe to the executor, its directory for sockets; the listing is gone by then.
+    assert all(re.match(r"/memfd:t2-package|pipe:|.*/task-1/tmp$", target) for target in others), others
     assert (agent.sandbox / "task-1" / "stdout").read_text() == "to stdout\n"
     assert (agent.sandbox / "task-1" / "stderr").read_text() == "to stderr \N{SNOWMAN}\n"
 
@@ -293,6 +293,27 @@ def test_multiprocessing_in_a_worker(run: Run, session: FakeSession) -> None:
 
     assert run(pool)["state"] == "TASK_FINISHED"
     assert session.result() == [1, 2, 3]
+
+
+def test_sockets_of_multiprocessing_in_a_deep_sandbox(session: FakeSession, tmp_path: Path) -> None:
+    def manage(env: Any) -> list[int]:
+        import multiprocessing
+
+        with multiprocessing.Manager() as manager:
+            shared = manager.list()
+            process = multiprocessing.get_context("spawn").Process(target=shared.append, args=(7,))
+            process.start()
+            process.join()
+            return list(shared)
+
+    agent = FakeAgent(tmp_path / ("deep" * 30))
+    try:
+        agent.start()
+        end = agent.end_of(agent.launch(session.launch(session.add(manage)), "task"))
+        assert end["state"] == "TASK_FINISHED", end
+        assert session.result() == [7]
+    finally:
+        agent.close()
 
 
 def test_secrets_and_packages_stay_out_of_the_sandbox(

@@ -218,14 +218,11 @@ def describe(prepared: Any, arguments: argparse.Namespace, name: str) -> str:
         ["package", f"{size(prepared.size)}, {prepared.digest}"],
     ]
     lines = ["Nothing was submitted. This would be:", *align(facts)]
-    sizes = {
-        key: value if isinstance(value, int | float) else len(value)
-        for key, value in prepared.contents.items()
-    }
-    if sizes:
-        lines += ["", "What travels with the cell:"]
-        largest = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
-        lines += align([[f"  {key}", size(value)] for key, value in largest], right=[False, True])
+    if prepared.contents:
+        largest = sorted(prepared.contents.items(), key=lambda item: (-item[1], item[0]))
+        # sizes are counted in steps of 64 KiB
+        rows = [[f"  {key}", size(value) if value else "under 64 KiB"] for key, value in largest]
+        lines += ["", "What travels with the cell:", *align(rows, right=[False, True])]
     else:
         lines += ["", "Nothing travels with the cell: it uses no name of this notebook."]
     return "\n".join(lines)

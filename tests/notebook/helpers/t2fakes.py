@@ -167,7 +167,7 @@ Job.__module__ = "t2notebook.client.job"
 class Prepared:
     digest: str = "sha256:" + "a" * 12
     size: int = 12_345
-    contents: dict = field(default_factory=lambda: {"data": 8_000_000, "model": b"x" * 900})
+    contents: dict = field(default_factory=lambda: {"data": 8_000_000, "model": 0})
     resources: tuple = ()
 
 

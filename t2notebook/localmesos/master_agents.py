@@ -1,0 +1,173 @@
+"""The agents' side of a master: registration, return, loss; status updates and executors' ends. No I/O."""
+
+from __future__ import annotations
+
+from t2notebook.localmesos.master_state import MasterState, ToAgent, agent_info, nanoseconds, task_ids
+from t2notebook.localmesos.records import TERMINAL, Agent, Executor, Json
+from t2notebook.localmesos.resources import Resources
+
+
+class MasterAgents(MasterState):
+    """What agents tell a master."""
+
+    def register_agent(self, now: float, link: str, message: Json) -> str:
+        """Take an agent in, or back; give its id.
+
+        `message` has `info` (AgentInfo without id), `port_pid`, `agent_id` (None the first time), `index`,
+        and of one that comes back `tasks` and `executors`.
+        """
+        moment = self.wall()
+        agent = self.agents.get(message.get("agent_id") or "")
+        total = Resources.from_json(message["info"]["resources"])
+        if agent is None:
+            agent_id = f"{self.id}-S{message['index']}"
+            if agent_id in self.agents:
+                agent_id = f"{self.id}-S{max(self._next_agent, len(self.agents))}"
+            self._next_agent = max(self._next_agent, message["index"] + 1)
+            info = agent_info({**message["info"], "id": {"value": agent_id}})
+            agent = Agent(agent_id, info, message["pid"], total, moment, link, now)
+            self.agents[agent_id] = agent
+            self.allocator.add_agent(agent_id, total)
+            self._links[link] = agent_id
+        else:
+            if agent.link is not None:
+                self._links.pop(agent.link, None)
+            agent.link, agent.heard, agent.reregistered = link, now, moment
+            self._links[link] = agent.id
+            if not agent.reachable:
+                self._agent_back(agent, message)
+            else:
+                self._agent_reports(agent, message)
+            self.allocator.add_agent(agent.id, agent.total)
+        self.out.append(ToAgent(link, {"op": "registered", "agent_id": agent.id}))
+        gone = set(message.get("frameworks", [])) - set(self.frameworks)
+        for framework_id in sorted(gone):
+            self.out.append(ToAgent(link, {"op": "shutdown_framework", "framework_id": framework_id}))
+        self.allocate(now, [agent.id])
+        return agent.id
+
+    def _agent_reports(self, agent: Agent, message: Json) -> None:
+        """Settle what got lost while a link was down: tasks that never arrived, executors that are gone."""
+        reported = {(item["framework_id"], item["task_id"]) for item in message.get("tasks", [])}
+        for key, task in list(agent.tasks.items()):
+            if key not in reported and task.state not in TERMINAL:
+                framework = self.frameworks[task.framework_id]
+                self._recover(task)
+                state = "TASK_DROPPED" if framework.can("PARTITION_AWARE") else "TASK_LOST"
+                task.state = state
+                text = "Task is unknown to the agent"
+                self._status(framework, task_ids(task), state, text, "REASON_RECONCILIATION")
+                self._complete(framework, task)
+        executors = {(item["framework_id"], item["executor_id"]) for item in message.get("executors", [])}
+        for key in [key for key in agent.executors if key not in executors]:
+            self.executor_exited(agent.id, key[0], key[1], None)
+
+    def _agent_back(self, agent: Agent, message: Json) -> None:
+        """Bring back an agent that was given up for lost, with the tasks that it still runs."""
+        agent.unreachable_since = None
+        self.allocator.add_agent(agent.id, agent.total)
+        for item in message.get("executors", []):
+            if item["framework_id"] in self.frameworks:
+                held = Resources.from_json(item["info"].get("resources", []))
+                key = (item["framework_id"], item["executor_id"])
+                agent.executors[key] = Executor(item["original"], held, item["role"])
+                self.allocator.allocate_now(item["framework_id"], item["role"], agent.id, held)
+        for item in message.get("tasks", []):
+            framework = self.frameworks.get(item["framework_id"])
+            task = None if framework is None else framework.unreachable.pop(item["task_id"], None)
+            if framework is None or task is None:
+                continue
+            task.revive(item["state"])
+            framework.tasks[task.id] = task
+            agent.tasks[(framework.id, task.id)] = task
+            self.allocator.allocate_now(framework.id, task.role, agent.id, task.resources)
+            more = {k: item["status"][k] for k in ("container_status",) if k in item.get("status", {})}
+            text = "Unreachable agent re-reregistered"
+            self._status(framework, task_ids(task), task.state, text, "REASON_AGENT_REREGISTERED", **more)
+
+    def agent_heard(self, now: float, link: str) -> None:
+        """Note any message of an agent."""
+        agent = self.agents.get(self._links.get(link, ""))
+        if agent is not None:
+            agent.heard = now
+
+    def agent_disconnected(self, now: float, link: str) -> None:
+        """Note that an agent's link broke: its offers are rescinded, its tasks wait for its return."""
+        agent = self.agents.get(self._links.pop(link, ""))
+        if agent is None or agent.link != link:
+            return
+        agent.link = None
+        agent.heard = now
+        self.allocator.deactivate_agent(agent.id)
+        self._rescind(now, agent)
+
+    def update(self, agent_id: str, message: Json) -> None:
+        """Forward an agent's status update: `status`, `framework_id`, `latest_state`."""
+        framework = self.frameworks.get(message["framework_id"])
+        if framework is None:
+            return
+        status = message["status"]
+        task = framework.tasks.get(status["task_id"]["value"])
+        if task is not None:
+            latest = message["latest_state"]
+            if task.state not in TERMINAL:
+                if latest in TERMINAL:
+                    self._recover(task)
+                    self.count(latest.lower().replace("task_", "tasks_"))
+                task.move(latest)
+            task.update_state, task.update_uuid = status["state"], status["uuid"]
+            task.note(status)
+        self._send(framework, {"type": "UPDATE", "update": {"status": status}})
+
+    def executor_exited(self, agent_id: str, framework_id: str, executor_id: str, status: int | None) -> None:
+        """Note that a custom executor is gone: its resources are free, its framework hears FAILURE."""
+        agent = self.agents[agent_id]
+        executor = agent.executors.pop((framework_id, executor_id), None)
+        if executor is None:
+            return
+        self.allocator.recover(framework_id, executor.role, agent_id, executor.resources)
+        framework = self.frameworks.get(framework_id)
+        if framework is not None:
+            failure = {"agent_id": {"value": agent_id}, "executor_id": {"value": executor_id}}
+            self._send(
+                framework,
+                {"type": "FAILURE", "failure": {**failure, "status": -1 if status is None else status}},
+            )
+
+    def executor_message(self, agent_id: str, framework_id: str, executor_id: str, data: str) -> None:
+        """Forward an executor's message."""
+        framework = self.frameworks.get(framework_id)
+        if framework is not None:
+            message = {"agent_id": {"value": agent_id}, "executor_id": {"value": executor_id}, "data": data}
+            self._send(framework, {"type": "MESSAGE", "message": message})
+
+    def _agent_lost(self, now: float, agent: Agent) -> None:
+        if agent.link is not None:
+            self._links.pop(agent.link, None)
+            self.out.append(ToAgent(agent.link, {"op": "close"}))
+            agent.link = None
+        agent.unreachable_since = self.wall()
+        self.allocator.deactivate_agent(agent.id)
+        self._rescind(now, agent)
+        affected = {key[0] for key in agent.executors} | {key[0] for key in agent.tasks}
+        for task in list(agent.tasks.values()):
+            framework = self.frameworks.get(task.framework_id)
+            if framework is None or task.state in TERMINAL:
+                continue
+            self._recover(task)
+            state = "TASK_UNREACHABLE" if framework.can("PARTITION_AWARE") else "TASK_LOST"
+            more = {"unreachable_time": nanoseconds(agent.unreachable_since)}
+            ids = task_ids(task)
+            self._status(framework, ids, state, "health check timed out", "REASON_AGENT_REMOVED", **more)
+            task.state = task.update_state = state
+            framework.tasks.pop(task.id, None)
+            framework.unreachable[task.id] = task
+        agent.tasks.clear()
+        for key, executor in list(agent.executors.items()):
+            self.allocator.recover(key[0], executor.role, agent.id, executor.resources)
+        agent.executors.clear()
+        for framework_id in sorted(affected):
+            if framework_id in self.frameworks:
+                failure = {"type": "FAILURE", "failure": {"agent_id": {"value": agent.id}}}
+                self._send(self.frameworks[framework_id], failure)
+        self.allocator.remove_agent(agent.id)

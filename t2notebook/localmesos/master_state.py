@@ -1,0 +1,326 @@
+"""The master's memory and what all its parts do with it: outputs, offers, statuses, the end of a framework. No I/O."""
+
+from __future__ import annotations
+
+import base64
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from t2notebook.localmesos.allocator import Allocator, Grant
+from t2notebook.localmesos.records import (
+    MAX_COMPLETED_FRAMEWORKS,
+    TERMINAL,
+    Agent,
+    Framework,
+    Json,
+    Offer,
+    Task,
+)
+from t2notebook.localmesos.resources import Resources
+from t2notebook.localmesos.schema import in_order
+
+VERSION = "1.12.0"
+HEARTBEAT_SECONDS = 15.0
+MASTER_CAPABILITIES = ("AGENT_UPDATE", "AGENT_DRAINING", "QUOTA_V2")
+HEARTBEAT: Json = {"type": "HEARTBEAT"}
+
+
+@dataclass(frozen=True)
+class ToStream:
+    """Send an event to a framework's stream."""
+
+    stream_id: str
+    event: Json
+
+
+@dataclass(frozen=True)
+class EndStream:
+    """End a framework's stream."""
+
+    stream_id: str
+
+
+@dataclass(frozen=True)
+class ToAgent:
+    """Send a message over an agent's link."""
+
+    link: str
+    message: Json
+
+
+Output = ToStream | EndStream | ToAgent
+
+
+class CallError(Exception):
+    """A call that is answered with an error status."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class MasterState:
+    """What a master knows, and the steps that its calls and its agents have in common.
+
+    Parameters
+    ----------
+    ip, port
+        Where frameworks reach it.
+    agent_timeout
+        Seconds of silence after which an agent is unreachable.
+    wall
+        The clock of the times that show on the wire.
+    """
+
+    def __init__(
+        self,
+        ip: str,
+        port: int,
+        *,
+        master_id: str | None = None,
+        agent_timeout: float = 5.0,
+        seed: int | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.id = master_id or str(uuid.uuid4())
+        self.ip, self.port = ip, port
+        self.agent_timeout = agent_timeout
+        self.wall = wall
+        self.started = wall()
+        self.out: list[Output] = []
+        self.allocator = Allocator(seed=seed)
+        self.frameworks: dict[str, Framework] = {}
+        self.completed: deque[Framework] = deque(maxlen=MAX_COMPLETED_FRAMEWORKS)
+        self.removed_ids: set[str] = set()
+        self.agents: dict[str, Agent] = {}
+        self.offers: dict[str, Offer] = {}
+        self.counters: dict[str, int] = {}
+        self.idle_since: float | None = None
+        self._streams: dict[str, str] = {}
+        self._links: dict[str, str] = {}
+        self._next_offer = 0
+        self._next_framework = 0
+        self._next_agent = 0
+
+    @property
+    def info(self) -> Json:
+        """Give the v1 MasterInfo."""
+        packed = 0
+        if self.ip.count(".") == 3:
+            packed = int.from_bytes(bytes(int(part) for part in self.ip.split(".")), "little")
+        return {
+            "id": self.id,
+            "ip": packed,
+            "port": self.port,
+            "pid": f"master@{self.ip}:{self.port}",
+            "hostname": self.ip,
+            "version": VERSION,
+            "address": {"hostname": self.ip, "ip": self.ip, "port": self.port},
+            "capabilities": [{"type": name} for name in MASTER_CAPABILITIES],
+        }
+
+    def count(self, name: str) -> None:
+        """Count something for /metrics/snapshot."""
+        self.counters[name] = self.counters.get(name, 0) + 1
+
+    def busy(self) -> bool:
+        """Tell whether somebody uses the cluster: a connected framework, or one that may come back to its tasks."""
+        return any(
+            framework.connected or any(task.state not in TERMINAL for task in framework.tasks.values())
+            for framework in self.frameworks.values()
+        )
+
+    def all_tasks(self) -> tuple[list[Task], list[Task], list[Task]]:
+        """Give the living, the unreachable and the ended tasks."""
+        living = list(self.frameworks.values())
+        alive = [task for framework in living for task in framework.tasks.values()]
+        unreachable = [task for framework in living for task in framework.unreachable.values()]
+        done = [task for framework in (*living, *self.completed) for task in framework.completed]
+        return alive, unreachable, done
+
+    def used_by(self, framework: Framework) -> Resources:
+        """Sum up what a framework's tasks and executors hold."""
+        used = sum_of(task.resources for task in framework.tasks.values() if task.state not in TERMINAL)
+        for agent in self.agents.values():
+            for (framework_id, _), executor in agent.executors.items():
+                if framework_id == framework.id:
+                    used = used + executor.resources
+        return used
+
+    # Offers
+
+    def allocate(self, now: float, agents: list[str] | None = None) -> None:
+        """Make offers."""
+        grants: dict[str, list[Grant]] = {}
+        for grant in self.allocator.allocate(now, agents):
+            grants.setdefault(grant.framework_id, []).append(grant)
+        for framework_id, found in grants.items():
+            framework = self.frameworks[framework_id]
+            shown = [self._offer_json(self._make_offer(framework, grant), framework) for grant in found]
+            self._send(framework, {"type": "OFFERS", "offers": {"offers": shown}})
+
+    def _make_offer(self, framework: Framework, grant: Grant) -> Offer:
+        offer = Offer(
+            f"{self.id}-O{self._next_offer}", framework.id, grant.agent_id, grant.role, grant.resources
+        )
+        self._next_offer += 1
+        self.offers[offer.id] = framework.offers[offer.id] = offer
+        self.agents[offer.agent_id].offers[offer.id] = offer
+        return offer
+
+    def _offer_json(self, offer: Offer, framework: Framework) -> Json:
+        return offer_json(offer, self.agents[offer.agent_id], refined=framework.can("RESERVATION_REFINEMENT"))
+
+    def _forget_offer(self, offer: Offer) -> None:
+        self.offers.pop(offer.id, None)
+        self.agents[offer.agent_id].offers.pop(offer.id, None)
+        self.frameworks[offer.framework_id].offers.pop(offer.id, None)
+
+    def _take_back(self, now: float, offer: Offer, refuse: float | None) -> None:
+        self._forget_offer(offer)
+        self.allocator.recover(
+            offer.framework_id, offer.role, offer.agent_id, offer.resources, now=now, refuse=refuse
+        )
+
+    def _drop_offers(self, now: float, framework: Framework) -> None:
+        for offer in list(framework.offers.values()):
+            self._take_back(now, offer, None)
+
+    def _rescind(self, now: float, agent: Agent) -> None:
+        for offer in list(agent.offers.values()):
+            framework = self.frameworks[offer.framework_id]
+            self._take_back(now, offer, None)
+            self._send(framework, {"type": "RESCIND", "rescind": {"offer_id": {"value": offer.id}}})
+
+    # Frameworks and tasks
+
+    def _enter(self, framework: Framework) -> None:
+        gpus = framework.can("GPU_RESOURCES")
+        self.allocator.add_framework(
+            framework.id, framework.roles, gpus=gpus, suppressed=framework.suppressed
+        )
+
+    def remove_framework(self, now: float, framework: Framework) -> None:
+        """Remove a framework: no updates for its tasks, its executors are told to go."""
+        if framework.stream_id is not None:
+            self._streams.pop(framework.stream_id, None)
+            self.out.append(EndStream(framework.stream_id))
+            framework.stream_id = None
+        self.allocator.deactivate_framework(framework.id)
+        self._drop_offers(now, framework)
+        framework.unregistered = self.wall()
+        for task in list(framework.tasks.values()):
+            if task.state not in TERMINAL:
+                self._recover(task)
+                task.state = "TASK_KILLED"
+                self.count("tasks_killed")
+            self._complete(framework, task)
+        framework.unreachable.clear()
+        for agent in self.agents.values():
+            for key in [key for key in agent.executors if key[0] == framework.id]:
+                executor = agent.executors.pop(key)
+                self.allocator.recover(framework.id, executor.role, agent.id, executor.resources)
+            if agent.link is not None:
+                message = {"op": "shutdown_framework", "framework_id": framework.id}
+                self.out.append(ToAgent(agent.link, message))
+        self.allocator.remove_framework(framework.id)
+        del self.frameworks[framework.id]
+        self.removed_ids.add(framework.id)
+        self.completed.append(framework)
+
+    def _send(self, framework: Framework, event: Json) -> None:
+        if framework.stream_id is not None:
+            self.out.append(ToStream(framework.stream_id, event))
+
+    def _status(
+        self, framework: Framework, ids: Json, state: str, message: str, reason: str, **more: Any
+    ) -> None:
+        """Tell a status of the master's own: no uuid, so nobody acknowledges it."""
+        status = {"task_id": ids["task_id"], "state": state, "message": message, "source": "SOURCE_MASTER"}
+        status["reason"] = reason
+        if "agent_id" in ids:
+            status["agent_id"] = ids["agent_id"]
+        status["timestamp"] = self.wall()
+        status |= more
+        self._send(framework, {"type": "UPDATE", "update": {"status": status}})
+
+    def _recover(self, task: Task) -> None:
+        self.allocator.recover(task.framework_id, task.role, task.agent_id, task.resources)
+
+    def _complete(self, framework: Framework, task: Task) -> None:
+        framework.tasks.pop(task.id, None)
+        agent = self.agents.get(task.agent_id)
+        if agent is not None:
+            agent.tasks.pop((framework.id, task.id), None)
+        framework.completed.append(task)
+
+
+def offer_json(offer: Offer, agent: Agent, *, refined: bool) -> Json:
+    """Write an offer as its framework gets it (RESERVATION_REFINEMENT frameworks see no `role`)."""
+    port = agent.info["port"]
+    shown: Json = {
+        "id": {"value": offer.id},
+        "framework_id": {"value": offer.framework_id},
+        "agent_id": {"value": agent.id},
+        "hostname": agent.hostname,
+        "url": {
+            "scheme": "http",
+            "address": {
+                "hostname": agent.hostname,
+                "ip": agent.pid.split("@")[1].rsplit(":", 1)[0],
+                "port": port,
+            },
+            "path": "/slave(1)",
+        },
+        "resources": offer.resources.to_json(None if refined else "*", allocated=offer.role),
+    }
+    if agent.info.get("attributes"):
+        shown["attributes"] = agent.info["attributes"]
+    executors = agent.executors_of(offer.framework_id)
+    if executors:
+        shown["executor_ids"] = [{"value": executor_id} for executor_id in executors]
+    shown["allocation_info"] = {"role": offer.role}
+    return shown
+
+
+def error_event(message: str) -> Json:
+    """Give an ERROR event."""
+    return {"type": "ERROR", "error": {"message": message}}
+
+
+def nanoseconds(seconds: float) -> Json:
+    """Give a TimeInfo."""
+    return {"nanoseconds": int(seconds * 1e9)}
+
+
+def task_ids(task: Task) -> Json:
+    """Give what a status says of a task's identity."""
+    return {"task_id": {"value": task.id}, "agent_id": {"value": task.agent_id}}
+
+
+def agent_info(info: Json) -> Json:
+    """Give an AgentInfo in Mesos's order."""
+    names = ("hostname", "port", "resources", "attributes", "id", "checkpoint")
+    return {name: info[name] for name in names if name in info}
+
+
+def with_id(info: Json, framework_id: str) -> Json:
+    """Give a FrameworkInfo with its id, in Mesos's order."""
+    return in_order("FrameworkInfo", {**info, "id": {"value": framework_id}})
+
+
+def new_uuid() -> str:
+    """Give 16 random bytes in base64, a status update's uuid."""
+    return base64.b64encode(uuid.uuid4().bytes).decode()
+
+
+def sum_of(found: Iterable[Resources]) -> Resources:
+    """Add up."""
+    total = Resources()
+    for one in found:
+        total = total + one
+    return total

@@ -1,0 +1,72 @@
+"""The magics on the real client, a real session and the embedded Mesos."""
+
+import time
+
+import pytest
+
+
+@pytest.fixture
+def real(kernel_with, tmp_path):
+    with kernel_with(
+        JUPYTER_DATA_DIR=str(tmp_path / "data"),
+        JUPYTER_RUNTIME_DIR=str(tmp_path / "run"),
+        JUPYTER_CONFIG_DIR=str(tmp_path / "config"),
+    ) as kernel:
+        assert kernel.run("import time\nimport t2notebook as t2\n%load_ext t2notebook").error == ""
+        try:
+            yield kernel
+        finally:
+            kernel.run("t2.shutdown()")
+            kernel.run("%twister2 cluster stop")
+
+
+def test_a_cell_becomes_a_job_and_the_view_is_its_frame(real):
+    real.run("base = 10")
+    ran = real.run(
+        "%%twister2 submit --name sq --workers 4 --cpus 1 --ram 256 -o job --wait\n"
+        "print('hello', env.worker_id)\nbase + env.worker_id ** 2",
+        timeout=60,
+    )
+    assert ran.error == ""
+    assert real.run("print(job.results())").text == "[10, 11, 14, 19]\n"
+    assert real.run("%twister2 logs job 1").text == "hello 1\n"
+    final = ran.updates[-1]["data"]["text/html"]
+    real.run(f"html = {final!r}")
+    check = (
+        "import io, pandas as pd\nfrom html.parser import HTMLParser\n"
+        "from t2notebook.notebook.snapshot import snapshot\n"
+        "from t2notebook.notebook.html import job_html\n"
+        "now = job_html(snapshot(job.view()))\n"
+        "print(now == html, list(job.tasks['state']), all(host in html for host in job.tasks['host']))"
+    )
+    assert real.run(check).text == "True ['FINISHED', 'FINISHED', 'FINISHED', 'FINISHED'] True\n"
+
+
+def test_a_failing_worker_an_interrupt_and_a_job_that_does_not_fit(real):
+    ran = real.run("%%twister2 submit --name bad --workers 2 --wait\nx = 0\n1 / x", timeout=60)
+    assert ran.error.startswith("JobFailed: job ")
+    assert '  File "<cell bad>", line 2' in ran.error and "1 / x" in ran.error
+    assert "t2notebook/" not in ran.error
+
+    cell = real.start("%%twister2 submit --name slow --workers 2 --wait -o slow\nimport time; time.sleep(60)")
+    real.wait(lambda message: message["msg_type"] == "display_data", cell)
+    time.sleep(1)
+    real.interrupt()
+    ran = real.finish(cell)
+    assert ran.error.startswith("Interrupted: you stopped the cell, so job ")
+    assert ran.error.endswith(" was killed")
+    assert real.run("print(slow.state)").text == "KILLED\n"
+
+    real.run("%%twister2 submit --name huge --cpus 400 -o huge\n1")
+    time.sleep(1)
+    status = real.run("%twister2 status huge").displays[0]["data"]["text/plain"]
+    assert status.startswith("huge: PENDING, 1 pending")
+    assert "waiting: " in status and "400" in status
+    assert real.run("huge.kill(); print(huge.wait(10))").text == "KILLED\n"
+
+
+def test_nothing_is_submitted_when_a_variable_cannot_travel(real):
+    real.run("import threading\nlock = threading.Lock()")
+    ran = real.run("%%twister2 submit -o job\nwith lock:\n    pass")
+    assert ran.error.startswith("PackageError: ") and "'lock'" in ran.error and "\n" not in ran.error
+    assert real.run("print('job' in globals(), len(t2.jobs()))").text == "False 0\n"

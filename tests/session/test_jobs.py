@@ -1,0 +1,311 @@
+"""Jobs as a user meets them, on the embedded Mesos with real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from t2notebook import ComputeResource, JobFailed, JobState, SubmitError, Twister2Job
+
+
+def test_results_come_by_worker_id(t2: Any) -> None:
+    factor = 7
+    job = t2.submit(lambda env: env.worker_id * factor, workers=4, cpu=1, ram_mega_bytes=64)
+    assert job.results(timeout=30) == [0, 7, 14, 21]
+    assert job.wait() is JobState.COMPLETED
+    assert job.state is JobState.COMPLETED
+    assert job.result(2) == 14
+
+
+def test_a_job_of_different_workers(t2: Any) -> None:
+    def who(env: Any) -> tuple[int, int, dict[str, Any], str]:
+        return env.worker_id, env.number_of_workers, env.config, env.job_id
+
+    small = ComputeResource(cpu=0.5, ram_mega_bytes=64, instances=2, workers_per_executor=1)
+    large = ComputeResource(cpu=1, ram_mega_bytes=128, instances=1)
+    job = t2.submit(Twister2Job("who", who, [small, large], {"step": 3}))
+    assert job.results(timeout=30) == [(worker, 3, {"step": 3}, job.job_id) for worker in range(3)]
+    assert job.tasks.cpus.tolist() == [0.5, 0.5, 1.0]
+    executors = {worker.executor_id for worker in job.view().workers[:2]}
+    assert len(executors) == 2, "one worker an executor was asked for"
+
+
+def test_tables_have_their_types(t2: Any) -> None:
+    before = pd.Timestamp.now(tz="UTC") - pd.Timedelta(seconds=1)
+    job = t2.submit(lambda env: None, workers=2, ram_mega_bytes=64)
+    job.results(timeout=30)
+    tasks, events = job.tasks, job.events
+    assert {
+        "worker_id",
+        "task_id",
+        "state",
+        "agent",
+        "host",
+        "cpus",
+        "mem",
+        "started",
+        "finished",
+        "restarts",
+    } <= {*tasks.columns}
+    assert {"progress", "exit_code", "reason", "message"} <= {*tasks.columns}
+    assert str(tasks.started.dtype.tz) == str(events.time.dtype.tz) == "UTC"
+    assert isinstance(tasks.state.dtype, pd.CategoricalDtype)
+    assert tasks.state.tolist() == ["FINISHED", "FINISHED"]
+    assert tasks.exit_code.tolist() == [0, 0]
+    assert (tasks.started >= before).all()
+    assert (tasks.finished >= tasks.started).all()
+    assert events.time.is_monotonic_increasing
+    assert {"SUBMITTED", "LAUNCHED", "STATUS", "RESULT"} == {*events.kind}
+    assert t2.jobs().set_index("job_id").loc[job.job_id, "state"] == "COMPLETED"
+
+
+def test_a_failure_shows_the_workers_own_lines(t2: Any) -> None:
+    def divide(env: Any) -> float:
+        print("about to divide")
+        return 1 / (env.worker_id - 1)
+
+    job = t2.submit(divide, workers=2, ram_mega_bytes=64)
+    assert job.wait(timeout=30) is JobState.FAILED
+    with pytest.raises(JobFailed) as caught:
+        job.results()
+    assert caught.value.worker_id == 1
+    assert "return 1 / (env.worker_id - 1)" in caught.value.remote_traceback
+    assert "ZeroDivisionError: division by zero" in caught.value.remote_traceback
+    assert "t2notebook" not in caught.value.remote_traceback.replace(__file__, "")
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    row = job.tasks.set_index("worker_id").loc[1]
+    assert (row.state, row.exit_code, row.message) == ("FAILED", 1, "ZeroDivisionError: division by zero")
+    assert job.logs(1) == "about to divide\n"
+
+
+def test_a_worker_that_was_killed_says_by_what(t2: Any) -> None:
+    def die(env: Any) -> None:
+        import os
+        import signal
+        import sys
+
+        print("last words", file=sys.stderr)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    job = t2.submit(die, ram_mega_bytes=64)
+    assert job.wait(timeout=30) is JobState.FAILED
+    failure = job.error()
+    assert "killed by signal 9 (SIGKILL)" in str(failure)
+    assert "last words" in str(failure)
+    assert job.tasks.exit_code.tolist() == [-9]
+
+
+def test_an_unpicklable_result_is_named(t2: Any) -> None:
+    def lock(env: Any) -> Any:
+        import threading
+
+        return {"lock": threading.Lock()}
+
+    job = t2.submit(lock, ram_mega_bytes=64)
+    with pytest.raises(JobFailed, match=r"dict value \['lock'\] is a _thread.lock"):
+        job.results(timeout=30)
+
+
+def test_more_than_there_is_waits_and_says_why(t2: Any) -> None:
+    job = t2.submit(lambda env: None, workers=1, cpu=64, ram_mega_bytes=64)
+    deadline = time.monotonic() + 5
+    while not job.view().waiting_for and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert job.state is JobState.PENDING
+    assert "cpus free, 64." in job.view().waiting_for
+    why = job.why
+    assert set(why.lacked) == {"cpus"}
+    assert (why.offered < why.asked).all()
+    with pytest.raises(TimeoutError, match="is PENDING after 0.1 s; it goes on"):
+        job.wait(timeout=0.1)
+    job.kill()
+    assert job.wait(timeout=10) is JobState.KILLED
+    with pytest.raises(JobFailed, match="killed by the user"):
+        job.results()
+
+
+def test_what_waits_starts_when_something_ends(t2: Any) -> None:
+    def nap(env: Any) -> int:
+        import time
+
+        time.sleep(0.3)
+        return int(env.worker_id)
+
+    job = t2.submit(nap, workers=12, cpu=1, ram_mega_bytes=64)
+    assert job.results(timeout=30) == list(range(12))
+
+
+def test_a_job_that_cannot_start_keeps_nobody_waiting(t2: Any) -> None:
+    big = t2.submit(lambda env: None, cpu=64, ram_mega_bytes=64)
+    assert t2.submit(lambda env: 1, ram_mega_bytes=64).results(timeout=20) == [1]
+    big.kill()
+    assert big.wait(timeout=10) is JobState.KILLED
+
+
+def test_kill_ends_workers_that_will_not(t2: Any) -> None:
+    def stubborn(env: Any) -> None:
+        import signal
+        import time
+
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(100)
+
+    job = t2.submit(stubborn, workers=2, ram_mega_bytes=64)
+    deadline = time.monotonic() + 20
+    while job.state is not JobState.STARTED and time.monotonic() < deadline:
+        time.sleep(0.02)
+    job.kill()
+    assert job.wait(timeout=20) is JobState.KILLED
+    assert job.tasks.state.tolist() == ["KILLED", "KILLED"]
+
+
+def test_await_gives_the_results_and_blocks_no_loop(t2: Any) -> None:
+    async def main() -> tuple[list[int], int]:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0.01)
+
+        ticking = asyncio.create_task(tick())
+
+        def nap(env: Any) -> int:
+            import time
+
+            time.sleep(0.3)
+            return 1
+
+        results = await t2.submit(nap, workers=2, ram_mega_bytes=64)
+        ticking.cancel()
+        return results, ticks
+
+    results, ticks = asyncio.run(main())
+    assert results == [1, 1]
+    assert ticks > 10
+
+
+def test_progress_shows_while_a_worker_runs(t2: Any) -> None:
+    def work(env: Any) -> str:
+        import time
+
+        env.progress(1, 4, "a quarter")
+        time.sleep(1.0)
+        return "done"
+
+    job = t2.submit(work, ram_mega_bytes=64)
+    deadline = time.monotonic() + 20
+    while job.view().workers[0].progress is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    worker = job.view().workers[0]
+    assert (worker.progress, worker.text) == (0.25, "a quarter")
+    assert job.results(timeout=20) == ["done"]
+    assert job.tasks.progress.tolist() == [1.0]
+
+
+def test_logs_of_both_streams_and_while_it_runs(t2: Any) -> None:
+    def talk(env: Any) -> None:
+        import sys
+        import time
+
+        for number in range(4):
+            print("line", number)
+            time.sleep(0.2)
+        print("ünïcode", file=sys.stderr)
+
+    job = t2.submit(talk, ram_mega_bytes=64)
+    pieces = list(job.logs(0, follow=True))
+    assert "".join(pieces) == "line 0\nline 1\nline 2\nline 3\n"
+    assert len(pieces) > 1
+    job.wait(timeout=20)
+    assert job.logs(0, "stderr") == "ünïcode\n"
+    with pytest.raises(IndexError, match="has workers 0 to 0, not 1"):
+        job.logs(1)
+
+
+def test_large_arrays_come_and_go_writable(t2: Any) -> None:
+    data = np.arange(2_000_000, dtype=np.float64)
+
+    def double(env: Any) -> Any:
+        data[0] = 5.0  # what travels may be written to
+        return data * 2
+
+    first, second = t2.submit(double, workers=2, ram_mega_bytes=256).results(timeout=30)
+    assert data[0] == 0.0
+    assert first[0] == 10.0
+    np.testing.assert_array_equal(first[1:], data[1:] * 2)
+    second[0] = 1.0
+
+
+def test_the_second_job_reuses_the_executors(t2: Any) -> None:
+    def where(env: Any) -> int:
+        import os
+
+        return os.getppid()
+
+    first = t2.submit(where, workers=2, ram_mega_bytes=64).results(timeout=30)
+    second = t2.submit(where, workers=2, ram_mega_bytes=64).results(timeout=30)
+    assert set(first) == set(second)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"workers": 0}, "workers is 0"),
+        ({"workers": -2}, "workers is -2"),
+        ({"cpu": 0}, "cpu is 0"),
+        ({"ram_mega_bytes": -5}, "ram_mega_bytes is -5"),
+        ({"on_exit": "maybe"}, "on_exit is 'maybe'"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_submitted(
+    t2: Any, arguments: dict[str, Any], message: str
+) -> None:
+    before = len(t2.jobs())
+    with pytest.raises(SubmitError, match=message):
+        t2.submit(lambda env: None, **arguments)
+    assert len(t2.jobs()) == before
+
+
+def test_secrets_show_nowhere(t2: Any, home: Any) -> None:
+    import json
+    import sqlite3
+    import urllib.request
+
+    from t2notebook import client
+
+    job = t2.submit(lambda env: 1, ram_mega_bytes=64)
+    job.results(timeout=30)
+    (journal,) = (home / "data" / "t2notebook" / "sessions").glob("*/journal.sqlite")
+    database = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
+    (secret,) = database.execute("SELECT secret FROM jobs WHERE job_id = ?", (job.job_id,)).fetchone()
+    database.close()
+    assert len(secret) == 64
+    master = client.cluster_info()["master"]
+    seen = [urllib.request.urlopen(f"http://{master}/state").read().decode()]
+    state = json.loads(seen[0])
+    for agent in state["slaves"]:
+        seen.append(
+            urllib.request.urlopen(f"http://{agent['hostname']}:{agent['port']}/state").read().decode()
+        )
+    for text in seen:
+        assert secret not in text
+    for path in home.rglob("*"):
+        if path.is_file() and "journal.sqlite" not in path.name:
+            assert secret.encode() not in path.read_bytes(), path
+
+
+def test_attach_by_the_beginning_of_an_id(t2: Any) -> None:
+    job = t2.submit(lambda env: 1, name="unique-name", ram_mega_bytes=64)
+    job.results(timeout=30)
+    same = t2.attach(job.job_id.rpartition("-")[0])
+    assert same.job_id == job.job_id
+    assert same.results() == [1]
+    with pytest.raises(t2.UnknownJob, match="no job 'nonsense'"):
+        t2.attach("nonsense")

@@ -1,0 +1,209 @@
+"""Who lives how long: kernels, sessions and the embedded Mesos."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.session.conftest import eventually, kernel, processes
+
+SUBMIT = """
+    import time
+    import t2notebook as t2
+
+    def work(env):
+        import time
+        for step in range({steps}):
+            env.progress(step, {steps})
+            time.sleep(0.1)
+        return env.worker_id
+
+    job = t2.submit(work, workers=2, ram_mega_bytes=64, on_exit={on_exit!r})
+    while job.state.value != "STARTED":
+        time.sleep(0.02)
+    print(job.job_id)
+"""
+
+
+@pytest.fixture
+def clean(home: Path) -> Any:
+    """Each test begins and ends without any process of ours."""
+    yield home
+    try:
+        eventually(lambda: not processes(home), timeout=20)
+    finally:
+        for pid in processes(home):  # so that one test's leftovers fail that test alone
+            os.kill(pid, signal.SIGKILL)
+
+
+def submit(steps: int, on_exit: str | None = None, then: str = "") -> tuple[subprocess.Popen[str], str]:
+    code = SUBMIT.format(steps=steps, on_exit=on_exit) + then
+    process = kernel(code)
+    assert process.stdout is not None
+    job_id = process.stdout.readline().strip()
+    assert job_id
+    return process, job_id
+
+
+def end(process: subprocess.Popen[str], number: int | None = None) -> int:
+    if number is not None:
+        process.send_signal(number)
+    code = process.wait(timeout=30)
+    assert process.stdout is not None
+    process.stdout.close()
+    return code
+
+
+def listening(pids: set[int]) -> set[str]:
+    """Return the TCP addresses on which these processes listen."""
+    inodes = set()
+    for pid in pids:
+        try:
+            links = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+        except OSError:
+            continue
+        inodes |= {found[1] for link in links if (found := re.fullmatch(r"socket:\[(\d+)\]", link))}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {row[1] for row in rows if row[3] == "0A" and row[9] in inodes}
+
+
+def test_a_clean_exit_leaves_no_task_process_or_port(clean: Path) -> None:
+    process, _ = submit(steps=1000, then="    print(input)\n")
+    pids = set(processes(clean))
+    ports = listening(pids)
+    assert len(pids) >= 6, "kernel, session, supervisor or master, agents, executor, workers"
+    assert ports
+    assert end(process) == 0
+    eventually(lambda: not processes(clean), timeout=20)
+    still = {line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if " 0A " in line}
+    assert not ports & still
+
+
+def test_what_is_detached_goes_on_without_its_kernel(clean: Path) -> None:
+    import t2notebook as t2
+
+    process, job_id = submit(steps=15, on_exit="detach")
+    end(process)
+    job = t2.attach(job_id)
+    assert job.results(timeout=30) == [0, 1]
+    t2.shutdown()
+
+
+def test_a_killed_kernels_job_goes_on_and_a_new_kernel_has_it(clean: Path) -> None:
+    import t2notebook as t2
+
+    process, job_id = submit(steps=15, then="    time.sleep(1000)\n")
+    assert end(process, signal.SIGKILL) == -signal.SIGKILL
+    assert job_id in set(t2.jobs().job_id)
+    job = t2.attach(job_id)
+    assert not job.state.is_final
+    assert "SUBMITTED" in set(job.events.kind), "its whole past comes along"
+    assert job.results(timeout=30) == [0, 1]
+    assert job.logs(0) == ""
+    t2.shutdown()
+
+
+def test_a_killed_kernels_job_ends_and_then_so_does_the_session(clean: Path) -> None:
+    process, job_id = submit(steps=5, then="    time.sleep(1000)\n")
+    end(process, signal.SIGKILL)
+    eventually(lambda: not processes(clean), timeout=20)
+    import t2notebook as t2
+
+    assert t2.jobs().set_index("job_id").loc[job_id, "state"] == "COMPLETED"
+    with pytest.raises(t2.UnknownJob, match="the session of job .* has ended"):
+        t2.attach(job_id)
+
+
+def test_two_kernels_share_a_session_and_neither_ends_the_others_job(clean: Path) -> None:
+    import t2notebook as t2
+
+    first, first_job = submit(steps=1000, then="    time.sleep(1000)\n")
+    second, second_job = submit(steps=12, then="    print(job.results())\n")
+    sessions = [pid for pid, command in processes(clean).items() if "t2notebook.session" in command]
+    assert len(sessions) == 1
+    assert {first_job, second_job} <= set(t2.jobs().job_id)
+    assert second.stdout is not None
+    assert second.stdout.readline().strip() == "[0, 1]"
+    assert end(second) == 0
+    assert not t2.attach(first_job).state.is_final
+    end(first, signal.SIGKILL)
+    t2.attach(first_job).kill()
+    t2.attach(first_job).wait(timeout=20)
+    t2.shutdown()
+
+
+def test_kernels_that_start_at_once_start_one_session(clean: Path) -> None:
+    code = "    import t2notebook as t2\n    print(t2.submit(lambda env: 1, ram_mega_bytes=64).results())\n"
+    kernels = [kernel(code) for _ in range(3)]
+    for process in kernels:
+        assert process.stdout is not None
+        assert process.stdout.read().strip() == "[1]"
+        end(process)
+    logs = list((clean / "runtime" / "t2notebook").glob("session-*.log"))
+    assert len(logs) == 1
+
+
+def test_an_interrupt_reaches_neither_session_nor_cluster(clean: Path) -> None:
+    """The session and Mesos are in sessions of their own, so a terminal's ^C is the kernel's alone."""
+    process, job_id = submit(steps=12, then="    time.sleep(1000)\n")
+    groups = {os.getsid(pid) for pid in processes(clean) if pid != process.pid}
+    assert os.getsid(process.pid) not in groups
+    end(process, signal.SIGKILL)
+
+
+def test_the_session_listens_on_loopback_and_its_socket_is_ours(clean: Path) -> None:
+    process, _ = submit(steps=1000, then="    time.sleep(1000)\n")
+    runtime = clean / "runtime" / "t2notebook"
+    assert runtime.stat().st_mode & 0o077 == 0
+    (path,) = runtime.glob("session-*.sock")
+    assert path.stat().st_mode & 0o077 == 0
+    addresses = {address.partition(":")[0] for address in listening(set(processes(clean)))}
+    assert addresses == {socket.inet_aton("127.0.0.1")[::-1].hex().upper()}
+    end(process, signal.SIGTERM)
+    import t2notebook as t2
+
+    for job_id in t2.jobs().query("state not in ['COMPLETED', 'KILLED', 'FAILED']").job_id:
+        t2.attach(job_id).kill()
+    t2.shutdown()
+
+
+def test_when_the_session_is_killed_the_handle_says_so_and_the_next_submit_works(clean: Path) -> None:
+    import t2notebook as t2
+
+    job = t2.submit(lambda env: __import__("time").sleep(60), ram_mega_bytes=64)
+    (session,) = [pid for pid, command in processes(clean).items() if "t2notebook.session" in command]
+    os.kill(session, signal.SIGKILL)
+    with pytest.raises(t2.SessionError, match="when its session was lost"):
+        job.wait(timeout=20)
+    assert t2.submit(lambda env: 1, ram_mega_bytes=64).results(timeout=30) == [1]
+    t2.shutdown()
+    from t2notebook import client
+
+    client.stop_cluster()  # the killed session's framework waits for its failover_timeout
+
+
+def test_an_agent_without_the_python_says_what_to_do(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import t2notebook as t2
+
+    monkeypatch.setenv("T2_PYTHON", "/opt/no-such/python3")
+    job = t2.submit(lambda env: 1, ram_mega_bytes=64)
+    with pytest.raises(t2.JobFailed) as caught:
+        job.results(timeout=30)
+    assert "this agent has no /opt/no-such/python3; workers need CPython" in str(caught.value)
+    t2.shutdown()
+
+
+def test_a_session_that_cannot_start_says_why(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import t2notebook as t2
+
+    monkeypatch.setenv("T2_BIND", "192.0.2.1")  # nobody's address (RFC 5737)
+    with pytest.raises(t2.JobFailed, match="assign requested address"):
+        t2.submit(lambda env: 1, ram_mega_bytes=64).results(timeout=40)
+    t2.shutdown()
