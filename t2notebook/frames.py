@@ -153,7 +153,8 @@ def _frame(rows: list[Any], columns: Mapping[str, str], states: str) -> pd.DataF
     for name, kind in columns.items():
         values = [row.get(name) for row in rows]
         if kind == "time":
-            data[name] = pd.to_datetime(pd.Series(values, dtype="float64"), unit="s", utc=True)
+            microseconds = [None if value is None else round(value * 1e6) for value in values]
+            data[name] = pd.Series(microseconds, dtype="Int64").astype("datetime64[us]").dt.tz_localize("UTC")
         elif kind == "category":
             data[name] = pd.Categorical(values, categories=_STATES[states])
         elif kind == "str":

@@ -1,13 +1,16 @@
 """An embedded Mesos: a master and agents, processes of their own, behind the real v1 HTTP API on loopback.
 
 `LocalMesos` starts a cluster that lives and dies with its caller; `shared` and its kin keep one cluster a user.
-This module is light to import; the cluster's own code is imported by the cluster's processes only.
+Names are imported on first use: the cluster's own processes import this package, too, and need none of them.
 """
 
 from __future__ import annotations
 
-from t2notebook.localmesos.control import LocalMesos, StartError
-from t2notebook.localmesos.shared import SharedHandle, SharedInfo, running, shared, spawn_shared, stop
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from t2notebook.localmesos.control import LocalMesos, StartError
+    from t2notebook.localmesos.sharing import SharedHandle, SharedInfo, running, shared, spawn_shared, stop
 
 __all__ = [
     "LocalMesos",
@@ -19,3 +22,14 @@ __all__ = [
     "spawn_shared",
     "stop",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    home = "control" if name in ("LocalMesos", "StartError") else "sharing"
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -123,6 +124,7 @@ class AgentProcess:
         if not data:
             # Without its launcher an agent can start nothing and clean up nothing.
             self._loop.remove_reader(self._channel)
+            self._sweep()
             self.done.set()
             return
         self._buffer += data
@@ -136,6 +138,12 @@ class AgentProcess:
                 self._agent.container_failed(message["id"], message["error"])
             else:
                 self._agent.container_exited(message["id"], message["status"])
+
+    def _sweep(self) -> None:
+        """Kill what a dead launcher leaves: the leaders die with it, their sessions do not."""
+        assert self._agent is not None
+        leaders = {run.pid for f in self._agent.frameworks.values() for run in f.executors.values()}
+        life.send([one.pid for one in life.table() if {one.session, one.group} & leaders], signal.SIGKILL)
 
     # The master
 

@@ -111,6 +111,8 @@ class AgentViews:
             return handler(request)
         except files.FilesError as error:
             return http1.text(error.status, str(error))
+        except OSError as error:
+            return http1.text(400, f"Failed to open file: {error.strerror}")
 
     def _v1(self, request: http1.Request) -> http1.Response:
         call = calls.read(request, "agent.Call", "agent::Call", validate_call("agent"))

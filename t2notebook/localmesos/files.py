@@ -58,7 +58,7 @@ class Files:
             if not os.path.exists(real):
                 break
             if real != root and not real.startswith(root + os.sep):
-                raise FilesError(400, f"'{wanted}' is inaccessible.")
+                raise FilesError(400, f"'{wanted}' is inaccessible.\n")
             return wanted
         raise FilesError(404, "")
 

@@ -25,6 +25,9 @@ from t2notebook.localmesos import life
 
 Json = dict[str, Any]
 
+_DEFAULT = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
+"""Signals that a container finds as a shell would give them to it."""
+
 
 @dataclass
 class _Container:
@@ -101,13 +104,17 @@ class Launcher:
 
     def _launch(self, request: Json) -> None:
         launcher = os.getpid()
+        # The launcher ignores SIGTERM; one that meets the child before its exec must wait there, not get lost.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _DEFAULT)
         try:
             pid = os.fork()
+            if pid == 0:
+                _run(request, launcher)
         except OSError as error:
             self._send({"op": "failed", "id": request["id"], "error": str(error)})
             return
-        if pid == 0:
-            _run(request, launcher)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEFAULT)
         self._containers[request["id"]] = _Container(request["id"], pid)
         self._send({"op": "started", "id": request["id"], "pid": pid})
 
@@ -179,8 +186,9 @@ def _run(request: Json, launcher: int) -> NoReturn:
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
-        for signum in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+        for signum in _DEFAULT:
             signal.signal(signum, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEFAULT)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(os.open(request["stdout"], flags, 0o644), 1)

@@ -7,7 +7,6 @@ import contextlib
 import ctypes
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -75,6 +74,8 @@ def table() -> list[Process]:
     if LINUX:
         found = (process(int(name)) for name in os.listdir("/proc") if name.isdigit())
         return [one for one in found if one is not None]
+    import subprocess
+
     shown = subprocess.run(
         ["ps", "-axo", "pid=,ppid=,pgid=,sess=,stat="], capture_output=True, text=True, check=False
     )

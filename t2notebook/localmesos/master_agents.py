@@ -40,6 +40,8 @@ class MasterAgents(MasterState):
                 self._agent_reports(agent, message)
             self.allocator.add_agent(agent.id, agent.total)
         self.out.append(ToAgent(link, {"op": "registered", "agent_id": agent.id}))
+        kills, agent.kills = agent.kills, []
+        self.out += [ToAgent(link, kill) for kill in kills]
         gone = set(message.get("frameworks", [])) - set(self.frameworks)
         for framework_id in sorted(gone):
             self.out.append(ToAgent(link, {"op": "shutdown_framework", "framework_id": framework_id}))

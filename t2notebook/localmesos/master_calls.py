@@ -192,12 +192,14 @@ class MasterCalls(MasterState):
         if task is None or task.state == "TASK_UNREACHABLE":
             self._reconcile(framework, [kill])
             return
-        link = self.agents[task.agent_id].link
-        if link is not None:
-            message = {"op": "kill_task", "framework_id": framework.id, "task_id": task_id}
-            if "kill_policy" in kill:
-                message["kill_policy"] = kill["kill_policy"]
-            self.out.append(ToAgent(link, message))
+        message: Json = {"op": "kill_task", "framework_id": framework.id, "task_id": task_id}
+        if "kill_policy" in kill:
+            message["kill_policy"] = kill["kill_policy"]
+        agent = self.agents[task.agent_id]
+        if agent.link is None:
+            agent.kills.append(message)
+        else:
+            self.out.append(ToAgent(agent.link, message))
 
     def _to_executor(self, framework: Framework, op: str, ids: Json, **more: Any) -> None:
         agent = self.agents.get(ids["agent_id"]["value"])

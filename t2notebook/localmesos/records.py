@@ -163,8 +163,10 @@ class Agent:
     ----------
     info
         The v1 AgentInfo.
-    silent_since
+    heard
         When its link broke or it was last heard (the caller's clock).
+    kills
+        What could not be sent while its link was broken.
     """
 
     id: str
@@ -179,6 +181,7 @@ class Agent:
     tasks: dict[tuple[str, str], Task] = field(default_factory=dict)
     offers: dict[str, Offer] = field(default_factory=dict)
     unreachable_since: float | None = None
+    kills: list[Json] = field(default_factory=list)
 
     @property
     def hostname(self) -> str:

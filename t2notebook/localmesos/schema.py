@@ -203,7 +203,11 @@ def load_json(body: bytes) -> Any:
 
     try:
         text = body.decode("utf-8")
-        return json.loads(text, parse_constant=constant)
+        value = json.loads(text, parse_constant=constant)
+        if "\\ud" in text.lower():
+            # Half of a surrogate pair is no character: no file, no environment and no other JSON could hold it.
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except json.JSONDecodeError as fault:
         near = text[fault.pos :].split("\n", 1)[0]
         raise SchemaError(f"syntax error at line {fault.lineno} near: {near[:80]}") from None

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..jobmaster.jobs import JobRecord, Jobs
@@ -17,8 +16,9 @@ from ..model.states import TaskState
 from .driver import Driver
 from .executors import Executors
 from .infos import KILL_GRACE, ExecutorTemplate, task_info
-from .matching import Demand, Launch, Offer, Plan, Refusal, match
+from .matching import Launch, Offer, Plan, match
 from .sandbox import Sandbox
+from .waiting import NO_OFFER_AFTER, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -27,17 +27,6 @@ log = logging.getLogger(__name__)
 REFUSE_SECONDS = 3600.0
 #: At most one REVIVE in so many seconds while work waits and our own tasks end.
 REVIVE_PAUSE = 0.2
-#: Seconds without any offer after which a waiting job says so.
-NO_OFFER_AFTER = 1.0
-
-
-@dataclass
-class Waiting:
-    """A job's workers that wait for resources, and what the last offers lacked for them."""
-
-    worker_ids: list[int]
-    refusals: list[Refusal] = field(default_factory=list)
-    refused_at: float = 0.0
 
 
 class Scheduler:
@@ -70,7 +59,7 @@ class Scheduler:
         self.jobs = jobs
         self.driver: Driver | None = None
         self.executors = Executors()
-        self.waiting: dict[str, Waiting] = {}
+        self.waiting = Waiting()
         self.agents: dict[str, str] = {}
         self.trouble = "not connected to a master yet"
         self._template = template
@@ -87,7 +76,7 @@ class Scheduler:
 
     def submit(self, job: JobRecord) -> None:
         """Look for resources for all workers of a new job."""
-        self.waiting[job.job_id] = Waiting(list(range(job.spec.number_of_workers)))
+        self.waiting.add(job.job_id, job.spec, self.jobs.clock())
         self._offered = False
         self._later("no offer", NO_OFFER_AFTER, self._say_why)
         if self.driver is not None and self.driver.connected:
@@ -99,7 +88,7 @@ class Scheduler:
         """End a job: what waits is dropped, what runs is killed."""
         if job.view.state.is_final:
             return
-        self.waiting.pop(job.job_id, None)
+        self.waiting.drop(job.job_id)
         self.jobs.record(Event(EventKind.KILL, job.job_id, self.jobs.clock(), reason=reason, message=message))
         for worker in job.view.workers:
             if not worker.state.is_terminal and worker.task_id and self.driver is not None:
@@ -123,22 +112,7 @@ class Scheduler:
 
     def why(self, job: JobRecord) -> list[dict[str, Any]]:
         """Return why workers of a job wait, as rows of ``job.why``."""
-        waiting = self.waiting.get(job.job_id)
-        if waiting is None:
-            return []
-        return [
-            {
-                "time": waiting.refused_at,
-                "offer": refusal.offer.id,
-                "agent": refusal.offer.agent,
-                "host": refusal.offer.host,
-                "lacked": refusal.lacked,
-                "offered": refusal.offered / 1000,
-                "asked": refusal.asked / 1000,
-                "message": refusal.message,
-            }
-            for refusal in waiting.refusals
-        ]
+        return self.waiting.why(job.job_id)
 
     def close(self) -> None:
         """Stop the timers."""
@@ -171,8 +145,7 @@ class Scheduler:
     def disconnected(self, why: str) -> None:
         """Offers are void; tasks go on."""
         self.trouble = why
-        if self.waiting:
-            self._say_why()
+        self._say_why()
 
     def offers(self, offers: list[Mapping[str, Any]]) -> None:
         """Place what waits on what is offered; decline the rest at once."""
@@ -184,13 +157,14 @@ class Scheduler:
                 scheme = offer["url"].get("scheme", "http")
                 self.agents[offer["agent_id"]["value"]] = f"{scheme}://{host}:{address['port']}"
         parsed = [Offer.from_mesos(offer) for offer in offers]
-        plan = match(parsed, self._demands(), self.executors.running(), self.executors.new_id)
+        plan = match(parsed, self.waiting.demands(), self.executors.running(), self.executors.new_id)
         self._carry_out(plan)
         if plan.declined:
             self.driver.declineOffer(
                 [{"value": offer.id} for offer in plan.declined], {"refuse_seconds": REFUSE_SECONDS}
             )
-        self._remember(plan)
+        self.waiting.learn(plan, self.jobs.clock())
+        self._say_why()
         self._suppress_if_idle()
 
     def rescinded(self, offer_id: str) -> None:
@@ -248,7 +222,7 @@ class Scheduler:
         """The framework is over, and so is all that it ran."""
         self.trouble = message
         for job in self.jobs.active:
-            self.waiting.pop(job.job_id, None)
+            self.waiting.drop(job.job_id)
             now = self.jobs.clock()
             lost = [
                 Event(
@@ -288,16 +262,6 @@ class Scheduler:
                 )
 
     # Launching.
-
-    def _demands(self) -> list[Demand]:
-        demands = []
-        for job_id, waiting in self.waiting.items():
-            spec = self.jobs[job_id].spec
-            groups: dict[int, list[int]] = {}
-            for worker_id in waiting.worker_ids:
-                groups.setdefault(id(spec.resource_of(worker_id)), []).append(worker_id)
-            demands += [Demand(job_id, ids, spec.resource_of(ids[0])) for ids in groups.values()]
-        return demands
 
     def _carry_out(self, plan: Plan) -> None:
         assert self.driver is not None
@@ -367,28 +331,6 @@ class Scheduler:
         executor = self._template.info(launch.executor_id, self.driver.framework_id)
         return task_info(launch, worker.task_id, details, executor)
 
-    def _remember(self, plan: Plan) -> None:
-        now = self.jobs.clock()
-        placed: dict[str, set[int]] = {}
-        for launches in plan.launches.values():
-            for launch in launches:
-                placed.setdefault(launch.job_id, set()).add(launch.worker_id)
-        for job_id, worker_ids in placed.items():
-            waiting = self.waiting[job_id]
-            waiting.worker_ids = [
-                worker_id for worker_id in waiting.worker_ids if worker_id not in worker_ids
-            ]
-            if not waiting.worker_ids:
-                del self.waiting[job_id]
-        refused: dict[str, list[Refusal]] = {}
-        for refusal in plan.refusals:
-            refused.setdefault(refusal.job_id, []).append(refusal)
-        for job_id, waiting in self.waiting.items():
-            if refusals := refused.get(job_id):
-                waiting.refusals, waiting.refused_at = refusals, now
-        if self.waiting:
-            self._say_why()
-
     # How tasks end.
 
     def _acknowledge(self, status: Mapping[str, Any]) -> None:
@@ -413,7 +355,7 @@ class Scheduler:
 
     def _settle(self, job: JobRecord) -> None:
         if job.view.state.is_final:
-            self.waiting.pop(job.job_id, None)
+            self.waiting.drop(job.job_id)
             self._suppress_if_idle()
 
     def _retire(self) -> None:
@@ -441,26 +383,10 @@ class Scheduler:
             self.driver.suppressOffers()
 
     def _say_why(self) -> None:
-        for job_id, waiting in self.waiting.items():
-            count = len(waiting.worker_ids)
-            who = f"{count} worker{'s' * (count != 1)} waiting"
-            if self.trouble:
-                text = f"{who}: no master ({self.trouble})"
-            elif waiting.refusals:
-                texts = list(dict.fromkeys(refusal.message for refusal in waiting.refusals))
-                more = f"; and {len(texts) - 3} more" if len(texts) > 3 else ""
-                text = f"{who}: {'; '.join(texts[:3])}{more}"
-            elif (
-                not self._offered
-                and self.jobs.clock() - (self.jobs[job_id].view.submitted or 0) >= NO_OFFER_AFTER
-            ):
-                text = f"{who}: the master has made no offer; nothing is free, or there are no agents"
-            else:
-                continue
-            if text != self.jobs[job_id].view.waiting_for:
-                self.jobs.record(
-                    Event(EventKind.PENDING, job_id, self.jobs.clock(), source="SESSION", message=text)
-                )
+        now = self.jobs.clock()
+        for job_id, sentence in self.waiting.sentences(self.trouble, self._offered, now):
+            if sentence != self.jobs[job_id].view.waiting_for:
+                self.jobs.record(Event(EventKind.PENDING, job_id, now, source="SESSION", message=sentence))
 
     def _later(self, name: str, delay: float, callback: Callable[[], None]) -> None:
         """Call once, `delay` seconds from now; what is due already stays."""

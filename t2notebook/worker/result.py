@@ -194,8 +194,8 @@ def _send(stream: BinaryIO, sha256: str, client: SessionClient, path: str, patie
                 return Delivered(Delivery.SENT)
             told = f"HTTP {response.status}{f': {text}' if text else ''}"
             if response.status == 409:
-                why = "a newer worker replaces this one, or the job is over"
-                return Delivered(Delivery.REFUSED, f"the session did not take the result ({told}): {why}")
+                why = "the job was over, or a newer worker had replaced this one"
+                return Delivered(Delivery.REFUSED, f"its result came too late: {why}")
             trouble = f"the session at {client.url} did not take the result ({told})"
             if response.status < 500 and response.status not in (408, 429):
                 return Delivered(Delivery.LEFT, trouble)

@@ -191,7 +191,7 @@ class Framework:
         self.info = full
         self.stream = Stream(master, "/api/v1/scheduler", call)
         self.stream_id = next((v for k, v in self.stream.headers if k == "Mesos-Stream-Id"), "")
-        self._calls: Connection | None = None
+        self.calls: Connection | None = None
         self.id = framework_id or ""
         self._offers: list[Json] = []
 
@@ -201,18 +201,18 @@ class Framework:
 
     def close(self) -> None:
         self.stream.close()
-        if self._calls is not None:
-            self._calls.close()
+        if self.calls is not None:
+            self.calls.close()
 
     def call(self, kind: str, payload: Json | None = None, expect: int | None = 202, **more: Any) -> Answer:
         call: Json = {"type": kind, "framework_id": {"value": self.id}, **more}
         if payload is not None:
             call[kind.lower()] = payload
-        if self._calls is None:
-            self._calls = Connection(self.master)
+        if self.calls is None:
+            self.calls = Connection(self.master)
         headers = {"Content-Type": "application/json", "Mesos-Stream-Id": self.stream_id}
-        self._calls.send("POST", "/api/v1/scheduler", json.dumps(call).encode(), headers)
-        answer = self._calls.answer()
+        self.calls.send("POST", "/api/v1/scheduler", json.dumps(call).encode(), headers)
+        answer = self.calls.answer()
         assert expect in (None, answer.status), (answer.status, answer.text)
         return answer
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.localmesos.client import Framework, encoded, resources, task
+from t2notebook.localmesos import LocalMesos, life
+from tests.localmesos.client import Framework, agent_address, encoded, request, resources, task
 from tests.localmesos.conftest import executor_info
 
 Make = Callable[..., Framework]
@@ -63,4 +67,241 @@ def test_warm_executor_is_used_again(framework: Make) -> None:
     one.call("SHUTDOWN", {"executor_id": {"value": "ex"}, "agent_id": offer["agent_id"]})
     failure = one.stream.next("FAILURE")["failure"]
     assert failure == {"agent_id": offer["agent_id"], "executor_id": {"value": "ex"}, "status": 0}
-    _ = resources
+
+
+def test_kill_escalates_after_the_grace_period(framework: Make) -> None:
+    one = framework(capabilities=("MULTI_ROLE", "PARTITION_AWARE", "TASK_KILLING_STATE"))
+    one.run("trap '' TERM; while true; do sleep 0.1; done")
+    one.until("TASK_RUNNING")
+    begun = time.monotonic()
+    policy = {"grace_period": {"nanoseconds": 300_000_000}}
+    one.call("KILL", {"task_id": {"value": "task"}, "kill_policy": policy})
+    assert one.update()["state"] == "TASK_KILLING"
+    status = one.update()
+    assert status["state"] == "TASK_KILLED"
+    assert status["message"] == "Command terminated with signal Killed"
+    assert 0.29 < time.monotonic() - begun < 2
+
+
+def test_kill_of_a_well_behaved_task(framework: Make) -> None:
+    one = framework()
+    one.run("sleep 1000")
+    one.until("TASK_RUNNING")
+    one.call("KILL", {"task_id": {"value": "task"}})
+    status = one.update()
+    assert (status["state"], status["message"]) == (
+        "TASK_KILLED",
+        "Command terminated with signal Terminated",
+    )
+
+
+def test_max_completion_time(framework: Make) -> None:
+    one = framework()
+    one.run("sleep 1000", max_completion_time={"nanoseconds": 200_000_000})
+    one.until("TASK_RUNNING")
+    status = one.update()
+    assert (status["state"], status["reason"]) == ("TASK_FAILED", "REASON_MAX_COMPLETION_TIME_REACHED")
+
+
+def test_kill_before_the_executor_registers(framework: Make) -> None:
+    one = framework()
+    offer = one.offers()[0]
+    one.accept(offer, [task("t", offer, executor=executor_info("ex", "mute"))])
+    one.call("KILL", {"task_id": {"value": "t"}})
+    status = one.update()
+    assert status["state"] == "TASK_KILLED"
+    assert status["message"] == "Killed before delivery to the executor"
+    assert status["reason"] == "REASON_TASK_KILLED_DURING_LAUNCH"
+    assert one.stream.next("FAILURE")["failure"]["status"] == 9
+
+
+def test_executor_that_dies_takes_its_tasks_along(framework: Make) -> None:
+    """FAILURE with the raw wait status, and then the tasks' updates, as recorded."""
+    one = framework()
+    offer = one.offers()[0]
+    info = executor_info()
+    tasks = [task("runs", offer, executor=info, data=encoded("run"))]
+    one.accept(offer, tasks)
+    one.until("TASK_RUNNING", "runs")
+    again = next(found for found in one.offers() if found["agent_id"] == offer["agent_id"])
+    one.accept(again, [task("crash", again, executor=info, data=encoded("crash"))])
+    one.until("TASK_RUNNING", "crash")
+    assert one.stream.next("FAILURE")["failure"]["status"] == 7 << 8
+    ended = [one.update(), one.update()]
+    assert {status["task_id"]["value"] for status in ended} == {"runs", "crash"}
+    for status in ended:
+        assert status["state"] == "TASK_FAILED"
+        assert status["message"] == "Executor terminated"
+        assert (status["source"], status["reason"]) == ("SOURCE_AGENT", "REASON_EXECUTOR_TERMINATED")
+
+
+def test_shutdown_of_a_stubborn_executor(framework: Make, cluster: LocalMesos) -> None:
+    """Everything goes at the grace period: a worker in a group of its own that ignores SIGTERM as well."""
+    one = framework()
+    offer = one.offers()[0]
+    info = executor_info("stub", "stubborn")
+    one.accept(offer, [task("t", offer, executor=info, data=encoded("child"))])
+    leader = one.until("TASK_RUNNING", "t")["container_status"]["executor_pid"]
+    pattern = f"agent*/slaves/*/frameworks/{one.id}/executors/stub/runs/latest/child.pid"
+    deadline = time.monotonic() + 5
+    while not (found := list(Path(cluster.work_dir).glob(pattern))):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child = int(found[0].read_text())
+    begun = time.monotonic()
+    ids = {"executor_id": {"value": "stub"}, "agent_id": offer["agent_id"]}
+    one.call("SHUTDOWN", ids)
+    # A launch that meets a terminating executor never starts.
+    again = next(o for o in one.offers() if o["agent_id"] == offer["agent_id"])
+    one.accept(again, [task("late", again, executor=info, data=encoded("run"))])
+    late = one.update()
+    if late["task_id"]["value"] == "late":
+        assert (late["state"], late["message"]) == ("TASK_DROPPED", "Executor terminating")
+        late = one.update()
+    assert (late["state"], late["reason"]) == ("TASK_FAILED", "REASON_EXECUTOR_TERMINATED")
+    assert one.stream.next("FAILURE")["failure"]["status"] == 9
+    assert 0.4 < time.monotonic() - begun < 5
+    assert not life.alive(leader)
+    assert not life.alive(child)
+
+
+def test_launch_that_meets_a_terminating_executor(framework: Make) -> None:
+    one = framework()
+    offer = one.offers()[0]
+    info = executor_info("stub", "stubborn", shutdown_grace_period={"nanoseconds": 3_000_000_000})
+    one.accept(offer, [task("t", offer, executor=info, data=encoded("run"))])
+    one.until("TASK_RUNNING", "t")
+    again = next(o for o in one.offers() if o["agent_id"] == offer["agent_id"])
+    one.call("SHUTDOWN", {"executor_id": {"value": "stub"}, "agent_id": offer["agent_id"]})
+    one.accept(again, [task("late", again, executor=info, data=encoded("run"))])
+    status = one.update()
+    assert (status["state"], status["message"]) == ("TASK_DROPPED", "Executor terminating")
+    assert (status["source"], status["reason"]) == ("SOURCE_AGENT", "REASON_EXECUTOR_TERMINATED")
+
+
+def test_memory_limit(framework: Make) -> None:
+    one = framework()
+    code = "x = bytearray(200 << 20); import time; time.sleep(60)"
+    offer = one.offers()[0]
+    import sys
+
+    command = {"shell": False, "value": sys.executable, "arguments": ["python", "-S", "-c", code]}
+    one.accept(offer, [task("hog", offer, command, resources=resources(cpus=0.1, mem=64))])
+    one.until("TASK_RUNNING")
+    status = one.update()
+    assert status["state"] == "TASK_FAILED"
+    assert status["reason"] == "REASON_CONTAINER_LIMITATION_MEMORY"
+    assert status["message"].startswith("Memory limit exceeded: Requested: 96MB Maximum Used: ")
+
+
+def test_a_second_executor_info_of_one_id_is_refused(framework: Make) -> None:
+    one = framework()
+    offer = one.offers()[0]
+    one.accept(offer, [task("t", offer, executor=executor_info(), data=encoded("run"))])
+    one.until("TASK_RUNNING", "t")
+    again = next(o for o in one.offers() if o["agent_id"] == offer["agent_id"])
+    one.accept(again, [task("other", again, executor=executor_info(source="else"))])
+    status = one.update()
+    assert (status["state"], status["reason"]) == ("TASK_ERROR", "REASON_TASK_INVALID")
+    assert status["message"].startswith("ExecutorInfo is not compatible with existing ExecutorInfo")
+    assert 'source: "else"' in status["message"]
+
+
+def test_messages_both_ways(framework: Make) -> None:
+    one = framework()
+    offer = one.offers()[0]
+    one.accept(offer, [task("t", offer, executor=executor_info(), data=encoded("echo"))])
+    ids = {"agent_id": offer["agent_id"], "executor_id": {"value": "ex"}}
+    assert one.stream.next("MESSAGE")["message"] == {**ids, "data": encoded("echo")}
+    one.call("MESSAGE", {**ids, "data": encoded("ping")})
+    assert one.stream.next("MESSAGE")["message"]["data"] == encoded("ping")
+
+
+def test_task_id_is_busy_until_its_command_executor_is_gone(framework: Make) -> None:
+    one = framework(capabilities=())
+    offer = one.run("true", "dup")
+    one.until("TASK_FINISHED")
+    again = next(o for o in one.offers() if o["agent_id"] == offer["agent_id"])
+    one.accept(again, [task("dup", again, "true")])
+    status = one.update()
+    if status["state"] == "TASK_LOST":  # else the offer came after the second that the executor lingers
+        assert status["message"] == "Cannot reuse an already existing executor for a command task"
+    else:
+        assert status["state"] == "TASK_STARTING"
+
+
+def test_secrets_show_nowhere(framework: Make, cluster: LocalMesos) -> None:
+    """`TaskInfo.data` is in no endpoint and in no file, while the task waits, runs and after."""
+    secret = encoded("s3cret-7f3a-not-to-be-seen")
+    plain = b"s3cret-7f3a-not-to-be-seen"
+    one = framework()
+    offer = one.offers()[0]
+    one.accept(
+        offer,
+        [
+            task("custom", offer, executor=executor_info(), data=secret),
+            task("waits", offer, executor=executor_info("mute", "mute"), data=secret),
+            task("command", offer, "sleep 100", data=secret),
+        ],
+    )
+    states = set()
+    while len(states) < 3:
+        status = one.update()
+        states.add((status["task_id"]["value"], status["state"]) if "RUNNING" in status["state"] else None)
+    shown = []
+    for path in ("/state", "/tasks", "/frameworks", "/slaves", "/metrics/snapshot", "/"):
+        shown.append(request(cluster.master, "GET", path).body)
+    agent = agent_address(offer)
+    for path in ("/state", "/monitor/statistics", "/containers", "/files/debug"):
+        shown.append(request(agent, "GET", path).body)
+    for kind in ("GET_STATE", "GET_TASKS", "GET_EXECUTORS", "GET_FRAMEWORKS", "GET_AGENTS"):
+        shown.append(request(cluster.master, "POST", "/api/v1", {"type": kind}).body)
+    for body in shown:
+        assert secret.encode() not in body
+        assert plain not in body
+    one.call("TEARDOWN")
+    assert secret.encode() not in request(cluster.master, "GET", "/state").body
+    for word in (secret, plain.decode()):
+        found = subprocess.run(
+            ["grep", "-rl", word, cluster.work_dir], capture_output=True, check=False, text=True
+        )
+        assert found.stdout == ""
+
+
+def test_a_thousand_tasks_in_one_accept(framework: Make) -> None:
+    one = framework()
+    offer = one.offers(2)[0]
+    info = executor_info("many")
+    tasks = [
+        task(f"t{n}", offer, executor=info, resources=resources(cpus=0.001, mem=1), data=encoded("finish"))
+        for n in range(1000)
+    ]
+    begun = time.monotonic()
+    one.accept(offer, tasks)
+    accepted = time.monotonic() - begun
+    finished = set()
+    while len(finished) < 1000:
+        status = one.update(30)
+        if status["state"] == "TASK_FINISHED":
+            finished.add(status["task_id"]["value"])
+        else:
+            assert status["state"] == "TASK_RUNNING", json.dumps(status)
+    assert accepted < 2
+
+
+def test_warm_launch_takes_milliseconds(framework: Make) -> None:
+    """Nagle's algorithm on any of the hops would make it 40 ms (it was on the accepted sockets once)."""
+    one = framework()
+    offer = one.offers()[0]
+    one.accept(offer, [task("cold", offer, executor=executor_info(), data=encoded("finish"))])
+    one.until("TASK_FINISHED", "cold")
+    taken = []
+    for number in range(7):
+        one.call("REVIVE")
+        offer = next(o for o in one.offers() if o["agent_id"] == offer["agent_id"])
+        begun = time.monotonic()
+        one.accept(offer, [task(f"w{number}", offer, executor=executor_info(), data=encoded("finish"))])
+        one.until("TASK_RUNNING")
+        taken.append(time.monotonic() - begun)
+        one.until("TASK_FINISHED")
+    assert sorted(taken)[3] < 0.025

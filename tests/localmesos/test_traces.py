@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -282,7 +283,9 @@ def fits(mine: Any, theirs: Any, where: str) -> None:
         assert type(mine) is type(theirs), where
 
 
-EXECUTOR = [name for name, one in index("executor-ex1").items() if not one.get("stream") and int(name[:3]) <= 26]
+EXECUTOR = [
+    name for name, one in index("executor-ex1").items() if not one.get("stream") and int(name[:3]) <= 26
+]
 
 
 @pytest.mark.parametrize("name", EXECUTOR)
@@ -311,23 +314,30 @@ def test_executor_stream_and_environment(framework: Make) -> None:
     one = framework(checkpoint=True, capabilities=("MULTI_ROLE", "PARTITION_AWARE", "TASK_KILLING_STATE"))
     recorded = events("executor-ex1", "013-subscribe")
     launch = next(event for event in recorded if event["type"] == "LAUNCH")["launch"]["task"]
-    info = {key: value for key, value in launch["executor"].items() if key != "framework_id"}
+    info = {key: value for key, value in deepcopy(launch["executor"]).items() if key != "framework_id"}
     info["command"] = {**info["command"], "value": "env > environment; sleep 100"}
     for item in info["resources"]:
         del item["allocation_info"]
     offer = one.offers()[0]
-    one.accept(offer, [task("x1", offer, executor=info, labels=launch.get("labels"), data=launch["data"])])
+    one.accept(offer, [task("x1", offer, executor=info, data=launch["data"])])
     agent = agent_address(offer)
     path = f"/frameworks/{one.id}/executors/ex1/runs/latest/environment"
     deadline = time.monotonic() + 5
-    while not (text := request(agent, "GET", f"/files/read?path={path}&offset=0")).body.endswith(b'"offset":0}'):
+    while not (text := request(agent, "GET", f"/files/read?path={path}&offset=0")).body.endswith(
+        b'"offset":0}'
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     names = {line.partition("=")[0] for line in text.json()["data"].splitlines()}
     theirs = json.loads((TRACES / "executor-ex1/environment.json").read_text())
     # LC_CTYPE is Python's own doing, and OLDPWD and _ some shells'.
     assert names - {"_", "OLDPWD"} == set(theirs) - {"LC_CTYPE"}
-    call = {"type": "SUBSCRIBE", "subscribe": {}, "executor_id": {"value": "ex1"}, "framework_id": {"value": one.id}}
+    call = {
+        "type": "SUBSCRIBE",
+        "subscribe": {},
+        "executor_id": {"value": "ex1"},
+        "framework_id": {"value": one.id},
+    }
     stream = Stream(agent, "/api/v1/executor", call)
     assert [key for key, _ in stream.headers] == ["Date", "Transfer-Encoding", "Content-Type"]
     subscribed = stream.next("SUBSCRIBED")

@@ -1,0 +1,108 @@
+"""Command tasks: the agent itself is their executor, in the words of Mesos's command executor. No I/O."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from t2notebook.localmesos.agent_updates import AgentUpdates
+from t2notebook.localmesos.master_state import new_uuid
+from t2notebook.localmesos.records import Json
+from t2notebook.localmesos.runs import (
+    ExecutorRun,
+    ExecutorState,
+    TaskRun,
+    Verdict,
+    exit_message,
+    grace_seconds,
+)
+
+KILL_GRACE = 3.0
+LINGER = 1.0
+"""How long a command executor outlives its task, as Mesos's does."""
+
+
+class CommandTasks(AgentUpdates):
+    """Starting, timing, killing and ending command tasks."""
+
+    def destroy(self, run: ExecutorRun) -> None:
+        """Kill a container, whatever it does."""
+        if not run.destroyed:
+            run.destroyed = True
+            if run.state is not ExecutorState.TERMINATED and not run.command:
+                run.state = ExecutorState.TERMINATING
+            if run.pid is not None:
+                self.runtime.destroy(run.container_id)
+
+    def _command_started(self, run: ExecutorRun) -> None:
+        run.move(ExecutorState.RUNNING)
+        for task in list(run.queued.values()):
+            del run.queued[task.id]
+            task.forget_data()
+            run.tasks[task.id] = task
+            for state in ("TASK_STARTING", "TASK_RUNNING"):
+                self.status(run, self._own_status(run, task, state))
+            limit = task.info.get("max_completion_time")
+            if limit is not None:
+                run.timers.append(self.runtime.later(grace_seconds(limit, 0.0), self._too_long, run))
+
+    def _too_long(self, run: ExecutorRun) -> None:
+        run.verdict = Verdict("TASK_FAILED", "REASON_MAX_COMPLETION_TIME_REACHED", "")
+        self._kill_command(run, KILL_GRACE)
+
+    def _kill_command(self, run: ExecutorRun, grace: float) -> None:
+        if run.destroyed:
+            return
+        run.killed = True
+        self.runtime.signal(run.container_id, signal.SIGTERM)
+        run.timers.append(self.runtime.later(grace, self.destroy, run))
+
+    def _command_ended(self, run: ExecutorRun, status: int) -> None:
+        text = f"Command {exit_message(status)}"
+        verdict = run.verdict
+        for task in list(run.tasks.values()):
+            if verdict is not None and verdict.message:
+                self._agent_status(run, task, verdict.state, verdict.message, verdict.reason)
+                continue
+            if verdict is not None:
+                state, reason = verdict.state, verdict.reason
+            elif run.killed:
+                state, reason = "TASK_KILLED", None
+            else:
+                state, reason = ("TASK_FINISHED" if status == 0 else "TASK_FAILED"), None
+            self.status(run, self._own_status(run, task, state, text, reason))
+
+    def _own_status(
+        self,
+        run: ExecutorRun,
+        task: TaskRun,
+        state: str,
+        message: str | None = None,
+        reason: str | None = None,
+    ) -> Json:
+        status: Json = {"task_id": task.info["task_id"], "state": state}
+        if message is not None:
+            status["message"] = message
+        status["source"] = "SOURCE_EXECUTOR"
+        if reason is not None:
+            status["reason"] = reason
+        status |= {"executor_id": {"value": run.executor_id}, "timestamp": time.time(), "uuid": new_uuid()}
+        return status
+
+
+def command_executor(task: Json) -> Json:
+    """Make up the ExecutorInfo that Mesos gives a command task."""
+    task_id = task["task_id"]["value"]
+    shown = task["command"].get("value", "")
+    text = shown if len(shown) <= 15 else shown[:12] + "..."
+    prefix = "sh -c '" + text + "'" if task["command"].get("shell", True) else text
+    info: Json = {
+        "executor_id": {"value": task_id},
+        "framework_id": {"value": ""},
+        "command": {"shell": False, "value": "mesos-executor", "arguments": ["mesos-executor"]},
+        "name": f"Command Executor (Task: {task_id}) (Command: {prefix})",
+        "source": task_id,
+    }
+    if "labels" in task:
+        info["labels"] = task["labels"]
+    return info

@@ -1,0 +1,198 @@
+"""Status updates on their way from an agent to its master, and what else every part of an agent does. No I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from t2notebook.localmesos import recordio, schema
+from t2notebook.localmesos.containers import AgentPlace, User
+from t2notebook.localmesos.master_state import new_uuid
+from t2notebook.localmesos.records import TERMINAL, Json, can
+from t2notebook.localmesos.runs import ExecutorRun, FrameworkRun, TaskRun
+from t2notebook.localmesos.updates import UpdateStreams
+
+
+class Runtime(Protocol):
+    """What an agent needs of the world."""
+
+    def send(self, message: Json) -> None:
+        """Send a message to the master."""
+
+    def launch(self, request: Json) -> None:
+        """Have the launcher start a container."""
+
+    def signal(self, container_id: str, signum: int) -> None:
+        """Signal every process of a container."""
+
+    def destroy(self, container_id: str) -> None:
+        """Kill a container; `container_exited` is called when nothing is left of it."""
+
+    def fetch(self, run: ExecutorRun, uris: list[Json], user: User) -> None:
+        """Fetch, and call `fetched` with None or what went wrong."""
+
+    def later(self, seconds: float, call: Callable[..., None], *args: Any) -> asyncio.TimerHandle:
+        """Call something later."""
+
+    def now(self) -> float:
+        """Give a steady clock's time."""
+
+
+class AgentUpdates:
+    """What an agent knows, and how it tells of its tasks."""
+
+    def __init__(
+        self, place: AgentPlace, info: Json, runtime: Runtime, *, registration_timeout: float = 60.0
+    ) -> None:
+        self.place = place
+        self.info = info
+        self.runtime = runtime
+        self.registration_timeout = registration_timeout
+        self.started = time.time()
+        self.updates = UpdateStreams()
+        self.frameworks: dict[str, FrameworkRun] = {}
+        self.counters: dict[str, int] = {}
+        self._containers: dict[str, ExecutorRun] = {}
+        self._running: dict[tuple[str, str], str] = {}
+
+    def status(self, run: ExecutorRun, status: Json) -> None:
+        """Take an executor's status update, and acknowledge it to the executor."""
+        task_id = status["task_id"]["value"]
+        task = run.tasks.get(task_id)
+        full = {**status, "agent_id": {"value": self.place.id}}
+        full.setdefault("timestamp", time.time())
+        if (
+            (task is not None or task_id in {one.id for one in run.ended}) and run.pid is not None
+        ) or run.command:
+            full["container_status"] = self._container_status(run)
+        self._queue(run, task, full)
+        if not run.command:
+            acknowledged = {"task_id": status["task_id"], "uuid": status["uuid"]}
+            self._to_executor(run, {"type": "ACKNOWLEDGED", "acknowledged": acknowledged})
+
+    def _container_status(self, run: ExecutorRun) -> Json:
+        address = {"protocol": "IPv6" if ":" in self.place.ip else "IPv4", "ip_address": self.place.ip}
+        status: Json = {
+            "container_id": {"value": run.container_id},
+            "network_infos": [{"ip_addresses": [address]}],
+        }
+        if run.pid is not None:
+            status["executor_pid"] = run.pid
+        return status
+
+    def _agent_status(
+        self, run: ExecutorRun, task: TaskRun, state: str, message: str, reason: str | None
+    ) -> None:
+        """Tell a status of the agent's own about a task that ended without its executor saying so."""
+        status: Json = {"task_id": task.info["task_id"], "state": state, "message": message}
+        status["source"] = "SOURCE_AGENT"
+        if reason is not None:
+            status["reason"] = reason
+        status["agent_id"] = {"value": self.place.id}
+        status["executor_id"] = {"value": run.executor_id}
+        status |= {"timestamp": time.time(), "uuid": new_uuid()}
+        self._queue(run, task, status)
+
+    def _queue(self, run: ExecutorRun, task: TaskRun | None, status: Json) -> None:
+        ordered = {f.name: status[f.name] for f in schema.fields_of("TaskStatus") if f.name in status}
+        if task is not None:
+            task.state, task.status = ordered["state"], ordered
+            if ordered["state"] in TERMINAL:
+                run.tasks.pop(task.id, None)
+                run.ended = [*run.ended, task][-100:]
+        framework = self.frameworks.get(run.framework_id)
+        if framework is None or framework.leaving:
+            return
+        key = (run.framework_id, ordered["task_id"]["value"])
+        self._forward(key, self.updates.add(key, ordered, self.runtime.now()))
+
+    def _drop(self, framework: FrameworkRun, task: TaskRun, executor_id: str, text: str, reason: str) -> None:
+        """Tell that a task never started."""
+        state = "TASK_DROPPED" if can(framework.info, "PARTITION_AWARE") else "TASK_LOST"
+        status: Json = {
+            "task_id": task.info["task_id"],
+            "state": state,
+            "message": text,
+            "source": "SOURCE_AGENT",
+        }
+        status |= {
+            "reason": reason,
+            "agent_id": {"value": self.place.id},
+            "executor_id": {"value": executor_id},
+        }
+        status |= {"timestamp": time.time(), "uuid": new_uuid()}
+        key = (framework.id, task.id)
+        self._forward(key, self.updates.add(key, status, self.runtime.now()))
+
+    def _forward(self, key: tuple[str, str], status: Json | None) -> None:
+        if status is not None:
+            latest = self.updates.latest(key) or status["state"]
+            message = {"op": "update", "agent_id": self.place.id, "framework_id": key[0], "status": status}
+            self.runtime.send({**message, "latest_state": latest})
+
+    def _acknowledged(self, key: tuple[str, str], update: str) -> None:
+        _, following = self.updates.acknowledge(key, update, self.runtime.now())
+        self._forward(key, following)
+
+    def retry(self) -> None:
+        """Send again what was not acknowledged in time."""
+        for key, status in self.updates.due(self.runtime.now()):
+            self._forward(key, status)
+
+    def _to_executor(self, run: ExecutorRun, event: Json) -> None:
+        if run.command:
+            return
+        if run.stream is None:
+            run.backlog.append(event)
+            return
+        run.stream.send(recordio.encode_event(event))
+
+    def _tell_exit(self, run: ExecutorRun, status: int | None) -> None:
+        self.runtime.send(
+            {
+                "op": "executor_exited",
+                "agent_id": self.place.id,
+                "framework_id": run.framework_id,
+                "executor_id": run.executor_id,
+                "status": status,
+            }
+        )
+
+    # Registration
+
+    def report(self) -> Json:
+        """Give what the master is told at a re-registration."""
+        tasks, executors = [], []
+        for framework in self.frameworks.values():
+            if framework.leaving:
+                continue
+            for run in framework.executors.values():
+                if not run.command:
+                    executors.append(
+                        {
+                            "framework_id": framework.id,
+                            "executor_id": run.executor_id,
+                            "info": run.info,
+                            "original": run.original,
+                            "role": run.role,
+                        }
+                    )
+                for task in (*run.queued.values(), *run.tasks.values()):
+                    item = {"framework_id": framework.id, "task_id": task.id, "state": task.state}
+                    tasks.append({**item, "status": task.status or {}})
+        for key, status in self.updates.in_flight():
+            latest = self.updates.latest(key) or status["state"]
+            if latest in TERMINAL:
+                tasks.append({"framework_id": key[0], "task_id": key[1], "state": latest, "status": status})
+        return {
+            "tasks": tasks,
+            "executors": executors,
+            "frameworks": [f.id for f in self.frameworks.values() if not f.leaving],
+        }
+
+    def registered(self) -> None:
+        """Send again what is unacknowledged, now that there is a new link."""
+        for key, status in self.updates.in_flight():
+            self._forward(key, status)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from t2notebook.frames import (
+    TASK_COLUMNS,
+    events_frame,
+    job_row,
+    jobs_frame,
+    task_rows,
+    tasks_frame,
+    why_frame,
+)
+from t2notebook.model.events import Event, EventKind
+from t2notebook.model.reducer import JobView, reduce
+
+EVENTS = [
+    Event(EventKind.SUBMITTED, "j", 1.5, data={"number_of_workers": 2, "name": "pi"}, seq=1),
+    Event(
+        EventKind.LAUNCHED, "j", 2.0, 0, "t", "STAGING", data={"host": "h", "cpus": 1.0, "mem": 64.0}, seq=2
+    ),
+    Event(EventKind.STATUS, "j", 1795246797.938644, 0, "t", "RUNNING", seq=3),
+    Event(EventKind.PROGRESS, "j", 4.0, 0, "t", data={"progress": 0.5}),
+]
+
+
+def test_tasks_are_the_rows_that_every_view_shows() -> None:
+    view = reduce("j", EVENTS)
+    frame, rows = tasks_frame(view), task_rows(view)
+    assert list(frame.columns) == list(TASK_COLUMNS) == list(rows[0])
+    assert frame.state.tolist() == ["RUNNING", "PENDING"]
+    assert frame.progress[0] == 0.5
+    assert frame.started[0] == pd.Timestamp("2026-11-21T07:39:57.938644Z")
+    assert frame.started.isna().tolist() == [False, True]
+    assert frame.exit_code.isna().all()
+
+
+def test_events_hold_what_the_journal_holds() -> None:
+    frame = events_frame(EVENTS)
+    assert frame.kind.tolist() == ["SUBMITTED", "LAUNCHED", "STATUS"]
+    assert frame.worker_id.tolist() == [pd.NA, 0, 0]
+    assert frame.state.isna().tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("frame", "full"),
+    [
+        (tasks_frame(JobView("j")), tasks_frame(reduce("j", EVENTS))),
+        (events_frame([]), events_frame(EVENTS)),
+        (jobs_frame([]), jobs_frame([job_row(reduce("j", EVENTS))])),
+    ],
+)
+def test_an_empty_frame_has_the_types_of_a_full_one(frame: pd.DataFrame, full: pd.DataFrame) -> None:
+    assert frame.empty
+    assert frame.dtypes.to_dict() == full.dtypes.to_dict()
+    assert why_frame([]).time.dt.tz is not None
