@@ -314,5 +314,7 @@ def main(options: AgentOptions, channel: socket.socket, watched: life.Watched) -
         process = AgentProcess(options, channel)
         watched.stop_with(process.done)
         await process.run()
+        # A fetch that hangs holds its thread for a minute, and nothing here needs a tidy end.
+        os._exit(0)
 
     asyncio.run(run())

@@ -118,9 +118,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     temporary = options.work_dir is None
     work_dir = tempfile.mkdtemp(prefix="localmesos-") if temporary else os.path.abspath(options.work_dir)
     os.makedirs(work_dir, exist_ok=True)
-    if temporary and os.geteuid() == 0:
+    if os.geteuid() == 0:
         # Tasks of other users must be able to reach their sandboxes.
-        os.chmod(work_dir, 0o711)
+        os.umask(0o022)
+        if temporary:
+            os.chmod(work_dir, 0o711)
     try:
         return _supervise(options, listening, work_dir)
     finally:
