@@ -105,6 +105,11 @@ class Journal:
         self._next += len(rows)
 
 
+def result_path(directory: Path, job_id: str, worker_id: int) -> Path:
+    """Return where a session keeps a worker's result, or will."""
+    return directory / RESULTS / job_id / f"{worker_id}.t2"
+
+
 def read_meta(directory: Path) -> dict[str, str]:
     """Return a session's facts, from any process."""
     with _reading(directory) as db:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import configure, data_dir, get_config, runtime_dir
+from ..config import Config, configure, data_dir, get_config, runtime_dir
 from ..frames import job_row, jobs_frame
 from ..model.errors import SessionError, SubmitError, UnknownJob
 from ..model.job import MAX, ComputeResource, JobSpec, Twister2Job
 from ..model.reducer import reduce
-from .connection import Connection
+from .connection import Connection, SessionEnding
 from .job import Job
-from .link import link_for, link_to, open_links
+from .link import JobMirror, Link, link_for, link_to, open_links
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,8 +136,7 @@ def submit(
             python=package.python,
             on_exit=ending,
         )
-        link = link_for(settings)
-        mirror = link.submit(spec, str(package.path))
+        link, mirror = _hand_over(settings, spec, package.path)
     finally:
         shutil.rmtree(spool, ignore_errors=True)
     handle = _known[mirror.job_id] = Job(link, spec, mirror)
@@ -301,6 +300,17 @@ def _describe(
 def _name_of(function: Callable[..., Any]) -> str:
     name = getattr(function, "__name__", "") or type(function).__name__
     return "job" if name == "<lambda>" else name.strip("_") or "job"
+
+
+def _hand_over(settings: Config, spec: JobSpec, package: Path) -> tuple[Link, JobMirror]:
+    """Give a job to the session; to the next one if this one is just ending."""
+    link = link_for(settings)
+    try:
+        return link, link.submit(spec, str(package))
+    except SessionEnding:
+        link.let_go()
+    link = link_for(settings)
+    return link, link.submit(spec, str(package))
 
 
 def _build(job: Twister2Job, directory: Path) -> BuiltPackage:

@@ -22,6 +22,10 @@ from ..model.errors import SessionError, UnknownJob
 REQUEST_TIMEOUT = 60.0
 
 
+class SessionEnding(SessionError):
+    """The session takes no more requests, and has not taken this one: another session may."""
+
+
 class _UnixConnection(http.client.HTTPConnection):
     """An HTTP connection to a Unix socket."""
 
@@ -118,6 +122,11 @@ class Connection:
         body = None if content is None else json.dumps(content).encode()
         connection = _UnixConnection(self.path, timeout=REQUEST_TIMEOUT)
         try:
+            connection.connect()
+        except OSError as error:
+            connection.close()
+            raise SessionEnding(f"the session has ended ({error.strerror or error})") from None
+        try:
             connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
             answer = connection.getresponse()
             data = answer.read()
@@ -133,7 +142,7 @@ class Connection:
                 text = json.loads(data)["error"]
             except (ValueError, KeyError):
                 text = data.decode("utf-8", "replace") or answer.reason
-            raise UnknownJob(text) if answer.status == 404 else SessionError(text)
+            raise {404: UnknownJob, 503: SessionEnding}.get(answer.status, SessionError)(text)
         return data, dict(answer.headers.items())
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..frames import events_frame, tasks_frame, why_frame
+from ..journal import result_path
 from ..model.errors import JobFailed, SessionError, Twister2Error, UnknownJob
 from ..model.events import Event, EventKind
 from ..model.job import JobSpec
@@ -135,8 +137,7 @@ class Job:
         self.wait(timeout)
         if failure := self.error():
             raise failure from failure.__cause__
-        paths = self._link.connection.get(f"/v1/jobs/{self.job_id}/results")["paths"]
-        return [Archive.open(path).load() for path in paths]
+        return [self._load(worker_id) for worker_id in range(self.spec.number_of_workers)]
 
     def result(self, worker_id: int, timeout: float | None = None) -> Any:
         """Wait for one worker's result and return it; the others may still run.
@@ -163,8 +164,7 @@ class Job:
                 self._mirror.changed.wait(min(remaining, 1.0) if remaining is not None else 1.0)
             outcome = self._mirror.view.workers[worker_id].result
         if outcome == "ok":
-            paths = self._link.connection.get(f"/v1/jobs/{self.job_id}/results")["paths"]
-            return Archive.open(paths[worker_id]).load()
+            return self._load(worker_id)
         self.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
         failure = self.error(worker_id)
         assert failure is not None
@@ -304,6 +304,17 @@ class Job:
             )
         return False
 
+    def _load(self, worker_id: int) -> Any:
+        """Load a result from where the session keeps it: on this machine, for this user, checked when it came."""
+        path = result_path(Path(self._link.session["directory"]), self.job_id, worker_id)
+        try:
+            archive = Archive.open(path)
+        except FileNotFoundError:
+            raise SessionError(
+                f"the results of job {self.job_id} have been removed: they are kept for a week, up to a quota"
+            ) from None
+        return archive.load()
+
     def _check_worker(self, worker_id: int) -> None:
         if not 0 <= worker_id < self.spec.number_of_workers:
             raise IndexError(
@@ -324,8 +335,7 @@ class Job:
 
     def _cause(self, worker_id: int) -> BaseException | None:
         try:
-            paths = self._link.connection.get(f"/v1/jobs/{self.job_id}/results")["paths"]
-            cause = Archive.open(paths[worker_id]).load() if paths[worker_id] else None
+            cause = self._load(worker_id)
         except Exception:  # an exception that cannot be unpickled here stays text: the traceback has it all
             return None
         return cause if isinstance(cause, BaseException) else None

@@ -19,7 +19,6 @@ from ..model.job import JobSpec
 from ..model.reducer import JobView
 from .connection import Connection, find_or_start
 
-
 #: Seconds to wait for events that the session has already sent.
 CATCH_UP = 10.0
 
@@ -140,7 +139,12 @@ class Link:
 
     def shutdown(self) -> None:
         """End this kernel's jobs, and the session if nobody else needs it; then let go of it."""
-        self.connection.post("/v1/shutdown", {"client": self.client_id})
+        ended = self.connection.post("/v1/shutdown", {"client": self.client_id})["ended"]
+        self.let_go(patience=5.0 if ended else 0.0)
+
+    def let_go(self, patience: float = 2.0) -> None:
+        """End the attachment; a session that is ending has `patience` seconds to tell the rest first."""
+        self._reader.join(timeout=patience)
         self._stream.abort()
         self._reader.join(timeout=10.0)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..journal import Journal
+from ..journal import Journal, result_path
 from ..model.auth import new_secret
 from ..model.events import TRANSIENT, Event, EventKind
 from ..model.job import JobSpec, make_job_id
@@ -96,7 +96,7 @@ class Jobs:
 
     def result_path(self, job_id: str, worker_id: int) -> Path:
         """Return where a worker's result lies, or will."""
-        return self.journal.results / job_id / f"{worker_id}.t2"
+        return result_path(self.journal.directory, job_id, worker_id)
 
     def _tell(self, event: Event) -> None:
         job = self._jobs[event.job_id]

@@ -13,6 +13,7 @@ from t2notebook.localmesos.agent_commands import KILL_GRACE, LINGER, CommandTask
 from t2notebook.localmesos.containers import SandboxError, User
 from t2notebook.localmesos.records import Json, can
 from t2notebook.localmesos.runs import (
+    MAX_COMPLETED_FRAMEWORKS,
     ExecutorRun,
     ExecutorState,
     FrameworkRun,
@@ -263,9 +264,9 @@ class Agent(CommandTasks):
         if framework is not None and framework.executors.get(run.executor_id) is run:
             del framework.executors[run.executor_id]
             framework.completed.append(run)
-            if framework.leaving and not framework.executors:
-                for key in [key for key in self._running if key[0] == framework.id]:
-                    del self._running[key]
+            left = [one.id for one in self.frameworks.values() if one.leaving and not one.executors]
+            for framework_id in left[:-MAX_COMPLETED_FRAMEWORKS]:
+                del self.frameworks[framework_id]
 
     # Executors' calls
 

@@ -55,7 +55,6 @@ class AgentUpdates:
         self.frameworks: dict[str, FrameworkRun] = {}
         self.counters: dict[str, int] = {}
         self._containers: dict[str, ExecutorRun] = {}
-        self._running: dict[tuple[str, str], str] = {}
 
     def status(self, run: ExecutorRun, status: Json) -> None:
         """Take an executor's status update, and acknowledge it to the executor."""

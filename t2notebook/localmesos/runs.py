@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -14,6 +15,11 @@ from t2notebook.localmesos.server import EventStream
 
 COMMAND_EXECUTOR = Resources.of(cpus=0.1, mem=32)
 """What Mesos adds to a command task for its executor."""
+
+
+MAX_COMPLETED_FRAMEWORKS = 50
+MAX_COMPLETED_EXECUTORS = 150
+"""How many ended runs an agent remembers, each with its sandbox's place in the files API."""
 
 
 class ExecutorState(Enum):
@@ -134,7 +140,7 @@ class FrameworkRun:
     id: str
     info: Json
     executors: dict[str, ExecutorRun] = field(default_factory=dict)
-    completed: list[ExecutorRun] = field(default_factory=list)
+    completed: deque[ExecutorRun] = field(default_factory=lambda: deque(maxlen=MAX_COMPLETED_EXECUTORS))
     leaving: bool = False
 
 

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 PATH = "/api/v1/scheduler"
 CONNECT_TIMEOUT = 10.0
 CALL_TIMEOUT = 30.0
+TEARDOWN_TIMEOUT = 5.0
 BACKOFF_FIRST, BACKOFF_CAP = 0.25, 15.0
 #: A stream that is silent for so many of its heartbeat intervals is dead (Mesos,
 #: ``docs/scheduler-http-api.md``).
@@ -176,7 +177,7 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         if teardown and self._is_subscribed:
             call = {"type": "TEARDOWN", "framework_id": {"value": self.framework_id}}
             try:
-                await asyncio.wait_for(self._post(call), CALL_TIMEOUT)
+                await asyncio.wait_for(self._post(call), TEARDOWN_TIMEOUT)
             except (Refused, *_BROKEN) as error:
                 log.warning("TEARDOWN failed: %s", error)
         self._is_subscribed = False

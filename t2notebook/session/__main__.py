@@ -18,9 +18,9 @@ def main() -> None:
     cluster = None
     try:
         if settings["config"]["master"] == "local":
-            from .local import spawn
+            from .local import Cluster
 
-            cluster = spawn(Path(settings["runtime_dir"]), settings["config"])
+            cluster = Cluster(Path(settings["runtime_dir"]), settings["config"])
         from .session import run
 
         run(settings, cluster, lambda: _tell(news, {"ready": True}))

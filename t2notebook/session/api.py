@@ -67,6 +67,8 @@ class JobsHandler(ApiHandler):
 
     def post(self) -> None:
         """Take a job over: its package is moved into our keeping, then it is journalled, then scheduled."""
+        if self.session.is_over:
+            raise HTTPError(503, "the session is ending")
         record = self.content()
         spec = JobSpec.from_dict(record["spec"])
         kept = self.session.journal.packages / f"{spec.package}.t2"
@@ -104,19 +106,6 @@ class WhyHandler(ApiHandler):
         """Say why its workers wait."""
         scheduler = self.session.scheduler
         self.finish({"why": scheduler.why(self.job(job_id)) if scheduler else []})
-
-
-class ResultsHandler(ApiHandler):
-    """``GET /v1/jobs/ID/results``: where the results lie, on this machine."""
-
-    def get(self, job_id: str) -> None:
-        """List paths by worker id; null for a worker without a result."""
-        job = self.job(job_id)
-        paths = [
-            str(self.session.jobs.result_path(job_id, worker.worker_id)) if worker.result else None
-            for worker in job.view.workers
-        ]
-        self.finish({"paths": paths})
 
 
 class LogsHandler(ApiHandler):
@@ -225,7 +214,6 @@ def routes(session: Session) -> list[Any]:
         (job, JobHandler, settings),
         (rf"{job}/kill", KillHandler, settings),
         (rf"{job}/why", WhyHandler, settings),
-        (rf"{job}/results", ResultsHandler, settings),
         (rf"{job}/logs/([0-9]{{1,9}})", LogsHandler, settings),
         (rf"{client}/stream", StreamHandler, settings),
         (rf"{client}/watch", WatchHandler, settings),

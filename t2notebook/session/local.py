@@ -5,15 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..localmesos import spawn_shared
+from ..localmesos import running, spawn_shared
 
 
-def spawn(runtime_dir: Path, config: dict[str, Any]) -> Any:
-    """Find the user's cluster or start it, without waiting; the handle's `wait` gives its master."""
-    return spawn_shared(
-        runtime_dir,
-        agents=config["local_agents"],
-        cpus=config["local_cpus"],
-        mem=config["local_mem"],
-        idle=config["local_linger"],
-    )
+class Cluster:
+    """The user's embedded Mesos, found or being started.
+
+    Parameters
+    ----------
+    runtime_dir : Path
+    config : dict
+        The fields of `Config`.
+    """
+
+    def __init__(self, runtime_dir: Path, config: dict[str, Any]) -> None:
+        self._runtime_dir = runtime_dir
+        self._handle = spawn_shared(
+            runtime_dir,
+            agents=config["local_agents"],
+            cpus=config["local_cpus"],
+            mem=config["local_mem"],
+            idle=config["local_linger"],
+        )
+        self.master = ""
+
+    def wait(self) -> str:
+        """Wait until its master listens; return ``host:port``."""
+        self.master = self._handle.wait().master
+        return self.master
+
+    def is_gone(self) -> bool:
+        """Whether it has ended, or another has taken its place."""
+        info = running(self._runtime_dir)
+        return info is None or info.master != self.master

@@ -32,7 +32,9 @@ from ..scheduler.scheduler import Scheduler
 from ..scheduler.transport import Address
 from . import api
 from .clients import Clients
+from .keeping import Quota
 from .lease import Lease, owner_is_alive
+from .local import Cluster
 from .results import ResultFetcher
 
 log = logging.getLogger(__name__)
@@ -51,11 +53,11 @@ class Session:
     ----------
     settings : dict
         ``config`` (the fields of `Config`), ``runtime_dir``, ``data_dir``, ``socket``.
-    cluster : object or None
-        A handle on an embedded Mesos that starts meanwhile.
+    cluster : Cluster or None
+        The embedded Mesos, which may be starting meanwhile; None for a master elsewhere.
     """
 
-    def __init__(self, settings: dict[str, Any], cluster: Any) -> None:
+    def __init__(self, settings: dict[str, Any], cluster: Cluster | None) -> None:
         self.config: dict[str, Any] = settings["config"]
         self.started = time.time()
         self._cluster = cluster
@@ -83,6 +85,7 @@ class Session:
         self._servers: list[HTTPServer] = []
         self._results = ResultFetcher(self)
         self.jobs.listen(self._results.on_event)
+        self.jobs.listen(Quota(self.jobs, KEEP_BYTES).on_event)
         self.jobs.listen(self._on_event)
 
     # Life.
@@ -115,6 +118,11 @@ class Session:
         self._idle_since = time.monotonic()
 
     @property
+    def is_over(self) -> bool:
+        """Whether it is ending; it takes no more jobs then."""
+        return self._over.is_set()
+
+    @property
     def is_needed(self) -> bool:
         """Whether a kernel is attached or a job runs."""
         return bool(self.clients) or bool(self.jobs.active)
@@ -129,6 +137,14 @@ class Session:
                 self._over.set()
                 return
             await asyncio.sleep(min(1.0, max(0.02, remaining)))
+            if self._cluster is not None and self.driver is not None and not self.driver.connected:
+                await self._look_for(self._cluster)
+
+    async def _look_for(self, cluster: Cluster) -> None:
+        """End with the embedded Mesos: the next submit starts another session, and another cluster with it."""
+        is_gone = await asyncio.get_running_loop().run_in_executor(None, cluster.is_gone)
+        if is_gone and self.scheduler is not None and self.driver is not None and not self.driver.connected:
+            self.scheduler.error("the embedded Mesos has ended, and all that it ran")
 
     async def _start_scheduler(self) -> None:
         try:
@@ -145,8 +161,7 @@ class Session:
         if self._cluster is None:
             self.master = self.config["master"]
         else:
-            info = await asyncio.get_running_loop().run_in_executor(None, self._cluster.wait)
-            self.master = info.master
+            self.master = await asyncio.get_running_loop().run_in_executor(None, self._cluster.wait)
 
     def _serve_workers(self) -> None:
         core_dir = self._data / "core"
@@ -197,7 +212,9 @@ class Session:
         self.driver.start()
 
     def _framework_over(self, message: str) -> None:
+        # Whoever submits next gets a new session, and so a framework that the master knows nothing against.
         self.trouble = message
+        self.stop()
 
     async def _close(self) -> None:
         for job in self.jobs.active:
@@ -284,7 +301,7 @@ def _address_towards(master: Address) -> str:
     raise OSError(f"there is no way to the master {master}")
 
 
-def run(settings: dict[str, Any], cluster: Any, ready: Callable[[], None]) -> None:
+def run(settings: dict[str, Any], cluster: Cluster | None, ready: Callable[[], None]) -> None:
     """Run a session in this process."""
     logging.basicConfig(
         stream=sys.stderr,

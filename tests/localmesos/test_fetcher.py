@@ -195,7 +195,7 @@ def test_failure_says_why(web: Web, fetch: Callable[..., Path], path: str, tmp_p
     with pytest.raises(FetchError):
         fetch({"value": web.url + path})
     log = (tmp_path / "sandbox0/stderr").read_text()
-    assert ("404" in log) == (path == "/nope.txt")
+    assert ("return code 404" in log) == (path == "/nope.txt")
 
 
 @pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x"])

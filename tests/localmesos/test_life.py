@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from t2notebook.localmesos import LocalMesos, StartError, life, running, shared, spawn_shared, stop
+from t2notebook.localmesos.supervisor import parse
 from tests.localmesos.client import Framework, encoded, request, task
 from tests.localmesos.conftest import executor_info
 
@@ -111,8 +113,6 @@ def test_cluster_dies_with_its_caller(tmp_path: Path) -> None:
         text=True,
     )
     assert process.stdout is not None
-    import json
-
     master, work_dir, pids = json.loads(process.stdout.readline())
     process.kill()
     process.wait()
@@ -173,3 +173,58 @@ def test_first_offer_is_fast() -> None:
             best = min(best, time.monotonic() - begun)
             one.close()
     assert best < 0.7
+
+
+def test_command_line(tmp_path: Path) -> None:
+    """`python -m t2notebook.localmesos` in the foreground: one line, kept work_dir, ^C ends it."""
+    command = [sys.executable, "-m", "t2notebook.localmesos", "--agents", "2", "--cpus", "1", "--mem", "128"]
+    command += ["--attributes", "rack:r1", "--attributes", "rack:r2;zone:b", "--gpus", "1"]
+    process = subprocess.Popen(
+        [*command, "--work-dir", str(tmp_path / "kept")],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert process.stdout is not None
+    line = json.loads(process.stdout.readline())
+    assert line["pid"] == process.pid
+    deadline = time.monotonic() + 5
+    while len(found := request(line["master"], "GET", "/slaves").json()["slaves"]) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert sorted(str(one["attributes"]) for one in found) == [
+        "{'rack': 'r1'}",
+        "{'rack': 'r2', 'zone': 'b'}",
+    ]
+    assert {one["id"].rsplit("-", 1)[1] for one in found} == {"S0", "S1"}
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+    # Nobody holds the output open: a pipe's reader sees its end.
+    assert process.stdout.read() == b""
+    process.stdout.close()
+    assert gone(line["pids"].values())
+    assert (tmp_path / "kept" / "log" / "master.log").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--agents", "0"], ["--attributes", "novalue"], ["--port", "x"], ["--nonsense"]]
+)
+def test_command_line_says_what_is_wrong(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(wrong)
+    assert wrong[0] in capsys.readouterr().err
+
+
+def test_hanging_fetch_does_not_hold_up_the_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        uri = f"http://127.0.0.1:{mute.getsockname()[1]}/x"
+        with LocalMesos(agents=1) as cluster:
+            one = Framework(cluster.master).subscribed()
+            offer = one.offers()[0]
+            one.accept(offer, [task("t", offer, {"value": "true", "uris": [{"value": uri}]})])
+            mute.accept()[0].close()
+            one.accept(one.offers()[0], [task("u", offer, {"value": "true", "uris": [{"value": uri}]})])
+            held = mute.accept()[0]
+            begun = time.monotonic()
+        assert time.monotonic() - begun < 2
+        held.close()
+        one.close()

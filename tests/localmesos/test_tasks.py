@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from t2notebook.localmesos import LocalMesos, life
+from t2notebook.localmesos.control import Spawned, cluster_arguments, end
 from tests.localmesos.client import Framework, agent_address, encoded, request, resources, task
 from tests.localmesos.conftest import executor_info
 
@@ -71,8 +73,11 @@ def test_warm_executor_is_used_again(framework: Make) -> None:
 
 def test_kill_escalates_after_the_grace_period(framework: Make) -> None:
     one = framework(capabilities=("MULTI_ROLE", "PARTITION_AWARE", "TASK_KILLING_STATE"))
-    one.run("trap '' TERM; while true; do sleep 0.1; done")
+    offer = one.run("trap '' TERM; touch ready; while true; do sleep 0.1; done")
     one.until("TASK_RUNNING")
+    path = f"/frameworks/{one.id}/executors/task/runs/latest/ready"
+    while request(agent_address(offer), "GET", f"/files/read?path={path}").status == 404:
+        time.sleep(0.01)
     begun = time.monotonic()
     policy = {"grace_period": {"nanoseconds": 300_000_000}}
     one.call("KILL", {"task_id": {"value": "task"}, "kill_policy": policy})
@@ -305,3 +310,69 @@ def test_warm_launch_takes_milliseconds(framework: Make) -> None:
         taken.append(time.monotonic() - begun)
         one.until("TASK_FINISHED")
     assert sorted(taken)[3] < 0.025
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run tasks as others")
+
+
+@needs_root
+def test_task_of_another_user(framework: Make) -> None:
+    one = framework()
+    offer = one.offers()[0]
+    command = {"value": "touch who", "user": "nobody"}
+    one.accept(offer, [task("t", offer, command)])
+    one.until("TASK_FINISHED")
+    path = f"/frameworks/{one.id}/executors/t/runs/latest"
+    listed = request(agent_address(offer), "GET", f"/files/browse?path={path}").json()
+    assert {os.path.basename(item["path"]): item["uid"] for item in listed} == {
+        "stderr": "nobody",
+        "stdout": "nobody",
+        "who": "nobody",
+    }
+
+
+@needs_root
+def test_user_who_does_not_exist(framework: Make) -> None:
+    one = framework()
+    offer = one.offers()[0]
+    one.accept(offer, [task("t", offer, {"value": "true", "user": "nosuchuser"})])
+    status = one.update()
+    assert (status["state"], status["reason"]) == ("TASK_DROPPED", "REASON_EXECUTOR_TERMINATED")
+    assert status["message"].startswith("Failed to create executor directory '")
+    assert status["message"].endswith("Failed to chown directory to 'nosuchuser': No such user 'nosuchuser'")
+
+
+def test_executor_that_never_registers() -> None:
+    spawned = Spawned([*cluster_arguments(agents=1, cpus=1, mem=256), "--executor-registration-timeout", "1"])
+    try:
+        one = Framework(spawned.wait()["master"]).subscribed()
+        offer = one.offers()[0]
+        one.accept(offer, [task("t", offer, executor=executor_info("ex", "mute"))])
+        status = one.update()
+        assert (status["state"], status["reason"]) == ("TASK_FAILED", "REASON_EXECUTOR_REGISTRATION_TIMEOUT")
+        assert status["message"] == "Executor did not register within 1secs"
+        one.close()
+    finally:
+        end(spawned.process)
+
+
+def test_sandboxes_are_read_by_v1_and_nothing_else_is(framework: Make) -> None:
+    one = framework()
+    offer = one.run(
+        "ln -s /etc/hostname out; ln -s stdout in; mkfifo pipe; printf '\\141\\377' > binary", "t"
+    )
+    one.until("TASK_FINISHED")
+    agent, base = agent_address(offer), f"/frameworks/{one.id}/executors/t/runs/latest"
+    call = {"type": "READ_FILE", "read_file": {"path": f"{base}/binary", "offset": 0}}
+    assert request(agent, "POST", "/api/v1", call).json()["read_file"] == {"size": 2, "data": "Yf8="}
+    assert (
+        request(agent, "GET", f"/files/read?path={base}/binary&offset=0").body
+        == b'{"data":"a\xff","offset":0}'
+    )
+    assert request(agent, "GET", f"/files/read?path={base}/in&offset=0").status == 200
+    for kind in ("read", "download"):
+        answer = request(agent, "GET", f"/files/{kind}?path={base}/out")
+        assert (answer.status, answer.text.endswith("/out' is inaccessible.\n")) == (400, True)
+    assert request(agent, "GET", f"/files/read?path={base}/pipe&offset=0").status == 400
+    for path in ("/etc/passwd", f"{base}/../../../../../..", "/", ""):
+        assert request(agent, "GET", f"/files/read?path={path}&offset=0").status in (400, 404)

@@ -121,7 +121,7 @@ def test_more_than_there_is_waits_and_says_why(t2: Any) -> None:
     why = job.why
     assert set(why.lacked) == {"cpus"}
     assert (why.offered < why.asked).all()
-    with pytest.raises(TimeoutError, match="is PENDING after 0.1 s; it goes on"):
+    with pytest.raises(TimeoutError, match=r"is PENDING after 0\.1 s; it goes on"):
         job.wait(timeout=0.1)
     job.kill()
     assert job.wait(timeout=10) is JobState.KILLED
@@ -249,9 +249,9 @@ def test_the_second_job_reuses_the_executors(t2: Any) -> None:
 
         return os.getppid()
 
-    first = t2.submit(where, workers=2, ram_mega_bytes=64).results(timeout=30)
+    first = t2.submit(where, workers=6, ram_mega_bytes=64).results(timeout=30)
     second = t2.submit(where, workers=2, ram_mega_bytes=64).results(timeout=30)
-    assert set(first) == set(second)
+    assert set(second) <= set(first)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,9 @@ def clean(home: Path) -> Any:
     try:
         eventually(lambda: not processes(home), timeout=20)
     finally:
-        for pid in processes(home):  # so that one test's leftovers fail that test alone
+        left = processes(home)
+        print(left)
+        for pid in left:  # so that one test's leftovers fail that test alone
             os.kill(pid, signal.SIGKILL)
 
 
@@ -117,7 +119,7 @@ def test_a_killed_kernels_job_ends_and_then_so_does_the_session(clean: Path) -> 
     import t2notebook as t2
 
     assert t2.jobs().set_index("job_id").loc[job_id, "state"] == "COMPLETED"
-    with pytest.raises(t2.UnknownJob, match="the session of job .* has ended"):
+    with pytest.raises(t2.UnknownJob, match=r"the session of job .* has ended"):
         t2.attach(job_id)
 
 
@@ -152,7 +154,7 @@ def test_kernels_that_start_at_once_start_one_session(clean: Path) -> None:
 
 def test_an_interrupt_reaches_neither_session_nor_cluster(clean: Path) -> None:
     """The session and Mesos are in sessions of their own, so a terminal's ^C is the kernel's alone."""
-    process, job_id = submit(steps=12, then="    time.sleep(1000)\n")
+    process, _ = submit(steps=12, then="    time.sleep(1000)\n")
     groups = {os.getsid(pid) for pid in processes(clean) if pid != process.pid}
     assert os.getsid(process.pid) not in groups
     end(process, signal.SIGKILL)
@@ -187,6 +189,22 @@ def test_when_the_session_is_killed_the_handle_says_so_and_the_next_submit_works
     from t2notebook import client
 
     client.stop_cluster()  # the killed session's framework waits for its failover_timeout
+
+
+def test_when_the_embedded_mesos_ends_its_jobs_say_so_and_the_next_submit_works(clean: Path) -> None:
+    import t2notebook as t2
+    from t2notebook import client
+
+    done = t2.submit(lambda env: 1, ram_mega_bytes=64)
+    assert done.results(timeout=30) == [1]
+    job = t2.submit(lambda env: __import__("time").sleep(60), ram_mega_bytes=64)
+    eventually(lambda: job.state.value == "STARTED")
+    client.stop_cluster()
+    with pytest.raises(t2.JobFailed, match="the embedded Mesos has ended"):
+        job.results(timeout=30)
+    assert done.results() == [1], "what was done stays done"
+    assert t2.submit(lambda env: 2, ram_mega_bytes=64).results(timeout=30) == [2]
+    t2.shutdown()
 
 
 def test_an_agent_without_the_python_says_what_to_do(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
