@@ -102,7 +102,8 @@ class Connection:
 
         Raises
         ------
-        SessionError
+        SessionEnding
+            Also for a session that was killed, and still accepts connections while it dies.
         """
         connection = _UnixConnection(self.path, timeout=None)
         try:
@@ -112,7 +113,7 @@ class Connection:
                 raise http.client.HTTPException(f"HTTP {answer.status}")
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise SessionError(f"the session does not let itself be watched: {error}") from None
+            raise SessionEnding(f"the session does not let itself be watched: {error}") from None
         return Stream(connection, answer)
 
     def _request(

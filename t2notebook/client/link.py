@@ -7,6 +7,7 @@ import copy
 import json
 import os
 import threading
+import time
 import uuid
 import weakref
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from ..model.errors import SessionError
 from ..model.events import TRANSIENT, Event
 from ..model.job import JobSpec
 from ..model.reducer import JobView
-from .connection import Connection, find_or_start
+from .connection import Connection, SessionEnding, find_or_start
 
 #: Seconds to wait for events that the session has already sent.
 CATCH_UP = 10.0
@@ -95,7 +96,10 @@ class Link:
         self._mirrors: dict[str, JobMirror] = {}
         self._lock = threading.Lock()
         self._stream = connection.open_stream(f"/v1/clients/{self.client_id}/stream")
-        self.session = json.loads(self._stream.readline())["hello"]
+        if not (line := self._stream.readline()):
+            self._stream.close()
+            raise SessionEnding("the session has just ended")
+        self.session = json.loads(line)["hello"]
         self._pid = os.getpid()
         atexit.register(_say_bye, weakref.ref(self))
         self._reader = threading.Thread(target=self._read, name="t2-events", daemon=True)
@@ -174,8 +178,20 @@ def link_for(config: Config) -> Link:
     with _links_lock:
         link = _links.get(config.session_key)
         if link is None or not link.is_open:
-            link = _links[config.session_key] = Link(find_or_start(config))
+            link = _links[config.session_key] = _new_link(config)
         return link
+
+
+def _new_link(config: Config) -> Link:
+    """Attach to the session of `config`; one that is just dying is given the time to."""
+    deadline = time.monotonic() + config.start_timeout
+    while True:
+        try:
+            return Link(find_or_start(config))
+        except SessionEnding:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def link_to(connection: Connection) -> Link:

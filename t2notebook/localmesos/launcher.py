@@ -210,18 +210,20 @@ def _run(request: Json, launcher: int) -> NoReturn:
     os._exit(code)
 
 
-def main(channel: socket.socket, supervisor: int, temporary: str | None) -> NoReturn:
+def main(channel: socket.socket, pipe: int, temporary: str | None) -> NoReturn:
     """Run a launcher in this (forked) process.
 
     Parameters
     ----------
+    pipe
+        Ends when the supervisor does (its pid would still be our parent's for a moment).
     temporary
         A directory to remove when the supervisor was killed and cannot do it.
     """
     life.become_subreaper()
     try:
         Launcher(channel).run()
-        if temporary is not None and os.getppid() != supervisor:
+        if temporary is not None and select.select([pipe], [], [], 0)[0]:
             shutil.rmtree(temporary, ignore_errors=True)
     except BaseException as error:
         print(f"launcher: {error!r}", file=sys.stderr)

@@ -103,7 +103,6 @@ class ExecutorRun:
     verdict: Verdict | None = None
     killed: bool = False
     destroyed: bool = False
-    unacknowledged: set[str] = field(default_factory=set)
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
     limits: list[tuple[float, int]] = field(default_factory=list)
 

@@ -238,7 +238,7 @@ def _start(
             registration_timeout=options.executor_registration_timeout,
         )
         # A launcher outlives its agent for as long as the sweeping takes, so it does not die with the supervisor.
-        sweep = partial(launcher.main, launcher_end, supervisor, temporary)
+        sweep = partial(launcher.main, launcher_end, life_read, temporary)
         fork(f"launcher{index + 1}", [launcher_end], sweep, dies=False)
         fork(
             f"agent{index + 1}",

@@ -32,7 +32,7 @@ BACKOFF_FIRST, BACKOFF_CAP = 0.25, 15.0
 #: A stream that is silent for so many of its heartbeat intervals is dead (Mesos,
 #: ``docs/scheduler-http-api.md``).
 SILENT_HEARTBEATS = 5
-_BROKEN = (OSError, StreamClosedError, HTTPInputError, RecordIOError, TimeoutError, asyncio.TimeoutError)
+_BROKEN = (OSError, StreamClosedError, HTTPInputError, RecordIOError, TimeoutError)
 
 
 class Refused(Exception):
@@ -177,13 +177,17 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         if teardown and self._is_subscribed:
             call = {"type": "TEARDOWN", "framework_id": {"value": self.framework_id}}
             try:
-                await asyncio.wait_for(self._post(call), TEARDOWN_TIMEOUT)
+                async with asyncio.timeout(TEARDOWN_TIMEOUT):
+                    await self._post(call)
             except (Refused, *_BROKEN) as error:
                 log.warning("TEARDOWN failed: %s", error)
         self._is_subscribed = False
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        pending = set(self._tasks)
+        while pending:
+            for task in pending:
+                task.cancel()
+            # A library may swallow a cancellation that meets the end of what it waits for: ask again.
+            _, pending = await asyncio.wait(pending, timeout=1.0)
         self._close()
 
     def _close(self) -> None:
@@ -308,7 +312,8 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         while True:
             call = await self._calls.get()
             try:
-                await asyncio.wait_for(self._post(call), CALL_TIMEOUT)
+                async with asyncio.timeout(CALL_TIMEOUT):
+                    await self._post(call)
             except (Refused, *_BROKEN) as error:
                 log.warning("%s failed: %s", call["type"], _reason(error))
                 self._guard(self._listener.call_failed, call, _reason(error))

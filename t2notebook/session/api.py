@@ -144,6 +144,8 @@ class StreamHandler(ApiHandler):
 
     async def get(self, client_id: str) -> None:
         """Stay."""
+        if self.session.is_over:
+            raise HTTPError(503, "the session is ending")
         self.client_id = client_id
         self.set_header("Content-Type", "application/x-ndjson")
         self.session.clients.attach(client_id, self.send, self.end)
@@ -161,7 +163,8 @@ class StreamHandler(ApiHandler):
         self.finish()
 
     def on_connection_close(self) -> None:
-        self.session.clients.detach(self.client_id, self.send)
+        if hasattr(self, "client_id"):
+            self.session.clients.detach(self.client_id, self.send)
         self.session.need()
 
 

@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 KEEP_BYTES = 2 << 30
 KEEP_SECONDS = 7 * 86400.0
 FAILOVER_TIMEOUT = 3600.0
+#: Seconds that an ending session takes at the most to say good-bye to everybody.
+END_TIMEOUT = 15.0
 #: An idle executor's own timer is only the fallback for ours.
 EXECUTOR_FALLBACK = 60.0
 
@@ -107,7 +109,11 @@ class Session:
             start.cancel()
         finally:
             watch.cancel()
-            await self._close()
+            try:
+                async with asyncio.timeout(END_TIMEOUT):
+                    await self._close()
+            except TimeoutError:
+                log.warning("the session did not end in %g s, and leaves as it is", END_TIMEOUT)
 
     def stop(self) -> None:
         """End the session, with all that it runs."""

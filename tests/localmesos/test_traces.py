@@ -315,7 +315,7 @@ def test_executor_stream_and_environment(framework: Make) -> None:
     recorded = events("executor-ex1", "013-subscribe")
     launch = next(event for event in recorded if event["type"] == "LAUNCH")["launch"]["task"]
     info = {key: value for key, value in deepcopy(launch["executor"]).items() if key != "framework_id"}
-    info["command"] = {**info["command"], "value": "env > environment; sleep 100"}
+    info["command"] = {**info["command"], "value": "env > e && mv e environment; sleep 100"}
     for item in info["resources"]:
         del item["allocation_info"]
     offer = one.offers()[0]

@@ -40,7 +40,6 @@ def clean(home: Path) -> Any:
         eventually(lambda: not processes(home), timeout=20)
     finally:
         left = processes(home)
-        print(left)
         for pid in left:  # so that one test's leftovers fail that test alone
             os.kill(pid, signal.SIGKILL)
 
