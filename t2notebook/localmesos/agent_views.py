@@ -314,7 +314,7 @@ _NEEDED = {
 }
 
 
-def validate_call(_: str):  # type: ignore[no-untyped-def]
+def validate_call(_: str):
     """Give the check of an operator's call."""
 
     def validate(call: Json) -> str | None:

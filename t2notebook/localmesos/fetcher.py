@@ -350,7 +350,7 @@ def _join(base: str, location: str) -> str:
     return joined
 
 
-def _extract_zip(archive, into: str) -> None:  # type: ignore[no-untyped-def]
+def _extract_zip(archive, into: str) -> None:
     """Extract with the modes that `unzip` would set (zipfile leaves them out)."""
     for info in archive.infolist():
         path = archive.extract(info, into)
