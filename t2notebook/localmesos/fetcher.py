@@ -307,7 +307,7 @@ class _open:
     def __init__(self, uri: str, method: str) -> None:
         self._uri, self._method = uri, method
 
-    def __enter__(self):  # type: ignore[no-untyped-def]  # http.client is imported late: it is slow to import
+    def __enter__(self):  # http.client is imported late: it is slow to import
         import http.client
 
         uri = self._uri
