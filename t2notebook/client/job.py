@@ -211,10 +211,7 @@ class Job:
             )
         worker = view.workers[who]
         details = self._error_of(who, worker.task_id)
-        if details and not worker.message:
-            message = f"worker {who} failed: {details['type']}: {details['message']}"
-        else:
-            message = view.message if who == view.failed_worker else f"worker {who}: {worker.message}"
+        message = view.message if who == view.failed_worker else f"worker {who}: {worker.message}"
         traceback = details.get("traceback", "") if details else ""
         failure = JobFailed(
             f"job {self.job_id} failed: {message}",

@@ -121,6 +121,8 @@ class JobView:
             self._update(worker, event)
         elif event.kind is EventKind.RESULT:
             worker.result = worker.result or ("ok" if event.data.get("ok") else "error")
+            if event.source == "SESSION":  # the worker ended well, but its result is lost
+                worker.message = event.data.get("error", {}).get("message", worker.message)
         elif event.kind is EventKind.PROGRESS:
             if worker.state.is_terminal:
                 return None

@@ -11,6 +11,7 @@ from collections import deque
 from typing import Any
 
 from t2notebook.localmesos.recordio import Decoder
+from tests.localmesos import oracle
 
 Json = dict[str, Any]
 
@@ -39,8 +40,10 @@ class Connection:
         host, port = address.rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), timeout=30)
         self.buffer = b""
+        self.closed = False
 
     def close(self) -> None:
+        self.closed = True
         self.socket.close()
 
     def send(
@@ -133,8 +136,15 @@ class Stream:
             if not length:
                 self.ended = True
             self.chunks.append(chunk)
-            self.events.extend(json.loads(record) for record in self._decoder.feed(chunk))
+            for record in self._decoder.feed(chunk):
+                event = json.loads(record)
+                oracle.check(event, event["type"])
+                self.events.append(event)
         return True
+
+    def poll(self, seconds: float) -> None:
+        """Read what there is within the time."""
+        self._read(seconds)
 
     def next(self, kind: str, timeout: float = 10.0) -> Json:
         """The next event of a kind, everything else left in its place."""

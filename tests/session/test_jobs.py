@@ -309,3 +309,49 @@ def test_attach_by_the_beginning_of_an_id(t2: Any) -> None:
     assert same.results() == [1]
     with pytest.raises(t2.UnknownJob, match="no job 'nonsense'"):
         t2.attach("nonsense")
+
+
+def cut_off(env: Any) -> None:
+    """Make the way back to the session fail, and the worker give up at once."""
+    import http.client
+
+    from t2notebook.worker import result
+
+    def refuse(self: Any) -> None:
+        raise OSError("no route to host")
+
+    http.client.HTTPConnection.connect = refuse  # type: ignore[method-assign]
+    result.deliver.__kwdefaults__["patience"] = 0.1
+
+
+def test_a_result_that_could_not_be_sent_is_fetched_from_the_sandbox(t2: Any) -> None:
+    def work(env: Any) -> list[int]:
+        cut_off(env)
+        return [env.worker_id] * 3
+
+    job = t2.submit(work, workers=2, ram_mega_bytes=64)
+    assert job.results(timeout=30) == [[0, 0, 0], [1, 1, 1]]
+    assert "the result is in the sandbox" in job.tasks.message[0]
+
+
+def test_a_result_that_somebody_else_put_there_is_not_unpickled(t2: Any) -> None:
+    def forge(env: Any) -> None:
+        import os
+
+        cut_off(env)
+        pid = os.getpid()
+        if not os.fork():  # waits for the worker's own files, and writes others in their place
+            import time
+            from pathlib import Path
+
+            while os.getppid() == pid:
+                if Path("result.sig").exists():
+                    Path("result.t2").write_bytes(b"forged")
+                time.sleep(0.001)
+            os._exit(0)
+
+    job = t2.submit(forge, ram_mega_bytes=64)
+    with pytest.raises(
+        JobFailed, match="its result is lost: the result in its sandbox is not signed by the job"
+    ):
+        job.results(timeout=30)

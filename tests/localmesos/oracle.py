@@ -1,0 +1,201 @@
+"""What the recorded Mesos ever said, as a schema: every field at every place, its types, its order, its enum values.
+
+The oracle is built from the traces when it is first asked. `check` holds any event or answer of ours against it:
+a field that no recorded message has at that place, a value of another type, an enum name that v1 does not know,
+or fields in another order are faults. `EXTRA` lists what v1 has and no trace happens to show.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from t2notebook.localmesos.messages import ENUMS
+
+Json = dict[str, Any]
+
+TRACES = Path(__file__).resolve().parents[3] / "shared" / "mesos-traces"
+
+ENUM_NAME = re.compile(r"(TASK|SOURCE|REASON|OPERATION)_[A-Z_]+")
+KNOWN_ENUMS = frozenset(name for names in ENUMS.values() for name in names)
+
+# Messages of one type stand at many places: what is seen at one of them may stand at all.
+SHARED = {
+    "framework_info": "FrameworkInfo",
+    "agent_info": "AgentInfo",
+    "executor_info": "ExecutorInfo",
+    "executor": "ExecutorInfo",
+    "resources": "Resource",
+    "total_resources": "Resource",
+    "allocated_resources": "Resource",
+    "offered_resources": "Resource",
+    "container_status": "ContainerStatus",
+    "tasks": "Task",
+    "unreachable_tasks": "Task",
+    "completed_tasks": "Task",
+    "launched_tasks": "Task",
+    "queued_tasks": "Task",
+    "terminated_tasks": "Task",
+    "frameworks": "Framework",
+    "completed_frameworks": "Framework",
+    "statuses": "TaskStatus",
+    "status": "TaskStatus",
+    "offers": "Offer",
+    "command": "CommandInfo",
+    "labels": "Labels",
+    "discovery": "DiscoveryInfo",
+}
+
+# Free maps: their keys are names, not fields.
+MAPS = ("attributes", "flags")
+
+EXTRA: dict[str, tuple[str, ...]] = {
+    "Event": ("rescind",),
+    "Task": ("discovery", "health_check", "kill_policy", "max_completion_time", "user", "check", "executor_id"),
+    "Agent": ("reregistered_time",),
+    "TaskStatus": ("unreachable_time", "reason", "message", "labels", "data", "healthy", "check_status"),
+    "FrameworkInfo": ("role", "hostname", "principal", "webui_url", "labels"),
+    "ExecutorInfo": ("type", "shutdown_grace_period", "discovery", "labels", "container", "data"),
+    "CommandInfo": ("user", "uris", "environment", "arguments", "value"),
+    "FAILURE.failure": ("status", "executor_id"),
+    "RESCIND": ("rescind",),
+}
+"""Fields of v1 (`mesos.proto`, `scheduler.proto`, `master.proto`) that the recorded runs had no occasion for."""
+
+UNSEEN_KINDS = frozenset({"RESCIND", "AGENT_ADDED", "AGENT_REMOVED", "FRAMEWORK_UPDATED", "KILL", "ACKNOWLEDGED"})
+"""Events that no trace has."""
+
+
+@dataclass
+class Node:
+    """What was seen at one place."""
+
+    types: set[str] = field(default_factory=set)
+    fields: dict[str, None] = field(default_factory=dict)
+    after: set[tuple[str, str]] = field(default_factory=set)
+
+
+def kind_of(value: Any) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    return "number" if isinstance(value, int | float) else type(value).__name__
+
+
+def places(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Walk a message: (place, value) of everything in it."""
+    if isinstance(value, list):
+        for item in value:
+            yield from places(item, place)
+        return
+    yield place, value
+    if isinstance(value, dict):
+        for name, item in value.items():
+            inner = SHARED.get(name) if v1_place(place, name, item) else None
+            yield from places(item, inner or f"{place}.{name}")
+
+
+def v1_place(place: str, name: str, item: Any) -> bool:
+    """Tell whether a name means the v1 message (the older endpoints use some of the same names otherwise)."""
+    if place.startswith("GET ") or ".command" in place or "check" in place or "operation" in place:
+        return False
+    first = item[0] if isinstance(item, list) and item else item
+    if not isinstance(first, dict):
+        return False
+    needed = {"tasks": "task_id", "status": "task_id", "statuses": "task_id", "resources": "type"}
+    needed |= {"frameworks": "framework_info", "offers": "id", "executor": "executor_id"}
+    return needed.get(name, next(iter(first), "")) in first
+
+
+class Oracle:
+    """The recorded messages, merged."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+
+    def learn(self, value: Any, place: str) -> None:
+        for where, item in places(value, place):
+            node = self.nodes.setdefault(where, Node())
+            node.types.add(kind_of(item))
+            if isinstance(item, dict):
+                names = list(item)
+                node.fields.update(dict.fromkeys(names))
+                node.after.update((a, b) for i, a in enumerate(names) for b in names[i + 1 :])
+
+    def faults(self, value: Any, place: str) -> list[str]:
+        """List what no recorded message has."""
+        if place in UNSEEN_KINDS:
+            return []
+        found = []
+        for where, item in places(value, place):
+            node = self.nodes.get(where)
+            if node is None:
+                if not self._extra(where):
+                    found.append(f"{where} is unknown")
+                continue
+            if kind_of(item) not in node.types:
+                found.append(f"{where} is a {kind_of(item)}, not {sorted(node.types)}")
+            if isinstance(item, str) and ENUM_NAME.fullmatch(item) and item not in KNOWN_ENUMS:
+                found.append(f"{where}: {item} is no v1 name")
+            if not isinstance(item, dict) or where.rsplit(".", 1)[-1] in MAPS:
+                continue
+            names = list(item)
+            extra = EXTRA.get(where, ())
+            found += [f"{where}.{name} is unknown" for name in names if name not in node.fields and name not in extra]
+            for i, a in enumerate(names):
+                for b in names[i + 1 :]:
+                    if (b, a) in node.after and (a, b) not in node.after:
+                        found.append(f"{where}: {a} stands before {b}")
+        return found
+
+    def _extra(self, where: str) -> bool:
+        return any(
+            where == f"{place}.{name}" or where.startswith(f"{place}.{name}.")
+            for place, names in EXTRA.items()
+            for name in names
+        ) or where.split(".", 1)[0] in ("Labels", "DiscoveryInfo") or any(f".{one}." in where for one in MAPS)
+
+
+def lines(path: Path) -> Iterator[Json]:
+    for line in path.read_text().splitlines():
+        if line.strip():
+            yield json.loads(line)
+
+
+@cache
+def oracle() -> Oracle:
+    """Read all traces."""
+    found = Oracle()
+    for path in sorted(TRACES.glob("*/*.events.jsonl")):
+        for line in lines(path):
+            event = line.get("event")
+            if isinstance(event, dict):
+                found.learn(event, event["type"])
+    for path in sorted(TRACES.glob("*/index.jsonl")):
+        for one in lines(path):
+            body = path.with_name(f"{one.get('file')}.body.json")
+            if one.get("status") == 200 and body.exists():
+                found.learn(json.loads(body.read_text()), place_of(one["request"]))
+    return found
+
+
+def place_of(request: Json) -> str:
+    """Name what answers a request."""
+    if request["method"] == "POST" and "/api/v1" in request["path"]:
+        return str(json.loads(request["body"])["type"])
+    agent = not request["host"].endswith("5050")
+    path = request["path"].split("?")[0].rstrip("/")
+    for prefix in ("/master", "/slave(1)"):
+        path = path.removeprefix(prefix)
+    return f"GET {'agent' if agent else 'master'} {path}"
+
+
+def check(value: Any, place: str) -> None:
+    """Fail if ours says what the recorded Mesos never does."""
+    if TRACES.is_dir():
+        faults = oracle().faults(value, place)
+        assert not faults, "\n".join(sorted(set(faults))[:20])
