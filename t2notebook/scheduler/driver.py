@@ -117,6 +117,7 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         self._tasks: list[asyncio.Task[None]] = []
         self._is_subscribed = False
         self._fatal: str | None = None
+        self._ending = False
 
     # What pymesos asks of its base class.
 
@@ -174,6 +175,7 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
 
     async def stop(self, teardown: bool = False) -> None:
         """End the stream; with `teardown`, end the framework and everything it runs."""
+        self._ending = True
         if teardown and self._is_subscribed:
             call = {"type": "TEARDOWN", "framework_id": {"value": self.framework_id}}
             try:
@@ -206,6 +208,8 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
                 why = await self._subscribe_once()
             except _BROKEN as error:
                 why = f"{self._address}: {_reason(error)}"
+            if self._ending:
+                return
             redirected = self._take_redirect(why)
             was_subscribed, self._is_subscribed = self._is_subscribed, False
             self._close()
