@@ -1,0 +1,321 @@
+"""The scheduler's decisions, with a driver that only writes down what it is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from t2notebook.jobmaster.jobs import JobRecord, Jobs
+from t2notebook.journal import Journal, read_events
+from t2notebook.model.events import Event, EventKind
+from t2notebook.model.job import ComputeResource, JobSpec
+from t2notebook.model.launch import WorkerLaunch
+from t2notebook.model.states import JobState, TaskState
+from t2notebook.scheduler import scheduler as module
+from t2notebook.scheduler.infos import ExecutorTemplate
+from t2notebook.scheduler.scheduler import Scheduler
+
+
+class Driver:
+    """Stands where the driver is; `calls` has what it was asked for, in order."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.connected = True
+        self.framework_id = "F"
+        self.framework = {"roles": ["*"]}
+        self._jobs = jobs
+        self.known_at_ack: list[list[str]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        def call(*arguments: Any) -> None:
+            self.calls.append((name, *arguments))
+
+        return call
+
+    def acknowledgeStatusUpdate(self, status: Any) -> None:
+        self.calls.append(("acknowledge", status["task_id"]["value"], status["state"]))
+        durable = [
+            event.state
+            for job in self._jobs
+            for event in read_events(self._jobs.journal.directory, job.job_id)
+        ]
+        self.known_at_ack.append(durable)
+
+    def names(self) -> list[str]:
+        return [name for name, *_ in self.calls]
+
+    def launched(self) -> list[dict[str, Any]]:
+        return [
+            task
+            for name, *arguments in self.calls
+            if name == "acceptOffers"
+            for task in arguments[1][0]["launch"]["task_infos"]
+        ]
+
+
+class Stage:
+    """A scheduler with everything around it real but the driver."""
+
+    def __init__(self, directory: Path) -> None:
+        self.jobs = Jobs(Journal(directory))
+        self.driver = Driver(self.jobs)
+        self.errors: list[str] = []
+        template = ExecutorTemplate("python3.11", "3.11", "http://127.0.0.1:1/v1/core/c.pyz", "c.pyz", 180)
+        self.scheduler = Scheduler(
+            self.jobs, template, "http://127.0.0.1:1", 0.05, on_error=self.errors.append
+        )
+        self.scheduler.driver = self.driver  # type: ignore[assignment]
+        self.scheduler.subscribed("F", {}, "127.0.0.1")
+
+    def submit(self, workers: int = 2, cpu: float = 1.0) -> JobRecord:
+        resource = ComputeResource(cpu=cpu, ram_mega_bytes=64, instances=workers, workers_per_executor="max")
+        job = self.jobs.submit(JobSpec("pi", "ada", (resource,), "0" * 64, 10, "3.11"), "k")
+        self.scheduler.submit(job)
+        return job
+
+    def offer(self, number: int = 1, cpus: float = 4.0) -> None:
+        scalars = {"cpus": cpus, "mem": 4096.0}
+        self.scheduler.offers(
+            [
+                {
+                    "id": {"value": f"O{number}"},
+                    "agent_id": {"value": f"S{number}"},
+                    "hostname": f"h{number}",
+                    "url": {"scheme": "http", "address": {"ip": "127.0.0.1", "port": 5051}},
+                    "resources": [
+                        {"name": name, "type": "SCALAR", "scalar": {"value": value}}
+                        for name, value in scalars.items()
+                    ],
+                }
+            ]
+        )
+
+    def update(self, task_id: str, state: str, **fields: Any) -> None:
+        status = {
+            "task_id": {"value": task_id},
+            "state": f"TASK_{state}",
+            "uuid": "u",
+            "agent_id": {"value": "S1"},
+        }
+        self.scheduler.update({**status, **fields})
+
+    def result(self, job: JobRecord, worker: int, ok: bool = True) -> None:
+        task_id = job.view.workers[worker].task_id
+        self.jobs.record(Event(EventKind.RESULT, job.job_id, 1.0, worker, task_id, data={"ok": ok}))
+
+
+@pytest.fixture
+def on_stage(tmp_path: Path) -> Callable[[Callable[[Stage], Awaitable[None]]], None]:
+    def run(scenario: Callable[[Stage], Awaitable[None]]) -> None:
+        async def main() -> None:
+            stage = Stage(tmp_path)
+            try:
+                await scenario(stage)
+            finally:
+                stage.scheduler.close()
+                stage.jobs.journal.close()
+
+        asyncio.run(main())
+
+    return run
+
+
+def test_a_job_from_revive_to_suppress(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=2)
+        assert stage.driver.names() == ["reviveOffers"]
+        stage.offer()
+        assert stage.driver.names() == ["reviveOffers", "acceptOffers", "suppressOffers"]
+        for worker in job.view.workers:
+            stage.update(worker.task_id, "RUNNING")
+        assert job.view.state is JobState.STARTED
+        for worker in job.view.workers:
+            stage.result(job, worker.worker_id)
+            stage.update(worker.task_id, "FINISHED")
+        assert job.view.state is JobState.COMPLETED
+
+    on_stage(scenario)
+
+
+def test_the_task_carries_the_secret_in_its_data_alone(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1)
+        stage.offer()
+        (task,) = stage.driver.launched()
+        assert WorkerLaunch.decode(task.pop("data")).secret == job.secret
+        assert job.secret not in repr(task)
+        assert task["executor"]["command"]["uris"][0]["cache"] is True
+
+    on_stage(scenario)
+
+
+def test_an_update_is_on_the_disk_before_it_is_acknowledged(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1)
+        stage.offer()
+        stage.update(job.view.workers[0].task_id, "RUNNING")
+        assert "RUNNING" in stage.driver.known_at_ack[0]
+
+    on_stage(scenario)
+
+
+def test_an_update_that_comes_twice_is_acknowledged_twice_and_counts_once(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1)
+        stage.offer()
+        task_id = job.view.workers[0].task_id
+        for state in ("RUNNING", "RUNNING", "FAILED", "FAILED"):
+            stage.update(task_id, state)
+        assert stage.driver.names().count("acknowledge") == 4
+        states = [event.state for event in job.events if event.kind is EventKind.STATUS]
+        assert states == ["RUNNING", "FAILED"]
+
+    on_stage(scenario)
+
+
+def test_a_task_that_nobody_knows_is_acknowledged_and_killed(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.update("of-another-life", "RUNNING")
+        assert stage.driver.names() == ["acknowledge", "kill"]
+        stage.update("of-another-life", "KILLED")
+        assert stage.driver.names() == ["acknowledge", "kill", "acknowledge"]
+
+    on_stage(scenario)
+
+
+def test_what_does_not_fit_is_declined_for_long_and_told(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1, cpu=16)
+        stage.offer()
+        assert stage.driver.calls[-1] == ("declineOffer", [{"value": "O1"}], {"refuse_seconds": 3600.0})
+        assert job.view.waiting_for == "1 worker waiting: h1: 4.0 cpus free, 16.1 asked"
+        assert "suppressOffers" not in stage.driver.names(), "what waits wants offers"
+        (row,) = stage.scheduler.why(job)
+        assert (row["lacked"], row["offered"], row["asked"]) == ("cpus", 4.0, 16.1)
+
+    on_stage(scenario)
+
+
+def test_when_nothing_is_offered_that_is_said(on_stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "NO_OFFER_AFTER", 0.02)
+    monkeypatch.setattr("t2notebook.scheduler.waiting.NO_OFFER_AFTER", 0.01)
+
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1)
+        await asyncio.sleep(0.1)
+        assert job.view.waiting_for.startswith("1 worker waiting: the master has made no offer")
+
+    on_stage(scenario)
+
+
+def test_a_failed_worker_ends_the_others(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=3)
+        stage.offer()
+        tasks = [worker.task_id for worker in job.view.workers]
+        stage.update(tasks[1], "FAILED", message="ValueError: boom")
+        assert [arguments[0] for name, *arguments in stage.driver.calls if name == "kill"] == [
+            tasks[0],
+            tasks[2],
+        ]
+        for task_id in (tasks[0], tasks[2]):
+            stage.update(task_id, "KILLED")
+        assert job.view.state is JobState.FAILED
+        assert job.view.message == "worker 1 on h1 failed: ValueError: boom"
+
+    on_stage(scenario)
+
+
+def test_a_launch_that_the_master_refused_ends_its_workers_with_the_reason(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=2)
+        stage.offer()
+        call = {
+            "type": "ACCEPT",
+            "accept": {"operations": [{"launch": {"task_infos": stage.driver.launched()}}]},
+        }
+        stage.scheduler.call_failed(call, "HTTP 400: no")
+        assert job.view.state is JobState.FAILED
+        assert {worker.state for worker in job.view.workers} == {TaskState.DROPPED}
+        assert "the launch did not reach the master: HTTP 400: no" in job.view.message
+
+    on_stage(scenario)
+
+
+def test_after_a_gap_tasks_are_asked_for_and_kills_repeated(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1)
+        stage.offer()
+        task_id = job.view.workers[0].task_id
+        stage.scheduler.disconnected("the master is gone")
+        stage.driver.connected = False
+        stage.scheduler.kill(job, "USER", "killed by the user")
+        stage.driver.connected = True
+        stage.driver.calls.clear()
+        stage.scheduler.subscribed("F", {}, "127.0.0.1")
+        assert ("reconcile", [(task_id, "S1")]) in stage.driver.calls
+        assert ("kill", task_id, "S1", 3.0) in stage.driver.calls
+        stage.update(task_id, "GONE", uuid=None)
+        assert job.view.state is JobState.KILLED
+
+    on_stage(scenario)
+
+
+def test_a_framework_that_was_removed_ends_its_jobs_and_says_so(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        running, waiting = stage.submit(workers=1), stage.submit(workers=1, cpu=64)
+        stage.offer()
+        stage.scheduler.error("Framework has been removed")
+        assert (running.view.state, waiting.view.state) == (JobState.FAILED, JobState.KILLED)
+        assert "Framework has been removed" in running.view.message
+        assert waiting.view.message == "Framework has been removed"
+        assert stage.errors == ["Framework has been removed"]
+
+    on_stage(scenario)
+
+
+def test_executors_that_waited_long_enough_are_shut_down(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1)
+        stage.offer()
+        worker = job.view.workers[0]
+        stage.update(worker.task_id, "RUNNING")
+        stage.result(job, 0)
+        stage.update(worker.task_id, "FINISHED")
+        assert len(stage.scheduler.executors) == 1
+        await asyncio.sleep(0.3)
+        assert ("shutdown_executor", "S1", worker.executor_id) in stage.driver.calls
+        assert len(stage.scheduler.executors) == 0
+
+    on_stage(scenario)
+
+
+def test_a_waiting_executor_is_used_again_under_the_same_info(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        first = stage.submit(workers=1)
+        stage.offer()
+        stage.update(first.view.workers[0].task_id, "RUNNING")
+        stage.result(first, 0)
+        stage.update(first.view.workers[0].task_id, "FINISHED")
+        stage.submit(workers=2)
+        stage.offer()
+        before, *after = [task["executor"] for task in stage.driver.launched()]
+        assert all(executor == before for executor in after), "an ExecutorInfo of one id may never change"
+        stage.scheduler.executor_lost("S1", before["executor_id"]["value"], 0)
+        assert len(stage.scheduler.executors) == 0
+
+    on_stage(scenario)
+
+
+def test_while_nothing_waits_subscribe_suppresses(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        assert stage.scheduler.suppressed_roles() == ["*"]
+        stage.submit()
+        assert stage.scheduler.suppressed_roles() == []
+
+    on_stage(scenario)
