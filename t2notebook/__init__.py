@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.platform == "win32":
+    raise ImportError("t2notebook runs on Linux and macOS; on Windows, run Jupyter in WSL")
 
 __version__ = "0.1.0.dev0"
 

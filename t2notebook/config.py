@@ -29,8 +29,8 @@ class Config:
     executor_linger : float
         Seconds that an idle executor is kept warm for the next job.
     python : str
-        The Python that runs executors on agents; empty: this very one for the embedded Mesos,
-        ``pythonX.Y`` (found on the agent's PATH) elsewhere.
+        The Python that runs executors on agents; empty: this very one where an agent has it, else
+        ``pythonX.Y`` from the agent's PATH.
     local_agents, local_cpus, local_mem
         The embedded Mesos: number of agents, and each one's cpus and memory (MiB).
     local_linger : float

@@ -76,10 +76,8 @@ class ResultHandler(WorkerHandler):
         self.request.connection.set_max_body_size(MAX_RESULT)  # type: ignore[union-attr]
         self._digest = hashlib.sha256()
         job_id, worker_id = self.path_args
-        job = self.jobs.get(job_id)
-        if job is None or auth.parse_authorization(self.request.headers.get("Authorization", "")) is None:
-            raise HTTPError(401, reason="Unauthorized")
-        self.check_incarnation(job, int(worker_id))
+        self._told = self.request.headers.get(auth.BODY_DIGEST, "")
+        self.check_incarnation(self.authenticate(job_id, self._told), int(worker_id))
         path = self.jobs.result_path(job_id, int(worker_id))
         path.parent.mkdir(mode=0o700, exist_ok=True)
         self._part: Path = path.with_name(f"{path.name}.{id(self):x}.part")
@@ -92,7 +90,9 @@ class ResultHandler(WorkerHandler):
     def put(self, job_id: str, worker: str) -> None:
         """Take the result."""
         worker_id = int(worker)
-        job = self.authenticate(job_id, self._digest.hexdigest())
+        job = self.jobs[job_id]
+        if self._digest.hexdigest() != self._told:
+            raise HTTPError(400, reason="the body is not what its digest says")
         self.check_incarnation(job, worker_id)
         self._file.close()
         view = job.view.workers[worker_id]

@@ -8,6 +8,8 @@ import secrets
 
 #: ``Authorization: T2-HMAC-SHA256 <job id>:<hex signature>``
 SCHEME = "T2-HMAC-SHA256"
+#: The hex digest of a large body, told before it: so the signature holds, or not, before anything is taken in.
+BODY_DIGEST = "X-T2-Body-SHA256"
 
 
 def new_secret() -> str:

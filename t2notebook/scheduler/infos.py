@@ -31,8 +31,8 @@ class ExecutorTemplate:
 
     Parameters
     ----------
-    python : str
-        Path or name of the Python that runs the executor on the agent.
+    pythons : tuple of str
+        Paths or names; the first that an agent has runs the executor there.
     version : str
         ``major.minor`` that it must be.
     core_url, core_file : str
@@ -41,7 +41,7 @@ class ExecutorTemplate:
         Seconds after which an idle executor ends by itself.
     """
 
-    python: str
+    pythons: tuple[str, ...]
     version: str
     core_url: str
     core_file: str
@@ -65,14 +65,15 @@ class ExecutorTemplate:
         }
 
     def _command(self) -> str:
-        python = shlex.quote(self.python)
+        run = f"{shlex.quote(self.core_file)} --idle-timeout {self.idle_timeout:g}"
         complaint = (
-            f"t2notebook: this agent has no {self.python}; workers need CPython {self.version}. "
+            f"t2notebook: this agent has no {' and no '.join(self.pythons)}; workers need CPython {self.version}. "
             "Install it on the agents, or name it: t2.configure(python=...)"
         )
         return (
-            f"command -v {python} >/dev/null || {{ echo {shlex.quote(complaint)} >&2; exit 127; }}; "
-            f"exec {python} {shlex.quote(self.core_file)} --idle-timeout {self.idle_timeout:g}"
+            f"for python in {shlex.join(self.pythons)}; do "
+            f'command -v "$python" >/dev/null && exec "$python" {run}; '
+            f"done; echo {shlex.quote(complaint)} >&2; exit 127"
         )
 
 

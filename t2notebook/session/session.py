@@ -22,7 +22,7 @@ from tornado.web import Application
 from .. import __version__
 from ..jobmaster import handlers
 from ..jobmaster.jobs import JobRecord, Jobs
-from ..journal import Journal, prune, session_directories
+from ..journal import Journal, Lease, owner_is_alive, prune, session_directories
 from ..model.events import Event, EventKind
 from ..model.states import TaskState
 from ..package import core, serve
@@ -33,7 +33,6 @@ from ..scheduler.transport import Address
 from . import api
 from .clients import Clients
 from .keeping import Quota
-from .lease import Lease, owner_is_alive
 from .local import Cluster
 from .results import ResultFetcher
 
@@ -186,7 +185,10 @@ class Session:
         self._servers.append(server)
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         template = ExecutorTemplate(
-            python=self.config["python"] or (sys.executable if self._cluster else f"python{version}"),
+            # An agent that has this very Python (it is this machine, or shares its file system) has its packages too.
+            pythons=(self.config["python"],)
+            if self.config["python"]
+            else (sys.executable, f"python{version}"),
             version=version,
             core_url=f"{self.worker_url}/v1/core/{package.path.name}",
             core_file=package.path.name,

@@ -109,6 +109,8 @@ class SessionClient:
         connection.putrequest(method, self._base + path, skip_accept_encoding=True)
         signature = self.signature(method, path, sha256)
         connection.putheader("Authorization", auth.authorization(self._job_id, signature))
+        if sha256:
+            connection.putheader(auth.BODY_DIGEST, sha256)
         if isinstance(body, bytes):
             if sha256:
                 connection.putheader("Content-Type", content_type)

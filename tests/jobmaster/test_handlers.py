@@ -54,7 +54,10 @@ class HandlersTest(AsyncHTTPTestCase):
     ) -> int:
         path = f"/v1/jobs/{self.job.job_id}/workers/{worker}/{what}?incarnation={incarnation}"
         signature = auth.sign(secret or self.job.secret, method, path, hashlib.sha256(body).hexdigest())
-        headers = {"Authorization": auth.authorization(self.job.job_id, signature)}
+        headers = {
+            "Authorization": auth.authorization(self.job.job_id, signature),
+            auth.BODY_DIGEST: hashlib.sha256(body).hexdigest(),
+        }
         return self.fetch(path, method=method, body=body, headers=headers).code
 
     def result(self, value: object) -> bytes:
@@ -82,6 +85,15 @@ class HandlersTest(AsyncHTTPTestCase):
 
     def test_a_wrong_signature_leaves_nothing_behind(self) -> None:
         assert self.send("PUT", "result", self.result(1), secret="00" * 32) == 401
+        assert self.job.view.workers[0].result == ""
+        assert not list((self.directory / "results").rglob("*.*"))
+
+    def test_a_body_that_is_not_what_was_signed(self) -> None:
+        path = f"/v1/jobs/{self.job.job_id}/workers/0/result?incarnation=0"
+        digest = hashlib.sha256(b"what was signed").hexdigest()
+        signature = auth.sign(self.job.secret, "PUT", path, digest)
+        headers = {"Authorization": auth.authorization(self.job.job_id, signature), auth.BODY_DIGEST: digest}
+        assert self.fetch(path, method="PUT", body=self.result(1), headers=headers).code == 400
         assert self.job.view.workers[0].result == ""
         assert not list((self.directory / "results").rglob("*.*"))
 

@@ -65,7 +65,7 @@ class Stage:
         self.jobs = Jobs(Journal(directory))
         self.driver = Driver(self.jobs)
         self.errors: list[str] = []
-        template = ExecutorTemplate("python3.11", "3.11", "http://127.0.0.1:1/v1/core/c.pyz", "c.pyz", 180)
+        template = ExecutorTemplate(("python3.11",), "3.11", "http://127.0.0.1:1/v1/core/c.pyz", "c.pyz", 180)
         self.scheduler = Scheduler(
             self.jobs, template, "http://127.0.0.1:1", 0.05, on_error=self.errors.append
         )

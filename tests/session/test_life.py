@@ -183,6 +183,10 @@ def test_when_the_session_is_killed_the_handle_says_so_and_the_next_submit_works
     os.kill(session, signal.SIGKILL)
     with pytest.raises(t2.SessionError, match="when its session was lost"):
         job.wait(timeout=20)
+    row = t2.jobs().set_index("job_id").loc[job.job_id]
+    assert (row.state in ("PENDING", "STARTING", "STARTED"), row.message) == (True, "its session was lost")
+    with pytest.raises(t2.UnknownJob, match=r"the session of job .* has ended"):
+        t2.attach(job.job_id[:-1])
     assert t2.submit(lambda env: 1, ram_mega_bytes=64).results(timeout=30) == [1]
     t2.shutdown()
     from t2notebook import client
@@ -224,3 +228,14 @@ def test_a_session_that_cannot_start_says_why(clean: Path, monkeypatch: pytest.M
     with pytest.raises(t2.JobFailed, match="assign requested address"):
         t2.submit(lambda env: 1, ram_mega_bytes=64).results(timeout=40)
     t2.shutdown()
+
+
+def test_a_cluster_of_the_users_own(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import t2notebook as t2
+
+    with t2.LocalMesos(agents=2, cpus=4, mem=4096) as mesos:
+        monkeypatch.setenv("T2_MASTER", mesos.master)
+        job = t2.submit(lambda env: __import__("numpy").ones(2).sum(), workers=6, ram_mega_bytes=64)
+        assert job.results(timeout=30) == [2.0] * 6, "the workers' Python is the kernel's, with its packages"
+        assert job.tasks.agent.nunique() == 2
+        t2.shutdown()
