@@ -183,7 +183,7 @@ def attach(job_id: str) -> Job:
     UnknownJob
         When no living session has it.
     """
-    from ..journal import read_jobs, read_meta, session_directories
+    from ..journal import owner_is_alive, read_jobs, read_meta, session_directories
 
     if (known := _known.get(job_id)) and known._link.is_open:
         return known
@@ -192,7 +192,7 @@ def attach(job_id: str) -> Job:
     for directory in session_directories(data_dir() / "sessions"):
         for candidate in read_jobs(directory):
             if candidate == job_id or (job_id and candidate.startswith(job_id)):
-                if read_meta(directory).get("owner"):
+                if owner_is_alive(directory):
                     found[candidate] = directory
                 else:
                     ended.append(candidate)
@@ -215,13 +215,17 @@ def attach(job_id: str) -> Job:
 
 def jobs() -> pd.DataFrame:
     """Return the jobs of this user's sessions, living and ended, oldest first."""
-    from ..journal import read_events, read_jobs, session_directories
+    from ..journal import owner_is_alive, read_events, read_jobs, session_directories
 
-    rows = [
-        job_row(reduce(job_id, read_events(directory, job_id)))
-        for directory in session_directories(data_dir() / "sessions")
-        for job_id in read_jobs(directory)
-    ]
+    rows = []
+    for directory in session_directories(data_dir() / "sessions"):
+        is_alive = owner_is_alive(directory)
+        for job_id in read_jobs(directory):
+            view = reduce(job_id, read_events(directory, job_id))
+            row = job_row(view)
+            if not is_alive and not view.state.is_final:
+                row["message"] = "its session was lost"
+            rows.append(row)
     return jobs_frame(sorted(rows, key=lambda row: row["submitted"]))
 
 

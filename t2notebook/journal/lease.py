@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..journal import read_meta
+from .store import read_meta
 
 
 @dataclass(frozen=True)
