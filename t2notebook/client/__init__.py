@@ -122,7 +122,14 @@ def submit(
     if ending not in ("kill", "detach"):
         raise SubmitError(f"on_exit is {on_exit!r}; give 'kill' or 'detach'")
     described = _describe(
-        job, workers, cpu, ram_mega_bytes, disk_giga_bytes, name, workers_per_executor, config
+        job,
+        workers,
+        cpu,
+        ram_mega_bytes,
+        disk_giga_bytes=disk_giga_bytes,
+        name=name,
+        workers_per_executor=workers_per_executor,
+        config=config,
     )
     spool = _spool()
     try:
@@ -143,26 +150,14 @@ def submit(
     return handle
 
 
-def prepare(
-    job: Twister2Job | Callable[..., Any],
-    workers: int = 1,
-    cpu: float = 1.0,
-    ram_mega_bytes: float = 512.0,
-    *,
-    disk_giga_bytes: float = 0.0,
-    name: str | None = None,
-    workers_per_executor: int | str = MAX,
-    config: Mapping[str, Any] | None = None,
-) -> Prepared:
-    """Make what `submit` would send, and send nothing.
+def prepare(job: Twister2Job | Callable[..., Any], workers: int = 1, **arguments: Any) -> Prepared:
+    """Make what `submit` would send, from the same arguments but `on_exit`, and send nothing.
 
     Raises
     ------
     SubmitError
     """
-    described = _describe(
-        job, workers, cpu, ram_mega_bytes, disk_giga_bytes, name, workers_per_executor, config
-    )
+    described = _describe(job, workers, **arguments)
     spool = _spool()
     try:
         return Prepared(described, _build(described, spool))
@@ -276,12 +271,13 @@ def stop_cluster() -> bool:
 def _describe(
     job: Twister2Job | Callable[..., Any],
     workers: int,
-    cpu: float,
-    ram_mega_bytes: float,
-    disk_giga_bytes: float,
-    name: str | None,
-    workers_per_executor: int | str,
-    config: Mapping[str, Any] | None,
+    cpu: float = 1.0,
+    ram_mega_bytes: float = 512.0,
+    *,
+    disk_giga_bytes: float = 0.0,
+    name: str | None = None,
+    workers_per_executor: int | str = MAX,
+    config: Mapping[str, Any] | None = None,
 ) -> Twister2Job:
     if isinstance(job, Twister2Job):
         return job

@@ -102,16 +102,10 @@ class Job:
         SessionError
             When the session is gone.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
         with self._mirror.changed:
-            while not self._has_ended():
-                remaining = None if deadline is None else deadline - time.monotonic()
-                if remaining is not None and remaining <= 0:
-                    raise TimeoutError(
-                        f"job {self.job_id} is {self._mirror.view.state} after {timeout:g} s; it goes on"
-                    )
-                # A bounded wait, since an unbounded one cannot be interrupted on every platform.
-                self._mirror.changed.wait(min(remaining, 1.0) if remaining is not None else 1.0)
+            if not self._wait_for(self._has_ended, timeout):
+                state = self._mirror.view.state
+                raise TimeoutError(f"job {self.job_id} is {state} after {timeout:g} s; it goes on")
             return self._mirror.view.state
 
     def results(self, timeout: float | None = None) -> list[Any]:
@@ -288,6 +282,17 @@ class Job:
             self._mirror.unlisten(inner)
 
     # Inside.
+
+    def _wait_for(self, condition: Callable[[], bool], timeout: float | None) -> bool:
+        """Wait for a condition with the mirror held; return whether it holds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not condition():
+            remaining = 1.0 if deadline is None else deadline - time.monotonic()
+            if remaining <= 0:
+                return False
+            # A bounded wait, since an unbounded one cannot be interrupted on every platform.
+            self._mirror.changed.wait(min(remaining, 1.0))
+        return True
 
     def _has_ended(self, quiet: bool = False) -> bool:
         if self._mirror.view.state.is_final:

@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 from tornado.httputil import HTTPInputError
 from tornado.iostream import StreamClosedError
 
+from ..worker.framing import FramingError
 from . import _pymesos
-from .transport import Address, Connection, RecordIOError, Response
+from .transport import Address, Connection, Response
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ BACKOFF_FIRST, BACKOFF_CAP = 0.25, 15.0
 #: A stream that is silent for so many of its heartbeat intervals is dead (Mesos,
 #: ``docs/scheduler-http-api.md``).
 SILENT_HEARTBEATS = 5
-_BROKEN = (OSError, StreamClosedError, HTTPInputError, RecordIOError, TimeoutError)
+_BROKEN = (OSError, StreamClosedError, HTTPInputError, FramingError, TimeoutError)
 
 
 class Refused(Exception):

@@ -20,52 +20,11 @@ from tornado.httputil import (
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.tcpclient import TCPClient
 
+from ..worker.framing import RecordDecoder
+
 DEFAULT_PORT = 5050
 _UNLIMITED = 2**62
 _PARAMETERS = HTTP1ConnectionParameters(max_body_size=_UNLIMITED, chunk_size=1 << 20)
-
-
-class RecordIOError(Exception):
-    """What arrived is not RecordIO."""
-
-
-class RecordIO:
-    """Splits a RecordIO stream (a decimal length, a line feed, the record; and so on) into records.
-
-    Source: Mesos, ``docs/recordio.md``.
-    """
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._length: int | None = None
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Take `data`; return the records that are now whole.
-
-        Raises
-        ------
-        RecordIOError
-            When a length is not a decimal number of at most 20 digits.
-        """
-        self._buffer += data
-        records = []
-        start = 0
-        while True:
-            if self._length is None:
-                end = self._buffer.find(b"\n", start)
-                head = self._buffer[start : end if end >= 0 else None]
-                if (head and not head.isdigit()) or len(head) > 20 or (end >= 0 and not head):
-                    raise RecordIOError(f"not a RecordIO length: {bytes(head[:20])!r}")
-                if end < 0:
-                    break
-                self._length, start = int(head), end + 1
-            if len(self._buffer) - start < self._length:
-                break
-            records.append(bytes(self._buffer[start : start + self._length]))
-            start += self._length
-            self._length = None
-        del self._buffer[:start]
-        return records
 
 
 @dataclass(frozen=True)
@@ -202,7 +161,7 @@ class _Collector(HTTPMessageDelegate):
         on_record: Callable[[bytes], None] | None = None,
     ) -> None:
         self._on_headers, self._on_record = on_headers, on_record
-        self._records: RecordIO | None = None
+        self._records: RecordDecoder | None = None
         self._response: Response | None = None
         self._body = bytearray()
         self._finished = False
@@ -212,7 +171,7 @@ class _Collector(HTTPMessageDelegate):
         assert isinstance(start_line, ResponseStartLine)
         self._response = Response(start_line.code, start_line.reason, headers)
         if start_line.code == 200 and self._on_headers is not None:
-            self._records = RecordIO()
+            self._records = RecordDecoder()
             self._on_headers(self._response)
 
     def data_received(self, chunk: bytes) -> None:

@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tornado.httpserver import HTTPServer
 from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
@@ -19,7 +17,7 @@ from tornado.web import Application, RequestHandler
 from t2notebook.scheduler import driver as driver_module
 from t2notebook.scheduler.driver import Driver
 from t2notebook.scheduler.infos import framework_info
-from t2notebook.scheduler.transport import Address, RecordIO, RecordIOError
+from t2notebook.scheduler.transport import Address
 
 SUBSCRIBED = {
     "type": "SUBSCRIBED",
@@ -326,18 +324,16 @@ def test_no_masters_addresses(text: str) -> None:
         Address.parse(text)
 
 
-@given(st.lists(st.binary(max_size=200)), st.data())
-def test_recordio_however_it_is_split(records: list[bytes], data: st.DataObject) -> None:
-    whole = b"".join(b"%d\n%s" % (len(body), body) for body in records)
-    decoder, got, start = RecordIO(), [], 0
-    while start < len(whole):
-        end = data.draw(st.integers(start + 1, len(whole)))
-        got += decoder.feed(whole[start:end])
-        start = end
-    assert got == records
+def test_a_stream_that_is_no_recordio_is_given_up() -> None:
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        async def junk(handler: RequestHandler) -> None:
+            handler.write(record(SUBSCRIBED) + b"<html>\n")
+            await handler.flush()
+            await asyncio.sleep(60)
 
+        master.script = [junk, stream(SUBSCRIBED)]
+        driver.start()
+        await until(lambda: len(master.subscriptions) == 2)
+        assert any("is not the length of a record" in str(told) for told in recorder.told)
 
-@pytest.mark.parametrize("junk", [b"x\n", b"\n", b"-1\nx", b"9" * 30, b"<html>"])
-def test_what_is_not_recordio_is_refused(junk: bytes) -> None:
-    with pytest.raises(RecordIOError):
-        RecordIO().feed(junk)
+    run(scenario)
