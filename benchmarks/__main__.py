@@ -46,10 +46,27 @@ def measure(name: str, home: Path) -> dict[str, float] | None:
 
 
 def main() -> int:
-    """Measure all cases in turn, several times, so that a slow moment of the machine hits all alike."""
+    """Run what is asked for: `notebook` (against peers), `mesos` (the embedded Mesos's scale), or both."""
     parser = argparse.ArgumentParser(prog="benchmarks")
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--rounds", type=int, default=5, help="of the comparison with peers")
+    parser.add_argument("which", nargs="?", choices=["notebook", "mesos", "all"], default="all")
+    options, rest = parser.parse_known_args()
+    if rest and options.which != "mesos":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    code = 0
+    if options.which in ("notebook", "all"):
+        code = notebook(options.rounds)
+    if options.which in ("mesos", "all"):
+        from . import mesos
+
+        if options.which == "all":
+            print()
+        code = mesos.main(rest) or code
+    return code
+
+
+def notebook(rounds: int) -> int:
+    """Measure all cases in turn, several times, so that a slow moment of the machine hits all alike."""
     taken: dict[str, dict[str, list[float]]] = {name: {"cold": [], "warm": []} for name in CASES}
     with tempfile.TemporaryDirectory(prefix="t2-bench-") as home:
         for index in range(rounds + 1):

@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``t2notebook VERB``; return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["local"]:
-        from .localmesos.__main__ import main as local
+        from .localmesos.foreground import main as local
 
         return local(given[1:])
     options = _parser().parse_args(given)
@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     verbs.add_parser("local", help="run an embedded Mesos in the foreground", add_help=False)
     listing = verbs.add_parser("list", help="list your jobs, living and ended")
+    listing.add_argument("--all", action="store_true", help="not just the last 20")
     listing.set_defaults(run=_list)
     status = verbs.add_parser("status", help="show a job's workers")
     status.add_argument("job", help="job id, or the beginning of one")
@@ -53,7 +54,13 @@ def _list(options: argparse.Namespace) -> None:
     from . import client
 
     frame = client.jobs()
-    print("no jobs yet" if frame.empty else frame.to_string(index=False))
+    if frame.empty:
+        print("no jobs yet")
+        return
+    frame = frame[["job_id", "state", "workers", "submitted", "message"]].tail(None if options.all else 20)
+    frame["submitted"] = frame.submitted.dt.strftime("%Y-%m-%d %H:%M:%S")
+    frame["message"] = frame.message.str.slice(0, 60)
+    print(frame.to_string(index=False, justify="left"))
 
 
 def _status(options: argparse.Namespace) -> None:

@@ -265,6 +265,9 @@ def stop_cluster() -> bool:
 
     was = running(runtime_dir()) is not None
     stop(runtime_dir())
+    for link in open_links():  # a session ends with its cluster, and takes no more jobs
+        if link.session["config"]["master"] == "local":
+            link.await_end(5.0)
     return was
 
 
@@ -280,6 +283,11 @@ def _describe(
     config: Mapping[str, Any] | None = None,
 ) -> Twister2Job:
     if isinstance(job, Twister2Job):
+        others = (workers, cpu, ram_mega_bytes, disk_giga_bytes, name, workers_per_executor, config)
+        if others != (1, 1.0, 512.0, 0.0, None, MAX, None):
+            raise SubmitError(
+                "a Twister2Job says its workers and resources itself; give them there, not to submit"
+            )
         return job
     if not callable(job):
         raise SubmitError(

@@ -124,9 +124,9 @@ class Connection:
         connection = _UnixConnection(self.path, timeout=REQUEST_TIMEOUT)
         try:
             connection.connect()
-        except OSError as error:
+        except OSError:
             connection.close()
-            raise SessionEnding(f"the session has ended ({error.strerror or error})") from None
+            raise SessionEnding("the session process has ended") from None
         try:
             connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
             answer = connection.getresponse()

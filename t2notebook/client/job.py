@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..frames import events_frame, tasks_frame, why_frame
 from ..journal import result_path
-from ..model.errors import JobFailed, SessionError, Twister2Error, UnknownJob
+from ..model.errors import JobFailed, PackageError, SessionError, Twister2Error, UnknownJob
 from ..model.events import Event, EventKind
 from ..model.job import JobSpec
 from ..model.reducer import JobView
@@ -79,6 +79,9 @@ class Job:
         counts = ", ".join(f"{count} {state.value.lower()}" for state, count in view.counts.items() if count)
         note = view.message or view.waiting_for
         return f"<Job {self.job_id} {view.state}: {counts}{f' ({note})' if note else ''}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a job's handle stays in the notebook; send its results() instead")
 
     # Its end.
 
@@ -315,7 +318,13 @@ class Job:
             raise SessionError(
                 f"the results of job {self.job_id} have been removed: they are kept for a week, up to a quota"
             ) from None
-        return archive.load()
+        try:
+            return archive.load()
+        except Exception as error:
+            raise PackageError(
+                f"the result of worker {worker_id} of {self.job_id} cannot be unpickled here: "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
     def _check_worker(self, worker_id: int) -> None:
         if not 0 <= worker_id < self.spec.number_of_workers:

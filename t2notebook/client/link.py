@@ -6,6 +6,7 @@ import atexit
 import copy
 import json
 import os
+import sys
 import threading
 import time
 import uuid
@@ -137,14 +138,25 @@ class Link:
         """Say that this kernel exits cleanly."""
         if self.is_open and os.getpid() == self._pid:
             try:
-                self.connection.post(f"/v1/clients/{self.client_id}/bye", {})
+                killed = self.connection.post(f"/v1/clients/{self.client_id}/bye", {})["killed"]
             except SessionError:
-                pass  # the session is gone, and so are the jobs that were to be ended
+                return  # the session is gone, and so are the jobs that were to be ended
+            if killed:
+                jobs = "jobs" if len(killed) > 1 else "job"
+                note = 'on_exit="detach" lets jobs go on without their kernel'
+                print(
+                    f"t2notebook: killed {jobs} {', '.join(killed)}, still unfinished; {note}",
+                    file=sys.stderr,
+                )
 
     def shutdown(self) -> None:
         """End this kernel's jobs, and the session if nobody else needs it; then let go of it."""
         ended = self.connection.post("/v1/shutdown", {"client": self.client_id})["ended"]
         self.let_go(patience=5.0 if ended else 0.0)
+
+    def await_end(self, timeout: float) -> None:
+        """Wait for the session to end, `timeout` seconds at the most."""
+        self._reader.join(timeout)
 
     def let_go(self, patience: float = 2.0) -> None:
         """End the attachment; a session that is ending has `patience` seconds to tell the rest first."""

@@ -6,12 +6,15 @@ is `Runtime`, which `agent_process` provides and tests can fake.
 
 from __future__ import annotations
 
+import itertools
 import uuid
 
 from t2notebook.localmesos import containers
-from t2notebook.localmesos.agent_commands import KILL_GRACE, LINGER, CommandTasks, command_executor
+from t2notebook.localmesos.agent_commands import KILL_GRACE, LINGER, command_executor
+from t2notebook.localmesos.agent_groups import TaskGroups
+from t2notebook.localmesos.agent_recovery import Recovery
 from t2notebook.localmesos.containers import SandboxError, User
-from t2notebook.localmesos.records import Json, can
+from t2notebook.localmesos.records import Json
 from t2notebook.localmesos.runs import (
     MAX_COMPLETED_FRAMEWORKS,
     ExecutorRun,
@@ -27,7 +30,7 @@ SHUTDOWN_GRACE = 5.0
 EXECUTOR_HEARTBEAT = 30 * 60.0
 
 
-class Agent(CommandTasks):
+class Agent(TaskGroups, Recovery):
     """One agent."""
 
     def message(self, message: Json) -> None:
@@ -35,13 +38,15 @@ class Agent(CommandTasks):
         op = message["op"]
         if op == "run_task":
             self.run_task(message)
+        elif op == "run_group":
+            self.run_group(message)
         elif op == "kill_task":
             self.kill_task(message["framework_id"], message["task_id"], message.get("kill_policy"))
         elif op == "ack":
             self._acknowledged((message["framework_id"], message["task_id"]), message["uuid"])
         elif op == "message":
             run = self.find(message["framework_id"], message["executor_id"])
-            if run is not None and not run.command:
+            if run is not None:
                 self._to_executor(run, {"type": "MESSAGE", "message": {"data": message["data"]}})
         elif op == "shutdown_executor":
             run = self.find(message["framework_id"], message["executor_id"])
@@ -52,10 +57,13 @@ class Agent(CommandTasks):
             if framework is not None:
                 framework.leaving = True
                 self.updates.forget_framework(framework.id)
+                self.save_framework(framework)
                 for run in list(framework.executors.values()):
                     self.shutdown(run)
         elif op == "update_framework" and message["framework_id"] in self.frameworks:
-            self.frameworks[message["framework_id"]].info = message["framework"]
+            framework = self.frameworks[message["framework_id"]]
+            framework.info = message["framework"]
+            self.save_framework(framework)
 
     def find(self, framework_id: str, executor_id: str) -> ExecutorRun | None:
         """Find a living run."""
@@ -78,7 +86,7 @@ class Agent(CommandTasks):
                 text = "No executor is expected to launch and there is no executor running"
                 self._drop(framework, task, executor_id, text, "REASON_EXECUTOR_TERMINATED")
                 return
-            self._start(framework, executor_id, task, message["role"])
+            self._start(framework, executor_id, [task], message["role"])
         elif command or run.command:
             text = "Cannot reuse an already existing executor for a command task"
             self._drop(framework, task, executor_id, text, "REASON_TASK_INVALID")
@@ -91,8 +99,32 @@ class Agent(CommandTasks):
                 framework, task, executor_id, f"Executor {run.state.value}", "REASON_EXECUTOR_TERMINATED"
             )
 
-    def _start(self, framework: FrameworkRun, executor_id: str, task: TaskRun, role: str) -> None:
-        command = "command" in task.info
+    def run_group(self, message: Json) -> None:
+        """Launch a task group, and its executor if there is none."""
+        framework = self.frameworks.setdefault(
+            message["framework_id"], FrameworkRun(message["framework_id"], message["framework"])
+        )
+        framework.info = message["framework"]
+        info, group = message["executor"], str(uuid.uuid4())
+        executor_id = info["executor_id"]["value"]
+        tasks = [TaskRun({**one, "executor": info}, group=group) for one in message["tasks"]]
+        run = framework.executors.get(executor_id)
+        if run is None and message["new_executor"]:
+            self._start(framework, executor_id, tasks, message["role"])
+        elif run is None or run.state in (ExecutorState.TERMINATING, ExecutorState.TERMINATED):
+            text = "Executor terminated" if run is None else f"Executor {run.state.value}"
+            for task in tasks:
+                self._drop(framework, task, executor_id, text, "REASON_EXECUTOR_TERMINATED")
+        elif run.state is ExecutorState.REGISTERING:
+            run.queued |= {task.id: task for task in tasks}
+        elif run.default:
+            self._launch_group(run, tasks)
+        else:
+            self._give(run, *tasks)
+
+    def _start(self, framework: FrameworkRun, executor_id: str, tasks: list[TaskRun], role: str) -> None:
+        task = tasks[0]
+        command = "executor" not in task.info
         container_id = str(uuid.uuid4())
         directory = containers.sandbox_path(self.place, framework.id, executor_id, container_id)
         info = command_executor(task.info) if command else task.info["executor"]
@@ -101,21 +133,34 @@ class Agent(CommandTasks):
         run = ExecutorRun(
             framework.id, executor_id, info, _original(info), role, container_id, directory, command
         )
-        cmd = task.info["command"] if command else info["command"]
+        run.default = info.get("type") == "DEFAULT"
+        cmd = task.info["command"] if command else info.get("command", {})
         try:
             user = containers.find_user(cmd.get("user") or framework.info["user"], directory)
             containers.make_sandbox(directory, user)
         except SandboxError as error:
-            self._drop(framework, task, executor_id, str(error), "REASON_EXECUTOR_TERMINATED")
+            for one in tasks:
+                self._drop(framework, one, executor_id, str(error), "REASON_EXECUTOR_TERMINATED")
             if not command:
                 self._tell_exit(run, None)
             return
-        run.queued[task.id] = task
+        run.queued |= {one.id: one for one in tasks}
         framework.executors[executor_id] = run
         self._containers[container_id] = run
         uris = cmd.get("uris", [])
-        if uris:
-            self.runtime.fetch(run, uris, user)
+        # A group's tasks share their executor's fate: it is one container here.
+        wanted = [info.get("container"), *(one.info.get("container") for one in tasks)]
+        fault = next(filter(None, map(containers.image_fault, wanted)), None)
+        if fault is not None:
+            run.verdict = Verdict("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED", fault)
+            self._ended(run, None)
+        elif run.default:
+            run.move(ExecutorState.RUNNING)
+            self._launch_group(run, tasks)
+        elif uris:
+            self.runtime.fetch(
+                uris, directory, user, lambda: run.destroyed, lambda failure: self.fetched(run, user, failure)
+            )
         else:
             self.fetched(run, user, None)
 
@@ -142,14 +187,22 @@ class Agent(CommandTasks):
             role=run.role if run.command else None,
             variables=command.get("environment", {}).get("variables", []),
         )
-        self.runtime.launch(containers.launch_request(run.container_id, command, env, run.directory, user))
+        run.launched = containers.launch_request(
+            run.container_id,
+            command,
+            env,
+            run.directory,
+            user,
+            checkpoint=framework.info.get("checkpoint", False),
+        )
+        self.runtime.launch(run.launched)
 
     def container_started(self, container_id: str, pid: int) -> None:
         """Note that the launcher forked a container's first process."""
         run = self._containers.get(container_id)
-        if run is None:
+        if self._nested_started(container_id, pid) or run is None:
             return
-        run.pid = pid
+        run.pid = run.first_pid = pid
         if run.destroyed:
             self.runtime.destroy(container_id)
         elif run.command:
@@ -159,6 +212,8 @@ class Agent(CommandTasks):
 
     def container_failed(self, container_id: str, error: str) -> None:
         """Note that the launcher could not fork."""
+        if self._nested_exited(container_id, None, error) or self._probe_ended(container_id, None):
+            return
         run = self._containers.get(container_id)
         if run is not None:
             text = f"Failed to launch container: Failed to fork: {error}"
@@ -183,11 +238,8 @@ class Agent(CommandTasks):
             task = run.tasks.get(task_id)
             if task is None:
                 continue
-            if run.command:
-                own = policy or task.info.get("kill_policy", {})
-                if framework is not None and can(framework.info, "TASK_KILLING_STATE") and not run.killed:
-                    self.status(run, self._own_status(run, task, "TASK_KILLING"))
-                self._kill_command(run, grace_seconds(own.get("grace_period"), KILL_GRACE))
+            if run.own:
+                self._kill_own(run, task, policy)
             else:
                 kill: Json = {"task_id": {"value": task_id}}
                 if policy is not None:
@@ -214,7 +266,11 @@ class Agent(CommandTasks):
             else:
                 self._kill_command(run, KILL_GRACE)
             return
+        if run.default:
+            self._shutdown_default(run)
+            return
         run.move(ExecutorState.TERMINATING)
+        self.save_run(run)
         if run.stream is None:
             self.destroy(run)
             return
@@ -231,6 +287,8 @@ class Agent(CommandTasks):
 
     def container_exited(self, container_id: str, status: int) -> None:
         """Note that nothing is left of a container; `status` is the leader's raw wait status."""
+        if self._nested_exited(container_id, status) or self._probe_ended(container_id, status):
+            return
         run = self._containers.get(container_id)
         if run is not None:
             self._ended(run, status)
@@ -263,10 +321,13 @@ class Agent(CommandTasks):
         framework = self.frameworks.get(run.framework_id)
         if framework is not None and framework.executors.get(run.executor_id) is run:
             del framework.executors[run.executor_id]
+            if len(framework.completed) == framework.completed.maxlen:
+                self.forget_run(framework.completed[0])
             framework.completed.append(run)
+            self.save_run(run)
             left = [one.id for one in self.frameworks.values() if one.leaving and not one.executors]
             for framework_id in left[:-MAX_COMPLETED_FRAMEWORKS]:
-                del self.frameworks[framework_id]
+                self.forget_framework(self.frameworks.pop(framework_id))
 
     # Executors' calls
 
@@ -278,6 +339,7 @@ class Agent(CommandTasks):
         if run.state is ExecutorState.REGISTERING:
             run.move(ExecutorState.RUNNING)
             run.cancel_timers()
+            self.save_run(run)
         framework = self.frameworks[run.framework_id]
         subscribed = {
             "executor_info": run.info,
@@ -291,17 +353,27 @@ class Agent(CommandTasks):
             self._to_executor(run, event)
         for update in call.get("subscribe", {}).get("unacknowledged_updates", []):
             self.status(run, update["status"])
+        if run.container_id in self.reconnecting:
+            self._reconnected(run, call.get("subscribe", {}))
         if run.state is ExecutorState.TERMINATING:
             self._to_executor(run, {"type": "SHUTDOWN"})
             return
-        for task in list(run.queued.values()):
-            del run.queued[task.id]
-            self._give(run, task)
+        for _, found in itertools.groupby(list(run.queued.values()), lambda task: task.group or task.id):
+            self._give(run, *found)
 
-    def _give(self, run: ExecutorRun, task: TaskRun) -> None:
-        self._to_executor(run, {"type": "LAUNCH", "launch": {"task": task.info}})
-        task.forget_data()
-        run.tasks[task.id] = task
+    def _give(self, run: ExecutorRun, *tasks: TaskRun) -> None:
+        """Give an executor a task, or a task group."""
+        if tasks[0].group is None:
+            event = {"type": "LAUNCH", "launch": {"task": tasks[0].info}}
+        else:
+            infos = [{k: v for k, v in task.info.items() if k != "executor"} for task in tasks]
+            event = {"type": "LAUNCH_GROUP", "launch_group": {"task_group": {"tasks": infos}}}
+        self.save_given(run, tasks)
+        self._to_executor(run, event)
+        for task in tasks:
+            run.queued.pop(task.id, None)
+            task.forget_data()
+            run.tasks[task.id] = task
 
     def executor_message(self, run: ExecutorRun, data: str) -> None:
         """Forward an executor's message."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import time
 
-from t2notebook.localmesos.agent_updates import AgentUpdates
+from t2notebook.localmesos.agent_checks import Checks
+from t2notebook.localmesos.checks import empty_status
 from t2notebook.localmesos.master_state import new_uuid
-from t2notebook.localmesos.records import Json
+from t2notebook.localmesos.records import Json, can
 from t2notebook.localmesos.runs import (
     ExecutorRun,
     ExecutorState,
@@ -22,38 +23,62 @@ LINGER = 1.0
 """How long a command executor outlives its task, as Mesos's does."""
 
 
-class CommandTasks(AgentUpdates):
+class CommandTasks(Checks):
     """Starting, timing, killing and ending command tasks."""
 
     def destroy(self, run: ExecutorRun) -> None:
         """Kill a container, whatever it does."""
         if not run.destroyed:
             run.destroyed = True
+            if run.default:
+                self._destroy_default(run)
+                return
             if run.state is not ExecutorState.TERMINATED and not run.command:
                 run.state = ExecutorState.TERMINATING
             if run.pid is not None:
                 self.runtime.destroy(run.container_id)
 
+    def _destroy_default(self, run: ExecutorRun) -> None:
+        raise NotImplementedError
+
     def _command_started(self, run: ExecutorRun) -> None:
         run.move(ExecutorState.RUNNING)
+        self.save_run(run)
         for task in list(run.queued.values()):
             del run.queued[task.id]
             task.forget_data()
             run.tasks[task.id] = task
             for state in ("TASK_STARTING", "TASK_RUNNING"):
                 self.status(run, self._own_status(run, task, state))
-            limit = task.info.get("max_completion_time")
-            if limit is not None:
-                run.timers.append(self.runtime.later(grace_seconds(limit, 0.0), self._too_long, run))
+            self._watch_command(run, task, since=time.time())
+
+    def _watch_command(self, run: ExecutorRun, task: TaskRun, since: float) -> None:
+        """Start a task's checks and the clock of its longest time, which began at `since`."""
+        if run.launched is not None:
+            self._start_checks(run, task, run.launched)
+        limit = task.info.get("max_completion_time")
+        if limit is not None:
+            left = max(0.0, grace_seconds(limit, 0.0) - (time.time() - since))
+            run.timers.append(self.runtime.later(left, self._too_long, run))
 
     def _too_long(self, run: ExecutorRun) -> None:
         run.verdict = Verdict("TASK_FAILED", "REASON_MAX_COMPLETION_TIME_REACHED", "")
         self._kill_command(run, KILL_GRACE)
 
+    def _kill_own(self, run: ExecutorRun, task: TaskRun, policy: Json | None) -> None:
+        """Kill a task whose executor the agent is: TERM, and KILL after the grace period."""
+        own = policy or task.info.get("kill_policy", {})
+        framework = self.frameworks.get(run.framework_id)
+        if framework is not None and can(framework.info, "TASK_KILLING_STATE") and not run.killed:
+            self.status(run, self._own_status(run, task, "TASK_KILLING"))
+        self._stop_checks(run, task.id)
+        self._kill_command(run, grace_seconds(own.get("grace_period"), KILL_GRACE))
+
     def _kill_command(self, run: ExecutorRun, grace: float) -> None:
         if run.destroyed:
             return
         run.killed = True
+        self.save_run(run)
         self.runtime.signal(run.container_id, signal.SIGTERM)
         run.timers.append(self.runtime.later(grace, self.destroy, run))
 
@@ -61,6 +86,7 @@ class CommandTasks(AgentUpdates):
         text = f"Command {exit_message(status)}"
         verdict = run.verdict
         for task in list(run.tasks.values()):
+            self._stop_checks(run, task.id)
             if verdict is not None and verdict.message:
                 self._agent_status(run, task, verdict.state, verdict.message, verdict.reason)
                 continue
@@ -87,6 +113,11 @@ class CommandTasks(AgentUpdates):
         if reason is not None:
             status["reason"] = reason
         status |= {"executor_id": {"value": run.executor_id}, "timestamp": time.time(), "uuid": new_uuid()}
+        if "check" in task.info:
+            known = task.check_status if state == "TASK_RUNNING" else None
+            status["check_status"] = known or empty_status(task.info["check"])
+        if task.healthy is not None and (state == "TASK_RUNNING" or task.unhealthy):
+            status["healthy"] = task.healthy
         return status
 
 

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from t2notebook.localmesos import agent_views, calls, containers, http1, life, link, recordio, validation
+from t2notebook.localmesos import (
+    agent_views,
+    calls,
+    containers,
+    http1,
+    life,
+    link,
+    probe,
+    recordio,
+    validation,
+)
 from t2notebook.localmesos.agent import EXECUTOR_HEARTBEAT, Agent
+from t2notebook.localmesos.channel import LauncherChannel
+from t2notebook.localmesos.checkpoint import Checkpoint
 from t2notebook.localmesos.containers import AgentPlace, User
 from t2notebook.localmesos.fetcher import Cache, Fetcher, FetchError
 from t2notebook.localmesos.link import Json, Link
@@ -41,6 +52,8 @@ class AgentOptions:
     attributes: list[tuple[str, str]] = field(default_factory=list)
     ping: float = PING_SECONDS
     registration_timeout: float = 60.0
+    zk: str | None = None
+    zk_session_timeout: float = 10.0
 
 
 class AgentProcess:
@@ -50,8 +63,10 @@ class AgentProcess:
         self.options = options
         self.done = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._channel = channel
-        self._buffer = bytearray()
+        self._launcher = LauncherChannel(channel, self._launcher_says, self._launcher_lost)
+        self._checkpoint = Checkpoint(os.path.join(options.work_dir, "meta", "agent.jsonl"))
+        self.exit_code = 0
+        self._master: tuple[str, int] | None = options.master if options.zk is None else None
         self._link: Link | None = None
         self._port = 0
         self._agent: Agent | None = None
@@ -67,13 +82,13 @@ class AgentProcess:
             self._link.send(message)
 
     def launch(self, request: Json) -> None:
-        self._request(request)
+        self._launcher.send(request)
 
     def signal(self, container_id: str, signum: int) -> None:
-        self._request({"op": "signal", "id": container_id, "signal": signum})
+        self._launcher.send({"op": "signal", "id": container_id, "signal": signum})
 
     def destroy(self, container_id: str) -> None:
-        self._request({"op": "destroy", "id": container_id})
+        self._launcher.send({"op": "destroy", "id": container_id})
 
     def later(self, seconds: float, call: Callable[..., None], *args: Any) -> asyncio.TimerHandle:
         return self._loop.call_later(seconds, call, *args)
@@ -81,8 +96,15 @@ class AgentProcess:
     def now(self) -> float:
         return self._loop.time()
 
-    def fetch(self, run: ExecutorRun, uris: list[Json], user: User) -> None:
-        fetcher = Fetcher(run.directory, user, self._cache, lambda: run.destroyed)
+    def fetch(
+        self,
+        uris: list[Json],
+        directory: str,
+        user: User,
+        cancelled: Callable[[], bool],
+        done: Callable[[str | None], None],
+    ) -> None:
+        fetcher = Fetcher(directory, user, self._cache, cancelled)
 
         async def work() -> None:
             failure = None
@@ -91,10 +113,22 @@ class AgentProcess:
             except FetchError:
                 failure = "exited with status 1"
             except Exception:
-                log.exception("fetching for %s", run.container_id)
+                log.exception("fetching into %s", directory)
                 failure = "exited with status 1"
-            assert self._agent is not None
-            self._agent.fetched(run, user, failure)
+            done(failure)
+
+        self._keep(work())
+
+    def connect(
+        self,
+        port: int,
+        path: str | None,
+        scheme: str,
+        timeout: float,
+        done: Callable[[int | bool | None], None],
+    ) -> None:
+        async def work() -> None:
+            done(await probe.connect(self.options.ip, port, path, scheme, timeout))
 
         self._keep(work())
 
@@ -105,74 +139,99 @@ class AgentProcess:
 
     # The launcher
 
-    def _request(self, message: Json) -> None:
-        self._channel.setblocking(True)
-        try:
-            self._channel.sendall(json.dumps(message).encode() + b"\n")
-        except OSError:
-            self.done.set()
-        finally:
-            self._channel.setblocking(False)
-
-    def _launcher_readable(self) -> None:
-        try:
-            data = self._channel.recv(65536)
-        except BlockingIOError:
+    def _launcher_says(self, message: Json) -> None:
+        if self._agent is None:
             return
-        except OSError:
-            data = b""
-        if not data:
-            # Without its launcher an agent can start nothing and clean up nothing.
-            self._loop.remove_reader(self._channel)
-            self._sweep()
-            self.done.set()
-            return
-        self._buffer += data
-        while (end := self._buffer.find(b"\n")) >= 0:
-            message = json.loads(bytes(self._buffer[:end]))
-            del self._buffer[: end + 1]
-            assert self._agent is not None
-            if message["op"] == "started":
-                self._agent.container_started(message["id"], message["pid"])
-            elif message["op"] == "failed":
-                self._agent.container_failed(message["id"], message["error"])
-            else:
-                self._agent.container_exited(message["id"], message["status"])
+        if message["op"] == "started":
+            self._agent.container_started(message["id"], message["pid"])
+        elif message["op"] == "failed":
+            self._agent.container_failed(message["id"], message["error"])
+        else:
+            self._agent.container_exited(message["id"], message["status"])
 
-    def _sweep(self) -> None:
+    def _launcher_lost(self) -> None:
+        """End: without its launcher an agent can start nothing and clean up nothing."""
+        if self._agent is not None:
+            self._sweep(self._agent)
+        self.exit_code = 1
+        self.done.set()
+
+    @staticmethod
+    def _sweep(agent: Agent) -> None:
         """Kill what a dead launcher leaves: the leaders die with it, their sessions do not."""
-        assert self._agent is not None
-        leaders = {run.pid for f in self._agent.frameworks.values() for run in f.executors.values()}
+        runs = [run for f in agent.frameworks.values() for run in f.executors.values()]
+        leaders = {pid for run in runs for pid in run.leaders}
         life.send([one.pid for one in life.table() if {one.session, one.group} & leaders], signal.SIGKILL)
 
     # The master
 
     async def run(self) -> None:
         """Serve until told to stop."""
-        listening = listen(self.options.ip, 0)
+        known = self._checkpoint.get("agent") or {}
+        listening = _listen(self.options.ip, known.get("port", 0))
         self._port = listening.getsockname()[1]
         server = HttpServer(self.handle)
         await server.start(listening)
-        self._channel.setblocking(False)
-        self._loop.add_reader(self._channel, self._launcher_readable)
-        self._keep(self._stay_connected())
-        self._keep(self._every_second())
+        attached = self._launcher.attach()
+        self._keep(self._start(known.get("id"), attached))
         await self.done.wait()
         for task in self._tasks:
             task.cancel()
         server.stop()
         if self._link is not None:
             self._link.close()
-        # The launcher sweeps up when this end closes.
-        self._channel.close()
+        # The launcher sweeps up when this end (and the supervisor's) closes.
+        self._launcher.close()
+
+    async def _start(self, agent_id: str | None, attached: Awaitable[Json]) -> None:
+        """Recover what an earlier agent left, if there was one, and only then turn to the master."""
+        if agent_id is not None:
+            containers_there = await attached
+            self._become(agent_id).recover(containers_there["living"], containers_there["ended"])
+        self._keep(self._every_second())
+        while self._agent is not None and self._agent.reconnecting:
+            await asyncio.sleep(0.02)
+        self._keep(self._stay_connected())
+
+    def _become(self, agent_id: str) -> Agent:
+        place = AgentPlace(agent_id, self.options.ip, self._port, self.options.work_dir)
+        info = {**self._info(), "id": {"value": agent_id}}
+        timeout = self.options.registration_timeout
+        agent = self._agent = Agent(place, info, self, registration_timeout=timeout)
+        agent.checkpoint = self._checkpoint
+        self._checkpoint.put(("agent",), {"id": agent_id, "port": self._port})
+        self._views = agent_views.AgentViews(agent, self.options)
+        return agent
+
+    def unregister(self) -> None:
+        """Leave the cluster for good, at SIGUSR1 as Mesos's agent does; what runs ends."""
+        self.send({"op": "unregister"})
+        self._checkpoint.clear()
+        self.done.set()
+
+    def _detect(self, uri: str) -> None:
+        from t2notebook.localmesos import zookeeper
+
+        def changed(node: str | None, info: Json | None) -> None:
+            log.info("leader: %s %s", node, info)
+            self._master = None if info is None else (info["hostname"], info["port"])
+            if self._link is not None:
+                self._link.close()
+
+        zookeeper.Observer(uri, changed, lambda: None, timeout=self.options.zk_session_timeout)
 
     async def _stay_connected(self) -> None:
+        if self.options.zk is not None:
+            self._detect(self.options.zk)
         wait = 0.01
         while True:
             lost = asyncio.Event()
+            if self._master is None:
+                await asyncio.sleep(0.05)
+                continue
             try:
                 await link.connect(
-                    self.options.master,
+                    self._master,
                     self.options.secret,
                     self._message,
                     lambda _, lost=lost: lost.set(),  # type: ignore[misc]
@@ -186,9 +245,8 @@ class AgentProcess:
             await asyncio.sleep(wait)
             wait = min(wait * 2, 1.0)
 
-    def _connected(self, peer: Link) -> None:
-        self._link = peer
-        self._heard = self._loop.time()
+    def _info(self) -> Json:
+        """Give the AgentInfo without an id."""
         resources = self.options.resources
         attributes = [
             {"name": name, "type": "TEXT", "text": {"value": value}}
@@ -199,18 +257,21 @@ class AgentProcess:
         info: Json = {"hostname": self.options.ip, "port": self._port, "resources": shown}
         if attributes:
             info["attributes"] = attributes
-        info["checkpoint"] = True
+        return {**info, "checkpoint": True}
+
+    def _connected(self, peer: Link) -> None:
+        self._link = peer
+        self._heard = self._loop.time()
         message: Json = {
             "op": "register",
             "index": self.options.index,
             "pid": f"slave(1)@{self.options.ip}:{self._port}",
             "agent_id": None if self._agent is None else self._agent.place.id,
-            "info": info,
+            "info": self._info(),
         }
         if self._agent is not None:
             message |= self._agent.report()
         peer.send(message)
-        self._info = info
 
     def _message(self, peer: Link, message: Json) -> None:
         self._heard = self._loop.time()
@@ -221,11 +282,7 @@ class AgentProcess:
 
     def _registered(self, agent_id: str) -> None:
         if self._agent is None:
-            place = AgentPlace(agent_id, self.options.ip, self._port, self.options.work_dir)
-            info = {**self._info, "id": {"value": agent_id}}
-            timeout = self.options.registration_timeout
-            self._agent = Agent(place, info, self, registration_timeout=timeout)
-            self._views = agent_views.AgentViews(self._agent, self.options)
+            self._become(agent_id)
         else:
             self._agent.registered()
 
@@ -242,7 +299,8 @@ class AgentProcess:
                         self._watch_memory(self._agent, run)
 
     def _watch_memory(self, agent: Agent, run: ExecutorRun) -> None:
-        if run.pid is None or run.destroyed or not life.LINUX:
+        leaders = run.leaders
+        if not leaders or run.destroyed or not life.LINUX:
             return
         now = self._loop.time()
         current = run.resources.scalars.get("mem", 0) * 1024 * 1024 // 1000
@@ -250,7 +308,8 @@ class AgentProcess:
         limit = max(one[1] for one in run.limits)
         if not limit:
             return
-        used = containers.usage_bytes([run.pid, *life.descendants(run.pid)], limit)
+        processes = [pid for leader in leaders for pid in (leader, *life.descendants(leader))]
+        used = containers.usage_bytes(processes, limit)
         if used > limit:
             agent.exceeds_memory(run, limit, used)
 
@@ -307,14 +366,25 @@ class AgentProcess:
         return stream
 
 
+def _listen(ip: str, port: int) -> socket.socket:
+    """Listen where executors look for this agent, or, if that place is taken, anywhere."""
+    if port:
+        try:
+            return listen(ip, port)
+        except OSError as error:
+            log.warning("port %d: %s; executors will not find their agent", port, error.strerror)
+    return listen(ip, 0)
+
+
 def main(options: AgentOptions, channel: socket.socket, watched: life.Watched) -> None:
     """Run an agent in this (forked) process."""
 
     async def run() -> None:
         process = AgentProcess(options, channel)
         watched.stop_with(process.done)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, process.unregister)
         await process.run()
         # A fetch that hangs holds its thread for a minute, and nothing here needs a tidy end.
-        os._exit(0)
+        os._exit(process.exit_code)
 
     asyncio.run(run())

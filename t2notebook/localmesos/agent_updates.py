@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from t2notebook.localmesos import recordio, schema
+from t2notebook.localmesos.agent_memory import AgentMemory
 from t2notebook.localmesos.containers import AgentPlace, User
 from t2notebook.localmesos.master_state import new_uuid
 from t2notebook.localmesos.records import TERMINAL, Json, can
@@ -30,8 +31,28 @@ class Runtime(Protocol):
     def destroy(self, container_id: str) -> None:
         """Kill a container; `container_exited` is called when nothing is left of it."""
 
-    def fetch(self, run: ExecutorRun, uris: list[Json], user: User) -> None:
-        """Fetch, and call `fetched` with None or what went wrong."""
+    def fetch(
+        self,
+        uris: list[Json],
+        directory: str,
+        user: User,
+        cancelled: Callable[[], bool],
+        done: Callable[[str | None], None],
+    ) -> None:
+        """Fetch into a sandbox, and call `done` with None or what went wrong."""
+
+    def connect(
+        self,
+        port: int,
+        path: str | None,
+        scheme: str,
+        timeout: float,
+        done: Callable[[int | bool | None], None],
+    ) -> None:
+        """Connect to a port of this machine, and ask for a path if there is one.
+
+        `done` gets whether the connection stood, or the answer's status code; None for nothing in time.
+        """
 
     def later(self, seconds: float, call: Callable[..., None], *args: Any) -> asyncio.TimerHandle:
         """Call something later."""
@@ -40,7 +61,7 @@ class Runtime(Protocol):
         """Give a steady clock's time."""
 
 
-class AgentUpdates:
+class AgentUpdates(AgentMemory):
     """What an agent knows, and how it tells of its tasks."""
 
     def __init__(
@@ -54,7 +75,11 @@ class AgentUpdates:
         self.updates = UpdateStreams()
         self.frameworks: dict[str, FrameworkRun] = {}
         self.counters: dict[str, int] = {}
+        self.reconnecting: set[str] = set()
         self._containers: dict[str, ExecutorRun] = {}
+        self._checks: dict[tuple[str, str], list[Any]] = {}
+        self._probes: dict[str, Any] = {}
+        self._nested: dict[str, Any] = {}
 
     def status(self, run: ExecutorRun, status: Json) -> None:
         """Take an executor's status update, and acknowledge it to the executor."""
@@ -62,12 +87,14 @@ class AgentUpdates:
         task = run.tasks.get(task_id)
         full = {**status, "agent_id": {"value": self.place.id}}
         full.setdefault("timestamp", time.time())
-        if (
+        if "container_status" in full:
+            pass
+        elif (
             (task is not None or task_id in {one.id for one in run.ended}) and run.pid is not None
         ) or run.command:
             full["container_status"] = self._container_status(run)
         self._queue(run, task, full)
-        if not run.command:
+        if not run.own:
             acknowledged = {"task_id": status["task_id"], "uuid": status["uuid"]}
             self._to_executor(run, {"type": "ACKNOWLEDGED", "acknowledged": acknowledged})
 
@@ -77,8 +104,8 @@ class AgentUpdates:
             "container_id": {"value": run.container_id},
             "network_infos": [{"ip_addresses": [address]}],
         }
-        if run.pid is not None:
-            status["executor_pid"] = run.pid
+        if run.first_pid is not None:
+            status["executor_pid"] = run.first_pid
         return status
 
     def _agent_status(
@@ -101,11 +128,14 @@ class AgentUpdates:
             if ordered["state"] in TERMINAL:
                 run.tasks.pop(task.id, None)
                 run.ended = [*run.ended, task][-100:]
+            self.save_task(run, task)
         framework = self.frameworks.get(run.framework_id)
         if framework is None or framework.leaving:
             return
         key = (run.framework_id, ordered["task_id"]["value"])
-        self._forward(key, self.updates.add(key, ordered, self.runtime.now()))
+        sent_now = self.updates.add(key, ordered, self.runtime.now())
+        self.save_updates(key)
+        self._forward(key, sent_now)
 
     def _drop(self, framework: FrameworkRun, task: TaskRun, executor_id: str, text: str, reason: str) -> None:
         """Tell that a task never started."""
@@ -123,7 +153,9 @@ class AgentUpdates:
         }
         status |= {"timestamp": time.time(), "uuid": new_uuid()}
         key = (framework.id, task.id)
-        self._forward(key, self.updates.add(key, status, self.runtime.now()))
+        sent_now = self.updates.add(key, status, self.runtime.now())
+        self.save_updates(key)
+        self._forward(key, sent_now)
 
     def _forward(self, key: tuple[str, str], status: Json | None) -> None:
         if status is not None:
@@ -133,6 +165,7 @@ class AgentUpdates:
 
     def _acknowledged(self, key: tuple[str, str], update: str) -> None:
         _, following = self.updates.acknowledge(key, update, self.runtime.now())
+        self.save_updates(key)
         self._forward(key, following)
 
     def retry(self) -> None:
@@ -141,7 +174,7 @@ class AgentUpdates:
             self._forward(key, status)
 
     def _to_executor(self, run: ExecutorRun, event: Json) -> None:
-        if run.command:
+        if run.own:
             return
         if run.stream is None:
             run.backlog.append(event)
@@ -179,8 +212,13 @@ class AgentUpdates:
                         }
                     )
                 for task in (*run.queued.values(), *run.tasks.values()):
-                    item = {"framework_id": framework.id, "task_id": task.id, "state": task.state}
-                    tasks.append({**item, "status": task.status or {}})
+                    item: Json = {"framework_id": framework.id, "task_id": task.id, "state": task.state}
+                    item |= {"status": task.status or {}, "role": run.role}
+                    # What a master that never heard of the task needs; the executor's info comes by itself.
+                    kept = ("task_id", "name", "resources", "labels", "discovery")
+                    item["info"] = {name: task.info[name] for name in kept if name in task.info}
+                    item["executor_id"] = "" if run.command else run.executor_id
+                    tasks.append(item)
         for key, status in self.updates.in_flight():
             latest = self.updates.latest(key) or status["state"]
             if latest in TERMINAL:
@@ -188,8 +226,14 @@ class AgentUpdates:
         return {
             "tasks": tasks,
             "executors": executors,
-            "frameworks": [f.id for f in self.frameworks.values() if not f.leaving],
+            "frameworks": {f.id: f.info for f in self.frameworks.values() if self._reported(f)},
         }
+
+    def _reported(self, framework: FrameworkRun) -> bool:
+        if framework.leaving:
+            return False
+        waiting = any(key[0] == framework.id for key, _ in self.updates.in_flight())
+        return bool(framework.executors) or waiting
 
     def registered(self) -> None:
         """Send again what is unacknowledged, now that there is a new link."""

@@ -7,26 +7,16 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from t2notebook.localmesos import calls, files, http1, life
+from t2notebook.localmesos import agent_v1, calls, files, http1, life
 from t2notebook.localmesos.agent import Agent
 from t2notebook.localmesos.master_state import VERSION
 from t2notebook.localmesos.records import TERMINAL, Json, roles_of
 from t2notebook.localmesos.resources import Resources
 from t2notebook.localmesos.runs import ExecutorRun, FrameworkRun, TaskRun
+from t2notebook.localmesos.v1_messages import AGENT_CAPABILITIES
 
 if TYPE_CHECKING:
     from t2notebook.localmesos.agent_process import AgentOptions
-
-AGENT_CAPABILITIES = (
-    "MULTI_ROLE",
-    "HIERARCHICAL_ROLE",
-    "RESERVATION_REFINEMENT",
-    "RESOURCE_PROVIDER",
-    "RESIZE_VOLUME",
-    "AGENT_OPERATION_FEEDBACK",
-    "AGENT_DRAINING",
-    "TASK_RESOURCE_LIMITS",
-)
 
 BUILD: Json = {"build_date": "2024-08-01 00:00:00 UTC", "build_time": 1722470400.0, "build_user": ""}
 _FILE_CALLS = {"LIST_FILES": "list_files", "READ_FILE": "read_file"}
@@ -97,34 +87,19 @@ class AgentViews:
         return found
 
     def _files_get(self, request: http1.Request, path: str) -> http1.Response:
-        found = self._files()
-        handlers = {
-            "/files/browse": found.browse,
-            "/files/read": found.read,
-            "/files/download": found.download,
-            "/files/debug": found.debug,
-        }
-        handler = handlers.get(path)
-        if handler is None:
-            return http1.not_found()
-        try:
-            return handler(request)
-        except files.FilesError as error:
-            return http1.text(error.status, str(error))
-        except OSError as error:
-            return http1.text(400, f"Failed to open file: {error.strerror}")
+        return self._files().get(request, path)
 
     def _v1(self, request: http1.Request) -> http1.Response:
         call = calls.read(request, "agent.Call", "agent::Call", validate_call("agent"))
         calls.check_accept(request)
         kind = call["type"]
         if kind in _FILE_CALLS:
-            found, ask = self._files(), call[_FILE_CALLS[kind]]
+            attached, ask = self._files(), call[_FILE_CALLS[kind]]
             try:
                 if kind == "LIST_FILES":
-                    answer = found.list_v1(ask["path"])
+                    answer = attached.list_v1(ask["path"])
                 else:
-                    answer = found.read_v1(ask["path"], ask["offset"], ask.get("length"))
+                    answer = attached.read_v1(ask["path"], ask["offset"], ask.get("length"))
             except files.FilesError as error:
                 return http1.text(error.status, str(error))
             return v1_json(kind, answer[_FILE_CALLS[kind]])
@@ -136,8 +111,9 @@ class AgentViews:
             return v1_json(kind, {"flags": [{"name": k, "value": v} for k, v in self._flags().items()]})
         if kind == "GET_METRICS":
             return v1_json(kind, {"metrics": [{"name": k, "value": v} for k, v in self._metrics().items()]})
-        if kind == "GET_AGENT":
-            return v1_json(kind, {"agent_info": self._agent.info})
+        found = agent_v1.answers(self._agent, self._statistics).get(kind)
+        if found is not None:
+            return v1_json(kind, found())
         return http1.text(501, "501 Not Implemented.")
 
     # /state
@@ -190,6 +166,9 @@ class AgentViews:
         }
 
     def _executor(self, run: ExecutorRun) -> Json:
+        more: Json = {} if run.command else {"type": "DEFAULT" if run.default else "CUSTOM"}
+        if "labels" in run.info:
+            more = {"labels": run.info["labels"].get("labels", []), **more}
         return {
             "id": run.executor_id,
             "name": run.info.get("name", ""),
@@ -198,9 +177,9 @@ class AgentViews:
             "directory": run.directory,
             "resources": run.resources.summary(),
             "role": run.role,
-            "type": "COMMAND" if run.command else "CUSTOM",
-            "queued_tasks": [self._task(run, task) for task in run.queued.values()],
+            **more,
             "tasks": [self._task(run, task) for task in run.tasks.values()],
+            "queued_tasks": [self._task(run, task) for task in run.queued.values()],
             "completed_tasks": [self._task(run, task) for task in run.ended],
         }
 
@@ -211,6 +190,7 @@ class AgentViews:
             if status
             else []
         )
+        labels = task.info.get("labels", {}).get("labels")
         return {
             "id": task.id,
             "name": task.info["name"],
@@ -221,6 +201,7 @@ class AgentViews:
             "resources": task.resources.summary(),
             "role": run.role,
             "statuses": shown,
+            **({} if labels is None else {"labels": labels}),
         }
 
     def _flags(self) -> dict[str, str]:

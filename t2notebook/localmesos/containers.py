@@ -71,6 +71,21 @@ def find_user(name: str, directory: str) -> User:
     return User(name, entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(name, entry.pw_gid)))
 
 
+def image_fault(container: Json | None) -> str | None:
+    """Say in Mesos's words why a container cannot be: there is no Docker here, and nothing that unpacks images."""
+    if container is None:
+        return None
+    if container["type"] == "DOCKER":
+        return (
+            "None of the enabled containerizers (mesos) could create a container "
+            "for the provided TaskInfo/ExecutorInfo message"
+        )
+    image = container.get("mesos", {}).get("image")
+    if image is None:
+        return None
+    return f"Failed to launch container: Unsupported container image: {image.get('type', 'UNKNOWN')}"
+
+
 def make_sandbox(directory: str, user: User) -> None:
     """Make a run's directory, its stdout and stderr, and point `latest` at it.
 
@@ -93,6 +108,28 @@ def make_sandbox(directory: str, user: User) -> None:
         os.replace(fresh, os.path.join(runs, "latest"))
     except OSError as error:
         raise SandboxError(f"Failed to create executor directory '{directory}': {error.strerror}") from None
+
+
+def make_nested_sandbox(parent: str, directory: str, task_id: str, user: User) -> None:
+    """Make a nested container's directory in its executor's sandbox, and point `tasks/<id>` at it.
+
+    Raises
+    ------
+    SandboxError
+        The file system does not let us.
+    """
+    try:
+        os.makedirs(directory, 0o750)
+        for name in ("stdout", "stderr"):
+            os.close(os.open(os.path.join(directory, name), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        if user.uid is not None and user.gid is not None:
+            for path in (directory, *(os.path.join(directory, name) for name in ("stdout", "stderr"))):
+                os.chown(path, user.uid, user.gid)
+        tasks = os.path.join(parent, "tasks")
+        os.makedirs(tasks, exist_ok=True)
+        os.symlink(directory, os.path.join(tasks, task_id))
+    except OSError as error:
+        raise SandboxError(f"Failed to create container directory '{directory}': {error.strerror}") from None
 
 
 def duration(seconds: float) -> str:
@@ -158,19 +195,25 @@ def environment(
 
 
 def launch_request(
-    container_id: str, command: Json, env: dict[str, str], directory: str, user: User
+    container_id: str,
+    command: Json,
+    env: dict[str, str],
+    directory: str,
+    user: User,
+    *,
+    checkpoint: bool = False,
 ) -> dict[str, Any]:
-    """Give what the launcher needs to start a container."""
-    if command.get("shell", True):
-        path, argv = "/bin/sh", ["sh", "-c", command.get("value", "")]
-    else:
-        path = command.get("value", "")
-        argv = list(command.get("arguments", [])) or [path]
+    """Give what the launcher needs to start a container.
+
+    Parameters
+    ----------
+    checkpoint
+        It outlives an agent that was killed.
+    """
     return {
         "op": "launch",
         "id": container_id,
-        "path": path,
-        "argv": argv,
+        **command_line(command),
         "env": env,
         "cwd": directory,
         "stdout": os.path.join(directory, "stdout"),
@@ -178,7 +221,16 @@ def launch_request(
         "uid": user.uid,
         "gid": user.gid,
         "groups": list(user.groups),
+        "checkpoint": checkpoint,
     }
+
+
+def command_line(command: Json) -> Json:
+    """Give a CommandInfo's program and arguments."""
+    if command.get("shell", True):
+        return {"path": "/bin/sh", "argv": ["sh", "-c", command.get("value", "")]}
+    path = command.get("value", "")
+    return {"path": path, "argv": list(command.get("arguments", [])) or [path]}
 
 
 def usage_bytes(pids: list[int], limit: int) -> int:

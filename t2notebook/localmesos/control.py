@@ -7,15 +7,18 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from typing import IO, Any
+from collections.abc import Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+from t2notebook.localmesos.fault_client import Faults
+
+if TYPE_CHECKING:
+    from t2notebook.localmesos.binaries import Binaries
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -117,6 +120,10 @@ def cluster_arguments(
     attributes: str | Sequence[str] | None = None,
     work_dir: str | os.PathLike[str] | None = None,
     port: int = 0,
+    simulate: int = 0,
+    simulate_duration: str | None = None,
+    allocator: str | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> list[str]:
     """Write a cluster's description as the supervisor's arguments."""
     arguments = ["--agents", str(agents), "--cpus", str(cpus), "--mem", str(mem), "--disk", str(disk)]
@@ -125,6 +132,14 @@ def cluster_arguments(
         arguments += ["--attributes", text]
     if work_dir is not None:
         arguments += ["--work-dir", os.path.abspath(work_dir)]
+    if simulate:
+        arguments += ["--simulate", str(simulate)]
+    if simulate_duration is not None:
+        arguments += ["--simulate-duration", simulate_duration]
+    if allocator is not None:
+        arguments += ["--allocator", allocator]
+    if weights:
+        arguments += ["--weights", ",".join(f"{role}={weight}" for role, weight in weights.items())]
     return arguments
 
 
@@ -145,6 +160,31 @@ class LocalMesos:
         The master's; 0 takes a free one.
     binaries
         Run `mesos-master` and `mesos-agent` from PATH instead of the embedded ones.
+    simulate
+        So many simulated agents more (`agents` may then be 0); their tasks only pass their time.
+    simulate_duration
+        How long: "normal:30,10" (the default), "fixed:1", "exp:5", "uniform:1,3" (seconds).
+    allocator, weights
+        "drf" (the default) or "priority", and the weights of roles; 1 for who is not named.
+    restart
+        Start an agent or a master that died unasked again after so many seconds; without it they stay dead.
+    masters, zk, zk_session_timeout
+        So many masters, of which one leads: the ZooKeeper zk://host:port/path says which. A dead leader's
+        successor is known when its session (seconds) is over.
+    credentials
+        A file with credentials (as `mesos-master --credentials` reads it): frameworks and readers must say who
+        they are.
+
+    Attributes
+    ----------
+    master
+        "host:port" (of the first master).
+    masters
+        All masters' "host:port".
+    pids
+        Of its processes, by name, as they were at the start.
+    faults
+        Makes things go wrong in it, for tests; None with `binaries`.
 
     Raises
     ------
@@ -163,9 +203,26 @@ class LocalMesos:
         work_dir: str | os.PathLike[str] | None = None,
         port: int = 0,
         binaries: bool = False,
+        *,
+        simulate: int = 0,
+        simulate_duration: str | None = None,
+        allocator: str | None = None,
+        weights: Mapping[str, float] | None = None,
+        restart: float | None = None,
+        masters: int = 1,
+        zk: str | None = None,
+        zk_session_timeout: float | None = None,
+        credentials: str | os.PathLike[str] | None = None,
     ) -> None:
         self._closed = False
         self._shape = f"agents={agents}, cpus={cpus:g}, mem={mem:g}"
+        extra = [] if restart is None else ["--restart", str(restart)]
+        if zk is not None:
+            extra += ["--zk", zk, "--masters", str(masters)]
+        if zk_session_timeout is not None:
+            extra += ["--zk-session-timeout", str(zk_session_timeout)]
+        if credentials is not None:
+            extra += ["--credentials", os.path.abspath(credentials)]
         arguments = cluster_arguments(
             agents=agents,
             cpus=cpus,
@@ -175,15 +232,23 @@ class LocalMesos:
             attributes=attributes,
             work_dir=work_dir,
             port=port,
+            simulate=simulate,
+            simulate_duration=simulate_duration,
+            allocator=allocator,
+            weights=weights,
         )
-        self._cluster: _Embedded | _Binaries
+        self._cluster: _Embedded | Binaries
         if binaries:
-            self._cluster = _Binaries(agents, cpus, mem, disk, gpus, attributes, work_dir, port)
+            from t2notebook.localmesos.binaries import Binaries
+
+            self._cluster = Binaries(agents, cpus, mem, disk, gpus, attributes, work_dir, port)
         else:
-            self._cluster = _Embedded([*arguments, "--parent-pid", str(os.getpid())])
+            self._cluster = _Embedded([*arguments, *extra, "--parent-pid", str(os.getpid())])
         self.master: str = self._cluster.master
+        self.masters: list[str] = self._cluster.masters
         self.pids: dict[str, int] = self._cluster.pids
         self.work_dir: str = self._cluster.work_dir
+        self.faults = self._cluster.faults
         self._owner = os.getpid()
         atexit.register(self.close)
 
@@ -212,114 +277,13 @@ class _Embedded:
         line = spawned.wait()
         self._process = spawned.process
         self.master: str = line["master"]
+        self.masters: list[str] = line["masters"]
         self.pids: dict[str, int] = {"supervisor": line["pid"], **line["pids"]}
         self.work_dir: str = line["work_dir"]
+        self.faults: Faults | None = Faults(line["control"])
 
     def close(self) -> None:
         end(self._process)
-
-
-class _Binaries:
-    """Real Mesos processes, one session each."""
-
-    def __init__(
-        self,
-        agents: int,
-        cpus: float,
-        mem: float,
-        disk: float,
-        gpus: float,
-        attributes: str | Sequence[str] | None,
-        work_dir: str | os.PathLike[str] | None,
-        port: int,
-    ) -> None:
-        programs = {name: shutil.which(name) for name in ("mesos-master", "mesos-agent")}
-        absent = [name for name, path in programs.items() if path is None]
-        if absent:
-            raise StartError(
-                f"LocalMesos(binaries=True) needs {' and '.join(absent)} on PATH; "
-                "without binaries=True an embedded Mesos is used"
-            )
-        self._temporary = work_dir is None
-        self.work_dir = (
-            tempfile.mkdtemp(prefix="localmesos-") if work_dir is None else os.path.abspath(work_dir)
-        )
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self.pids: dict[str, int] = {}
-        ports = _free_ports(agents + 1)
-        ports[0] = port or ports[0]
-        self.master = f"127.0.0.1:{ports[0]}"
-        texts = [attributes] if isinstance(attributes, str) else list(attributes or [])
-        try:
-            self._start("master", [str(programs["mesos-master"]), "--ip=127.0.0.1", f"--port={ports[0]}"])
-            for index in range(agents):
-                first = 31000 + 1000 * index
-                resources = f"cpus:{cpus};mem:{mem};disk:{disk};ports:[{first}-{first + 999}]"
-                command = [str(programs["mesos-agent"]), "--ip=127.0.0.1", f"--port={ports[index + 1]}"]
-                command += [
-                    f"--master={self.master}",
-                    f"--resources={resources}" + (f";gpus:{gpus}" if gpus else ""),
-                ]
-                command += [
-                    "--no-systemd_enable_support",
-                    "--launcher=posix",
-                    "--isolation=posix/cpu,posix/mem",
-                ]
-                if texts:
-                    command.append(f"--attributes={texts[index % len(texts)]}")
-                self._start(f"agent{index + 1}", command)
-            self._wait_until_up(int(ports[0]))
-        except BaseException:
-            self.close()
-            raise
-
-    def _start(self, name: str, command: list[str]) -> None:
-        directory = os.path.join(self.work_dir, name)
-        os.makedirs(directory, exist_ok=True)
-        with open(os.path.join(self.work_dir, f"{name}.log"), "ab") as log:
-            process = subprocess.Popen(
-                [*command, f"--work_dir={directory}"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self._processes.append(process)
-        self.pids[name] = process.pid
-
-    def _wait_until_up(self, port: int) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            for name, process in zip(self.pids, self._processes, strict=True):
-                if process.poll() is not None:
-                    raise StartError(
-                        f"mesos-{name.rstrip('0123456789')} ended; see {self.work_dir}/{name}.log"
-                    )
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-            time.sleep(0.05)
-        raise StartError(
-            f"mesos-master did not listen within {START_SECONDS:g} s; see {self.work_dir}/master.log"
-        )
-
-    def close(self) -> None:
-        # The agents first: at SIGUSR1 they unregister and kill their executors.
-        for process in reversed(self._processes):
-            end(process, signal.SIGTERM if process is self._processes[0] else signal.SIGUSR1)
-        self._processes.clear()
-        if self._temporary:
-            shutil.rmtree(self.work_dir, ignore_errors=True)
-
-
-def _free_ports(count: int) -> list[int]:
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in held]
-    finally:
-        for one in held:
-            one.close()
 
 
 def end(process: subprocess.Popen[bytes], signum: int = signal.SIGTERM) -> None:

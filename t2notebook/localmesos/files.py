@@ -64,6 +64,24 @@ class Files:
 
     # GET
 
+    def get(self, request: http1.Request, path: str) -> http1.Response:
+        """Answer /files/..."""
+        handlers = {
+            "/files/browse": self.browse,
+            "/files/read": self.read,
+            "/files/download": self.download,
+            "/files/debug": self.debug,
+        }
+        handler = handlers.get(path)
+        if handler is None:
+            return http1.not_found()
+        try:
+            return handler(request)
+        except FilesError as error:
+            return http1.text(error.status, str(error))
+        except OSError as error:
+            return http1.text(400, f"Failed to open file: {error.strerror}")
+
     def browse(self, request: http1.Request) -> http1.Response:
         """Answer /files/browse."""
         infos = [_old_info(path, status) for path, status in self._list(self._path(request))]

@@ -1,10 +1,13 @@
 """The launcher: a small single-threaded process beside each agent that forks containers, reaps and kills them.
 
-An agent must not fork itself (it has an event loop and threads), and its containers must die with it, however
-it dies: so they are the launcher's children, and the launcher lives on a socket pair whose other end only the
-agent holds. As a subreaper it also inherits what containers leave behind (daemons that left their session).
+An agent must not fork itself (it has an event loop and threads), and its containers must end with it: so they
+are the launcher's children. Those of a checkpointing framework outlive an agent that was killed, and wait for the
+next one; the others are killed with it. The launcher itself lives on a socket pair: when nobody holds the other
+end any more (neither an agent nor the supervisor that would start another), nothing of any container is left.
+As a subreaper it also inherits what containers leave behind (daemons that left their session).
 
-Requests, one JSON a line: launch, signal, destroy. Answers: started, failed, exited (raw wait status).
+Requests, one JSON a line: attach (an agent's first), launch, signal, destroy. Answers: attached (the containers
+that live, the raw wait statuses of those that ended), started, failed, exited (raw wait status).
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -28,11 +32,15 @@ Json = dict[str, Any]
 _DEFAULT = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
 """Signals that a container finds as a shell would give them to it."""
 
+MAX_ENDED = 1000
+"""How many wait statuses are kept for an agent that was dead when they came."""
+
 
 @dataclass
 class _Container:
     id: str
     pid: int
+    checkpoint: bool
     seen: set[int] = field(default_factory=set)
     status: int | None = None
 
@@ -44,6 +52,9 @@ class Launcher:
         self._channel = channel
         self._buffer = bytearray()
         self._containers: dict[str, _Container] = {}
+        self._ended: deque[tuple[str, int | None]] = deque(maxlen=MAX_ENDED)
+        self._agent: int | None = None
+        self._poll = select.poll()
 
     def run(self) -> None:
         """Serve until the agent is gone; then no process of any container is left."""
@@ -55,7 +66,7 @@ class Launcher:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         # A polite stop comes as the channel's end: were the launcher to die first, nobody would sweep up.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        poll = select.poll()
+        poll = self._poll
         poll.register(self._channel, select.POLLIN)
         poll.register(wake_read, select.POLLIN)
         while True:
@@ -64,6 +75,8 @@ class Launcher:
                     with contextlib.suppress(BlockingIOError):
                         os.read(wake_read, 4096)
                     self._reap()
+                elif fd == self._agent:
+                    self._agent_died()
                 elif not self._receive():
                     for container in list(self._containers.values()):
                         self._destroy(container)
@@ -81,7 +94,11 @@ class Launcher:
         while (end := self._buffer.find(b"\n")) >= 0:
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
-            self._handle(json.loads(line))
+            try:
+                request = json.loads(line)
+            except ValueError:
+                continue  # what an agent was writing when it was killed
+            self._handle(request)
         return True
 
     def _send(self, message: Json) -> None:
@@ -89,7 +106,11 @@ class Launcher:
             self._channel.sendall(json.dumps(message).encode() + b"\n")
 
     def _handle(self, request: Json) -> None:
-        op, container_id = request["op"], request["id"]
+        op = request["op"]
+        if op == "attach":
+            self._attach(request["pid"])
+            return
+        container_id = request["id"]
         if op == "launch":
             self._launch(request)
             return
@@ -97,10 +118,33 @@ class Launcher:
         if container is None:
             return
         if op == "signal":
-            life.send(self._members(container), request["signal"])
+            # As `os::killtree` does: stopped first, so that no parent sees its child die before its own signal.
+            members = self._members(container)
+            for signum in (signal.SIGSTOP, request["signal"], signal.SIGCONT):
+                life.send(members, signum)
         elif op == "destroy":
             self._destroy(container)
             self._reap()
+
+    def _attach(self, agent: int) -> None:
+        """Serve a new agent: tell it what is there, and look whether it lives (where the system has a way)."""
+        self._agent_died()
+        if hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):
+                self._agent = os.pidfd_open(agent)
+                self._poll.register(self._agent, select.POLLIN)
+        living = {one.id: one.pid for one in self._containers.values()}
+        self._send({"op": "attached", "living": living, "ended": dict(self._ended)})
+
+    def _agent_died(self) -> None:
+        """Kill what must not outlive the agent."""
+        if self._agent is not None:
+            self._poll.unregister(self._agent)
+            os.close(self._agent)
+            self._agent = None
+        for container in list(self._containers.values()):
+            if not container.checkpoint:
+                self._destroy(container)
 
     def _launch(self, request: Json) -> None:
         launcher = os.getpid()
@@ -115,7 +159,7 @@ class Launcher:
             return
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEFAULT)
-        self._containers[request["id"]] = _Container(request["id"], pid)
+        self._containers[request["id"]] = _Container(request["id"], pid, request.get("checkpoint", False))
         self._send({"op": "started", "id": request["id"], "pid": pid})
 
     def _reap(self) -> None:
@@ -169,6 +213,7 @@ class Launcher:
             with contextlib.suppress(ChildProcessError):
                 container.status = os.waitpid(container.pid, 0)[1]
         if self._containers.pop(container.id, None) is not None:
+            self._ended.append((container.id, container.status))
             self._send({"op": "exited", "id": container.id, "status": container.status})
 
 

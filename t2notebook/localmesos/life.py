@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -28,6 +29,12 @@ def die_with_parent(parent: int, signum: int = signal.SIGKILL) -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def rarely_collect_garbage() -> None:
+    """Keep the cycle collector from looking through thousands of agents and tasks again and again."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def become_subreaper() -> bool:

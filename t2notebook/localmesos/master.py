@@ -18,6 +18,7 @@ from t2notebook.localmesos.master_state import (
     with_id,
 )
 from t2notebook.localmesos.records import Framework, Json
+from t2notebook.localmesos.v1_messages import framework_event
 
 
 class Master(MasterCalls, MasterAgents):
@@ -35,6 +36,7 @@ class Master(MasterCalls, MasterAgents):
             self.out += [ToStream(stream_id, error_event(fault)), EndStream(stream_id)]
             return
         framework = self.frameworks.get(framework_id)
+        kind = "FRAMEWORK_ADDED" if framework is None else "FRAMEWORK_UPDATED"
         if framework is None:
             if not framework_id:
                 framework_id = f"{self.id}-{self._next_framework:04d}"
@@ -56,6 +58,8 @@ class Master(MasterCalls, MasterAgents):
                 "checkpoint": framework.info["checkpoint"],
             }
             framework.reregistered = self.wall()
+            if framework.recovered:
+                framework.recovered, framework.registered = False, framework.reregistered
         framework.stream_id = stream_id
         framework.failover_at = None
         framework.suppressed = set(suppressed)
@@ -72,6 +76,8 @@ class Master(MasterCalls, MasterAgents):
             },
         )
         self._send(framework, HEARTBEAT)
+        subscribed = framework
+        self.announce(kind, lambda: framework_event(subscribed))
         self._enter(framework)
         self.allocate(now)
 
@@ -97,5 +103,7 @@ class Master(MasterCalls, MasterAgents):
         for agent in list(self.agents.values()):
             if agent.reachable and now - agent.heard > self.agent_timeout:
                 self._agent_lost(now, agent)
+        if self.recovered and self.return_until is not None and now >= self.return_until:
+            self.give_up_recovered()
         self.idle_since = None if self.busy() else (now if self.idle_since is None else self.idle_since)
         self.allocate(now)

@@ -1,14 +1,40 @@
-"""The agents' side of a master: registration, return, loss; status updates and executors' ends. No I/O."""
+"""The agents' side of a master: registration, return, loss; status updates and executors' ends. No I/O.
+
+What outlives a master is the registry: which agents there are. All else is soft state, and the agents bring it.
+"""
 
 from __future__ import annotations
 
-from t2notebook.localmesos.master_state import MasterState, ToAgent, agent_info, nanoseconds, task_ids
-from t2notebook.localmesos.records import TERMINAL, Agent, Executor, Json
+from collections.abc import Mapping
+
+from t2notebook.localmesos.master_state import MasterState, Save, ToAgent, agent_info, nanoseconds, task_ids
+from t2notebook.localmesos.records import TERMINAL, Agent, Executor, Framework, Json, Task
 from t2notebook.localmesos.resources import Resources
+from t2notebook.localmesos.v1_messages import agent_json
+
+AGENT_RETURN = 60.0
+"""So long an agent of an earlier master is awaited. (Mesos: 10 min; also the least that its frameworks are given.)"""
 
 
 class MasterAgents(MasterState):
     """What agents tell a master."""
+
+    def recover(self, now: float, registry: Mapping[str, Json]) -> None:
+        """Take up what an earlier master knew of agents: AgentInfos by id, of lost ones with `unreachable_since`."""
+        self.return_until = now + AGENT_RETURN
+        for agent_id, record in registry.items():
+            since = record.get("unreachable_since")
+            if since is None:
+                self.recovered[agent_id] = record["info"]
+            else:
+                self.unreachable_ids[agent_id] = since
+
+    def give_up_recovered(self) -> None:
+        """Count agents that did not come back in time as unreachable."""
+        for agent_id, info in self.recovered.items():
+            since = self.unreachable_ids[agent_id] = self.wall()
+            self.out.append(Save(agent_id, {"info": info, "unreachable_since": since}))
+        self.recovered.clear()
 
     def register_agent(self, now: float, link: str, message: Json) -> str:
         """Take an agent in, or back; give its id.
@@ -20,33 +46,89 @@ class MasterAgents(MasterState):
         agent = self.agents.get(message.get("agent_id") or "")
         total = Resources.from_json(message["info"]["resources"])
         if agent is None:
-            agent_id = f"{self.id}-S{message['index']}"
-            if agent_id in self.agents:
-                agent_id = f"{self.id}-S{max(self._next_agent, len(self.agents))}"
-            self._next_agent = max(self._next_agent, message["index"] + 1)
+            agent_id = message.get("agent_id")
+            known = agent_id is not None
+            if agent_id is None:
+                agent_id = f"{self.id}-S{message['index']}"
+                if agent_id in self.agents:
+                    agent_id = f"{self.id}-S{max(self._next_agent, len(self.agents))}"
+                self._next_agent = max(self._next_agent, message["index"] + 1)
             info = agent_info({**message["info"], "id": {"value": agent_id}})
             agent = Agent(agent_id, info, message["pid"], total, moment, link, now)
             self.agents[agent_id] = agent
             self.allocator.add_agent(agent_id, total)
             self._links[link] = agent_id
+            self.recovered.pop(agent_id, None)
+            self.unreachable_ids.pop(agent_id, None)
+            self.out.append(Save(agent_id, {"info": info}))
+            if known:
+                agent.reregistered = moment
+                self._adopt(now, agent, message)
         else:
             if agent.link is not None:
                 self._links.pop(agent.link, None)
             agent.link, agent.heard, agent.reregistered = link, now, moment
+            agent.info, agent.pid = agent_info({**message["info"], "id": {"value": agent.id}}), message["pid"]
             self._links[link] = agent.id
             if not agent.reachable:
                 self._agent_back(agent, message)
+                self.out.append(Save(agent.id, {"info": agent.info}))
             else:
                 self._agent_reports(agent, message)
             self.allocator.add_agent(agent.id, agent.total)
+        taken = agent
+        self.announce("AGENT_ADDED", lambda: {"agent": agent_json(taken)})
         self.out.append(ToAgent(link, {"op": "registered", "agent_id": agent.id}))
         kills, agent.kills = agent.kills, []
         self.out += [ToAgent(link, kill) for kill in kills]
-        gone = set(message.get("frameworks", [])) - set(self.frameworks)
+        gone = set(message.get("frameworks", ())) - set(self.frameworks)
         for framework_id in sorted(gone):
             self.out.append(ToAgent(link, {"op": "shutdown_framework", "framework_id": framework_id}))
         self.allocate(now, [agent.id])
         return agent.id
+
+    def _adopt(self, now: float, agent: Agent, message: Json) -> None:
+        """Learn from an agent of an earlier master what it runs, and for whom."""
+        for framework_id, info in message.get("frameworks", {}).items():
+            if framework_id not in self.frameworks and framework_id not in self.removed_ids:
+                framework = Framework(framework_id, info, 0.0, 0.0, recovered=True)
+                wait = max(AGENT_RETURN, float(info.get("failover_timeout", 0.0)))
+                framework.failover_at = now + wait
+                self.frameworks[framework_id] = framework
+                self._enter(framework)
+                self.allocator.deactivate_framework(framework_id)
+        for item in message.get("executors", []):
+            if item["framework_id"] in self.frameworks:
+                self._hold_executor(agent, item)
+        for item in message.get("tasks", []):
+            known = self.frameworks.get(item["framework_id"])
+            if known is None or "info" not in item:
+                continue  # what ended is told by its update
+            info = item["info"]
+            task = Task(
+                id=item["task_id"],
+                name=info["name"],
+                framework_id=known.id,
+                agent_id=agent.id,
+                executor_id=item["executor_id"],
+                role=item["role"],
+                resources=Resources.from_json(info["resources"]),
+                resources_json=info["resources"],
+                state=item["state"],
+                labels=info.get("labels"),
+                discovery=info.get("discovery"),
+            )
+            if item["status"]:
+                task.note(item["status"])
+            known.tasks[task.id] = task
+            agent.tasks[(known.id, task.id)] = task
+            self.allocator.allocate_now(known.id, task.role, agent.id, task.resources)
+
+    def _hold_executor(self, agent: Agent, item: Json) -> None:
+        held = Resources.from_json(item["info"].get("resources", []))
+        key = (item["framework_id"], item["executor_id"])
+        agent.executors[key] = Executor(item["original"], held, item["role"])
+        self.allocator.allocate_now(item["framework_id"], item["role"], agent.id, held)
 
     def _agent_reports(self, agent: Agent, message: Json) -> None:
         """Settle what got lost while a link was down: tasks that never arrived, executors that are gone."""
@@ -63,6 +145,16 @@ class MasterAgents(MasterState):
         executors = {(item["framework_id"], item["executor_id"]) for item in message.get("executors", [])}
         for key in [key for key in agent.executors if key not in executors]:
             self.executor_exited(agent.id, key[0], key[1], None)
+        # What was given up when the link broke (its framework does not checkpoint) must not go on after all.
+        assert agent.link is not None
+        for framework_id, executor_id in executors - set(agent.executors):
+            order = {"op": "shutdown_executor", "framework_id": framework_id, "executor_id": executor_id}
+            self.out.append(ToAgent(agent.link, order))
+        for item in message.get("tasks", []):
+            key = (item["framework_id"], item["task_id"])
+            if "info" in item and key not in agent.tasks and not item["executor_id"]:
+                order = {"op": "kill_task", "framework_id": key[0], "task_id": key[1]}
+                self.out.append(ToAgent(agent.link, order))
 
     def _agent_back(self, agent: Agent, message: Json) -> None:
         """Bring back an agent that was given up for lost, with the tasks that it still runs."""
@@ -70,10 +162,7 @@ class MasterAgents(MasterState):
         self.allocator.add_agent(agent.id, agent.total)
         for item in message.get("executors", []):
             if item["framework_id"] in self.frameworks:
-                held = Resources.from_json(item["info"].get("resources", []))
-                key = (item["framework_id"], item["executor_id"])
-                agent.executors[key] = Executor(item["original"], held, item["role"])
-                self.allocator.allocate_now(item["framework_id"], item["role"], agent.id, held)
+                self._hold_executor(agent, item)
         for item in message.get("tasks", []):
             framework = self.frameworks.get(item["framework_id"])
             task = None if framework is None else framework.unreachable.pop(item["task_id"], None)
@@ -86,6 +175,11 @@ class MasterAgents(MasterState):
             more = {k: item["status"][k] for k in ("container_status",) if k in item.get("status", {})}
             text = "Unreachable agent re-reregistered"
             self._status(framework, task_ids(task), task.state, text, "REASON_AGENT_REREGISTERED", **more)
+        for framework in self.frameworks.values():
+            for task in [one for one in framework.unreachable.values() if one.agent_id == agent.id]:
+                del framework.unreachable[task.id]
+                task.state = "TASK_GONE" if framework.can("PARTITION_AWARE") else "TASK_LOST"
+                framework.completed.append(task)
 
     def agent_heard(self, now: float, link: str) -> None:
         """Note any message of an agent."""
@@ -101,7 +195,44 @@ class MasterAgents(MasterState):
         agent.link = None
         agent.heard = now
         self.allocator.deactivate_agent(agent.id)
-        self._rescind(now, agent)
+        self.rescind(now, agent)
+        for framework in [self.frameworks[one] for one in _users(agent) if one in self.frameworks]:
+            if not framework.info.get("checkpoint", False):
+                self._lose_tasks(framework, agent, "disconnected", "REASON_AGENT_DISCONNECTED")
+
+    def agent_unregistered(self, now: float, link: str) -> None:
+        """Remove an agent that says that it leaves."""
+        agent = self.agents.get(self._links.pop(link, ""))
+        if agent is None:
+            return
+        agent.link = None
+        self.allocator.deactivate_agent(agent.id)
+        affected = [self.frameworks[one] for one in _users(agent) if one in self.frameworks]
+        for framework in affected:
+            self._lose_tasks(framework, agent, "removed: the agent unregistered", "REASON_AGENT_REMOVED")
+        self.rescind(now, agent)
+        for framework in affected:
+            self._send(framework, {"type": "FAILURE", "failure": {"agent_id": {"value": agent.id}}})
+        self.allocator.remove_agent(agent.id)
+        self.announce("AGENT_REMOVED", lambda: {"agent_id": {"value": agent.id}})
+        del self.agents[agent.id]
+        self.out.append(Save(agent.id, None))
+
+    def _lose_tasks(self, framework: Framework, agent: Agent, what: str, reason: str) -> None:
+        """End a framework's tasks and executors on an agent, in the master's books (LOST, whatever it is aware of)."""
+        for key, task in list(agent.tasks.items()):
+            if key[0] != framework.id:
+                continue
+            if task.state not in TERMINAL:
+                self._recover(task)
+                task.state = "TASK_LOST"
+                self.count("tasks_lost")
+                text = f"Agent {agent.hostname} {what}"
+                self._status(framework, task_ids(task), "TASK_LOST", text, reason)
+            self._complete(framework, task)
+        for key in [key for key in agent.executors if key[0] == framework.id]:
+            executor = agent.executors.pop(key)
+            self.allocator.recover(framework.id, executor.role, agent.id, executor.resources)
 
     def update(self, agent_id: str, message: Json) -> None:
         """Forward an agent's status update: `status`, `framework_id`, `latest_state`."""
@@ -119,6 +250,7 @@ class MasterAgents(MasterState):
                 task.move(latest)
             task.update_state, task.update_uuid = status["state"], status["uuid"]
             task.note(status)
+            self._announce_status(framework, status, task.state)
         self._send(framework, {"type": "UPDATE", "update": {"status": status}})
 
     def executor_exited(self, agent_id: str, framework_id: str, executor_id: str, status: int | None) -> None:
@@ -149,9 +281,10 @@ class MasterAgents(MasterState):
             self.out.append(ToAgent(agent.link, {"op": "close"}))
             agent.link = None
         agent.unreachable_since = self.wall()
+        self.out.append(Save(agent.id, {"info": agent.info, "unreachable_since": agent.unreachable_since}))
         self.allocator.deactivate_agent(agent.id)
-        self._rescind(now, agent)
-        affected = {key[0] for key in agent.executors} | {key[0] for key in agent.tasks}
+        self.rescind(now, agent)
+        affected = _users(agent)
         for task in list(agent.tasks.values()):
             framework = self.frameworks.get(task.framework_id)
             if framework is None or task.state in TERMINAL:
@@ -168,8 +301,13 @@ class MasterAgents(MasterState):
         for key, executor in list(agent.executors.items()):
             self.allocator.recover(key[0], executor.role, agent.id, executor.resources)
         agent.executors.clear()
-        for framework_id in sorted(affected):
+        for framework_id in affected:
             if framework_id in self.frameworks:
                 failure = {"type": "FAILURE", "failure": {"agent_id": {"value": agent.id}}}
                 self._send(self.frameworks[framework_id], failure)
         self.allocator.remove_agent(agent.id)
+        self.announce("AGENT_REMOVED", lambda: {"agent_id": {"value": agent.id}})
+
+
+def _users(agent: Agent) -> list[str]:
+    return sorted({key[0] for key in agent.executors} | {key[0] for key in agent.tasks})

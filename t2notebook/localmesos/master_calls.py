@@ -10,6 +10,7 @@ from t2notebook.localmesos.master_state import CallError, MasterState, ToAgent, 
 from t2notebook.localmesos.records import TERMINAL, Agent, Executor, Framework, Json, Task
 from t2notebook.localmesos.resources import Resources
 from t2notebook.localmesos.schema import in_order
+from t2notebook.localmesos.v1_messages import framework_event, task_json
 
 
 class MasterCalls(MasterState):
@@ -79,9 +80,9 @@ class MasterCalls(MasterState):
         elif kind == "UPDATE_FRAMEWORK":
             self._update_framework(now, framework, call["update_framework"])
             return 200
-        elif kind == "ACKNOWLEDGE_OPERATION_STATUS":
-            raise CallError(501, "501 Not Implemented.")
-        # REQUEST, RECONCILE_OPERATIONS and the inverse offers' calls have nothing to act on, as in Mesos.
+        elif kind == "RECONCILE_OPERATIONS":
+            self._reconcile_operations(framework, call["reconcile_operations"].get("operations", []))
+        # REQUEST, ACKNOWLEDGE_OPERATION_STATUS and the inverse offers' calls have nothing to act on, as in Mesos.
         return 202
 
     def _update_framework(self, now: float, framework: Framework, update: Json) -> None:
@@ -95,6 +96,7 @@ class MasterCalls(MasterState):
         framework.info = info
         framework.suppressed = set(suppressed)
         self._enter(framework)
+        self.announce("FRAMEWORK_UPDATED", lambda: framework_event(framework))
         self.allocate(now)
         for agent in self.agents.values():
             if agent.link is not None:
@@ -103,10 +105,6 @@ class MasterCalls(MasterState):
 
     def _accept(self, now: float, framework: Framework, accept: Json) -> None:
         operations = accept.get("operations", [])
-        for operation in operations:
-            if operation.get("type") not in ("LAUNCH", "LAUNCH_GROUP"):
-                name = operation.get("type", "UNKNOWN")
-                raise CallError(501, f"501 Not Implemented. The embedded Mesos has no operation '{name}'")
         ids = [item["value"] for item in accept.get("offer_ids", [])]
         fault = validation.offers(ids, self.offers, framework) if ids else "No offers specified"
         found = [
@@ -120,6 +118,10 @@ class MasterCalls(MasterState):
             for info in tasks:
                 message = f"Task launched with invalid offers: {fault}"
                 self._status(framework, _ids(info), lost, message, "REASON_INVALID_OFFERS")
+            for operation in operations:
+                self._refuse_operation(
+                    framework, operation, f"Operation attempted with invalid offers: {fault}"
+                )
             return
         role, agent = found[0].role, self.agents[found[0].agent_id]
         left = Resources()
@@ -127,11 +129,13 @@ class MasterCalls(MasterState):
             left = left + offer.resources
             self._forget_offer(offer)
         for operation in operations:
+            if operation.get("type") == "LAUNCH_GROUP":
+                left = left - self._accept_group(
+                    framework, agent, role, left, operation.get("launch_group", {})
+                )
+                continue
+            self._refuse_operation(framework, operation, "The embedded Mesos does not reserve resources")
             for info in _tasks_of(operation):
-                if operation["type"] == "LAUNCH_GROUP":
-                    message = "Task group is invalid: LAUNCH_GROUP is not supported by the embedded Mesos"
-                    self._status(framework, _ids(info), "TASK_ERROR", message, "REASON_TASK_GROUP_INVALID")
-                    continue
                 fault = validation.task(info, framework, agent, left, role)
                 if fault is not None:
                     self._status(framework, _ids(info), "TASK_ERROR", fault, "REASON_TASK_INVALID")
@@ -147,19 +151,71 @@ class MasterCalls(MasterState):
         taken = Resources.from_json(info["resources"])
         executor_id, new_executor = "", False
         if "executor" in info:
-            original = info["executor"]
-            executor_id = original["executor_id"]["value"]
-            key = (framework.id, executor_id)
-            if key not in agent.executors:
-                held = Resources.from_json(original.get("resources", []))
-                agent.executors[key] = Executor(original, held, role)
-                taken = taken + held
-                new_executor = True
-            executor = {"type": "CUSTOM", "executor_id": original["executor_id"]}
-            executor["framework_id"] = {"value": framework.id}
-            executor |= {name: value for name, value in original.items() if name not in executor}
-            executor["resources"] = _allocated(original.get("resources", []), role)
-            info["executor"] = in_order("ExecutorInfo", executor)
+            executor_id = info["executor"]["executor_id"]["value"]
+            info["executor"], held = self._admit_executor(framework, agent, role, info["executor"])
+            new_executor = held is not None
+            taken = taken + (held or Resources())
+        self._admit_task(framework, agent, role, info, executor_id)
+        if agent.link is not None:
+            message = {
+                "op": "run_task",
+                "framework_id": framework.id,
+                "framework": framework.info,
+                "task": info,
+                "role": role,
+                "new_executor": new_executor,
+            }
+            self.out.append(ToAgent(agent.link, message))
+        return taken
+
+    def _accept_group(
+        self, framework: Framework, agent: Agent, role: str, left: Resources, group: Json
+    ) -> Resources:
+        """Launch a task group if it is valid; give what it takes from the offer."""
+        infos = list(group.get("task_group", {}).get("tasks", []))
+        original = group.get("executor", {})
+        fault = validation.task_group(infos, original, framework, agent, left, role)
+        if fault is not None:
+            for info in infos:
+                self._status(framework, _ids(info), "TASK_ERROR", fault, "REASON_TASK_GROUP_INVALID")
+            return Resources()
+        executor, held = self._admit_executor(framework, agent, role, original)
+        taken, tasks = held or Resources(), []
+        for item in infos:
+            info = {**item, "resources": _allocated(item.get("resources", []), role)}
+            self._admit_task(framework, agent, role, info, original["executor_id"]["value"])
+            taken = taken + Resources.from_json(info["resources"])
+            tasks.append(info)
+        if agent.link is not None:
+            message = {
+                "op": "run_group",
+                "framework_id": framework.id,
+                "framework": framework.info,
+                "executor": executor,
+                "tasks": tasks,
+                "role": role,
+                "new_executor": held is not None,
+            }
+            self.out.append(ToAgent(agent.link, message))
+        return taken
+
+    def _admit_executor(
+        self, framework: Framework, agent: Agent, role: str, original: Json
+    ) -> tuple[Json, Resources | None]:
+        """Give an ExecutorInfo as its agent gets it, and what it takes if it is new there."""
+        key, held = (framework.id, original["executor_id"]["value"]), None
+        if key not in agent.executors:
+            held = Resources.from_json(original.get("resources", []))
+            agent.executors[key] = Executor(original, held, role)
+        executor = {"type": original.get("type", "CUSTOM"), "executor_id": original["executor_id"]}
+        executor["framework_id"] = {"value": framework.id}
+        executor |= {name: value for name, value in original.items() if name not in executor}
+        executor["resources"] = _allocated(original.get("resources", []), role)
+        return in_order("ExecutorInfo", executor), held
+
+    def _admit_task(
+        self, framework: Framework, agent: Agent, role: str, info: Json, executor_id: str
+    ) -> None:
         task = Task(
             id=info["task_id"]["value"],
             name=info["name"],
@@ -174,17 +230,26 @@ class MasterCalls(MasterState):
         )
         framework.tasks[task.id] = task
         agent.tasks[(framework.id, task.id)] = task
-        if agent.link is not None:
-            message = {
-                "op": "run_task",
-                "framework_id": framework.id,
-                "framework": framework.info,
-                "task": info,
-                "role": role,
-                "new_executor": new_executor,
-            }
-            self.out.append(ToAgent(agent.link, message))
-        return taken
+        self.announce("TASK_ADDED", lambda: {"task": task_json(task)})
+
+    def _refuse_operation(self, framework: Framework, operation: Json, why: str) -> None:
+        """Refuse what is no launch; only an operation with an id gets feedback, as in Mesos."""
+        kind = operation.get("type", "UNKNOWN")
+        if kind in ("LAUNCH", "LAUNCH_GROUP") or "id" not in operation:
+            return
+        status = {"operation_id": operation["id"], "state": "OPERATION_ERROR", "message": f"{kind}: {why}"}
+        self._operation_status(framework, status)
+
+    def _reconcile_operations(self, framework: Framework, wanted: Iterable[Json]) -> None:
+        for item in wanted:
+            status = {"operation_id": item["operation_id"], "state": "OPERATION_UNKNOWN"}
+            status["message"] = "Reconciliation: Operation is unknown"
+            status |= {name: item[name] for name in ("agent_id", "resource_provider_id") if name in item}
+            self._operation_status(framework, status)
+
+    def _operation_status(self, framework: Framework, status: Json) -> None:
+        event = {"type": "UPDATE_OPERATION_STATUS", "update_operation_status": {"status": status}}
+        self._send(framework, event)
 
     def _kill(self, framework: Framework, kill: Json) -> None:
         task_id = kill["task_id"]["value"]
@@ -232,9 +297,16 @@ class MasterCalls(MasterState):
                 ids["agent_id"] = item["agent_id"]
             task_id = item["task_id"]["value"]
             task = framework.tasks.get(task_id)
-            agent = self.agents.get(item.get("agent_id", {}).get("value", ""))
+            agent_id = item.get("agent_id", {}).get("value", "")
+            agent = self.agents.get(agent_id)
             if task is not None:
                 self._latest(framework, task)
+            elif self.recovered and (not agent_id or agent_id in self.recovered):
+                pass  # an agent of an earlier master may still bring it: no answer is the answer
+            elif agent_id in self.unreachable_ids:
+                state = "TASK_UNREACHABLE" if aware else "TASK_LOST"
+                more = {"unreachable_time": nanoseconds(self.unreachable_ids[agent_id])}
+                self._reconciled(framework, ids, state, "Task is unreachable", **more)
             elif task_id in framework.unreachable or (agent is not None and not agent.reachable):
                 lost_task = framework.unreachable.get(task_id)
                 if lost_task is not None:
@@ -265,8 +337,11 @@ class MasterCalls(MasterState):
 
 
 def _tasks_of(operation: Json) -> list[Json]:
-    if operation["type"] == "LAUNCH":
+    kind = operation.get("type")
+    if kind == "LAUNCH":
         return list(operation.get("launch", {}).get("task_infos", []))
+    if kind != "LAUNCH_GROUP":
+        return []
     return list(operation.get("launch_group", {}).get("task_group", {}).get("tasks", []))
 
 

@@ -1,60 +1,45 @@
-"""The master's page at /: agents, frameworks, tasks; plain HTML without scripts."""
+"""The master's page at / (a file of its own), and the small endpoints that say something of the machine."""
 
 from __future__ import annotations
 
-import html
-import time
-from collections.abc import Sequence
+import json
+import os
+from functools import cache
 
-from t2notebook.localmesos.master_state import VERSION, MasterState
-from t2notebook.localmesos.records import Agent
+from t2notebook.localmesos import http1
 from t2notebook.localmesos.resources import Resources
 
 
-def page(master: MasterState) -> str:
-    """Give the page."""
-    alive, unreachable, done = master.all_tasks()
-    agents = [
-        (a.id, f"{a.hostname}:{a.info['port']}", _short(a.total), _short(a.allocated()), _status_of(a))
-        for a in master.agents.values()
-    ]
-    frameworks = [
-        (
-            f.id,
-            f.info["name"],
-            f.info["user"],
-            "connected" if f.connected else "waiting",
-            str(len(f.tasks)),
-        )
-        for f in master.frameworks.values()
-    ]
-    tasks = [
-        (t.id, t.name, t.state, t.agent_id, _short(t.resources))
-        for t in (*alive, *unreachable, *reversed(done))
-    ]
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Mesos (embedded)</title>"
-        "<style>body{font:15px sans-serif;margin:2em}table{border-collapse:collapse}"
-        "th,td{text-align:left;padding:.2em .8em;border-bottom:1px solid #ccc}</style>"
-        f"<h1>Mesos {VERSION} (embedded)</h1><p>Master {html.escape(master.id)} "
-        f"at {html.escape(master.ip)}:{master.port}, since {time.ctime(master.started)}</p>"
-        + _table("Agents", ("id", "address", "has", "used", "state"), agents)
-        + _table("Frameworks", ("id", "name", "user", "state", "tasks"), frameworks)
-        + _table("Tasks", ("id", "name", "state", "agent", "resources"), tasks[:200])
-    )
+@cache
+def page() -> http1.Response:
+    """Give the page: it asks /state for all that it shows."""
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "page.html"), "rb") as file:
+        return http1.Response(200, file.read(), late_headers=[("Content-Type", "text/html")])
 
 
-def _status_of(agent: Agent) -> str:
-    if not agent.reachable:
-        return "unreachable"
-    return "active" if agent.link is not None else "disconnected"
+def role_amounts(held: Resources) -> dict[str, float]:
+    """Give resources as /roles does: scalars, and of ranges how many, by name."""
+    amounts = {name: value / 1000.0 for name, value in held.scalars.items()}
+    for name, spans in held.ranges.items():
+        amounts[name] = float(sum(end - begin + 1 for begin, end in spans))
+    return dict(sorted(amounts.items()))
 
 
-def _short(resources: Resources) -> str:
-    return f"{resources.amount('cpus'):g} cpus, {resources.amount('mem'):g} MiB"
-
-
-def _table(title: str, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    head = "".join(f"<th>{name}" for name in heads)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}" for cell in row) for row in rows)
-    return f"<h2>{title}</h2><table><tr>{head}{body}</table>"
+def small_answer(request: http1.Request, path: str) -> http1.Response:
+    """Answer /logging/toggle (it shows the level, and changes nothing here) and /system/stats.json."""
+    if path == "/logging/toggle":
+        return http1.text(200, "0\n")
+    if path != "/system/stats.json":
+        return http1.not_found()
+    load = os.getloadavg()
+    pages = {name: os.sysconf(f"SC_{name}") for name in ("PAGE_SIZE", "PHYS_PAGES", "AVPHYS_PAGES")}
+    stats = {
+        "avg_load_15min": load[2],
+        "avg_load_1min": load[0],
+        "avg_load_5min": load[1],
+        "cpus_total": os.cpu_count(),
+        "mem_free_bytes": pages["AVPHYS_PAGES"] * pages["PAGE_SIZE"],
+        "mem_total_bytes": pages["PHYS_PAGES"] * pages["PAGE_SIZE"],
+    }
+    body = json.dumps(stats, separators=(",", ":")).encode()
+    return http1.Response(200, body, late_headers=[("Content-Type", http1.JSON)])

@@ -5,15 +5,31 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import os
 import socket
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from t2notebook.localmesos import calls, http1, life, link, master_views, recordio, validation
+from t2notebook.localmesos.checkpoint import Checkpoint
+from t2notebook.localmesos.gate import Gate
 from t2notebook.localmesos.link import Json, Link
 from t2notebook.localmesos.master import Master
-from t2notebook.localmesos.master_state import HEARTBEAT, HEARTBEAT_SECONDS, CallError, EndStream, ToStream
+from t2notebook.localmesos.master_faults import MasterFaults
+from t2notebook.localmesos.master_state import (
+    HEARTBEAT,
+    HEARTBEAT_SECONDS,
+    CallError,
+    EndStream,
+    Save,
+    ToStream,
+)
+from t2notebook.localmesos.peers import Peers
 from t2notebook.localmesos.server import Answer, EventStream, HttpServer, Takeover
+
+if TYPE_CHECKING:
+    from t2notebook.localmesos import zookeeper
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +44,12 @@ class MasterOptions:
         Seconds without any framework after which everything ends; None for never.
     agent_timeout
         Seconds of an agent's silence after which it is unreachable.
+    allocator, weights
+        The allocator's policy, and its weights by role.
+    credentials
+        Secrets by principal; None asks nobody who he is.
+    zk, zk_session_timeout
+        The ZooKeeper (zk://...) that decides who leads; None: this master does.
     """
 
     ip: str
@@ -36,6 +58,11 @@ class MasterOptions:
     work_dir: str
     idle: float | None = None
     agent_timeout: float = 5.0
+    allocator: str = "drf"
+    weights: dict[str, float] = field(default_factory=dict)
+    credentials: dict[str, str] | None = None
+    zk: str | None = None
+    zk_session_timeout: float = 10.0
 
 
 class MasterProcess:
@@ -43,12 +70,25 @@ class MasterProcess:
 
     def __init__(self, options: MasterOptions) -> None:
         self.options = options
-        self.master = Master(options.ip, options.port, agent_timeout=options.agent_timeout)
+        self.master = Master(
+            options.ip,
+            options.port,
+            agent_timeout=options.agent_timeout,
+            policy=options.allocator,
+            weights=options.weights,
+        )
         self.views = master_views.MasterViews(self.master, options.work_dir)
         self._streams: dict[str, EventStream] = {}
-        self._links: dict[str, Link] = {}
-        self._names: dict[Link, str] = {}
+        self._peers = Peers()
+        self._flushing = False
+        where = f"{options.ip}:{options.port}"
+        alone = options.zk is None
+        self._gate = Gate(options.credentials, where if alone else None, elected=alone)
+        self._registry: Checkpoint | None = None
+        self._observer: zookeeper.Observer | None = None
+        self.exit_code = 0
         self._heartbeats: dict[str, asyncio.TimerHandle] = {}
+        self.faults = MasterFaults(self.master, self._peers, self._drain)
         self.done = asyncio.Event()
 
     async def run(self, listening: socket.socket) -> None:
@@ -56,16 +96,60 @@ class MasterProcess:
         loop = asyncio.get_running_loop()
         server = HttpServer(self.handle)
         await server.start(listening)
-        self.master.idle_since = loop.time()
+        if self.options.zk is None:
+            self._lead()
+        else:
+            self._contend(self.options.zk)
         ticker = loop.create_task(self._tick())
         await self.done.wait()
         ticker.cancel()
         server.stop()
+        if self._observer is not None:
+            await asyncio.to_thread(self._observer.stop)
+
+    # Leading
+
+    def _lead(self) -> None:
+        """Take over: from the registry, and from what the agents will tell."""
+        now = asyncio.get_running_loop().time()
+        self._gate.elected = True
+        self.master.idle_since = now
+        # Not earlier: until now it was another's to write.
+        self._registry = Checkpoint(os.path.join(self.options.work_dir, "registry.jsonl"))
+        self.master.recover(now, {key[0]: record for key, record in self._registry.under("agent")})
+
+    def _contend(self, uri: str) -> None:
+        from t2notebook.localmesos import zookeeper
+
+        self._observer = zookeeper.Observer(
+            uri,
+            self._leader_changed,
+            lambda: self._depose("the session with ZooKeeper is over"),
+            info=self.master.info,
+            timeout=self.options.zk_session_timeout,
+        )
+
+    def _leader_changed(self, node: str | None, info: Json | None) -> None:
+        assert self._observer is not None
+        self._gate.leader = None if info is None else f"{info['hostname']}:{info['port']}"
+        log.info("leader: %s", self._gate.leader)
+        if node is not None and node == self._observer.node:
+            self._lead()
+        elif self._gate.elected:
+            self._depose("another master leads")
+
+    def _depose(self, why: str) -> None:
+        """End, as Mesos's master does: whoever was told by this one must ask the next."""
+        log.error("%s", why)
+        self.exit_code = 1
+        self.done.set()
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(1.0)
+            if not self._gate.elected:
+                continue
             now = loop.time()
             self.master.tick(now)
             self._drain()
@@ -81,14 +165,17 @@ class MasterProcess:
         path = request.path.rstrip("/") or "/"
         if path.startswith("/master/"):
             path = path[len("/master") :]
+        refusal = self._gate.refuse(request, path)
+        if refusal is not None:
+            return refusal
         try:
             if path == "/api/v1/scheduler" or path.startswith("/api/v1/scheduler/"):
                 return self._scheduler(request)
             if path == link.PATH:
                 return self._link(request)
-            return self.views.handle(request, path, self._teardown)
-        except calls.Refused as refusal:
-            return refusal.response
+            return self.views.handle(request, path, self._teardown, self._listen)
+        except calls.Refused as refused:
+            return refused.response
         except CallError as error:
             return http1.text(error.status, str(error))
 
@@ -100,11 +187,24 @@ class MasterProcess:
             calls.check_accept(request)
             if stream_id is not None:
                 raise CallError(400, "Subscribe calls should not include the 'Mesos-Stream-Id' header")
+            self._check_principal(request, call["subscribe"]["framework_info"], "scheduler::Call")
             return self._subscribe(now, call)
+        known = self.master.frameworks.get(call["framework_id"]["value"])
+        if known is not None:
+            self._check_principal(request, known.info)
         framework = self.master.authorize(call, stream_id)
         status = self.master.call(now, framework, call)
         self._drain()
         return http1.Response(status)
+
+    def _check_principal(self, request: http1.Request, info: Json, who: str = "") -> None:
+        """Check that a framework is its principal's; one that names none gets the one that asks."""
+        principal = self._gate.principal(request)
+        if principal is None or info.setdefault("principal", principal) == principal:
+            return
+        text = f"Authenticated principal '{principal}' does not match principal '{info['principal']}' "
+        text += "set in `FrameworkInfo`"
+        raise CallError(400, f"Failed to validate {who}: {text}" if who else text)
 
     def _subscribe(self, now: float, call: Json) -> EventStream:
         stream_id = str(uuid.uuid4())
@@ -115,6 +215,24 @@ class MasterProcess:
         self._drain()
         if stream_id in self._streams:
             self._beat_later(stream_id)
+        return stream
+
+    def _listen(self, subscribed: Json) -> EventStream:
+        """Open an operator's event stream."""
+        stream_id = str(uuid.uuid4())
+        stream = EventStream([("Content-Type", http1.JSON)])
+
+        def lost() -> None:
+            self._streams.pop(stream_id, None)
+            self.master.operators.discard(stream_id)
+            self._stop_beat(stream_id)
+
+        stream.on_close = lost
+        self._streams[stream_id] = stream
+        self.master.operators.add(stream_id)
+        stream.send(recordio.encode_event({"type": "SUBSCRIBED", "subscribed": subscribed}))
+        stream.send(recordio.encode_event(HEARTBEAT))
+        self._beat_later(stream_id)
         return stream
 
     def _beat_later(self, stream_id: str) -> None:
@@ -155,67 +273,98 @@ class MasterProcess:
                     stream = self._streams.get(output.stream_id)
                     if stream is not None:
                         stream.send(recordio.encode_event(output.event))
+                elif isinstance(output, Save):
+                    assert self._registry is not None
+                    self._registry.put(("agent", output.agent_id), output.record)
                 elif isinstance(output, EndStream):
                     stream = self._streams.pop(output.stream_id, None)
                     self._stop_beat(output.stream_id)
                     if stream is not None:
                         stream.close()
                 else:
-                    target = self._links.get(output.link)
-                    if target is None:
-                        continue
-                    if output.message["op"] == "close":
-                        target.close()
-                    else:
-                        target.send(output.message)
+                    self._peers.send(output.link, output.message)
+        if self._peers.waiting and not self._flushing:
+            # At the end of this turn of the loop: one message for all that came in it.
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self._peers.flush()
 
     # Agents
 
     def _link(self, request: http1.Request) -> Answer:
         given = request.headers.get(link.SECRET_HEADER.lower(), "")
+        if not self._gate.elected:
+            return http1.text(503, "503 Service Unavailable.")
         if not hmac.compare_digest(given.encode(), self.options.secret.encode()):
             return http1.text(403, "403 Forbidden.")
         return Takeover(Link(self._agent_message, self._agent_lost))
 
     def _agent_message(self, peer: Link, message: Json) -> None:
         now = asyncio.get_running_loop().time()
-        name = self._names.get(peer)
-        op = message["op"]
+        if message["op"] == "many":
+            for index, one in message["messages"]:
+                self._agent_says(now, peer, index, one)
+        elif message["op"] == "ping":
+            names = [name for name in self._peers.names(peer) if not self._peers.silent(name)]
+            for name in names:
+                self.master.agent_heard(now, name)
+            if names:
+                peer.send({"op": "pong"})
+        else:
+            self._agent_says(now, peer, None, message)
+        self._drain()
+
+    def _agent_says(self, now: float, peer: Link, index: int | None, message: Json) -> None:
+        name, op = self._peers.name(peer, index), message["op"]
         if name is None:
             if op != "register":
-                peer.close()
+                if index is None:
+                    peer.close()
                 return
-            name = str(uuid.uuid4())
-            self._names[peer], self._links[name] = name, peer
+            name = self._peers.introduce(peer, index, message["index"])
+        if self._peers.silent(name):
+            return
         self.master.agent_heard(now, name)
         if op == "register":
             self.master.register_agent(now, name, message)
         elif op == "update":
-            self.master.update(message["agent_id"], message)
+            self.faults.update(name, message, lambda one: self.master.update(one["agent_id"], one))
+        elif op == "unregister":
+            self.master.agent_unregistered(now, name)
         elif op == "executor_exited":
             ids = (message["agent_id"], message["framework_id"], message["executor_id"])
             self.master.executor_exited(*ids, message["status"])
         elif op == "executor_message":
             ids = (message["agent_id"], message["framework_id"], message["executor_id"])
             self.master.executor_message(*ids, message["data"])
-        elif op == "ping":
-            peer.send({"op": "pong"})
-        self._drain()
 
     def _agent_lost(self, peer: Link) -> None:
-        name = self._names.pop(peer, None)
-        if name is not None:
-            del self._links[name]
-            self.master.agent_disconnected(asyncio.get_running_loop().time(), name)
-            self._drain()
+        now = asyncio.get_running_loop().time()
+        for name in self._peers.lost(peer):
+            self.master.agent_disconnected(now, name)
+        self._drain()
 
 
-def main(options: MasterOptions, listening: socket.socket, watched: life.Watched) -> None:
+def main(
+    options: MasterOptions,
+    listening: socket.socket,
+    watched: life.Watched,
+    faults: socket.socket | None = None,
+) -> None:
     """Run the master in this (forked) process."""
+    life.rarely_collect_garbage()
 
-    async def run() -> None:
+    async def run() -> int:
         process = MasterProcess(options)
+        if faults is not None:
+            process.faults.listen(faults)
         watched.stop_with(process.done)
         await process.run(listening)
+        return process.exit_code
 
-    asyncio.run(run())
+    code = asyncio.run(run())
+    if code:
+        os._exit(code)

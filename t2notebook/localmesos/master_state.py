@@ -6,7 +6,7 @@ import base64
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,15 @@ class ToAgent:
     message: Json
 
 
-Output = ToStream | EndStream | ToAgent
+@dataclass(frozen=True)
+class Save:
+    """Write an agent into the registry; None strikes it out."""
+
+    agent_id: str
+    record: Json | None
+
+
+Output = ToStream | EndStream | ToAgent | Save
 
 
 class CallError(Exception):
@@ -72,6 +80,8 @@ class MasterState:
         Where frameworks reach it.
     agent_timeout
         Seconds of silence after which an agent is unreachable.
+    policy, weights
+        The allocator's.
     wall
         The clock of the times that show on the wire.
     """
@@ -84,6 +94,8 @@ class MasterState:
         master_id: str | None = None,
         agent_timeout: float = 5.0,
         seed: int | None = None,
+        policy: str = "drf",
+        weights: Mapping[str, float] | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.id = master_id or str(uuid.uuid4())
@@ -92,11 +104,16 @@ class MasterState:
         self.wall = wall
         self.started = wall()
         self.out: list[Output] = []
-        self.allocator = Allocator(seed=seed)
+        self.allocator = Allocator(seed=seed, policy=policy, weights=weights)
+        self.weights = dict(weights or {})
+        self.operators: set[str] = set()
         self.frameworks: dict[str, Framework] = {}
         self.completed: deque[Framework] = deque(maxlen=MAX_COMPLETED_FRAMEWORKS)
         self.removed_ids: set[str] = set()
         self.agents: dict[str, Agent] = {}
+        self.recovered: dict[str, Json] = {}
+        self.unreachable_ids: dict[str, float] = {}
+        self.return_until: float | None = None
         self.offers: dict[str, Offer] = {}
         self.counters: dict[str, int] = {}
         self.idle_since: float | None = None
@@ -141,6 +158,39 @@ class MasterState:
         unreachable = [task for framework in living for task in framework.unreachable.values()]
         done = [task for framework in (*living, *self.completed) for task in framework.completed]
         return alive, unreachable, done
+
+    def announce(self, kind: str, payload: Callable[[], Json]) -> None:
+        """Tell operators that listen; what nobody hears is not even made."""
+        if self.operators:
+            event = {"type": kind, kind.lower(): payload()}
+            self.out += [ToStream(stream_id, event) for stream_id in self.operators]
+
+    def role_names(self) -> list[str]:
+        """Give the roles that frameworks are subscribed to."""
+        return sorted({role for framework in self.frameworks.values() for role in framework.roles})
+
+    def frameworks_in(self, role: str) -> list[Framework]:
+        """Give the frameworks that are subscribed to a role."""
+        return [framework for framework in self.frameworks.values() if role in framework.roles]
+
+    def allocated_to(self, role: str) -> Resources:
+        """Sum up what a role's tasks and executors hold."""
+        held = [
+            task.resources
+            for agent in self.agents.values()
+            for task in agent.tasks.values()
+            if task.role == role and task.state not in TERMINAL
+        ]
+        executors = (one for agent in self.agents.values() for one in agent.executors.values())
+        return sum_of([*held, *(one.resources for one in executors if one.role == role)])
+
+    def offered_to(self, role: str) -> Resources:
+        """Sum up what a role is offered."""
+        return sum_of(offer.resources for offer in self.offers.values() if offer.role == role)
+
+    def held_by(self, role: str) -> Resources:
+        """Sum up what a role holds, offers included."""
+        return self.allocated_to(role) + self.offered_to(role)
 
     def used_by(self, framework: Framework) -> Resources:
         """Sum up what a framework's tasks and executors hold."""
@@ -190,7 +240,8 @@ class MasterState:
         for offer in list(framework.offers.values()):
             self._take_back(now, offer, None)
 
-    def _rescind(self, now: float, agent: Agent) -> None:
+    def rescind(self, now: float, agent: Agent) -> None:
+        """Take an agent's offers back, and say so."""
         for offer in list(agent.offers.values()):
             framework = self.frameworks[offer.framework_id]
             self._take_back(now, offer, None)
@@ -231,6 +282,7 @@ class MasterState:
         del self.frameworks[framework.id]
         self.removed_ids.add(framework.id)
         self.completed.append(framework)
+        self.announce("FRAMEWORK_REMOVED", lambda: {"framework_info": framework.info})
 
     def _send(self, framework: Framework, event: Json) -> None:
         if framework.stream_id is not None:
@@ -247,6 +299,12 @@ class MasterState:
         status["timestamp"] = self.wall()
         status |= more
         self._send(framework, {"type": "UPDATE", "update": {"status": status}})
+        if reason != "REASON_RECONCILIATION" and ids["task_id"]["value"] in framework.tasks:
+            self._announce_status(framework, status, state)
+
+    def _announce_status(self, framework: Framework, status: Json, state: str) -> None:
+        ids = {"framework_id": {"value": framework.id}}
+        self.announce("TASK_UPDATED", lambda: {**ids, "status": status, "state": state})
 
     def _recover(self, task: Task) -> None:
         self.allocator.recover(task.framework_id, task.role, task.agent_id, task.resources)
@@ -274,7 +332,7 @@ def offer_json(offer: Offer, agent: Agent, *, refined: bool) -> Json:
                 "ip": agent.pid.split("@")[1].rsplit(":", 1)[0],
                 "port": port,
             },
-            "path": "/slave(1)",
+            "path": "/" + agent.pid.partition("@")[0],
         },
         "resources": offer.resources.to_json(None if refined else "*", allocated=offer.role),
     }

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 from urllib.parse import parse_qs
 
-from t2notebook.localmesos import http1
-from t2notebook.localmesos.agent_views import AGENT_CAPABILITIES, BUILD, old_json, version
-from t2notebook.localmesos.master_page import page
+from t2notebook.localmesos import files, http1
+from t2notebook.localmesos.agent_views import BUILD, old_json, version
+from t2notebook.localmesos.master_page import page, role_amounts, small_answer
 from t2notebook.localmesos.master_state import MASTER_CAPABILITIES, VERSION, MasterState, sum_of
-from t2notebook.localmesos.master_v1 import OperatorApi, Teardown
+from t2notebook.localmesos.master_v1 import OperatorApi, Subscribe, Teardown
 from t2notebook.localmesos.records import TERMINAL, Agent, Framework, Json, Task
+from t2notebook.localmesos.server import EventStream
+from t2notebook.localmesos.v1_messages import AGENT_CAPABILITIES
 
 
 class MasterViews:
@@ -19,16 +22,21 @@ class MasterViews:
     def __init__(self, master: MasterState, work_dir: str) -> None:
         self._master = master
         self._work_dir = work_dir
-        self._operator = OperatorApi(master, self._flags, self._metrics)
+        self._files = files.Files()
+        self._operator = OperatorApi(master, self._flags, self._metrics, self._files)
 
-    def handle(self, request: http1.Request, path: str, teardown: Teardown) -> http1.Response:
+    def handle(
+        self, request: http1.Request, path: str, teardown: Teardown, subscribe: Subscribe
+    ) -> http1.Response | EventStream:
         """Answer one request."""
         if path == "/api/v1" or path.startswith("/api/v1/"):
-            return self._operator.handle(request, teardown)
+            return self._operator.handle(request, teardown, subscribe)
         if path == "/":
-            return http1.Response(
-                200, page(self._master).encode(), [("Content-Type", "text/html; charset=utf-8")]
-            )
+            return page()
+        if path.startswith("/files/"):
+            return self._files.get(request, path)
+        if path.startswith(("/logging/", "/system/")):
+            return small_answer(request, path)
         if path == "/health":
             return http1.Response(200)
         if path == "/redirect":
@@ -41,12 +49,18 @@ class MasterViews:
             return old_json(version(), request)
         if path == "/metrics/snapshot":
             return old_json(self._metrics(), request)
-        views: dict[str, Callable[[http1.Request], Json]] = {
+        views: dict[str, Callable[[http1.Request], Any]] = {
             "/state": self._state,
             "/slaves": self._slaves,
             "/frameworks": self._frameworks,
             "/tasks": self._tasks,
             "/flags": lambda _: {"flags": self._flags()},
+            "/roles": self._roles,
+            "/state-summary": self._summary,
+            "/weights": lambda _: [{"role": k, "weight": v} for k, v in sorted(self._master.weights.items())],
+            "/quota": lambda _: {},
+            "/maintenance/schedule": lambda _: {},
+            "/maintenance/status": lambda _: {},
         }
         view = views.get(path)
         return http1.not_found() if view is None else old_json(view(request), request)
@@ -80,17 +94,65 @@ class MasterViews:
             "leader_info": {"id": master.id, "pid": pid, "port": master.port, "hostname": master.ip},
             "flags": self._flags(),
             "slaves": [_slave(agent) for agent in agents if agent.reachable],
-            "recovered_slaves": [],
+            "recovered_slaves": self._recovered(),
             "frameworks": [self._framework(one) for one in master.frameworks.values()],
             "completed_frameworks": [self._framework(one) for one in master.completed],
             "orphan_tasks": [],
             "unregistered_frameworks": [],
         }
 
+    def _roles(self, _: http1.Request) -> Json:
+        master, roles = self._master, []
+        for role in master.role_names():
+            held, offered = master.allocated_to(role), master.offered_to(role)
+            quota: Json = {"role": role, "guarantee": {}, "limit": {}, "consumed": role_amounts(held)}
+            roles.append(
+                {
+                    "name": role,
+                    "weight": master.weights.get(role, 1.0),
+                    "quota": quota,
+                    "resources": role_amounts(held + offered),
+                    "allocated": role_amounts(held),
+                    "offered": role_amounts(offered),
+                    "reserved": {},
+                    "frameworks": [framework.id for framework in master.frameworks_in(role)],
+                }
+            )
+        return {"roles": roles}
+
+    def _summary(self, _: http1.Request) -> Json:
+        master = self._master
+        groups = master.all_tasks()
+        tasks = [task for group in groups for task in group]
+        slaves = []
+        for agent in (one for one in master.agents.values() if one.reachable):
+            mine = [task for task in tasks if task.agent_id == agent.id]
+            users = {"framework_ids": sorted({task.framework_id for task in mine})}
+            slaves.append({**_slave(agent), **_counts(mine), **users})
+        frameworks = []
+        for framework in master.frameworks.values():
+            full = self._framework(framework)
+            own = [task for task in tasks if task.framework_id == framework.id]
+            ids = {"slave_ids": sorted({task.agent_id for task in own})}
+            head = {name: full[name] for name in _SUMMARY if name in full}
+            frameworks.append({**head, **_counts(own), **ids})
+        return {"hostname": master.ip, "slaves": slaves, "frameworks": frameworks}
+
+    def _recovered(self) -> list[Json]:
+        return [
+            {
+                "id": agent_id,
+                "hostname": info["hostname"],
+                "port": info["port"],
+                "attributes": {one["name"]: one["text"]["value"] for one in info.get("attributes", [])},
+            }
+            for agent_id, info in self._master.recovered.items()
+        ]
+
     def _slaves(self, request: http1.Request) -> Json:
         wanted = request.query.get("slave_id")
         agents = [a for a in self._master.agents.values() if a.reachable and wanted in (None, a.id)]
-        return {"slaves": [_slave_full(agent) for agent in agents], "recovered_slaves": []}
+        return {"slaves": [_slave_full(agent) for agent in agents], "recovered_slaves": self._recovered()}
 
     def _frameworks(self, request: http1.Request) -> Json:
         wanted = request.query.get("framework_id")
@@ -153,7 +215,7 @@ class MasterViews:
             "webui_url": info.get("webui_url", ""),
             "active": framework.connected,
             "connected": framework.connected,
-            "recovered": False,
+            "recovered": framework.recovered,
             "user": info["user"],
             "failover_timeout": info.get("failover_timeout", 0.0),
             "checkpoint": info.get("checkpoint", False),
@@ -223,6 +285,18 @@ class MasterViews:
             name = state.lower().replace("task_", "tasks_")
             metrics[f"master/{name}"] = float(master.counters.get(name, 0))
         return dict(sorted(metrics.items()))
+
+
+_SUMMARY = (
+    *("id", "name", "used_resources", "offered_resources", "capabilities", "hostname", "webui_url"),
+    *("active", "connected", "recovered"),
+)
+_STATES = "STAGING STARTING RUNNING KILLING FINISHED KILLED FAILED LOST ERROR UNREACHABLE"
+
+
+def _counts(tasks: Iterable[Task]) -> dict[str, int]:
+    states = [task.state for task in tasks]
+    return {f"TASK_{state}": states.count(f"TASK_{state}") for state in _STATES.split()}
 
 
 def _int(text: str | None, default: int) -> int:

@@ -33,6 +33,7 @@ ENUMS: dict[str, frozenset[str]] = {
         "VariableType": "VALUE SECRET",
         "CheckType": "COMMAND HTTP TCP",
         "ContainerType": "DOCKER MESOS",
+        "ImageType": "APPC DOCKER",
         "Visibility": "FRAMEWORK CLUSTER EXTERNAL",
         "OperationType": """LAUNCH LAUNCH_GROUP RESERVE UNRESERVE CREATE DESTROY GROW_VOLUME SHRINK_VOLUME
             CREATE_DISK DESTROY_DISK""",
@@ -86,7 +87,11 @@ MESSAGES: dict[str, str] = {
     "Environment": "variables*:Variable",
     "CommandInfo": """uris*:Uri environment:Environment shell:bool=true value:string arguments*:string
         user:string""",
-    "ContainerInfo": "type!:ContainerType volumes*:Empty hostname:string docker:Empty mesos:Empty",
+    "ContainerInfo": "type!:ContainerType volumes*:Empty hostname:string docker:DockerInfo mesos:MesosInfo",
+    "DockerInfo": "image!:string force_pull_image:bool",
+    "MesosInfo": "image:Image",
+    "Image": "type:ImageType docker:DockerImage cached:bool",
+    "DockerImage": "name!:string",
     "Port": "number!:uint32 name:string protocol:string visibility:Visibility labels:Labels",
     "Ports": "ports*:Port",
     "DiscoveryInfo": """visibility!:Visibility name:string environment:string location:string version:string
@@ -95,8 +100,19 @@ MESSAGES: dict[str, str] = {
         container:ContainerInfo resources*:Resource name:string source:string data:bytes discovery:DiscoveryInfo
         shutdown_grace_period:DurationInfo labels:Labels""",
     "CheckCommand": "command!:CommandInfo",
-    "HealthCheck": "delay_seconds:double=15 interval_seconds:double=10 type:CheckType command:CommandInfo",
-    "CheckInfo": "type:CheckType command:CheckCommand",
+    "CheckHttp": "port!:uint32 path:string",
+    "CheckTcp": "port!:uint32",
+    "HealthHttp": "scheme:string port!:uint32 path:string statuses*:uint32",
+    "HealthCheck": """delay_seconds:double=15 interval_seconds:double=10 timeout_seconds:double=20
+        consecutive_failures:uint32=3 grace_period_seconds:double=10 type:CheckType command:CommandInfo
+        http:HealthHttp tcp:CheckTcp""",
+    "CheckInfo": """type:CheckType command:CheckCommand http:CheckHttp tcp:CheckTcp delay_seconds:double=15
+        interval_seconds:double=10 timeout_seconds:double=20""",
+    "CheckCommandStatus": "exit_code:int32",
+    "CheckHttpStatus": "status_code:uint32",
+    "CheckTcpStatus": "succeeded:bool",
+    "CheckStatusInfo": "type:CheckType command:CheckCommandStatus http:CheckHttpStatus tcp:CheckTcpStatus",
+    "ContainerId": "value!:string parent:ContainerId",
     "KillPolicy": "grace_period:DurationInfo",
     "TaskInfo": """name!:string task_id!:ID agent_id!:ID resources*:Resource executor:ExecutorInfo
         command:CommandInfo container:ContainerInfo health_check:HealthCheck check:CheckInfo
@@ -105,9 +121,10 @@ MESSAGES: dict[str, str] = {
     "TaskGroupInfo": "tasks*:TaskInfo",
     "IpAddress": "protocol:string ip_address:string",
     "NetworkInfo": "ip_addresses*:IpAddress",
-    "ContainerStatus": "container_id:ID network_infos*:NetworkInfo executor_pid:uint32",
+    "ContainerStatus": "container_id:ContainerId network_infos*:NetworkInfo executor_pid:uint32",
     "TaskStatus": """task_id!:ID state!:TaskState message:string source:Source reason:Reason data:bytes agent_id:ID
-        executor_id:ID timestamp:double uuid:bytes healthy:bool labels:Labels container_status:ContainerStatus
+        executor_id:ID timestamp:double uuid:bytes healthy:bool check_status:CheckStatusInfo labels:Labels
+        container_status:ContainerStatus
         unreachable_time:TimeInfo""",
     "Filters": "refuse_seconds:double=5",
     "Request": "agent_id:ID resources*:Resource",
@@ -118,8 +135,9 @@ MESSAGES: dict[str, str] = {
     "scheduler.Call": """framework_id:ID type:SchedulerCall subscribe:scheduler.Subscribe accept:scheduler.Accept
         decline:scheduler.Decline accept_inverse_offers:scheduler.Decline
         decline_inverse_offers:scheduler.Decline revive:scheduler.Roles kill:scheduler.Kill
-        shutdown:scheduler.Shutdown acknowledge:scheduler.Acknowledge acknowledge_operation_status:Empty
-        reconcile:scheduler.Reconcile reconcile_operations:Empty message:scheduler.Message
+        shutdown:scheduler.Shutdown acknowledge:scheduler.Acknowledge
+        acknowledge_operation_status:scheduler.AcknowledgeOperation
+        reconcile:scheduler.Reconcile reconcile_operations:scheduler.ReconcileOperations message:scheduler.Message
         request:scheduler.Request suppress:scheduler.Roles update_framework:scheduler.Subscribe""",
     "scheduler.Subscribe": "framework_info!:FrameworkInfo suppressed_roles*:string",
     "scheduler.Accept": "offer_ids*:ID operations*:Operation filters:Filters",
@@ -130,6 +148,9 @@ MESSAGES: dict[str, str] = {
     "scheduler.Acknowledge": "agent_id!:ID task_id!:ID uuid!:bytes",
     "scheduler.ReconcileTask": "task_id!:ID agent_id:ID",
     "scheduler.Reconcile": "tasks*:scheduler.ReconcileTask",
+    "scheduler.AcknowledgeOperation": "agent_id:ID resource_provider_id:ID uuid!:bytes operation_id!:ID",
+    "scheduler.ReconcileOperation": "operation_id!:ID agent_id:ID resource_provider_id:ID",
+    "scheduler.ReconcileOperations": "operations*:scheduler.ReconcileOperation",
     "scheduler.Message": "agent_id!:ID executor_id!:ID data!:bytes",
     "scheduler.Request": "requests*:Request",
     # executor.proto

@@ -115,12 +115,19 @@ class Offer:
 
 @dataclass
 class Framework:
-    """A framework, from its first SUBSCRIBE to its removal."""
+    """A framework, from its first SUBSCRIBE to its removal.
+
+    Attributes
+    ----------
+    recovered
+        An agent told of it, and it did not come back yet.
+    """
 
     id: str
     info: Json
     registered: float
     reregistered: float
+    recovered: bool = False
     stream_id: str | None = None
     unregistered: float = 0.0
     failover_at: float | None = None

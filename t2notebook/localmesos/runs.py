@@ -50,11 +50,25 @@ class Verdict:
 
 @dataclass
 class TaskRun:
-    """A task on the agent. `TaskInfo.data` is dropped as soon as the executor has it."""
+    """A task on the agent. `TaskInfo.data` is dropped as soon as the executor has it.
+
+    Attributes
+    ----------
+    healthy, check_status
+        What its checks said last.
+    unhealthy
+        It is killed because its health check failed too often.
+    group
+        The task group that it came with.
+    """
 
     info: Json
     state: str = "TASK_STAGING"
     status: Json | None = None
+    healthy: bool | None = None
+    check_status: Json | None = None
+    unhealthy: bool = False
+    group: str | None = None
 
     @property
     def id(self) -> str:
@@ -77,6 +91,12 @@ class ExecutorRun:
 
     Attributes
     ----------
+    command, default
+        The agent itself is the executor: of one command task, or of task groups.
+    launched
+        A command task's launch request.
+    pid, first_pid
+        The leader while it lives, and what it was (a last status still names it).
     queued
         Tasks that wait for the executor's registration.
     tasks
@@ -93,23 +113,32 @@ class ExecutorRun:
     container_id: str
     directory: str
     command: bool
+    default: bool = False
     state: ExecutorState = ExecutorState.REGISTERING
     pid: int | None = None
+    first_pid: int | None = None
     stream: EventStream | None = None
     backlog: list[Json] = field(default_factory=list)
     queued: dict[str, TaskRun] = field(default_factory=dict)
     tasks: dict[str, TaskRun] = field(default_factory=dict)
     ended: list[TaskRun] = field(default_factory=list)
     verdict: Verdict | None = None
+    launched: Json | None = None
     killed: bool = False
     destroyed: bool = False
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
     limits: list[tuple[float, int]] = field(default_factory=list)
+    nested_pids: dict[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:
         """Give (framework id, executor id)."""
         return self.framework_id, self.executor_id
+
+    @property
+    def own(self) -> bool:
+        """Tell whether the agent itself is the executor."""
+        return self.command or self.default
 
     @property
     def resources(self) -> Resources:
@@ -118,6 +147,11 @@ class ExecutorRun:
         for task in (*self.queued.values(), *self.tasks.values()):
             total = total + task.resources
         return total
+
+    @property
+    def leaders(self) -> list[int]:
+        """Give the first processes of its containers."""
+        return [*([] if self.pid is None else [self.pid]), *self.nested_pids.values()]
 
     def move(self, state: ExecutorState) -> None:
         """Go to a state; one that the table does not allow is a fault of the program."""

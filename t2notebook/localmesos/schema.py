@@ -73,15 +73,39 @@ def fields_of(message: str) -> tuple[Field, ...]:
     return found
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """What is asked of a message's fields again and again."""
+
+    by_name: dict[str, Field]
+    required: tuple[Field, ...]
+    nested: tuple[Field, ...]
+
+
+_shapes: dict[str, _Shape] = {}
+
+
+def _shape(message: str) -> _Shape:
+    found = _shapes.get(message)
+    if found is None:
+        fields = fields_of(message)
+        found = _shapes[message] = _Shape(
+            {field.name: field for field in fields},
+            tuple(field for field in fields if field.label == "!"),
+            tuple(field for field in fields if field.kind in MESSAGES),
+        )
+    return found
+
+
 def _not_expecting(value: Any, name: str) -> SchemaError:
-    if value is None:
-        return SchemaError("Not expecting a JSON null")
     return SchemaError(f"Not expecting a JSON {_KIND_NAMES[type(value)]} for field '{name}'")
 
 
 def _scalar(field: Field, value: Any) -> Any:
     """Convert one value of a field; None means "as if it had not been there"."""
     kind = field.kind
+    if value is None:
+        return None  # as stout's parser has it: a field that is null is not set
     if isinstance(value, dict):
         if kind not in MESSAGES:
             raise _not_expecting(value, field.name)
@@ -129,14 +153,14 @@ def _bytes(name: str, value: str) -> str:
 
 
 def _convert(message: str, obj: Message) -> Message:
-    fields = {field.name: field for field in fields_of(message)}
+    fields = _shape(message).by_name
     found: Message = {}
     # Mesos keeps JSON objects in a sorted map, so of two faults the first by name is reported.
     for name in sorted(obj):
         field = fields.get(name)
-        if field is None:
-            continue
         value = obj[name]
+        if field is None or value is None:
+            continue
         if field.label == "*":
             items = value if isinstance(value, list) else [value]
             converted = [_scalar(field, item) for item in items]
@@ -159,11 +183,12 @@ def _convert(message: str, obj: Message) -> Message:
 
 
 def _missing(message: str, value: Message, path: str, into: list[str]) -> None:
-    for field in fields_of(message):
-        if field.label == "!" and field.name not in value:
+    shape = _shape(message)
+    for field in shape.required:
+        if field.name not in value:
             into.append(path + field.name)
-    for field in fields_of(message):
-        if field.kind in MESSAGES and field.name in value:
+    for field in shape.nested:
+        if field.name in value:
             if field.label == "*":
                 for index, item in enumerate(value[field.name]):
                     _missing(field.kind, item, f"{path}{field.name}[{index}].", into)

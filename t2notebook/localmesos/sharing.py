@@ -106,7 +106,7 @@ def spawn_shared(
         if info is not None:
             return SharedHandle(directory, lock, info, None)
         arguments = cluster_arguments(agents=agents, cpus=cpus, mem=mem)
-        spawned = Spawned([*arguments, "--exit-when-idle", str(idle), "--detach"])
+        spawned = Spawned([*arguments, "--exit-when-idle", str(idle), "--restart", "0", "--detach"])
         return SharedHandle(directory, lock, None, spawned)
     except BaseException:
         os.close(lock)

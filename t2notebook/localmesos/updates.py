@@ -13,11 +13,14 @@ RETRY_LONGEST = 600.0
 Key = tuple[str, str]
 """(framework id, task id)"""
 
+REMEMBERED = 50
+"""So many uuids of a task are checkpointed: an executor repeats only what was not acknowledged to it."""
+
 
 @dataclass
 class _Stream:
     pending: deque[Json] = field(default_factory=deque)
-    seen: set[str] = field(default_factory=set)
+    seen: dict[str, None] = field(default_factory=dict)
     latest: str = "TASK_STAGING"
     terminal: bool = False
     due: float = 0.0
@@ -38,7 +41,7 @@ class UpdateStreams:
         stream = self._streams.setdefault(key, _Stream())
         if stream.terminal or status["uuid"] in stream.seen:
             return None
-        stream.seen.add(status["uuid"])
+        stream.seen[status["uuid"]] = None
         stream.latest = status["state"]
         stream.terminal = status["state"] in TERMINAL
         stream.pending.append(status)
@@ -76,10 +79,35 @@ class UpdateStreams:
         """Give every task's first unacknowledged update (sent again when the link is new)."""
         return [(key, stream.pending[0]) for key, stream in self._streams.items() if stream.pending]
 
+    def first(self, key: Key) -> Json | None:
+        """Give a task's first unacknowledged update."""
+        stream = self._streams.get(key)
+        return stream.pending[0] if stream is not None and stream.pending else None
+
+    def forget(self, key: Key) -> None:
+        """Drop a task's updates."""
+        self._streams.pop(key, None)
+
     def forget_framework(self, framework_id: str) -> None:
         """Drop a removed framework's updates: nobody will acknowledge them."""
         for key in [key for key in self._streams if key[0] == framework_id]:
             del self._streams[key]
+
+    def dump(self, key: Key) -> Json | None:
+        """Give what has to be known of a task's updates after a restart; None when they are done with."""
+        stream = self._streams.get(key)
+        if stream is None:
+            return None
+        seen = list(stream.seen)[-REMEMBERED:]
+        return {"pending": list(stream.pending), "seen": seen, "latest": stream.latest}
+
+    def restore(self, key: Key, dumped: Json, now: float) -> None:
+        """Take up a task's updates again."""
+        stream = self._streams[key] = _Stream(deque(dumped["pending"]), dict.fromkeys(dumped["seen"]))
+        stream.latest = dumped["latest"]
+        stream.terminal = stream.latest in TERMINAL
+        if stream.pending:
+            self._start(stream, now)
 
     @staticmethod
     def _start(stream: _Stream, now: float) -> Json:

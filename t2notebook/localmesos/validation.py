@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 
+from t2notebook.localmesos import checks, schema
 from t2notebook.localmesos import resources as res
-from t2notebook.localmesos import schema
 from t2notebook.localmesos.records import Agent, Framework, Json, Offer, can
 from t2notebook.localmesos.resources import Resources
 
@@ -216,9 +216,9 @@ def task(
         return "Task's 'max_completion_time' must be non-negative"
     if ("executor" in info) == ("command" in info):
         return _BOTH
-    for name in ("container", "health_check", "check", "limits"):
-        if name in info:
-            return f"'TaskInfo.{name}' is not supported by the embedded Mesos"
+    fault = _extras(info)
+    if fault is not None:
+        return fault
     for command in (info.get("command"), info.get("executor", {}).get("command")):
         fault = None if command is None else _command(command)
         if fault is not None:
@@ -250,6 +250,65 @@ def task(
     return None
 
 
+def _extras(info: Json) -> str | None:
+    if "limits" in info:
+        return "'TaskInfo.limits' is not supported by the embedded Mesos"
+    if info.get("container", {}).get("volumes"):
+        return "'TaskInfo.container.volumes' is not supported by the embedded Mesos"
+    for name, what in (("health_check", "health check"), ("check", "check")):
+        if name in info:
+            fault = checks.fault(info[name], health=name == "health_check")
+            if fault is not None:
+                return f"Task uses invalid {what}: {fault}"
+    return None
+
+
+def task_group(
+    infos: Sequence[Json], executor: Json, framework: Framework, agent: Agent, offered: Resources, role: str
+) -> str | None:
+    """Check a LAUNCH_GROUP; give the text of its tasks' TASK_ERROR (one for all: a group starts whole or not)."""
+    if not infos:
+        return "Task group cannot be empty"
+    executor_id = executor["executor_id"]["value"]
+    seen: set[str] = set()
+    total = Resources()
+    for info in infos:
+        task_id = info["task_id"]["value"]
+        if task_id in seen:
+            return f"Task group includes duplicate task ID: {task_id}"
+        seen.add(task_id)
+        if "executor" in info:
+            return f"Task '{task_id}' is invalid: 'TaskInfo.executor' must not be set"
+        # The rules of a lone task, save that a group's tasks are weighed against the offer together.
+        held = Resources.from_json(info.get("resources", []))
+        fault = task({**info, "command": info.get("command", {})}, framework, agent, held, role)
+        if fault is not None:
+            return f"Task '{task_id}' is invalid: {fault}"
+        total = total + held
+    fault = _executor(executor, framework, agent, group=True)
+    if fault is not None:
+        return fault
+    if (framework.id, executor_id) not in agent.executors:
+        own = Resources.from_json(executor.get("resources", []))
+        for name, text, least in (("cpus", "CPUs", 0.01), ("mem", "memory", 32.0)):
+            if own.amount(name) < least:
+                shown = f"{own.amount(name):g}" if name in own.scalars else "None"
+                unit = "MB" if name == "mem" else ""
+                return (
+                    f"Executor '{executor_id}' uses less {text} ({shown}{unit}) "
+                    f"than the minimum required ({least:g}{unit})"
+                )
+        if not own.amount("disk"):
+            return f"Executor '{executor_id}' uses no disk"
+        total = total + own
+    if not offered.contains(total):
+        return (
+            f"Total resources {total.text(role)} required by task group and its executor "
+            f"is more than available {offered.text(role)}"
+        )
+    return None
+
+
 def _command(command: Json) -> str | None:
     for variable in command.get("environment", {}).get("variables", []):
         if variable.get("type") == "SECRET":
@@ -268,18 +327,20 @@ def _without_framework(info: Json) -> Json:
     return {name: value for name, value in info.items() if name != "framework_id"}
 
 
-def _executor(info: Json, framework: Framework, agent: Agent) -> str | None:
+def _executor(info: Json, framework: Framework, agent: Agent, *, group: bool = False) -> str | None:
     executor_id = info["executor_id"]["value"]
     fault = identifier(executor_id)
     if fault is not None:
         return fault
     kind = info.get("type", "CUSTOM")
-    if kind == "DEFAULT":
-        return "'ExecutorInfo.type' must be 'CUSTOM' (the embedded Mesos has no DEFAULT executor)"
-    if "command" not in info:
+    if kind == "DEFAULT" and not group:
+        return "'ExecutorInfo.type' must be 'CUSTOM'"
+    if kind == "DEFAULT" and "command" in info:
+        return "'ExecutorInfo.command' must not be set for 'DEFAULT' executor"
+    if kind == "CUSTOM" and "command" not in info:
         return "'ExecutorInfo.command' must be set for 'CUSTOM' executor"
-    if "container" in info:
-        return "'ExecutorInfo.container' is not supported by the embedded Mesos"
+    if info.get("container", {}).get("volumes"):
+        return "'ExecutorInfo.container.volumes' is not supported by the embedded Mesos"
     expected = info.get("framework_id", {"value": framework.id})["value"]
     if expected != framework.id:
         return f"ExecutorInfo has an invalid FrameworkID (Actual: {expected} vs Expected: {framework.id})"

@@ -17,6 +17,8 @@ MAX = "max"
 #: Origin of the time part of job ids, in ms since 1970 (Twister2, ``JobIDUtils``).
 JOB_ID_EPOCH_MS = 1546290000000
 JOB_ID_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+#: More than any machine has; what is larger is a slip.
+_LIMIT = 1e9
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -64,6 +66,9 @@ class ComputeResource:
             raise SubmitError(f"cpu is {self.cpu:g}; Mesos counts in thousandths, so ask for 0.001 or more")
         _positive("ram_mega_bytes", self.ram_mega_bytes, "--ram")
         _not_negative("disk_giga_bytes", self.disk_giga_bytes)
+        for name in ("cpu", "ram_mega_bytes", "disk_giga_bytes"):
+            if getattr(self, name) > _LIMIT:
+                raise SubmitError(f"{name} is {getattr(self, name):g}; no agent has more than {_LIMIT:g}")
         _whole("instances", self.instances, minimum=1)
         _whole("gpus", self.gpus, minimum=0)
         _whole("ports", self.ports, minimum=0)

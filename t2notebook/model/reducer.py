@@ -62,6 +62,7 @@ class JobView:
     workers: list[WorkerView] = field(default_factory=list)
     counts: Counter[TaskState] = field(default_factory=Counter)
     kill_reason: str = ""
+    kill_message: str = ""
     failed_worker: int | None = None
     last_seq: int = 0
     _done: int = 0
@@ -99,6 +100,7 @@ class JobView:
             self.submitted = event.time
             return None
         if event.kind is EventKind.KILL:
+            self.kill_message = self.kill_message or event.message
             self.kill_reason = self.kill_reason or event.reason or "USER"
             self.message = self.message or event.message
             if self.state not in FINAL_JOB_STATES:
@@ -156,6 +158,9 @@ class JobView:
             return
         self._move(worker, state)
         worker.source, worker.reason, worker.message = event.source, event.reason, event.message
+        if state is TaskState.KILLED and self.kill_reason:
+            worker.reason = worker.reason or self.kill_reason
+            worker.message = worker.message or self._killed_because()
         if state is TaskState.RUNNING and worker.started is None:
             worker.started = event.time
         if state.is_terminal:
@@ -165,6 +170,11 @@ class JobView:
                 worker.progress = 1.0
             elif self.failed_worker is None and not self.kill_reason:
                 self.failed_worker = worker.worker_id
+
+    def _killed_because(self) -> str:
+        if self.kill_reason == "WORKER_FAILED" and self.failed_worker is not None:
+            return f"killed because worker {self.failed_worker} failed"
+        return self.kill_message
 
     def _end_pending(self, worker: WorkerView, event: Event) -> None:
         self._move(worker, TaskState.KILLED)

@@ -101,12 +101,14 @@ class Refusal:
     lacked: str
     offered: int
     asked: int
+    overhead: int = 0
 
     @property
     def message(self) -> str:
         """In words: ``h3: 2.0 cpus free, 4.0 asked``."""
         free, asked = _amount(self.offered), _amount(self.asked)
-        return f"{self.offer.host}: {free} {_UNITS[self.lacked]} free, {asked} asked"
+        extra = f", {_amount(self.overhead)} of it for the executor" if self.overhead else ""
+        return f"{self.offer.host}: {free} {_UNITS[self.lacked]} free, {asked} asked{extra}"
 
 
 @dataclass
@@ -209,7 +211,9 @@ class _Place:
         has_room = any(limit == MAX or held < int(limit) for _, held, _ in self._open[demand.job_id])
         needed = asked if has_room or self.idle else _plus_executor(asked)
         return [
-            Refusal(self.offer, demand.job_id, name, self.free.get(name, 0), amount)
+            Refusal(
+                self.offer, demand.job_id, name, self.free.get(name, 0), amount, amount - asked.get(name, 0)
+            )
             for name, amount in needed.items()
             if self.free.get(name, 0) < amount
         ]

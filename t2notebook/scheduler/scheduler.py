@@ -114,6 +114,29 @@ class Scheduler:
         """Return why workers of a job wait, as rows of ``job.why``."""
         return self.waiting.why(job.job_id)
 
+    def give_up(self, message: str) -> None:
+        """Write down the end of what was torn down: Mesos sends no updates for it."""
+        for job in self.jobs.active:
+            self.jobs.record(*self._ends(job, TaskState.KILLED, "SESSION", "REASON_TEARDOWN", message))
+
+    def _ends(self, job: JobRecord, state: TaskState, source: str, reason: str, message: str) -> list[Event]:
+        now = self.jobs.clock()
+        return [
+            Event(
+                EventKind.STATUS,
+                job.job_id,
+                now,
+                worker.worker_id,
+                worker.task_id,
+                state.value,
+                source,
+                reason,
+                message,
+            )
+            for worker in job.view.workers
+            if worker.task_id and not worker.state.is_terminal
+        ]
+
     def close(self) -> None:
         """Stop the timers."""
         for timer in self._timers.values():
@@ -164,6 +187,7 @@ class Scheduler:
                 [{"value": offer.id} for offer in plan.declined], {"refuse_seconds": REFUSE_SECONDS}
             )
         self.waiting.learn(plan, self.jobs.clock())
+        self._make_room(plan)
         self._say_why()
         self._suppress_if_idle()
 
@@ -211,8 +235,10 @@ class Scheduler:
         """Executors have nothing to say yet."""
 
     def executor_lost(self, agent_id: str, executor_id: str, status: int | None) -> None:
-        """Its tasks' ends come as updates of their own."""
+        """Its tasks' ends come as updates of their own; what it held is free for those who wait."""
         self.executors.lost(executor_id)
+        if self.waiting:
+            self._later("revive", REVIVE_PAUSE, self._revive)
 
     def agent_lost(self, agent_id: str) -> None:
         """Its tasks' fates come as updates of their own."""
@@ -223,23 +249,9 @@ class Scheduler:
         self.trouble = message
         for job in self.jobs.active:
             self.waiting.drop(job.job_id)
-            now = self.jobs.clock()
-            lost = [
-                Event(
-                    EventKind.STATUS,
-                    job.job_id,
-                    now,
-                    worker.worker_id,
-                    worker.task_id,
-                    TaskState.LOST.value,
-                    "SOURCE_MASTER",
-                    "REASON_FRAMEWORK_REMOVED",
-                    message,
-                )
-                for worker in job.view.workers
-                if worker.task_id and not worker.state.is_terminal
-            ]
-            self.jobs.record(*lost, Event(EventKind.KILL, job.job_id, now, reason="MASTER", message=message))
+            lost = self._ends(job, TaskState.LOST, "SOURCE_MASTER", "REASON_FRAMEWORK_REMOVED", message)
+            kill = Event(EventKind.KILL, job.job_id, self.jobs.clock(), reason="MASTER", message=message)
+            self.jobs.record(*lost, kill)
         self.executors.clear()
         self._tasks.clear()
         self._on_error(message)
@@ -357,6 +369,19 @@ class Scheduler:
         if job.view.state.is_final:
             self.waiting.drop(job.job_id)
             self._suppress_if_idle()
+
+    def _make_room(self, plan: Plan) -> None:
+        """Let idle executors go where a worker does not fit beside them, but for the one that it could use."""
+        tight = {refusal.offer.agent for refusal in plan.refusals}
+        spare: dict[str, list[str]] = {}
+        for executor_id, agent, _ in self.executors.idle():
+            if agent in tight:
+                spare.setdefault(agent, []).append(executor_id)
+        assert self.driver is not None
+        for agent, executor_ids in spare.items():
+            for executor_id in executor_ids[1:]:
+                self.driver.shutdown_executor(agent, executor_id)
+                self.executors.lost(executor_id)
 
     def _retire(self) -> None:
         """Shut executors down that have waited for their time; come again for the next."""

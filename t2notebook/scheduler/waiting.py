@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,7 @@ class Waiting:
 
     def __init__(self) -> None:
         self._jobs: dict[str, _Waiting] = {}
+        self._past: dict[str, _Waiting] = {}
 
     def __bool__(self) -> bool:
         return bool(self._jobs)
@@ -41,8 +43,9 @@ class Waiting:
         self._jobs[job_id] = _Waiting(spec, now, list(range(spec.number_of_workers)))
 
     def drop(self, job_id: str) -> None:
-        """Forget a job: nothing of it is wanted any more."""
-        self._jobs.pop(job_id, None)
+        """Take a job out: nothing of it is wanted any more. Why it waited is kept."""
+        if (job := self._jobs.pop(job_id, None)) is not None and job.refusals:
+            self._past[job_id] = job
 
     def demands(self) -> list[Demand]:
         """Return what matching is to place: the workers of a job that ask for the same are one demand."""
@@ -64,7 +67,7 @@ class Waiting:
             job = self._jobs[job_id]
             job.worker_ids = [worker_id for worker_id in job.worker_ids if worker_id not in worker_ids]
             if not job.worker_ids:
-                del self._jobs[job_id]
+                self.drop(job_id)
         refused: dict[str, list[Refusal]] = {}
         for refusal in plan.refusals:
             refused.setdefault(refusal.job_id, []).append(refusal)
@@ -90,15 +93,18 @@ class Waiting:
             if trouble:
                 yield job_id, f"{who}: no master ({trouble})"
             elif job.refusals:
-                texts = list(dict.fromkeys(refusal.message for refusal in job.refusals))
+                counts = Counter(refusal.message for refusal in job.refusals)
+                texts = [
+                    f"{text} (on {times} agents)" if times > 1 else text for text, times in counts.items()
+                ]
                 more = f"; and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
                 yield job_id, f"{who}: {'; '.join(texts[:SHOWN])}{more}"
             elif not offered and now - job.since >= NO_OFFER_AFTER:
                 yield job_id, f"{who}: the master has made no offer; nothing is free, or there are no agents"
 
     def why(self, job_id: str) -> list[dict[str, Any]]:
-        """Return why workers of a job wait, as rows of ``job.why``."""
-        job = self._jobs.get(job_id)
+        """Return why workers of a job wait, or last waited, as rows of ``job.why``."""
+        job = self._jobs.get(job_id) or self._past.get(job_id)
         if job is None:
             return []
         return [

@@ -65,9 +65,9 @@ class JobsHandler(ApiHandler):
         """List the jobs, oldest first."""
         self.finish({"jobs": [job_row(job.view) for job in self.session.jobs]})
 
-    def post(self) -> None:
+    async def post(self) -> None:
         """Take a job over: its package is moved into our keeping, then it is journalled, then scheduled."""
-        if self.session.is_over:
+        if self.session.is_over or await self.session.has_lost_cluster():
             raise HTTPError(503, "the session is ending")
         record = self.content()
         spec = JobSpec.from_dict(record["spec"])
@@ -184,10 +184,12 @@ class ByeHandler(ApiHandler):
 
     def post(self, client_id: str) -> None:
         """A kernel exits cleanly: its jobs end with it, but for those that it leaves to run."""
-        for job in self.session.jobs.active:
-            if job.owner == client_id and job.spec.on_exit == "kill":
-                self.session.kill(job, "KERNEL_EXIT", "its kernel was shut down")
-        self.finish({})
+        killed = [
+            job for job in self.session.jobs.active if job.owner == client_id and job.spec.on_exit == "kill"
+        ]
+        for job in killed:
+            self.session.kill(job, "KERNEL_EXIT", "the kernel that submitted it has ended")
+        self.finish({"killed": [job.job_id for job in killed]})
 
 
 class ShutdownHandler(ApiHandler):

@@ -27,7 +27,7 @@ from ..model.events import Event, EventKind
 from ..model.states import TaskState
 from ..package import core, serve
 from ..scheduler.driver import Driver
-from ..scheduler.infos import ExecutorTemplate, framework_info
+from ..scheduler.infos import KILL_GRACE, ExecutorTemplate, framework_info
 from ..scheduler.scheduler import Scheduler
 from ..scheduler.transport import Address
 from . import api
@@ -142,8 +142,13 @@ class Session:
                 self._over.set()
                 return
             await asyncio.sleep(min(1.0, max(0.02, remaining)))
-            if self._cluster is not None and self.driver is not None and not self.driver.connected:
-                await self._look_for(self._cluster)
+            await self.has_lost_cluster()
+
+    async def has_lost_cluster(self) -> bool:
+        """Whether the embedded Mesos has ended; if so, the session does, too."""
+        if self._cluster is not None and self.driver is not None and not self.driver.connected:
+            await self._look_for(self._cluster)
+        return self.is_over
 
     async def _look_for(self, cluster: Cluster) -> None:
         """End with the embedded Mesos: the next submit starts another session, and another cluster with it."""
@@ -159,8 +164,12 @@ class Session:
         except Exception as error:
             log.exception("the session cannot start its scheduler")
             self.trouble = str(error) or type(error).__name__
+            if isinstance(error, socket.gaierror):
+                where = f"the master {self.master!r} cannot be found ({error.strerror})"
+                self.trouble = f"{where}; see t2.configure(master=...)"
             for job in self.jobs.active:
                 self._refuse(job)
+            self.stop()
 
     async def _find_master(self) -> None:
         if self._cluster is None:
@@ -226,11 +235,16 @@ class Session:
 
     async def _close(self) -> None:
         for job in self.jobs.active:
-            self._kill(job, "SESSION", "the session was ended")
+            if not job.view.kill_reason:
+                self._kill(job, "SESSION", "the session was ended")
+        if self.driver is not None and self.driver.connected:
+            await self._await_ends(KILL_GRACE + 1.0)
         if self.scheduler is not None:
             self.scheduler.close()
         if self.driver is not None:
             await self.driver.stop(teardown=True)
+        if self.scheduler is not None:
+            self.scheduler.give_up("torn down with its session")
         self.clients.close()
         for server in self._servers:
             server.stop()
@@ -240,6 +254,12 @@ class Session:
         self.journal.close()
         alive = [path for path in session_directories(self._sessions) if owner_is_alive(path)]
         prune(self._sessions, alive, max_bytes=KEEP_BYTES, max_age=KEEP_SECONDS)
+
+    async def _await_ends(self, patience: float) -> None:
+        """Wait for what was killed to end, so that each worker's end is on record."""
+        deadline = time.monotonic() + patience
+        while self.jobs.active and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
 
     # Jobs.
 

@@ -22,7 +22,11 @@ Json = dict[str, Any]
 TRACES = Path(__file__).resolve().parents[3] / "shared" / "mesos-traces"
 
 ENUM_NAME = re.compile(r"(TASK|SOURCE|REASON|OPERATION)_[A-Z_]+")
-KNOWN_ENUMS = frozenset(name for names in ENUMS.values() for name in names)
+OPERATIONS = "PENDING FINISHED FAILED ERROR DROPPED UNREACHABLE GONE_BY_OPERATOR RECOVERING UNKNOWN"
+KNOWN_ENUMS = frozenset(name for names in ENUMS.values() for name in names) | {
+    *(f"OPERATION_{state}" for state in OPERATIONS.split()),
+    "TASK_RESOURCE_LIMITS",
+}
 
 # Messages of one type stand at many places: what is seen at one of them may stand at all.
 SHARED = {
@@ -41,6 +45,7 @@ SHARED = {
     "launched_tasks": "Task",
     "queued_tasks": "Task",
     "terminated_tasks": "Task",
+    "agents": "Agent",
     "frameworks": "Framework",
     "completed_frameworks": "Framework",
     "statuses": "TaskStatus",
@@ -56,9 +61,18 @@ MAPS = ("attributes", "flags")
 
 EXTRA: dict[str, tuple[str, ...]] = {
     "Event": ("rescind",),
-    "Task": ("discovery", "health_check", "kill_policy", "max_completion_time", "user", "check", "executor_id"),
+    "Task": (
+        "discovery",
+        "health_check",
+        "kill_policy",
+        "max_completion_time",
+        "user",
+        "check",
+        "executor_id",
+    ),
     "Agent": ("reregistered_time",),
     "TaskStatus": ("unreachable_time", "reason", "message", "labels", "data", "healthy", "check_status"),
+    "TaskStatus.check_status": ("tcp", "http"),
     "FrameworkInfo": ("role", "hostname", "principal", "webui_url", "labels"),
     "ExecutorInfo": ("type", "shutdown_grace_period", "discovery", "labels", "container", "data"),
     "CommandInfo": ("user", "uris", "environment", "arguments", "value"),
@@ -67,7 +81,12 @@ EXTRA: dict[str, tuple[str, ...]] = {
 }
 """Fields of v1 (`mesos.proto`, `scheduler.proto`, `master.proto`) that the recorded runs had no occasion for."""
 
-UNSEEN_KINDS = frozenset({"RESCIND", "AGENT_ADDED", "AGENT_REMOVED", "FRAMEWORK_UPDATED", "KILL", "ACKNOWLEDGED"})
+ANYWHERE = frozenset({"healthy", "labels", "discovery", "reregistered_time", "role", "roles", "executor_ids"})
+"""Optional fields of the older endpoints, too (`common/http.cpp`, `master/http.cpp`)."""
+
+UNSEEN_KINDS = frozenset(
+    {"RESCIND", "AGENT_ADDED", "AGENT_REMOVED", "FRAMEWORK_UPDATED", "KILL", "ACKNOWLEDGED"}
+)
 """Events that no trace has."""
 
 
@@ -107,7 +126,12 @@ def v1_place(place: str, name: str, item: Any) -> bool:
     if not isinstance(first, dict):
         return False
     needed = {"tasks": "task_id", "status": "task_id", "statuses": "task_id", "resources": "type"}
-    needed |= {"frameworks": "framework_info", "offers": "id", "executor": "executor_id"}
+    needed |= {
+        "frameworks": "framework_info",
+        "agents": "agent_info",
+        "offers": "id",
+        "executor": "executor_id",
+    }
     return needed.get(name, next(iter(first), "")) in first
 
 
@@ -139,13 +163,22 @@ class Oracle:
                 continue
             if kind_of(item) not in node.types:
                 found.append(f"{where} is a {kind_of(item)}, not {sorted(node.types)}")
-            if isinstance(item, str) and ENUM_NAME.fullmatch(item) and item not in KNOWN_ENUMS:
+            if (
+                isinstance(item, str)
+                and not where.endswith(".type")
+                and ENUM_NAME.fullmatch(item)
+                and item not in KNOWN_ENUMS
+            ):
                 found.append(f"{where}: {item} is no v1 name")
             if not isinstance(item, dict) or where.rsplit(".", 1)[-1] in MAPS:
                 continue
             names = list(item)
             extra = EXTRA.get(where, ())
-            found += [f"{where}.{name} is unknown" for name in names if name not in node.fields and name not in extra]
+            found += [
+                f"{where}.{name} is unknown"
+                for name in names
+                if name not in {*node.fields, *extra, *ANYWHERE}
+            ]
             for i, a in enumerate(names):
                 for b in names[i + 1 :]:
                     if (b, a) in node.after and (a, b) not in node.after:
@@ -153,11 +186,16 @@ class Oracle:
         return found
 
     def _extra(self, where: str) -> bool:
-        return any(
-            where == f"{place}.{name}" or where.startswith(f"{place}.{name}.")
-            for place, names in EXTRA.items()
-            for name in names
-        ) or where.split(".", 1)[0] in ("Labels", "DiscoveryInfo") or any(f".{one}." in where for one in MAPS)
+        return (
+            any(f".{name}" in where for name in ANYWHERE)
+            or any(
+                where == f"{place}.{name}" or where.startswith(f"{place}.{name}.")
+                for place, names in EXTRA.items()
+                for name in names
+            )
+            or where.split(".", 1)[0] in ("Labels", "DiscoveryInfo")
+            or any(f".{one}." in where for one in MAPS)
+        )
 
 
 def lines(path: Path) -> Iterator[Json]:

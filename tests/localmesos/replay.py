@@ -14,14 +14,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.localmesos import oracle
+from tests.localmesos import client, oracle
 from tests.localmesos.client import Connection, Json, Stream
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 FRAMEWORK = re.compile(UUID.pattern + r"-\d{4}")
 NOT_EVENTS = ("HEARTBEAT", "OFFERS", "RESCIND")
 VOLATILE = ("timestamp", "uuid", "executor_pid", "nanoseconds", "port", "pid")
-WAIT = 15.0
+WAIT = 25.0
 
 
 @dataclass
@@ -47,9 +47,13 @@ def load(folder: str) -> list[Recorded]:
         if "file" not in line:
             continue
         name, at = line["file"], line["t"]
-        raw = (directory / f"{name}.response.http").read_bytes()
-        head, _, body = raw.partition(b"\r\n\r\n")
-        first, *rest = head.decode().split("\r\n")
+        path = directory / f"{name}.response.http"
+        if path.exists():
+            head, _, body = path.read_bytes().partition(b"\r\n\r\n")
+            first, *rest = head.decode().split("\r\n")
+        else:  # an HTML page, which was not kept
+            first, body = f"HTTP/1.1 {line['status']} {line['reason']}", b"html"
+            rest = [f"{key}: {value}" for key, value in line["headers"]]
         one = Recorded(
             name=name,
             at=at,
@@ -136,17 +140,31 @@ class Player:
         }
 
     def run(self) -> None:
-        """Play it all."""
-        for one in self.recorded:
-            self._end_streams(one.at)
-            self._wait_for(one.at)
-            if one.stream:
-                self._subscribe(one)
-            else:
-                self._call(one)
-        self._wait_for(float("inf"))
-        for stream in self.streams.values():
-            stream.close()
+        """Play it all; what came beyond the recorded story is a fault, too."""
+        try:
+            for one in self.recorded:
+                self._end_streams(one.at)
+                self._wait_for(max(one.at, self._answered(one)))
+                if one.stream:
+                    self._subscribe(one)
+                else:
+                    self._call(one)
+            self._wait_for(float("inf"))
+            assert not self._beyond()
+        finally:
+            for stream in self.streams.values():
+                stream.close()
+            for framework_id in self.ids.values():
+                client.request(self.master, "POST", "/teardown", f"frameworkId={framework_id}".encode())
+
+    def _answered(self, one: Recorded) -> float:
+        """Give the time of the update that a call acknowledges (the recorded clocks differ by milliseconds)."""
+        for other in self.recorded:
+            for when, event in other.events:
+                status = event.get("update", {}).get("status", {})
+                if status.get("uuid") and status["uuid"] in (one.request.get("body") or ""):
+                    return when + 1e-6
+        return 0.0
 
     # Events
 
@@ -193,13 +211,15 @@ class Player:
 
     def _learn(self, theirs: Json, mine: Json) -> None:
         if theirs["type"] == "SUBSCRIBED":
-            self.ids[theirs["subscribed"]["framework_id"]["value"]] = mine["subscribed"]["framework_id"]["value"]
+            self.ids[theirs["subscribed"]["framework_id"]["value"]] = mine["subscribed"]["framework_id"][
+                "value"
+            ]
         elif theirs["type"] == "UPDATE":
             status, own = theirs["update"]["status"], mine["update"]["status"]
             if "uuid" in status:
                 self.uuids[status["uuid"]] = own["uuid"]
 
-    def none_left(self) -> dict[str, list[Json]]:
+    def _beyond(self) -> dict[str, list[Json]]:
         """Give the events of ours that the recorded story does not have."""
         self._pump(0.1)
         left = {}
@@ -285,11 +305,10 @@ class Player:
         return re.sub(UUID.pattern + r"-S(\d+)", lambda m: self._agent(m[1]), value)
 
     def _agent(self, number: str) -> str:
-        if not self.agents:
-            agents = Connection(self.master)
-            agents.send("GET", "/slaves")
-            found = agents.answer().json()["slaves"]
-            agents.close()
+        deadline = time.monotonic() + WAIT
+        while number not in self.agents:
+            assert time.monotonic() < deadline, f"no agent {number}"
+            found = client.request(self.master, "GET", "/slaves").json()["slaves"]
             self.agents = {one["id"].rsplit("-S", 1)[1]: one["id"] for one in found}
         return self.agents[number]
 
@@ -319,7 +338,15 @@ class Player:
     def _enough(self, agent: str, recorded: list[Json]) -> list[str]:
         wanted, deadline = amounts(recorded), time.monotonic() + 4.0
         while True:
-            mine = [offer for offer in self.offers.values() if offer["agent_id"]["value"] == agent]
+            theirs = {one["framework_id"]["value"] for one in recorded}
+            owners = {self.ids.get(name, name) for name in theirs}
+            mine = [
+                offer
+                for offer in self.offers.values()
+                if offer["agent_id"]["value"] == agent
+                and offer["framework_id"]["value"] in owners
+                and not self.streams[offer["stream"]].ended
+            ]
             have = amounts(mine)
             if mine and (all(have[name] >= wanted[name] for name in wanted) or time.monotonic() > deadline):
                 return [offer["id"]["value"] for offer in mine]

@@ -130,29 +130,35 @@ def test_unacknowledged_update_holds_back_the_next(framework: Make) -> None:
 
 
 def test_operations_out_of_scope_are_refused(framework: Make) -> None:
+    """An operation without an id gets no feedback, and the launch beside it goes on."""
     one = framework()
     offer = one.offers()[0]
-    payload = {"offer_ids": [offer["id"]], "operations": [{"type": "RESERVE", "reserve": {"resources": []}}]}
-    assert one.call("ACCEPT", payload, expect=501).text.startswith("501 Not Implemented.")
+    reserve = {"type": "RESERVE", "reserve": {"resources": []}}
+    launch = {"type": "LAUNCH", "launch": {"task_infos": [task("beside", offer, "true")]}}
+    one.call("ACCEPT", {"offer_ids": [offer["id"]], "operations": [reserve, launch]})
+    one.until("TASK_FINISHED", "beside")
+    assert not [event for event in one.stream.events if event["type"] == "UPDATE_OPERATION_STATUS"]
+
+
+def test_a_group_without_disk_is_refused(framework: Make) -> None:
+    one = framework()
+    offer = one.offers()[0]
     group = {
         "type": "LAUNCH_GROUP",
         "launch_group": {"executor": executor_info(), "task_group": {"tasks": [task("g", offer, "true")]}},
     }
-    one.call("ACCEPT", {"offer_ids": [offer["id"]], "operations": [group], "filters": {"refuse_seconds": 0}})
+    one.call("ACCEPT", {"offer_ids": [offer["id"]], "operations": [group]})
     status = one.update()
     assert (status["state"], status["reason"]) == ("TASK_ERROR", "REASON_TASK_GROUP_INVALID")
-    offer = next(o for o in one.offers(timeout=12) if o)
-    check = {"type": "COMMAND", "command": {"value": "true"}}
-    one.accept(offer, [task("h", offer, "true", health_check=check)])
-    assert one.update()["message"] == "'TaskInfo.health_check' is not supported by the embedded Mesos"
+    assert status["message"] == "Executor 'ex' uses no disk"
 
 
 def test_operator_view(framework: Make, cluster: LocalMesos) -> None:
     one = framework(name="seen")
     one.run("sleep 100", "visible")
     one.until("TASK_RUNNING")
-    page = request(cluster.master, "GET", "/").text
-    assert "visible" in page and "seen" in page
+    state = request(cluster.master, "GET", "/state").json()
+    assert "visible" in [item["id"] for found in state["frameworks"] for item in found["tasks"]]
     metrics = request(cluster.master, "GET", "/metrics/snapshot").json()
     assert metrics["master/tasks_running"] >= 1
     assert metrics["master/cpus_total"] == 8.0

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from t2notebook.localmesos import LocalMesos, StartError, life, running, shared, spawn_shared, stop
-from t2notebook.localmesos.supervisor import parse
+from t2notebook.localmesos.flags import parse
 from tests.localmesos.client import Framework, encoded, request, task
 from tests.localmesos.conftest import executor_info
 

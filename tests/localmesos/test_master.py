@@ -19,6 +19,7 @@ class Game:
         self.master = Master("127.0.0.1", 5050, agent_timeout=5.0, seed=1, wall=lambda: self.now)
         self.agent = self.register()
         self.info = {"user": "u", "name": "n", "roles": ["*"], "failover_timeout": failover_timeout}
+        self.info["checkpoint"] = True
         self.info["capabilities"] = [{"type": name} for name in ("MULTI_ROLE", *capabilities)]
         self.framework_id = self.subscribe("s1")[0]["subscribed"]["framework_id"]["value"]
 

@@ -342,3 +342,19 @@ def test_repeated_and_late_updates_are_dropped() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_null_is_no_value() -> None:
+    """A field that is null is not set: the mesos-framework of npm writes all its fields."""
+    call = {
+        "type": "SUBSCRIBE",
+        "framework_id": None,
+        "subscribe": {"framework_info": {"user": "u", "name": "n"}},
+    }
+    assert schema.parse("scheduler.Call", call) == schema.parse(
+        "scheduler.Call", {**call, "framework_id": None}
+    )
+    assert "framework_id" not in schema.parse("scheduler.Call", call)
+    call["subscribe"]["framework_info"]["user"] = None  # type: ignore[index]
+    with pytest.raises(schema.SchemaError, match="Missing required fields"):
+        schema.parse("scheduler.Call", call)

@@ -61,7 +61,9 @@ def test_an_executor_of_another_job_is_not_shared() -> None:
 
 def test_a_refusal_says_what_was_lacking() -> None:
     plan = match([offer(3, 2.0)], [demand(1, cpu=4)])
-    assert [refusal.message for refusal in plan.refusals] == ["h3: 2.0 cpus free, 4.1 asked"]
+    assert [refusal.message for refusal in plan.refusals] == [
+        "h3: 2.0 cpus free, 4.1 asked, 0.1 of it for the executor"
+    ]
     assert [declined.id for declined in plan.declined] == ["O3"]
 
 

@@ -193,7 +193,10 @@ def test_what_does_not_fit_is_declined_for_long_and_told(on_stage: Any) -> None:
         job = stage.submit(workers=1, cpu=16)
         stage.offer()
         assert stage.driver.calls[-1] == ("declineOffer", [{"value": "O1"}], {"refuse_seconds": 3600.0})
-        assert job.view.waiting_for == "1 worker waiting: h1: 4.0 cpus free, 16.1 asked"
+        assert (
+            job.view.waiting_for
+            == "1 worker waiting: h1: 4.0 cpus free, 16.1 asked, 0.1 of it for the executor"
+        )
         assert "suppressOffers" not in stage.driver.names(), "what waits wants offers"
         (row,) = stage.scheduler.why(job)
         assert (row["lacked"], row["offered"], row["asked"]) == ("cpus", 4.0, 16.1)

@@ -1,0 +1,305 @@
+"""The embedded Mesos at the Mesos paper's scale: ``python -m benchmarks mesos``.
+
+Three measurements: from the start of a cluster to its first offer; what 10,000 offers cost the allocator and the
+master; and the paper's own (its section 6.5): frameworks keep every simulated agent busy, and then a framework that
+runs one task tells how much longer than the task it waited, from its registration to TASK_FINISHED.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+from t2notebook.localmesos import LocalMesos
+from t2notebook.localmesos.allocator import Allocator
+from t2notebook.localmesos.master import Master
+from t2notebook.localmesos.master_state import ToStream
+from t2notebook.localmesos.recordio import Decoder, encode_event
+from t2notebook.localmesos.resources import Resources
+
+Json = dict[str, Any]
+AGENT = Resources.of(cpus=4, mem=4096, disk=10240, ports=[(31000, 31999)])
+PROBE_SECONDS = 1.0
+PAPER = "the Mesos paper: under 1 s (99 EC2 machines; C++)"
+MESOS = "Mesos's own benchmark: 10,000 offers to 1,000 frameworks in 1.06 s"
+
+
+class Framework:
+    """An asynchronous framework that starts one task on every offer and acknowledges every update."""
+
+    def __init__(self, master: str, name: str) -> None:
+        self.host, _, port = master.rpartition(":")
+        self.port, self.name = int(port), name
+        self.launched: dict[str, float] = {}
+        self.waited: list[float] = []
+        self.offers = 0
+        self.command = "true"
+        self.limit: int | None = None
+        self.on_finished: Callable[[], None] | None = None
+        self._calls: asyncio.StreamWriter | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.refused = 0
+
+    async def start(self) -> None:
+        info = {"user": "nobody", "name": self.name, "roles": ["*"], "capabilities": [{"type": "MULTI_ROLE"}]}
+        call = {"type": "SUBSCRIBE", "subscribe": {"framework_info": info}}
+        reader, self._stream = await asyncio.open_connection(self.host, self.port)
+        self._stream.write(_post(json.dumps(call).encode(), ""))
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.stream_id = head.partition("Mesos-Stream-Id: ")[2].partition("\r\n")[0]
+        answers, self._calls = await asyncio.open_connection(self.host, self.port)
+        self._tasks = [asyncio.create_task(self._read(reader)), asyncio.create_task(self._answers(answers))]
+
+    async def stop(self) -> None:
+        self.call("TEARDOWN")
+        await asyncio.sleep(0)
+        for task in self._tasks:
+            task.cancel()
+        self._stream.close()
+        if self._calls is not None:
+            self._calls.close()
+
+    async def _answers(self, reader: asyncio.StreamReader) -> None:
+        while line := await reader.readline():
+            if line.startswith(b"HTTP/1.1 ") and not line.startswith(b"HTTP/1.1 202"):
+                self.refused += 1
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        decoder = Decoder()
+        while size := await reader.readline():
+            length = int(size, 16)
+            data = await reader.readexactly(length + 2)
+            if not length:
+                return
+            for record in decoder.feed(data[:length]):
+                self._event(json.loads(record))
+
+    def call(self, kind: str, **payload: Any) -> None:
+        assert self._calls is not None
+        call = {"type": kind, "framework_id": {"value": self.id}, **payload}
+        self._calls.write(_post(json.dumps(call).encode(), f"Mesos-Stream-Id: {self.stream_id}\r\n"))
+
+    def _event(self, event: Json) -> None:
+        kind = event["type"]
+        if kind == "SUBSCRIBED":
+            self.id = event["subscribed"]["framework_id"]["value"]
+        elif kind == "OFFERS":
+            for offer in event["offers"]["offers"]:
+                self._offer(offer)
+        elif kind == "UPDATE":
+            status = event["update"]["status"]
+            task_id = status["task_id"]["value"]
+            if status["state"] == "TASK_RUNNING":
+                sent = self.launched.pop(task_id, None)
+                if sent is not None:  # else it is a repetition
+                    self.waited.append(time.perf_counter() - sent)
+            if "uuid" in status:
+                ids = {"task_id": status["task_id"], "agent_id": status["agent_id"], "uuid": status["uuid"]}
+                self.call("ACKNOWLEDGE", acknowledge=ids)
+            if status["state"] == "TASK_FINISHED" and self.on_finished is not None:
+                self.on_finished()
+
+    def _offer(self, offer: Json) -> None:
+        self.offers += 1
+        if self.limit is not None and self.offers > self.limit:
+            decline = {"offer_ids": [offer["id"]], "filters": {"refuse_seconds": 0}}
+            self.call("DECLINE", decline=decline)
+            return
+        task_id = f"{self.name}-{self.offers}"
+        task = {"name": task_id, "task_id": {"value": task_id}, "agent_id": offer["agent_id"]}
+        resources = [
+            {name: item[name] for name in ("name", "type", "scalar", "ranges") if name in item}
+            for item in offer["resources"]
+        ]
+        task |= {"resources": resources, "command": {"value": self.command}}
+        operation = {"type": "LAUNCH", "launch": {"task_infos": [task]}}
+        self.launched[task_id] = time.perf_counter()
+        self.call("ACCEPT", accept={"offer_ids": [offer["id"]], "operations": [operation]})
+
+
+def _post(body: bytes, headers: str) -> bytes:
+    head = "POST /api/v1/scheduler HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+    head += f"Accept: application/json\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+# Start-up
+
+
+def first_offer() -> float:
+    """Seconds from the call that starts a cluster to the first offer."""
+
+    async def wait(master: str) -> None:
+        framework = Framework(master, "first")
+        got = asyncio.Event()
+        framework._offer = lambda offer: got.set()  # type: ignore[method-assign]
+        await framework.start()
+        await got.wait()
+        await framework.stop()
+
+    began = time.perf_counter()
+    with LocalMesos(agents=2) as cluster:
+        asyncio.run(wait(cluster.master))
+        return time.perf_counter() - began
+
+
+# What offers cost
+
+
+def allocator_seconds(agents: int, frameworks: int) -> float:
+    """Seconds that the allocator takes to offer every agent to somebody."""
+    one = Allocator(seed=1)
+    for index in range(agents):
+        one.add_agent(f"agent{index}", AGENT)
+    for index in range(frameworks):
+        one.add_framework(f"framework{index}", ["*"], gpus=False, suppressed=[])
+    began = time.perf_counter()
+    assert len(one.allocate(0.0)) == agents
+    return time.perf_counter() - began
+
+
+def master_seconds(agents: int, frameworks: int) -> float:
+    """Seconds that the master takes for the same, its events written for the wire included."""
+    master = Master("127.0.0.1", 5050)
+    message: Json = {"op": "register", "pid": "slave(1)@127.0.0.1:5051", "agent_id": None}
+    for index in range(agents):
+        info = {"hostname": f"host{index}", "port": 5051, "resources": AGENT.to_json()}
+        master.register_agent(0.0, f"link{index}", {**message, "index": index, "info": info})
+    for index in range(frameworks):
+        info = {"user": "nobody", "name": f"f{index}", "checkpoint": False, "failover_timeout": 0.0}
+        info |= {"roles": ["*"], "capabilities": [{"type": "MULTI_ROLE"}]}
+        call = {"subscribe": {"framework_info": info, "suppressed_roles": ["*"]}}
+        master.subscribe(0.0, call, f"stream{index}")
+    for framework in master.frameworks.values():
+        framework.suppressed.clear()
+        master.allocator.add_framework(framework.id, ["*"], gpus=False, suppressed=[])
+    master.out.clear()
+    began = time.perf_counter()
+    master.allocate(1.0)
+    wire = [encode_event(one.event) for one in master.out if isinstance(one, ToStream)]
+    taken = time.perf_counter() - began
+    assert len(master.offers) == agents and len(wire) == frameworks
+    return taken
+
+
+# The paper's experiment
+
+
+def cpu_seconds(pid: int) -> float:
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def probe(master: str, index: int) -> float:
+    """Seconds that a newcomer with one task waits beyond its task."""
+    framework = Framework(master, f"probe{index}")
+    framework.command, framework.limit = f"sleep {PROBE_SECONDS:g}", 1
+    done = asyncio.Event()
+    framework.on_finished = done.set
+    began = time.perf_counter()
+    await framework.start()
+    await asyncio.wait_for(done.wait(), 60)
+    taken = time.perf_counter() - began - PROBE_SECONDS
+    await framework.stop()
+    return taken
+
+
+async def busy_cluster(master: str, pid: int, agents: int, count: int, probes: int) -> dict[str, Any]:
+    frameworks = [Framework(master, f"f{index}") for index in range(count)]
+    began = time.perf_counter()
+    for framework in frameworks:
+        await framework.start()
+    while sum(len(framework.waited) for framework in frameworks) < agents:
+        await asyncio.sleep(0.1)
+        if time.perf_counter() - began > 120:
+            raise TimeoutError("the cluster did not fill within 120 s")
+    filled = time.perf_counter() - began
+    # Tasks start together and end together, at first; the paper waited for its steady state, too.
+    await asyncio.sleep(30.0)
+    for framework in frameworks:
+        framework.waited.clear()
+    offers, cpu, window = sum(f.offers for f in frameworks), cpu_seconds(pid), time.perf_counter()
+    running = []
+    for index in range(probes):
+        running.append(asyncio.create_task(probe(master, index)))
+        await asyncio.sleep(0.25)
+    overheads = await asyncio.gather(*running)
+    seconds = time.perf_counter() - window
+    offers = sum(framework.offers for framework in frameworks) - offers
+    cpu = cpu_seconds(pid) - cpu
+    waited = sorted(one for framework in frameworks for one in framework.waited)
+    refused = sum(framework.refused for framework in frameworks)
+    for framework in frameworks:
+        await framework.stop()
+    return {
+        "filled": filled,
+        "overheads": sorted(overheads),
+        "waited": waited,
+        "offers": offers,
+        "seconds": seconds,
+        "cpu": cpu,
+        "refused": refused,
+    }
+
+
+def quantile(ordered: list[float], part: float) -> float:
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks mesos")
+    parser.add_argument("--agents", type=int, default=10_000)
+    parser.add_argument("--frameworks", type=int, default=200)
+    parser.add_argument("--probes", type=int, default=200)
+    options = parser.parse_args(arguments)
+    gc.set_threshold(50_000, 20, 100)
+    starts = sorted(first_offer() for _ in range(7))
+    print(
+        f"start-up to first offer: {statistics.median(starts):.3f} s (max {starts[-1]:.3f}; aim: under 0.4 s)"
+    )
+    for frameworks in (options.frameworks, 1000):
+        alone = statistics.median(allocator_seconds(options.agents, frameworks) for _ in range(3))
+        whole = statistics.median(master_seconds(options.agents, frameworks) for _ in range(3))
+        print(
+            f"{options.agents:,} offers to {frameworks:,} frameworks: allocator {alone:.2f} s "
+            f"({1e6 * alone / options.agents:.0f} µs an offer), whole master {whole:.2f} s "
+            f"({1e6 * whole / options.agents:.0f} µs an offer)"
+        )
+    print(f"  {MESOS}")
+    with LocalMesos(simulate=options.agents, agents=0, simulate_duration="normal:30,10") as cluster:
+        found = asyncio.run(
+            busy_cluster(
+                cluster.master, cluster.pids["master"], options.agents, options.frameworks, options.probes
+            )
+        )
+    rate = found["offers"] / found["seconds"]
+    print(
+        f"{options.agents:,} simulated agents, {options.frameworks} frameworks, tasks of 30 s ± 10 s: "
+        f"all agents busy after {found['filled']:.1f} s; then {rate:.0f} tasks started a second"
+    )
+    median, p99 = quantile(found["overheads"], 0.5), quantile(found["overheads"], 0.99)
+    print(
+        f"launch overhead of one task of a new framework (registration to TASK_FINISHED, less the task): "
+        f"median {median:.3f} s, p99 {p99:.3f} s, max {found['overheads'][-1]:.3f} s of {len(found['overheads'])}"
+    )
+    print(f"  {PAPER}")
+    print(
+        f"ACCEPT to TASK_RUNNING: median {quantile(found['waited'], 0.5) * 1e3:.0f} ms, "
+        f"p99 {quantile(found['waited'], 0.99) * 1e3:.0f} ms of {len(found['waited']):,}"
+    )
+    busy = found["cpu"] / found["seconds"]
+    print(
+        f"the master's cpu per offer, the launch, three updates and their acknowledgements included: "
+        f"{1e3 * found['cpu'] / max(1, found['offers']):.2f} ms ({100 * busy:.0f} % of a core)"
+    )
+    if found["refused"]:
+        print(f"calls refused: {found['refused']}")
+    return 0

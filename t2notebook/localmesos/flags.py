@@ -1,0 +1,143 @@
+"""The embedded Mesos's command line: `python -m t2notebook.localmesos` and `t2notebook local`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from t2notebook.localmesos import durations, faults, gate, zookeeper
+from t2notebook.localmesos.sorter import POLICIES
+
+
+def parse(
+    arguments: Sequence[str] | None, *, program: str = "python -m t2notebook.localmesos"
+) -> argparse.Namespace:
+    """Read the command line.
+
+    Returns
+    -------
+    argparse.Namespace
+        With `agents` settled, `parsed_attributes` (a list by agent) and `fault` (a list of `faults.Timed`).
+    """
+    parser = argparse.ArgumentParser(prog=program, description="An embedded Mesos cluster.")
+    parser.add_argument("--agents", type=int, metavar="N", help="2; with --simulate none")
+    parser.add_argument("--cpus", type=float, default=4, help="of each agent")
+    parser.add_argument("--mem", type=float, default=4096, help="MiB of each agent")
+    parser.add_argument("--disk", type=float, default=10240, help="MiB of each agent")
+    parser.add_argument("--gpus", type=float, default=0, help="of each agent")
+    parser.add_argument(
+        "--attributes", action="append", help="'rack:r1;zone:a': once for all agents, or once for each"
+    )
+    parser.add_argument("--work-dir", help="kept; without it a temporary one that is removed at the end")
+    parser.add_argument("--ip", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="of the master; 0 takes a free one")
+    parser.add_argument("--exit-when-idle", type=float, metavar="SECONDS")
+    parser.add_argument("--parent-pid", type=int, metavar="PID", help="end when this process is gone")
+    parser.add_argument("--detach", action="store_true", help="go on as nobody's child")
+    parser.add_argument("--announce-fd", type=int, metavar="FD", default=1)
+    parser.add_argument(
+        "--agent-timeout", type=float, default=5.0, metavar="SECONDS", help="silence of a lost agent"
+    )
+    parser.add_argument(
+        "--masters", type=int, default=1, metavar="N", help="with --zk: so many, of which one leads"
+    )
+    parser.add_argument(
+        "--zk", metavar="zk://HOST:PORT,.../PATH", help="the ZooKeeper where masters are elected"
+    )
+    parser.add_argument("--zk-session-timeout", type=float, default=10.0, metavar="SECONDS")
+    parser.add_argument(
+        "--credentials",
+        metavar="FILE",
+        help="ask for HTTP authentication: JSON as Mesos has it, or lines 'principal secret'",
+    )
+    parser.add_argument(
+        "--restart",
+        type=float,
+        metavar="SECONDS",
+        help="start an agent or a master that died unasked again after so many seconds",
+    )
+    parser.add_argument("--executor-registration-timeout", type=float, default=60.0, metavar="SECONDS")
+    parser.add_argument(
+        "--allocator",
+        choices=sorted(POLICIES),
+        default="drf",
+        help="drf: fair shares; priority: the greatest weight first",
+    )
+    parser.add_argument(
+        "--weights", type=_weights, default={}, metavar="ROLE=NUMBER,...", help="of roles; 1 for the rest"
+    )
+    parser.add_argument("--simulate", type=int, default=0, metavar="N", help="add N simulated agents")
+    parser.add_argument(
+        "--simulate-duration",
+        default="normal:30,10",
+        type=_duration,
+        metavar="KIND:NUMBERS",
+        help="how long their tasks run: fixed:S, normal:MEAN,DEVIATION, exp:MEAN, uniform:LEAST,MOST (seconds)",
+    )
+    parser.add_argument(
+        "--fault", action="append", type=_fault, default=[], metavar="SECONDS:WHAT[:...]", help=faults.HELP
+    )
+    options = parser.parse_args(arguments)
+    if options.agents is None:
+        options.agents = 0 if options.simulate else 2
+    if options.agents < 0 or options.simulate < 0 or options.agents + options.simulate < 1:
+        parser.error("--agents must be at least 1")
+    if options.masters < 1 or (options.masters > 1 and options.zk is None):
+        parser.error("--masters above 1 needs --zk")
+    try:
+        options.secrets = _secrets(options.credentials)
+        if options.zk is not None:
+            zookeeper.parse(options.zk)
+    except (OSError, ValueError) as error:
+        parser.error(f"--credentials: {error}" if options.zk is None else str(error))
+    if options.attributes and len(options.attributes) not in (1, options.agents):
+        parser.error("--attributes must be given once, or once for each agent")
+    try:
+        options.parsed_attributes = [_attributes(text) for text in options.attributes or [""]]
+    except ValueError as error:
+        parser.error(str(error))
+    return options
+
+
+def _secrets(path: str | None) -> dict[str, str] | None:
+    if path is None:
+        return None
+    with open(path, encoding="utf-8") as file:
+        return gate.read_credentials(file.read())
+
+
+def _duration(text: str) -> str:
+    try:
+        durations.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _fault(text: str) -> faults.Timed:
+    try:
+        return faults.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _weights(text: str) -> dict[str, float]:
+    found = {}
+    for part in text.split(","):
+        role, equals, number = part.strip().partition("=")
+        weight = float(number) if equals else 0.0
+        if not role or not 0 < weight < float("inf"):
+            raise argparse.ArgumentTypeError(f"'{part}' is not ROLE=NUMBER, with a number above 0")
+        found[role] = weight
+    return found
+
+
+def _attributes(text: str) -> list[tuple[str, str]]:
+    found = []
+    for part in text.split(";"):
+        if part.strip():
+            name, colon, value = part.strip().partition(":")
+            if not name or not colon or not value:
+                raise ValueError(f"--attributes: '{part}' is not name:value")
+            found.append((name, value))
+    return found

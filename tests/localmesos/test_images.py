@@ -1,0 +1,42 @@
+"""Containers with images: there is nothing here that could run them, and the reason says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.localmesos.client import Framework, task
+from tests.localmesos.conftest import executor_info
+
+DOCKER = {"type": "DOCKER", "docker": {"image": "alpine"}}
+MESOS = {"type": "MESOS", "mesos": {"image": {"type": "DOCKER", "docker": {"name": "alpine"}}}}
+NONE = (
+    "None of the enabled containerizers (mesos) could create a container "
+    "for the provided TaskInfo/ExecutorInfo message"
+)
+UNSUPPORTED = "Failed to launch container: Unsupported container image: DOCKER"
+
+
+@pytest.mark.parametrize(("container", "text"), [(DOCKER, NONE), (MESOS, UNSUPPORTED)])
+@pytest.mark.parametrize("custom", [True, False])
+def test_images_are_refused(
+    framework: Callable[..., Framework], container: dict[str, Any], text: str, custom: bool
+) -> None:
+    one = framework()
+    offer = one.offers()[0]
+    if custom:
+        info = task("t", offer, executor=executor_info("ex", container=container))
+    else:
+        info = task("t", offer, "true", container=container)
+    one.accept(offer, [info])
+    status = one.update()
+    assert (status["state"], status["reason"]) == ("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED")
+    assert status["message"] == text
+
+
+def test_container_without_image_is_a_plain_one(framework: Callable[..., Framework]) -> None:
+    one = framework()
+    one.run("true", container={"type": "MESOS"})
+    one.until("TASK_FINISHED")

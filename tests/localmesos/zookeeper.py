@@ -1,0 +1,59 @@
+"""A ZooKeeper of one's own, from Debian's packages."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+JARS = Path("/usr/share/java")
+NEEDED = ("zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-nop", "netty-all", "metrics-core", "snappy-java")
+
+
+def absent() -> str | None:
+    """Say what is missing, if something is."""
+    if shutil.which("java") is None:
+        return "no java here (tools/setup-zookeeper installs it)"
+    if not (JARS / "zookeeper.jar").exists():
+        return "no ZooKeeper here (tools/setup-zookeeper installs it)"
+    return None
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as client:
+        client.sendall(b"ruok")
+        return client.recv(4) == b"imok"
+    return False
+
+
+@contextlib.contextmanager
+def zookeeper(directory: Path) -> Iterator[str]:
+    """Run one; gives "host:port". Sessions may be as short as 0.4 s."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = f"tickTime=200\ndataDir={directory}/data\nclientPort={port}\nclientPortAddress=127.0.0.1\n"
+    settings += "admin.enableServer=false\n4lw.commands.whitelist=*\nmaxClientCnxns=0\nfsync.warningthresholdms=10000\n"
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "zoo.cfg").write_text(settings)
+    path = ":".join(str(JARS / f"{name}.jar") for name in NEEDED)
+    command = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dzookeeper.forceSync=no"]
+    command += ["-cp", path, "org.apache.zookeeper.server.ZooKeeperServerMain", str(directory / "zoo.cfg")]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 30
+        while not _answers(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"ZooKeeper did not start: {(directory / 'log').read_text()[-2000:]}")
+            time.sleep(0.02)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
