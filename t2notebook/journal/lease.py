@@ -59,7 +59,8 @@ def _start_time(pid: int) -> str:
     /proc.
     """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]  # a zombie only waits to be buried
     except (OSError, IndexError):
         pass
     if Path("/proc/self/stat").exists():

@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 KEEP_BYTES = 2 << 30
 KEEP_SECONDS = 7 * 86400.0
 FAILOVER_TIMEOUT = 3600.0
+#: Seconds that a session without a framework goes on after it has refused a job.
+REFUSAL_SECONDS = 0.5
 #: Seconds that an ending session takes at the most to say good-bye to everybody.
 END_TIMEOUT = 15.0
 #: An idle executor's own timer is only the fallback for ours.
@@ -169,7 +171,6 @@ class Session:
                 self.trouble = f"{where}; see t2.configure(master=...)"
             for job in self.jobs.active:
                 self._refuse(job)
-            self.stop()
 
     async def _find_master(self) -> None:
         if self._cluster is None:

@@ -72,6 +72,7 @@ def test_a_failed_worker_fails_the_job_when_the_others_have_ended() -> None:
     view.apply(Event(EventKind.KILL, JOB, 3.0, reason="WORKER_FAILED"))
     assert not view.state.is_final
     view.apply(status(0, "KILLED"))
+    assert view.workers[0].message == "killed because worker 1 failed"
     assert view.state is JobState.FAILED
     assert view.failed_worker == 1
     assert view.message == "worker 1 on h1 failed: ValueError: boom"

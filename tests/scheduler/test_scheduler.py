@@ -322,3 +322,56 @@ def test_while_nothing_waits_subscribe_suppresses(on_stage: Any) -> None:
         assert stage.scheduler.suppressed_roles() == []
 
     on_stage(scenario)
+
+
+def test_idle_executors_make_room_for_what_does_not_fit_beside_them(on_stage: Any) -> None:
+    """Idle executors held an agent's cpus for a minute, while a large worker waited on an empty cluster."""
+
+    async def scenario(stage: Stage) -> None:
+        for number in range(3):
+            small = stage.submit(workers=1)
+            stage.offer(number=1)
+            stage.update(small.view.workers[0].task_id, "RUNNING")
+            # each job meets an agent whose executors are all busy, so each gets one of its own
+            stage.scheduler.executors.launched(
+                small.view.workers[0].executor_id, "S1", f"keeps-busy-{number}", "x"
+            )
+        for executor in stage.scheduler.executors.running():
+            for task_id in list(stage.scheduler.executors._executors[executor.executor_id].tasks):
+                stage.scheduler.executors.ended(executor.executor_id, task_id, 0.0)
+        assert len(stage.scheduler.executors.idle()) == 3
+        large = stage.submit(workers=1, cpu=3.8)
+        stage.offer(number=1, cpus=3.7)
+        shut = [call for call in stage.driver.calls if call[0] == "shutdown_executor"]
+        assert len(shut) == 2, "one may stay: the worker could use it"
+        stage.driver.calls.clear()
+        stage.scheduler.executor_lost("S1", shut[0][2], 0)
+        await asyncio.sleep(0.3)
+        assert "reviveOffers" in stage.driver.names()
+        assert not large.view.state.is_final
+
+    on_stage(scenario)
+
+
+def test_why_a_job_waited_is_kept(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1, cpu=16)
+        stage.offer()
+        stage.scheduler.kill(job, "USER", "killed by the user")
+        assert job.view.state is JobState.KILLED
+        (row,) = stage.scheduler.why(job)
+        assert row["lacked"] == "cpus"
+
+    on_stage(scenario)
+
+
+def test_what_was_torn_down_is_written_down(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=2)
+        stage.offer()
+        stage.scheduler.kill(job, "SESSION", "the session was ended")
+        stage.scheduler.give_up("torn down with its session")
+        assert job.view.state is JobState.KILLED
+        assert {worker.message for worker in job.view.workers} == {"torn down with its session"}
+
+    on_stage(scenario)

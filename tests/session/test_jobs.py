@@ -273,6 +273,19 @@ def test_what_cannot_be_is_refused_before_anything_is_submitted(
     assert len(t2.jobs()) == before
 
 
+def test_a_whole_job_says_its_resources_itself(t2: Any) -> None:
+    whole = Twister2Job("whole", lambda env: None)
+    with pytest.raises(SubmitError, match="a Twister2Job says its workers and resources itself"):
+        t2.submit(whole, workers=3)
+
+
+def test_a_handle_stays_in_the_notebook(t2: Any) -> None:
+    job = t2.submit(lambda env: 1, ram_mega_bytes=64)
+    job.results(timeout=30)
+    with pytest.raises(t2.PackageError, match="a job's handle stays in the notebook"):
+        t2.submit(lambda env: job.state)
+
+
 def test_secrets_show_nowhere(t2: Any, home: Any) -> None:
     import json
     import sqlite3

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.session.conftest import eventually, kernel, processes
+from tests.session.conftest import ROOT, eventually, kernel, processes
 
 SUBMIT = """
     import time
@@ -239,3 +239,49 @@ def test_a_cluster_of_the_users_own(clean: Path, monkeypatch: pytest.MonkeyPatch
         assert job.results(timeout=30) == [2.0] * 6, "the workers' Python is the kernel's, with its packages"
         assert job.tasks.agent.nunique() == 2
         t2.shutdown()
+
+
+def test_shutdown_leaves_no_job_without_an_end(clean: Path) -> None:
+    """Jobs that ran when their session ended stayed STARTED for ever."""
+    import t2notebook as t2
+
+    job = t2.submit(lambda env: __import__("time").sleep(60), workers=2, ram_mega_bytes=64)
+    eventually(lambda: job.state.value == "STARTED")
+    t2.shutdown()
+    assert job.state.value == "KILLED"
+    assert set(job.tasks.message) == {"ended by t2.shutdown()"}
+    assert t2.jobs().set_index("job_id").loc[job.job_id, "state"] == "KILLED"
+    with pytest.raises(t2.SessionError, match="the session process has ended"):
+        job.logs(0)
+
+
+def test_a_submit_right_after_the_cluster_was_stopped(clean: Path) -> None:
+    import t2notebook as t2
+    from t2notebook import client
+
+    assert t2.submit(lambda env: 1, ram_mega_bytes=64).results(timeout=30) == [1]
+    assert client.stop_cluster()
+    assert t2.submit(lambda env: 2, ram_mega_bytes=64).results(timeout=30) == [2]
+    t2.shutdown()
+
+
+def test_a_master_that_cannot_be_found_spoils_nothing(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import t2notebook as t2
+
+    monkeypatch.setenv("T2_MASTER", "no-such-host.invalid")
+    for _ in range(2):
+        with pytest.raises(t2.JobFailed, match=r"the master 'no-such-host\.invalid' cannot be found"):
+            t2.submit(lambda env: 1, ram_mega_bytes=64).results(timeout=40)
+    t2.shutdown()
+
+
+def test_a_script_is_told_what_its_end_killed(clean: Path) -> None:
+    import subprocess
+    import sys
+
+    code = "import t2notebook as t2; t2.submit(lambda env: __import__('time').sleep(60), ram_mega_bytes=64)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT, check=True
+    )
+    assert "t2notebook: killed job " in done.stderr
+    assert 'on_exit="detach" lets jobs go on' in done.stderr
