@@ -7,23 +7,21 @@ bodies use, and an account of what was sent, under which variable, and what it r
 from __future__ import annotations
 
 import dis
-import functools
 import hashlib
 import linecache
 import operator
 import os
 import re
 import sys
-import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-import cloudpickle
 from cloudpickle import cloudpickle as _cloudpickle
 
+from ..worker import pickling as shared
 from .blame import Use, explain
 from .capture import ENV, CellFunction, stays
 from .local import Import, is_installed
@@ -89,7 +87,7 @@ class _OrderedSet:
         self.values = sorted(values, key=lambda value: (type(value).__name__, repr(value)))
 
 
-class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
+class Pickler(shared.Pickler):
     """Pickles into a `Sink` and keeps an `Account`.
 
     Parameters
@@ -129,8 +127,6 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
             self._namespaces.add(id(obj.function.__globals__))
             self.account.sources[obj.filename] = obj.source
             return self._dynamic_function_reduce(obj.function)
-        if kind in _BY_NAME_ONLY and _cloudpickle._lookup_module_and_qualname(obj) is None:
-            return _BY_NAME_ONLY[kind](obj)
         reduced = super().reducer_override(obj)
         if reduced is NotImplemented:
             named = isinstance(obj, type | FunctionType | BuiltinFunctionType)
@@ -216,22 +212,6 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
         return known
 
 
-def _reduce_cached(function: Any) -> Any:
-    """Reduce what `functools.lru_cache` makes, with an empty cache."""
-    parameters = function.cache_parameters()
-    arguments = (function.__wrapped__, parameters["maxsize"], parameters["typed"], functools._CacheInfo)
-    return type(function), arguments, dict(function.__dict__)
-
-
-#: Types that pickle themselves as a name to import; in a notebook there is nothing to import.
-_BY_NAME_ONLY: dict[type, Callable[[Any], Any]] = {
-    functools._lru_cache_wrapper: _reduce_cached,
-    typing.NewType: lambda new: (typing.NewType, (new.__name__, new.__supertype__)),
-    typing.ParamSpec: lambda spec: (typing.ParamSpec, (spec.__name__,)),
-    typing.TypeVarTuple: lambda tuples: (typing.TypeVarTuple, (tuples.__name__,)),
-}
-
-
 def _contents(cell: Any) -> Any:
     try:
         return cell.cell_contents
@@ -304,7 +284,7 @@ def pickle_job(worker: Any, config: Mapping[str, Any]) -> tuple[Sink, Account]:
                 (use for use in pickler.uses if _is_spare(use) and use.variable not in without), None
             )
             if spare is None:
-                raise explain(error, pickler.uses, worker, _attempt) from error
+                raise explain(error, pickler.uses, worker, _attempt) from None
             without.add(spare.variable)
         else:
             return sink, pickler.account

@@ -8,12 +8,14 @@ buffer can be used where it lies in a memory map.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
 import mmap
 import os
 import pickle
+import sys
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, cast
@@ -160,10 +162,64 @@ class Archive:
             if len(view) != size or hashlib.sha256(view).hexdigest() != sha256:
                 raise ArchiveError(f"member {name} of the archive is damaged")
 
-    def load(self) -> Any:
-        """Unpickle the object; its large buffers stay where they lie."""
+    def load(self, main: dict[str, Any] | None = None) -> Any:
+        """Unpickle the object; its large buffers stay where they lie.
+
+        Classes that this process already has stay as they are.
+
+        Parameters
+        ----------
+        main : dict, optional
+            To become the globals of the notebook's functions.
+        """
         names = sorted(name for name in self._places if name.startswith(BUFFERS))
-        return pickle.loads(self.member(PICKLE), buffers=[self.member(name) for name in names])
+        return unpickle(self.member(PICKLE), [self.member(name) for name in names], main)
+
+
+def unpickle(pickled: Bytes, buffers: Sequence[Bytes], main: dict[str, Any] | None = None) -> Any:
+    """Return the object of a pickle and its buffers, as `Archive.load` does."""
+    return _Unpickler(memoryview(pickled), buffers, main).load()
+
+
+class _Unpickler(pickle.Unpickler):
+    """Rebuilds cloudpickle's classes and functions without changing what this process has."""
+
+    def __init__(self, pickled: memoryview, buffers: Sequence[Bytes], main: dict[str, Any] | None) -> None:
+        super().__init__(io.BufferedReader(_Window(pickled), 1 << 16), buffers=buffers)
+        self._main = main
+        #: The namespace whose functions get `main`: that of the first function.
+        self._notebook: dict[str, Any] | None = None
+        #: By id: the classes that were here before; None until cloudpickle is met.
+        self._here: dict[int, type] | None = None
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return a global, or what stands in for one of cloudpickle's."""
+        found = super().find_class(module, name)
+        if module != "cloudpickle.cloudpickle":
+            return found
+        if self._here is None:
+            # The first of these comes before any class is made.
+            self._here = {
+                id(each): each for each in list(sys.modules[module]._DYNAMIC_CLASS_TRACKER_BY_CLASS)
+            }
+        if name == "_class_setstate":
+            return functools.partial(self._set_class, found)
+        if name == "_make_function" and self._main is not None:
+            return functools.partial(self._make_function, found)
+        return found
+
+    def _set_class(self, setstate: Callable[..., Any], kind: type, state: Any) -> Any:
+        assert self._here is not None
+        return kind if id(kind) in self._here else setstate(kind, state)
+
+    def _make_function(
+        self, make: Callable[..., Any], code: Any, namespace: dict[str, Any], *more: Any
+    ) -> Any:
+        if self._notebook is None and namespace.get("__name__") == "__main__":
+            self._notebook = namespace
+            assert self._main is not None
+            self._main.update(namespace)
+        return make(code, self._main if namespace is self._notebook else namespace, *more)
 
 
 class _Appender:
@@ -205,6 +261,13 @@ class _Window(io.RawIOBase):
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: len(self._view)}[whence]
         self._at = max(0, base + offset)
         return self._at
+
+    def readinto(self, target: Any) -> int:
+        into = memoryview(target).cast("B")
+        piece = self._view[self._at : self._at + len(into)]
+        into[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
 
     def read(self, size: int | None = -1) -> bytes:
         end = len(self._view) if size is None or size < 0 else self._at + size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import socket
 import sys
@@ -10,10 +9,12 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import cloudpickle
+from . import archive
+from .pickling import ResultPickler
 
 MAX_LINE = 1000
 _MAX_TRACEBACK = 200_000
+_MAX_MESSAGE = 2000
 
 
 def _here() -> None: ...
@@ -101,9 +102,8 @@ def format_traceback(error: BaseException) -> str:
 def survives_pickling(error: BaseException) -> bool:
     """Whether `error` comes back from a pickle as what it is."""
     try:
-        stream = io.BytesIO()
-        cloudpickle.Pickler(stream, protocol=5).dump(error)
-        return type(cloudpickle.loads(stream.getvalue())) is type(error)
+        (_, pickled), *buffers = archive.dump(error, ResultPickler)
+        return type(archive.unpickle(pickled, [data for _, data in buffers])) is type(error)
     except Exception:
         return False
 
@@ -117,7 +117,8 @@ def missing_module_hint(error: BaseException) -> str:
         return f"the agent's {name} has no {error.name}; another version of it may be installed there"
     return (
         f"module {name} is missing on the agent {socket.gethostname()} ({sys.executable}): "
-        "install it there, or put it beside the notebook so that it travels with the job"
+        "install it there, or put it beside the notebook so that it travels with the job, and name it in an "
+        "import statement in the cell or the notebook"
     )
 
 
@@ -158,9 +159,13 @@ def _text(error: BaseException) -> str:
 
 
 def _strip(told: traceback.TracebackException, seen: set[int]) -> None:
+    """Leave out frames of ours before the user's, and the rest of a very long message."""
     if id(told) in seen:
         return
     seen.add(id(told))
+    message = getattr(told, "_str", "")
+    if len(message) > _MAX_MESSAGE:
+        told._str = f"{message[:_MAX_MESSAGE]}… ({len(message) - _MAX_MESSAGE} more characters)"  # type: ignore[attr-defined]
     first = 0
     while first < len(told.stack) and _is_ours(told.stack[first].filename, first):
         first += 1

@@ -80,7 +80,8 @@ class ShippedModules(importlib.abc.InspectLoader, importlib.abc.MetaPathFinder):
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Run a module, its text known to tracebacks."""
-        remember_source(self.get_filename(module.__name__), self.get_source(module.__name__))
+        module.__file__ = self.get_filename(module.__name__)
+        remember_source(module.__file__, self.get_source(module.__name__))
         exec(self.get_code(module.__name__), module.__dict__)
 
     def _member(self, fullname: str) -> str:

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, BinaryIO
 
-import cloudpickle
-
 from t2notebook.model.errors import PackageError
 
 from . import archive
 from .failure import Failure, one_line, say, type_name
+from .pickling import ResultPickler
 from .session_client import CONNECTION_ERRORS, SessionClient
 from .unpicklable import explain
 
@@ -60,7 +59,7 @@ def pack_value(value: Any, worker_id: int) -> tuple[Members, Mapping[str, Any]]:
     """
     facts = {"kind": "result", "ok": True, "python": _PYTHON}
     try:
-        return archive.dump(value, _pickler), facts
+        return archive.dump(value, ResultPickler), facts
     except Exception as error:
         # explain() would find nothing where only the whole is too much.
         detail = explain(value)
@@ -79,7 +78,7 @@ def pack_failure(failure: Failure) -> tuple[Members, Mapping[str, Any]]:
         "python": _PYTHON,
         "error": {"type": failure.type, "message": failure.message, "traceback": failure.traceback},
     }
-    return archive.dump(failure.error, _pickler), facts
+    return archive.dump(failure.error, ResultPickler), facts
 
 
 def deliver(
@@ -114,10 +113,6 @@ def deliver(
     if delivered.how is Delivery.LEFT:
         return Delivered(Delivery.LOST, f"{trouble}; {delivered.message}")
     return delivered
-
-
-def _pickler(file: BinaryIO, buffer_callback: Any) -> cloudpickle.Pickler:
-    return cloudpickle.Pickler(file, protocol=5, buffer_callback=buffer_callback)
 
 
 class _HashingFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import inspect
 import json
 import os
@@ -109,14 +110,16 @@ def _work(
 ) -> tuple[result.Members, Any, str, int]:
     """Return members and facts for the archive, a line for the status, and the exit code."""
     # The executor's own __main__ is no business of the user's code, nor of multiprocessing's.
-    sys.modules["__main__"] = types.ModuleType("__main__")
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    # Processes that multiprocessing spawns need not look for its file.
+    main.__spec__ = importlib.machinery.ModuleSpec("__main__", None)
     versions: Mapping[str, str] = {}
     try:
         archive = Archive.open(package)
         os.close(package)
         versions = archive.manifest.get("packages", {})
         modules.install(archive)
-        job = archive.load()
+        job = archive.load(vars(main))
         function, config = job["worker"], job["config"]
     except BaseException as error:
         line = failures.cannot_rebuild(error, versions)
@@ -144,7 +147,15 @@ def _work(
     try:
         return *result.pack_value(value, launch.worker_id), "", 0
     except PackageError as error:
-        return _failed(error, cause=error.__cause__, line=str(error))
+        return _failed(error, cause=_from_the_notebook(error.__cause__), line=str(error))
+
+
+def _from_the_notebook(error: BaseException | None) -> BaseException | None:
+    """Return `error` from the notebook's own first frame on; None if it has none (what failed is pickle's)."""
+    traceback = error.__traceback__ if error is not None else None
+    while traceback is not None and traceback.tb_frame.f_globals.get("__name__") != "__main__":
+        traceback = traceback.tb_next
+    return error.with_traceback(traceback) if error is not None and traceback is not None else None
 
 
 def _failed(

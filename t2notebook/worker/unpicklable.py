@@ -7,9 +7,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import cloudpickle
-
 from .failure import type_name
+from .pickling import ResultPickler
 
 _SECONDS = 2.0
 _MAX_DEPTH = 30
@@ -71,7 +70,7 @@ def _parts(value: Any) -> Iterator[tuple[str, str, Any]]:
 
 def _pickles(value: Any) -> bool:
     try:
-        cloudpickle.Pickler(io.BytesIO(), protocol=5, buffer_callback=lambda _: None).dump(value)
+        ResultPickler(io.BytesIO(), lambda _: None).dump(value)
     except Exception:
         return False
     return True

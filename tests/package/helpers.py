@@ -43,12 +43,12 @@ for path in sys.argv[1:]:
     if os.fork():
         os.wait()
         continue
-    sys.modules["__main__"] = types.ModuleType("__main__")
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         archive = Archive.open(path)
         archive.verify(os.path.basename(path).removesuffix(".t2"))
         modules.install(archive)
-        job = archive.load()
+        job = archive.load(vars(main))
         env = SimpleNamespace(worker_id=7, config=job["config"])
         print("\\n" + json.dumps(["ok", repr(call(job["worker"], env))]))
     except BaseException as error:

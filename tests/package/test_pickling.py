@@ -434,3 +434,9 @@ def test_a_large_array_is_packed_without_a_second_copy(tmp_path: Path) -> None:
     assert int(traced) < 5_000_000
     assert int(resident) < 30_000_000
     assert ast.literal_eval(contents) == pytest.approx({"big": 200_000_000, "data": 100_000_000}, abs=1000)
+
+
+def test_what_cannot_travel_is_told_without_pickles_own_error() -> None:
+    with pytest.raises(PackageError, match=r"cannot pickle '_thread\.lock' object") as info:
+        pickle_job(print, {"x": threading.Lock()})
+    assert info.value.__cause__ is None and info.value.__suppress_context__

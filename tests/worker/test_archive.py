@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t2notebook.worker.archive import Archive, ArchiveError, dump, write
+from t2notebook.worker.archive import Archive, ArchiveError, dump, unpickle, write
 from tests.worker.fakes import pickler
 
 NAMES = st.text("abc/._ü", min_size=1, max_size=150).filter(
@@ -77,6 +80,65 @@ def test_arrays_lie_where_they_are(tmp_path: Path) -> None:
     assert Archive.open(path).load()["a"][0] == 0
     place = archive.member("buffers/000000")
     assert np.shares_memory(np.frombuffer(place), back["a"])
+
+
+def notebook(source: str) -> dict[str, Any]:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec(source, namespace)
+    return namespace
+
+
+def load(pickled: bytes, main: dict[str, Any] | None = None) -> Any:
+    return unpickle(pickled, [], main)
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("class A: v = 1", "A()"),
+        ("import abc\nclass A(abc.ABC): v = 1", "A()"),
+        ("import enum\nclass A(enum.Enum):\n  ONE = 1\n  v = enum.nonmember(1)", "A.ONE"),
+        ("class A: v = 1", "[A]"),
+    ],
+)
+def test_loading_leaves_the_classes_alone_that_are_here(source: str, value: str) -> None:
+    """cloudpickle finds a class that the notebook sent away and sets it back to what it was then."""
+    names = notebook(source)
+    pickled = cloudpickle.dumps(eval(value, names))
+    names["A"].v = 77
+    names["A"].more = "new"
+    back = load(pickled)
+    kind = back[0] if isinstance(back, list) else type(back)
+    assert kind is names["A"] and (kind.v, kind.more) == (77, "new")
+
+
+def test_classes_that_are_not_here_are_made_whole() -> None:
+    script = (
+        "import cloudpickle, sys\nclass B:\n  v = 1\n  def get(self): return self.v\n"
+        "sys.stdout.buffer.write(cloudpickle.dumps([B(), B()]))"
+    )
+    pickled = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout
+    first, second = load(pickled)
+    assert first.get() == second.get() == 1
+    type(first).v = 5
+    again, _ = load(pickled)
+    assert type(again) is type(first) and again.get() == 5
+
+
+def test_functions_of_the_notebook_get_the_globals_of_main() -> None:
+    names = notebook("def f(): return g()\ndef g(): return x\nx = 3")
+    main: dict[str, Any] = {"__name__": "__main__"}
+    back = load(cloudpickle.dumps(names["f"]), main)
+    assert back() == 3 and back.__globals__ is main and main["g"].__globals__ is main
+    assert load(cloudpickle.dumps(names["f"])).__globals__ not in (main, names)
+
+
+def test_a_reader_of_archives_needs_no_cloudpickle() -> None:
+    script = (
+        "import pickle, sys\nfrom t2notebook.worker import archive\n"
+        "archive.unpickle(pickle.dumps([1]), [])\nassert 'cloudpickle' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2])
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"abc" * 700, bytes(5000)])

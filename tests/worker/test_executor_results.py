@@ -210,6 +210,13 @@ def test_results_that_cannot_be_pickled(run: Run, session: FakeSession) -> None:
     assert end["state"] == "TASK_FAILED"
     assert end["message"] == "the result of worker 2 cannot be pickled: dict value ['lock'] is a _thread.lock"
     assert isinstance(session.result(2), PackageError)
+    assert session.facts(2)["error"]["traceback"] == f"PackageError: {end['message']}\n", (
+        "no frames of pickle's"
+    )
+    end = run(cell("class A:\n    def __reduce__(self): return 1 / 0\n\ndef f(env): return [A()]\n"))
+    traceback = session.facts()["error"]["traceback"]
+    assert '"<cell pi>", line 2, in __reduce__' in traceback.splitlines()[1], "the user's own frames"
+    assert "cloudpickle" not in traceback
     end = run(lambda env: env)
     assert end["message"] == (
         "the result of worker 0 cannot be pickled: it is a t2notebook.worker.environment.WorkerEnvironment "

@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
 
 import pytest
 
 from t2notebook.model.errors import PackageError
-from t2notebook.worker import modules
+from t2notebook.worker import archive, modules
 from t2notebook.worker.environment import WorkerEnvironment
-from t2notebook.worker.failure import cannot_rebuild, describe, missing_module_hint, one_line
-from t2notebook.worker.result import pack_value
+from t2notebook.worker.failure import Failure, cannot_rebuild, describe, missing_module_hint, one_line
+from t2notebook.worker.result import pack_failure, pack_value
 from t2notebook.worker.run import call
 from t2notebook.worker.unpicklable import explain
 
@@ -86,7 +86,6 @@ def test_our_own_frames_stay_where_they_explain_something() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "class E(Exception):\n    def __init__(self, a, b): super().__init__(a)\n\ndef f(env): raise E(1, 2)\n",
         "import threading\nclass E(Exception): pass\n\ndef f(env): raise E(threading.Lock())\n",
         "def f(env): raise ValueError(env)\n",
     ],
@@ -103,6 +102,52 @@ def test_hostile_exceptions() -> None:
     )
     assert failure.line == "E: <its message cannot be shown>"
     assert "<cell pi>" in failure.traceback
+
+
+def test_a_very_long_message_is_cut_in_the_traceback() -> None:
+    failure = failure_of(
+        "def f(env):\n    try: raise KeyError('y' * 9000)\n    except KeyError: raise ValueError('x' * 5000)\n"
+    )
+    assert failure.traceback.endswith(f"ValueError: {'x' * 2000}… (3000 more characters)\n")
+    assert "… (7002 more characters)" in failure.traceback
+    assert len(failure.traceback) < 5000
+
+
+@pytest.mark.parametrize("arguments", ["a, b", "a, b, c=3", "a, *, d"])
+def test_exceptions_with_an_init_of_their_own_travel(arguments: str) -> None:
+    """BaseException pickles as a call with `args`, which are not what `__init__` takes."""
+    failure = failure_of(
+        f"class E(ValueError):\n    def __init__(self, {arguments}):\n"
+        "        super().__init__(f'a is {a}')\n        self.a = a\n\n"
+        "def f(env):\n    try: E(1)\n    except TypeError: pass\n"
+        f"    raise E(1, {'d=2' if '*' in arguments else '2'})\n"
+    )
+    assert failure.error is not None
+    facts, back = round_trip(failure)
+    assert facts["ok"] is False
+    assert (type(back), str(back), back.args, back.a) == (type(failure.error), "a is 1", ("a is 1",), 1)
+
+
+def test_an_init_is_not_run_on_its_own_message() -> None:
+    failure = failure_of(
+        "class E(Exception):\n    def __init__(self, n): super().__init__(f'no {n}')\n\ndef f(env): raise E('x')\n"
+    )
+    assert str(round_trip(failure)[1]) == "no x"
+
+
+def test_exceptions_with_a_state_in_c_keep_it() -> None:
+    failure = failure_of(
+        "class E(OSError):\n    def __init__(self, *args): super().__init__(*args)\n\n"
+        "def f(env): raise E(2, 'gone', 'path')\n"
+    )
+    back = round_trip(failure)[1]
+    assert (back.errno, back.filename) == (2, "path")
+
+
+def round_trip(failure: Failure) -> tuple[Mapping[str, Any], Any]:
+    members, facts = pack_failure(failure)
+    (_, pickled), *_ = members
+    return facts, archive.unpickle(pickled, [])
 
 
 def test_one_line() -> None:
@@ -125,6 +170,7 @@ def test_what_keeps_a_function_from_being_rebuilt() -> None:
 def test_missing_modules() -> None:
     hint = missing_module_hint(ModuleNotFoundError("No module named 'foo.bar'", name="foo.bar"))
     assert hint.startswith("module foo is missing on the agent ") and "beside the notebook" in hint
+    assert hint.endswith("and name it in an import statement in the cell or the notebook")
     assert missing_module_hint(ImportError("x", name="foo")) == ""
 
 

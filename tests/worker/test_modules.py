@@ -23,6 +23,7 @@ SHIPPED = {
     "modules/t2x_pkg.inner.leaf.py": b"from .. import VALUE\n",
     "modules/t2x_space.only.py": b"HERE = True\n",
     "modules/colorsys.py": b"SHIPPED = True\n",
+    "modules/t2x_where.py": b"WHERE = __file__\n",
     "sources.json": json.dumps({"<cell t2x>": "a = 1\nb = 2\n"}).encode(),
 }
 
@@ -48,6 +49,11 @@ def test_modules_and_packages(shipped: modules.ShippedModules) -> None:
     assert importlib.import_module("t2x_pkg.inner.leaf").VALUE == 7
     assert importlib.import_module("t2x_space.only").HERE
     assert "t2x_pkg.sub" in shipped and "os" not in shipped
+
+
+def test_shipped_modules_know_their_file(shipped: modules.ShippedModules) -> None:
+    assert importlib.import_module("t2x_where").WHERE == "t2x_where.py"
+    assert str(importlib.import_module("t2x_pkg").__file__) == "t2x_pkg/__init__.py"
 
 
 def test_shipped_modules_come_first(shipped: modules.ShippedModules) -> None:
