@@ -5,6 +5,10 @@ from __future__ import annotations
 import traceback
 
 from ..model.errors import JobFailed, SubmitError, Twister2Error
+from .snapshot import LONGEST_REASON, shorten
+
+#: Of a worker's traceback or stderr, so many characters of its beginning and of its end are shown.
+_ENDS = 8000
 
 _RED, _RESET = "\x1b[31m", "\x1b[39m"
 
@@ -43,12 +47,10 @@ class Interrupted(Twister2Error):
 
 
 def headline(error: BaseException) -> str:
-    """Return ``Name: message`` in one line, the name in red."""
-    message = str(error.args[0]) if error.args else ""
+    """Return ``Name: message`` in one line, not endless, the name in red."""
+    message = shorten(_one_line(str(error.args[0]))) if error.args else ""
     name = type(error).__name__
-    return (
-        f"{_RED}{name}{_RESET}: {_one_line(message)}" if _has_colours() else f"{name}: {_one_line(message)}"
-    )
+    return f"{_RED}{name}{_RESET}: {message}" if _has_colours() else f"{name}: {message}"
 
 
 def without_frames(error: Twister2Error) -> Twister2Error:
@@ -66,21 +68,26 @@ def render_job_failed(error: JobFailed) -> list[str]:
     """
     lines = [headline(error)]
     if error.remote_traceback:
-        lines += ["", f"Worker {error.worker_id}:", highlight(error.remote_traceback.rstrip())]
+        lines += ["", f"Worker {error.worker_id}:", highlight(_readable(error.remote_traceback))]
     elif error.stderr:
-        lines += ["", f"The end of worker {error.worker_id}'s stderr:", error.stderr.rstrip()]
+        lines += ["", f"The end of worker {error.worker_id}'s stderr:", _readable(error.stderr)]
     return lines
 
 
 def install() -> None:
-    """Make IPython show every `JobFailed` by `render_job_failed`, also one raised in a plain cell."""
+    """Make IPython show every error of ours as its message only, also one raised in a plain cell.
+
+    No frames and no causes: both are ours. A `JobFailed` goes by `render_job_failed`.
+    """
+    Twister2Error._render_traceback_ = lambda self: [headline(self)]  # type: ignore[attr-defined]
     JobFailed._render_traceback_ = render_job_failed  # type: ignore[attr-defined]
 
 
 def uninstall() -> None:
     """Undo `install`."""
-    if hasattr(JobFailed, "_render_traceback_"):
-        del JobFailed._render_traceback_
+    for kind in (JobFailed, Twister2Error):
+        if "_render_traceback_" in vars(kind):
+            delattr(kind, "_render_traceback_")
 
 
 def highlight(text: str) -> str:
@@ -94,6 +101,14 @@ def highlight(text: str) -> str:
     except ImportError:
         return text
     return str(pygmentize(text, PythonTracebackLexer(), TerminalFormatter())).rstrip("\n")
+
+
+def _readable(text: str) -> str:
+    """Return a worker's text without its endless lines, and of a very long one the beginning and the end."""
+    text = "\n".join(shorten(line, LONGEST_REASON) for line in text.rstrip().split("\n"))
+    if (more := len(text) - 2 * _ENDS) <= 0:
+        return text
+    return f"{text[:_ENDS]}\n… ({more:,} more characters)\n{text[-_ENDS:]}"
 
 
 def _one_line(text: str) -> str:

@@ -5,11 +5,11 @@ Styles are inline, as a notebook that is not trusted loses its style sheets; eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from html import escape
 from typing import Any
 
-from .snapshot import COLUMNS, NUMERIC, clock
+from .snapshot import COLUMNS, NUMERIC, cell_text, clock
 
 #: White text on each has a contrast of at least 4.5.
 CHIP = {"waiting": "#9a6700", "active": "#0969da", "good": "#1a7f37", "bad": "#cf222e", "ended": "#57606a"}
@@ -18,10 +18,21 @@ _DOT = {"waiting": "#bf8700", "active": "#218bff", "good": "#2da44e", "bad": "#e
 _MUTED = "color:var(--jp-ui-font-color2,#57606a)"
 _LINE = "1px solid var(--jp-border-color2,#d8dee4)"
 _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.4"
-_TD = f"padding:4px 10px;border:0;border-bottom:{_LINE};white-space:nowrap;vertical-align:top;line-height:1.4"
-_TH = f"padding:4px 10px;border:0;border-bottom:{_LINE};white-space:nowrap;font-weight:600;line-height:1.4;{_MUTED}"
+_TD = f"padding:4px 6px;border:0;border-bottom:{_LINE};white-space:nowrap;vertical-align:top;line-height:1.4"
+_TH = f"padding:4px 6px;border:0;border-bottom:{_LINE};vertical-align:bottom;font-weight:600;line-height:1.4;{_MUTED}"
 #: As wide as in the widget, so that nothing moves when this takes its place.
-_WIDTHS = {"host": "min-width:9em", "progress": "min-width:150px", "runtime": "min-width:4.5em"}
+_WIDTHS = {"host": "min-width:6em", "progress": "min-width:100px", "runtime": "min-width:4.5em"}
+
+#: What a text that does not fit is cut to; the whole is in the title. A height, too, as an untrusted notebook
+#: may lose the line clamp.
+_ONE_LINE = (
+    "display:inline-block;max-width:9em;overflow:hidden;text-overflow:ellipsis;white-space:nowrap;"
+    "vertical-align:bottom"
+)
+_TWO_LINES = (
+    "display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:2;max-height:2.8em;overflow:hidden;"
+    "white-space:normal;overflow-wrap:anywhere;min-width:10em"
+)
 
 
 def job_html(record: Mapping[str, Any], *, rows: bool = True) -> str:
@@ -40,7 +51,7 @@ def job_html(record: Mapping[str, Any], *, rows: bool = True) -> str:
         _notes(record),
     ]
     if rows and record["rows"]:
-        parts.append(_table(record["rows"]))
+        parts.append(_table(record["rows"], record["columns"]))
         if record["hidden"]:
             parts.append(f'<div style="{_MUTED};margin-top:4px">{escape(record["hidden"])}</div>')
     parts.append("</div>")
@@ -50,15 +61,6 @@ def job_html(record: Mapping[str, Any], *, rows: bool = True) -> str:
 def jobs_html(records: Iterable[Mapping[str, Any]]) -> str:
     """Return the HTML of several jobs, each with its table."""
     return '<div style="height:12px"></div>'.join(job_html(record) for record in records)
-
-
-def cell_text(row: Mapping[str, Any], column: str) -> str:
-    """Return what a row shows in a column, the same in every rendering."""
-    text = row["text"].get(column)
-    if text is None:
-        value = row.get(column)
-        return "" if value is None else str(value)
-    return str(text)
 
 
 def _job_line(record: Mapping[str, Any]) -> str:
@@ -91,17 +93,19 @@ def _notes(record: Mapping[str, Any]) -> str:
 
 def _note(title: str, text: str, color: str) -> str:
     return (
-        f'<div style="border-left:3px solid {color};padding:2px 10px;margin:4px 0 6px;white-space:pre-wrap">'
+        f'<div style="border-left:3px solid {color};padding:2px 10px;margin:4px 0 6px;white-space:pre-wrap;'
+        f'overflow-wrap:anywhere">'
         f"<strong>{title}:</strong> {escape(text)}</div>"
     )
 
 
-def _table(rows: Iterable[Mapping[str, Any]]) -> str:
+def _table(rows: Iterable[Mapping[str, Any]], columns: Collection[str]) -> str:
     head = "".join(
         f'<th scope="col" style="{_TH};text-align:{_side(key)}">{escape(heading)}</th>'
         for key, heading in COLUMNS
+        if key in columns
     )
-    body = "".join(f'<tr style="background:transparent">{"".join(_cells(row))}</tr>' for row in rows)
+    body = "".join(f'<tr style="background:transparent">{"".join(_cells(row, columns))}</tr>' for row in rows)
     style = (
         "border-collapse:collapse;border:0;margin:0;width:100%;table-layout:auto;"
         "font-size:12px;font-variant-numeric:tabular-nums"
@@ -112,8 +116,10 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
-def _cells(row: Mapping[str, Any]) -> Iterable[str]:
+def _cells(row: Mapping[str, Any], columns: Collection[str]) -> Iterable[str]:
     for key, _ in COLUMNS:
+        if key not in columns:
+            continue
         text = escape(cell_text(row, key))
         style = f"{_TD};text-align:{_side(key)};{_WIDTHS.get(key, '')}"
         if key == "state":
@@ -121,8 +127,12 @@ def _cells(row: Mapping[str, Any]) -> Iterable[str]:
             text = f'<span style="display:inline-block;{dot}"></span>{text}'
         elif key == "progress":
             text = _bar(row, text)
+            style = style.replace("white-space:nowrap", "white-space:normal")  # the note may go below
+        elif key == "host":
+            text = f'<div title="{text}" style="{_ONE_LINE}">{text}</div>'
         elif key == "message":
-            style = style.replace("white-space:nowrap", "white-space:pre-wrap;min-width:6em;width:40%")
+            text = f'<div title="{text}" style="{_TWO_LINES}">{text}</div>' if text else ""
+            style += ";width:40%"
         yield f'<td style="{style}">{text}</td>'
 
 
@@ -131,12 +141,13 @@ def _bar(row: Mapping[str, Any], text: str) -> str:
         return ""
     percent = round(100 * (row["progress"] or 0.0))
     note = escape(str(row["text"].get("note", "")))
-    note = f' <span style="{_MUTED}">{note}</span>' if note else ""
+    note = f' <span title="{note}" style="{_MUTED};{_ONE_LINE}">{note}</span>' if note else ""
     return (
+        '<span style="white-space:nowrap">'
         '<span style="display:inline-block;width:60px;height:6px;border-radius:3px;margin-right:6px;'
         'background:var(--jp-layout-color3,#d8dee4);vertical-align:middle">'
         f'<span style="display:block;width:{percent}%;height:6px;border-radius:3px;'
-        f'background:{_DOT[row["tone"]]}"></span></span>{text}{note}'
+        f'background:{_DOT[row["tone"]]}"></span></span>{text}</span>{note}'
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -16,6 +17,8 @@ from ..model.states import JobState, TaskState
 ALL_ROWS = 200
 #: What it shows of more: the troubled first, then the first ones.
 SOME_ROWS, TROUBLED_ROWS = 100, 50
+#: Characters that are shown at most: of a reason, of a message in a row, of a worker's note on its progress.
+LONGEST_REASON, LONGEST_MESSAGE, LONGEST_NOTE = 2000, 500, 200
 
 #: Key of a row and its heading, in order.
 COLUMNS: tuple[tuple[str, str], ...] = (
@@ -65,7 +68,8 @@ def snapshot(view: JobView, *, now: float | None = None, lost: str = "") -> dict
     dict
         ``rows`` has a record per shown worker: the columns of ``job.tasks`` as they are there, ``runtime``
         in seconds, and under ``text`` what to show where that is not the value itself. ``hidden`` says in
-        words which workers have no row. Times are seconds since 1970.
+        words which workers have no row; ``columns`` has the keys of the columns that are not empty in all
+        rows. Times are seconds since 1970. Very long texts are cut.
     """
     from ..frames import task_rows
 
@@ -95,7 +99,8 @@ def snapshot(view: JobView, *, now: float | None = None, lost: str = "") -> dict
         "elapsed_text": duration(elapsed, running=not view.state.is_final),
         "waiting_for": "" if view.state.is_final else view.waiting_for,
         "lost": lost,
-        "reason": view.message if view.state in (JobState.FAILED, JobState.KILLED) else "",
+        "reason": shorten(view.message) if view.state in (JobState.FAILED, JobState.KILLED) else "",
+        "columns": [key for key, _ in COLUMNS if any(cell_text(row, key) for row in rows)],
         "rows": rows,
         "hidden": shown.hidden,
     }
@@ -127,6 +132,20 @@ def select(view: JobView) -> Selection:
     return Selection(
         [chosen[worker_id] for worker_id in sorted(chosen)], hidden + ". job.tasks has every one."
     )
+
+
+def cell_text(row: Mapping[str, Any], column: str) -> str:
+    """Return what a row shows in a column, the same in every rendering."""
+    text = row["text"].get(column)
+    if text is None:
+        value = row.get(column)
+        return "" if value is None else str(value)
+    return str(text)
+
+
+def shorten(text: str, most: int = LONGEST_REASON) -> str:
+    """Return `text`; of one that is longer than `most` characters, so many and how many more there are."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
 
 
 def counts_text(view: JobView) -> str:
@@ -181,10 +200,13 @@ def _row(task: dict[str, Any], worker: WorkerView, now: float) -> dict[str, Any]
     else:
         row["runtime"] = None
     row["ticking"] = running
+    if row.get("message"):
+        row["message"] = shorten(row["message"])
     row["tone"] = TONES[worker.state.value]
     row["text"] = text = {"cpus": "", "mem": "", "started": "", "runtime": "", "progress": "", "restarts": ""}
     text["state"] = _words(worker.state)
-    text["message"] = worker.message or ("" if worker.state in _FINE else _reason(worker.reason))
+    message = worker.message or ("" if worker.state in _FINE else _reason(worker.reason))
+    text["message"] = shorten(message, LONGEST_MESSAGE)
     if worker.task_id:
         text["cpus"], text["mem"] = f"{worker.cpus:g}", mebibytes(worker.mem)
     if worker.started is not None:
@@ -194,7 +216,7 @@ def _row(task: dict[str, Any], worker: WorkerView, now: float) -> dict[str, Any]
     if worker.progress is not None:
         text["progress"] = f"{math.floor(100 * worker.progress)} %"
     if worker.text:
-        text["note"] = worker.text
+        text["note"] = shorten(worker.text, LONGEST_NOTE)
     if worker.restarts:
         text["restarts"] = str(worker.restarts)
     return row

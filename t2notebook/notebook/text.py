@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .html import cell_text
-from .snapshot import COLUMNS, NUMERIC
+from .snapshot import COLUMNS, NUMERIC, cell_text
 
 #: More rows than this are cut in text.
 TEXT_ROWS = 40

@@ -51,6 +51,14 @@ def test_job_ids_complete_with_the_newest_first(namespace, shell, fake_client):
     assert complete(f"%twister2 logs {first} ", namespace) == ["0", "1", "2"]
 
 
+def test_where_nothing_fits_nothing_else_is_offered(namespace, shell):
+    for line in ("%%twister2 submit --workers ", "%twister2 nonsense ", "%twister2 status zzz"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert list(shell.Completer.complete(line_buffer=line, cursor_pos=len(line))[1]) == []
+            assert list(shell.Completer.completions(line, len(line))) == []
+
+
 def test_through_ipython_s_own_completer(namespace, shell):
     line = "%%twister2 submit --workers-"
     cell = "%%twister2 submit --wa\nx = 1"

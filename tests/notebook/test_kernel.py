@@ -87,6 +87,10 @@ def test_wait_ends_with_the_final_view(kernel):
     ran = kernel.run("%%twister2 submit --workers 2 --wait\n1")
     assert ran.error == "" and ran.reply["status"] == "ok"
     assert "COMPLETED" in ran.updates[-1]["data"]["text/html"]
+    # without a variable for the handle, the cell's value is the results
+    (result,) = [message for message in ran.messages if message["msg_type"] == "execute_result"]
+    assert result["content"]["data"]["text/plain"] == "[None, None]"
+    ran = kernel.run("%%twister2 submit --workers 2 --wait -o job\n1")
     assert not any(message["msg_type"] == "execute_result" for message in ran.messages)
 
 

@@ -68,6 +68,11 @@ def test_wait_waits_for_the_end(shell, fake_client, capsys):
     assert "pi: COMPLETED, 1 finished" in capsys.readouterr().out
 
 
+def test_wait_without_a_variable_returns_the_results(shell, fake_client):
+    fake_client.script = lambda job: job.run_well(steps=2)
+    assert submit(shell, "--name pi --workers 2 --wait") == [None, None]
+
+
 def test_a_failed_job_under_wait_shows_the_cell_s_lines_and_none_of_ours(shell, fake_client):
     fake_client.script = lambda job: (job.start(), job.fail())
     with pytest.raises(JobFailed) as caught:
@@ -249,6 +254,43 @@ def test_a_beginning_of_several_ids_is_refused(shell, fake_client):
         UsageError, match=r"2 job ids begin with 'me-pi': me-pi-\d+, me-pi-\d+; write more of it"
     ):
         twister2(shell, "kill me-pi")
+
+
+def test_a_name_that_one_job_has_is_enough(shell, fake_client):
+    submit(shell, "--name pi")
+    (job_id,) = fake_client.handles
+    assert twister2(shell, "attach pi").job_id == job_id
+    submit(shell, "--name pi")
+    with pytest.raises(UsageError, match=r"2 jobs are called 'pi': me-pi-\d+, me-pi-\d+; write the id"):
+        twister2(shell, "attach pi")
+
+
+def test_every_error_of_ours_is_its_message_alone_in_a_plain_cell(shell, capsys):
+    shell.user_ns["error"] = SubmitError("workers is 0; " + "x" * 100_000)
+    shell.run_cell("try:\n    1 / 0\nexcept ZeroDivisionError as cause:\n    raise error from cause")
+    out = ANSI.sub("", capsys.readouterr().out)
+    assert out.startswith("SubmitError: workers is 0; xxx") and "ZeroDivisionError" not in out
+    assert out.endswith("x… (98,014 more characters)\n") and len(out) < 2100
+
+
+def test_an_endless_worker_message_is_cut(shell):
+    trace = "Traceback (most recent call last):\nValueError: " + "boom " * 20_000
+    error = JobFailed("boom " * 20_000, remote_traceback=trace, worker_id=1)
+    assert len(rendered(error)) < 5000
+    error = JobFailed("boom", remote_traceback="Traceback\n" + "line\n" * 20_000 + "the end", worker_id=1)
+    text = rendered(error)
+    assert len(text) < 20_000 and text.endswith("the end")
+
+
+@pytest.mark.parametrize("line", ["restart", "start"])
+def test_a_far_fetched_verb_is_no_guess(shell, line):
+    with pytest.raises(UsageError, match=f"there is no verb '{line}'; there are submit, status"):
+        twister2(shell, line)
+
+
+def test_a_far_fetched_option_is_no_guess(shell):
+    with pytest.raises(UsageError, match=r"unknown option --nodes \("):
+        submit(shell, "--nodes 3")
 
 
 def test_an_unknown_job_is_one_line(shell, fake_client):

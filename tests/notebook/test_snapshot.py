@@ -7,10 +7,11 @@ from t2fakes import Job
 from t2notebook.frames import task_rows
 from t2notebook.model.events import EventKind
 from t2notebook.model.states import JobState, TaskState
-from t2notebook.notebook.html import cell_text, job_html, jobs_html
+from t2notebook.notebook.html import job_html, jobs_html
 from t2notebook.notebook.snapshot import (
     COLUMNS,
     TONES,
+    cell_text,
     duration,
     mebibytes,
     select,
@@ -77,15 +78,35 @@ def test_rows_are_those_of_the_frame(job):
 def test_the_html_has_the_texts_that_the_widget_gets(job):
     record = snapshot(job.view())
     head, *body = Cells(job_html(record)).rows
-    assert head == [heading for _, heading in COLUMNS]
+    shown = [key for key, _ in COLUMNS if key != "restarts"]  # which is empty in all rows
+    assert record["columns"] == shown
+    assert head == [heading for key, heading in COLUMNS if key in shown]
     for cells, row in zip(body, record["rows"], strict=True):
-        expected = [cell_text(row, key) for key, _ in COLUMNS]
-        at = [key for key, _ in COLUMNS].index("progress")
+        expected = [cell_text(row, key) for key in shown]
+        at = shown.index("progress")
         if note := row["text"].get("note"):
             expected[at] += f" {note}"
         assert cells == expected
     assert body[0][:6] == ["0", "running", "node-1", "0.5", "1.5 GiB", "42 % epoch 3"]
     assert body[2][-2:] == ["137", "container limitation memory"]
+
+
+def test_columns_without_content_are_left_out():
+    job = Job("pi", 2)
+    assert snapshot(job.view())["columns"] == ["worker_id", "state"]
+    job.start()
+    html = job_html(snapshot(job.view()))
+    assert "Restarts" not in html and "Message" not in html and "Exit" not in html
+
+
+def test_endless_texts_are_cut():
+    job = Job("pi", 1)
+    job.start()
+    job.progress(0, 0.5, "n" * 100_000)
+    job.status(0, "FAILED", message="boom " * 20_000)
+    record = snapshot(job.view())
+    assert len(json.dumps(record)) < 10_000 and len(job_html(record)) < 20_000
+    assert "more characters)" in record["reason"] and "more characters)" in job_text(record)
 
 
 def test_a_snapshot_is_json(job):

@@ -90,6 +90,13 @@ def _workers(name: str, namespace: dict[str, Any]) -> list[str]:
     return []
 
 
+class _Nothing(list[Any]):
+    """No completions, of a length: IPython lets other matchers in where a list of length 0 would keep them out."""
+
+    def __len__(self) -> int:
+        return 1
+
+
 def make_matcher(ip: Any) -> Any:
     """Return a matcher for ``ip.Completer.custom_matchers``."""
     from IPython.core.completer import SimpleCompletion, context_matcher
@@ -100,7 +107,7 @@ def make_matcher(ip: Any) -> Any:
         if found is None:
             return {"completions": []}
         return {
-            "completions": [SimpleCompletion(text=text, type="magic") for text in found],
+            "completions": [SimpleCompletion(text=text, type="magic") for text in found] or _Nothing(),
             "matched_fragment": re.split(r"\s", context.line_with_cursor[: context.cursor_position])[-1],
             "suppress": True,
             "ordered": True,

@@ -12,7 +12,7 @@ from ...model.errors import JobFailed, Twister2Error
 from ..errors import UsageError, without_frames
 from ..text import align
 from . import cluster, jobs, submit
-from .parser import HelpRequested, VerbParser, split
+from .parser import CLOSE, HelpRequested, VerbParser, split
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _run(ip: Any, line: str, cell: str | None) -> Any:
         raise HelpRequested(overview())
     name, *rest = words
     if name not in VERBS:
-        close = difflib.get_close_matches(name, VERBS, n=1)
+        close = difflib.get_close_matches(name, VERBS, n=1, cutoff=CLOSE)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}"
         raise UsageError(f"there is no verb {name!r}; {hint}")
     parser = parser_of(name)

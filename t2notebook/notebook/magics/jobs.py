@@ -15,7 +15,7 @@ from ..text import job_text
 from .parser import VerbParser, variable, whole
 from .targets import find_job, the_client
 
-JOB_HELP = "a job id, the beginning of one, or a variable that holds a job"
+JOB_HELP = "a job id, the beginning of one, a job's name, or a variable that holds a job"
 
 
 def status_parser() -> VerbParser:

@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 from ..errors import UsageError
 
 MAX = "max"
+#: How alike (difflib's ratio) a word must be to one of ours to be taken for it.
+CLOSE = 0.75
 
 
 class HelpRequested(Exception):
@@ -104,7 +106,7 @@ class VerbParser(argparse.ArgumentParser):
         if not word.startswith("-"):
             raise UsageError(f"{word!r} is one argument too many ({self.prog} --help)")
         option = word.partition("=")[0]
-        close = difflib.get_close_matches(option, self.options(), n=1)
+        close = difflib.get_close_matches(option, self.options(), n=1, cutoff=CLOSE)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise UsageError(f"unknown option {option}{hint} ({self.prog} --help)")
 

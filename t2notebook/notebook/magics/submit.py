@@ -31,6 +31,7 @@ imports that it uses travel along. The value of the last expression is the worke
 
 A value may be taken from a variable: --workers {n}
 """
+WAIT_HELP = "wait for the end; without -o, return the workers' results; the stop button kills the job"
 
 
 def make_parser() -> VerbParser:
@@ -91,7 +92,7 @@ def make_parser() -> VerbParser:
         metavar="VAR",
         help="put the job's handle into this variable",
     )
-    add("--wait", action="store_true", help="wait for the end; the stop button kills the job")
+    add("--wait", action="store_true", help=WAIT_HELP)
     add(
         "--dry-run",
         action="store_true",
@@ -100,8 +101,14 @@ def make_parser() -> VerbParser:
     return parser
 
 
-def run(ip: Any, arguments: argparse.Namespace, cell: str) -> None:
-    """Submit `cell`, show its live view, and wait if asked to."""
+def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
+    """Submit `cell`, show its live view, and wait if asked to.
+
+    Returns
+    -------
+    list or None
+        The results, after a wait where no variable has the handle.
+    """
     name = arguments.name or f"cell-{ip.execution_count}"
     refuse_magics(cell)
     function = _function(cell, ip.user_ns, name, arguments.include)
@@ -116,19 +123,20 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> None:
     client = the_client()
     if arguments.dry_run:
         print(describe(client.prepare(function, **options), arguments, name))
-        return
+        return None
     job = client.submit(function, **options)
     if arguments.output:
         ip.user_ns[arguments.output] = job
     if not arguments.wait:
         display_job(job)
-        return
+        return None
     watch = None
     try:
         watch = display_job(job)
         wait(job, watch)
     except KeyboardInterrupt:
         raise Interrupted(_kill(job, watch)) from None
+    return None if arguments.output else list(job.results())
 
 
 def wait(job: Any, watch: Watch | None) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...model.errors import UnknownJob
+from ...model.errors import Twister2Error, UnknownJob
 from ..errors import UsageError
 
 
@@ -36,21 +36,23 @@ def find_job(name: str, namespace: Mapping[str, Any]) -> Any:
     Parameters
     ----------
     name : str
-        A variable of the notebook, a job id, or the beginning of exactly one job's id.
+        A variable of the notebook, a job id, the beginning of exactly one job's id, or the name of exactly
+        one of this kernel's jobs.
     namespace : mapping
         The notebook's variables.
 
     Raises
     ------
     UsageError
-        When it is a variable that holds something else, or the beginning of several ids.
+        When it is a variable that holds something else, the beginning of several ids, or several jobs' name.
     UnknownJob
         When no job is called so.
     """
     if name in namespace and is_job(namespace[name]):
         return namespace[name]
     client = the_client()
-    job_id = _match(name, client.job_ids())
+    job_ids = list(client.job_ids())
+    job_id = _match(name, job_ids) or _named(name, job_ids)
     for job in handles(namespace).values():
         if job.job_id == job_id:
             return job
@@ -61,6 +63,21 @@ def find_job(name: str, namespace: Mapping[str, Any]) -> Any:
             raise
         kind = type(namespace[name]).__name__
         raise UsageError(f"the variable {name} is a {kind}, not a job, and no job id begins so") from None
+
+
+def _named(name: str, job_ids: Iterable[str]) -> str | None:
+    """Return the id of the one known job that is called `name`, if there is one."""
+    found = []
+    for job_id in job_ids:
+        if name in job_id:  # an id holds the name
+            try:
+                if the_client().attach(job_id).name == name:
+                    found.append(job_id)
+            except Twister2Error:
+                continue  # its session is gone
+    if len(found) > 1:
+        raise UsageError(f"{len(found)} jobs are called {name!r}: {', '.join(found[-3:])}; write the id")
+    return found[0] if found else None
 
 
 def _match(name: str, job_ids: Iterable[str]) -> str | None:

@@ -73,24 +73,37 @@ class Row {
     this.bar = new Bar(`Progress of worker ${workerId}`);
     this.percent = element("span", "t2-percent");
     this.note = element("span", "t2-note-text");
-    this.cells.progress.append(this.bar.node, this.percent, this.note);
+    const done = element("span", "t2-done");
+    done.append(this.bar.node, this.percent);
+    this.cells.progress.append(done, this.note);
+    this.host = element("div", "t2-host-text");
+    this.cells.host.append(this.host);
+    this.message = element("div", "t2-message-text");
+    this.cells.message.append(this.message);
   }
 
-  set(row) {
+  set(row, shown) {
     this.row = row;
     this.node.dataset.tone = row.tone;
     this.dot.dataset.tone = row.tone;
     for (const key of Object.keys(this.cells)) {
       const text = cellText(row, key);
+      setShown(this.cells[key], shown.has(key));
       if (key === "state") setText(this.state, text);
+      else if (key === "host") setText(this.host, text);
       else if (key === "progress") {
         setShown(this.bar.node, text !== "");
         this.bar.set(row.progress, row.tone);
         setText(this.percent, text);
         setText(this.note, row.text.note ?? "");
+        this.note.title = row.text.note ?? "";
+      } else if (key === "message") {
+        setText(this.message, text);
+        setShown(this.message, text !== "");
+        this.message.title = text;
       } else setText(this.cells[key], text);
     }
-    this.cells.host.title = row.agent ? `agent ${row.agent}` : "";
+    this.cells.host.title = row.agent ? `${row.host}, agent ${row.agent}` : "";
     this.cells.state.title = row.reason ?? "";
   }
 
@@ -167,9 +180,11 @@ function render({ model, el }) {
   const scroll = element("div", "t2-scroll");
   const table = element("table", "t2-table");
   const head = element("tr");
+  const headings = {};
   for (const { key, heading, numeric } of columns) {
     const cell = element("th", `t2-${key}${numeric ? " t2-number" : ""}`, heading);
     cell.scope = "col";
+    headings[key] = cell;
     head.append(cell);
   }
   const thead = element("thead");
@@ -214,10 +229,12 @@ function render({ model, el }) {
       setShown(busy, false);
     } else if (kill.phase === "sent" && current.notice?.startsWith("It could not")) kill.enter("idle");
 
+    const filled = new Set(current.columns);
+    for (const [key, cell] of Object.entries(headings)) setShown(cell, filled.has(key));
     const next = new Map();
     for (const row of current.rows) {
       const shown = rows.get(row.worker_id) ?? new Row(columns, row.worker_id);
-      shown.set(row);
+      shown.set(row, filled);
       next.set(row.worker_id, shown);
     }
     const order = [...next.values()].map((row) => row.node);

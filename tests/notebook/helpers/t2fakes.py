@@ -70,6 +70,9 @@ class Job:
                 self._condition.wait(left)
         return self.state
 
+    def results(self):
+        return [None] * self.spec.number_of_workers
+
     def kill(self):
         self.killed_by_client = True
         self.apply(EventKind.KILL, reason="USER", message="killed by its owner")
