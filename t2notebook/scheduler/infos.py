@@ -1,4 +1,4 @@
-"""The messages to Mesos that describe us: FrameworkInfo, ExecutorInfo, TaskInfo. Pure."""
+"""What is said of us and our launches: FrameworkInfo, ExecutorInfo, TaskInfo, and the intent for the journal. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
+from ..model.events import Event, EventKind
 from ..model.launch import WorkerLaunch
+from ..model.states import TaskState
 from .matching import EXECUTOR, Launch, asked_by
 
 #: Seconds that workers have between SIGTERM and SIGKILL (Mesos's own default is 3).
@@ -93,6 +95,29 @@ def task_info(launch: Launch, task_id: str, worker: WorkerLaunch, executor: dict
         },
         "data": worker.encode(),
     }
+
+
+def launch_event(launch: Launch, task_id: str, restart_count: int, now: float) -> Event:
+    """Return the intent to launch a worker, for the journal, before ACCEPT; `now` in seconds since 1970."""
+    return Event(
+        EventKind.LAUNCHED,
+        launch.job_id,
+        now,
+        launch.worker_id,
+        task_id,
+        TaskState.STAGING.value,
+        "SESSION",
+        message=f"on {launch.offer.host}",
+        data={
+            "agent": launch.offer.agent,
+            "host": launch.offer.host,
+            "executor_id": launch.executor_id,
+            "new_executor": launch.new_executor,
+            "cpus": launch.resource.cpu,
+            "mem": launch.resource.ram_mega_bytes,
+            "restart_count": restart_count,
+        },
+    )
 
 
 def _scalars(amounts: dict[str, int]) -> list[dict[str, Any]]:

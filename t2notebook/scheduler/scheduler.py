@@ -15,7 +15,7 @@ from ..model.launch import WorkerLaunch, decode_status_data
 from ..model.states import TaskState
 from .driver import Driver
 from .executors import Executors
-from .infos import KILL_GRACE, ExecutorTemplate, task_info
+from .infos import KILL_GRACE, ExecutorTemplate, launch_event, task_info
 from .matching import Launch, Offer, Plan, match
 from .sandbox import Sandbox
 from .waiting import NO_OFFER_AFTER, Waiting
@@ -285,7 +285,7 @@ class Scheduler:
                 task_id = f"{launch.job_id}-{launch.worker_id}-{restart_count}"
                 self._tasks[task_id] = (launch.job_id, launch.worker_id)
                 self.executors.launched(launch.executor_id, launch.offer.agent, task_id, launch.job_id)
-                intents.append(self._intent(launch, task_id, restart_count))
+                intents.append(launch_event(launch, task_id, restart_count, self.jobs.clock()))
         if not intents:
             return
         self.jobs.record(*intents)
@@ -300,28 +300,6 @@ class Scheduler:
                 ],
                 {"refuse_seconds": REFUSE_SECONDS},
             )
-
-    def _intent(self, launch: Launch, task_id: str, restart_count: int) -> Event:
-        data = {
-            "agent": launch.offer.agent,
-            "host": launch.offer.host,
-            "executor_id": launch.executor_id,
-            "new_executor": launch.new_executor,
-            "cpus": launch.resource.cpu,
-            "mem": launch.resource.ram_mega_bytes,
-            "restart_count": restart_count,
-        }
-        return Event(
-            EventKind.LAUNCHED,
-            launch.job_id,
-            self.jobs.clock(),
-            launch.worker_id,
-            task_id,
-            TaskState.STAGING.value,
-            "SESSION",
-            message=f"on {launch.offer.host}",
-            data=data,
-        )
 
     def _task_info(self, launch: Launch) -> dict[str, Any]:
         assert self.driver is not None
