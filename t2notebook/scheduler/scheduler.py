@@ -69,7 +69,6 @@ class Scheduler:
         self._tasks: dict[str, tuple[str, int]] = {}
         self._suppressed = False
         self._offered = False
-        self._last_revive = 0.0
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     # What the session asks.
@@ -81,8 +80,6 @@ class Scheduler:
         self._later("no offer", NO_OFFER_AFTER, self._say_why)
         if self.driver is not None and self.driver.connected:
             self._revive()
-        elif self.driver is None or self.trouble:
-            self._later("trouble", NO_OFFER_AFTER, self._say_why)
 
     def kill(self, job: JobRecord, reason: str, message: str) -> None:
         """End a job: what waits is dropped, what runs is killed."""

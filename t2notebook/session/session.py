@@ -24,7 +24,6 @@ from ..jobmaster import handlers
 from ..jobmaster.jobs import JobRecord, Jobs
 from ..journal import Journal, Lease, owner_is_alive, prune, session_directories
 from ..model.events import Event, EventKind
-from ..model.states import TaskState
 from ..package import core, serve
 from ..scheduler.driver import Driver
 from ..scheduler.infos import KILL_GRACE, ExecutorTemplate, framework_info
@@ -89,7 +88,6 @@ class Session:
         self._results = ResultFetcher(self)
         self.jobs.listen(self._results.on_event)
         self.jobs.listen(Quota(self.jobs, KEEP_BYTES).on_event)
-        self.jobs.listen(self._on_event)
 
     # Life.
 
@@ -237,7 +235,7 @@ class Session:
     async def _close(self) -> None:
         for job in self.jobs.active:
             if not job.view.kill_reason:
-                self._kill(job, "SESSION", "the session was ended")
+                self.kill(job, "SESSION", "the session was ended")
         if self.driver is not None and self.driver.connected:
             await self._await_ends(KILL_GRACE + 1.0)
         if self.scheduler is not None:
@@ -272,10 +270,7 @@ class Session:
             self.scheduler.submit(job)
 
     def kill(self, job: JobRecord, reason: str, message: str) -> None:
-        """End a job."""
-        self._kill(job, reason, message)
-
-    def _kill(self, job: JobRecord, reason: str, message: str) -> None:
+        """End a job, also before there is a scheduler."""
         if self.scheduler is not None and self.driver is not None:
             self.scheduler.kill(job, reason, message)
         elif not job.view.state.is_final:
@@ -289,14 +284,12 @@ class Session:
         self.jobs.record(
             Event(EventKind.KILL, job.job_id, self.jobs.clock(), reason="SESSION", message=message)
         )
+        # Who asked has been told; the next submit gets another session, which may have more luck.
+        asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self.stop)
 
     def _package_of(self, job_id: str) -> tuple[str, str] | None:
         job = self.jobs.get(job_id)
         return None if job is None else (job.secret, job.spec.package)
-
-    def _on_event(self, event: Event, job: JobRecord) -> None:
-        if event.kind is EventKind.STATUS and event.state == TaskState.FINISHED.value:
-            self.need()
 
     def info(self) -> dict[str, Any]:
         """Return what ``%twister2 config`` and the client show of a session."""

@@ -272,7 +272,8 @@ def test_a_master_that_cannot_be_found_spoils_nothing(clean: Path, monkeypatch: 
     for _ in range(2):
         with pytest.raises(t2.JobFailed, match=r"the master 'no-such-host\.invalid' cannot be found"):
             t2.submit(lambda env: 1, ram_mega_bytes=64).results(timeout=40)
-    t2.shutdown()
+        # a session that found no master is no session for the next submit
+        eventually(lambda: not any("t2notebook.session" in command for command in processes(clean).values()))
 
 
 def test_a_script_is_told_what_its_end_killed(clean: Path) -> None:
