@@ -17,6 +17,8 @@ MAX = "max"
 #: Origin of the time part of job ids, in ms since 1970 (Twister2, ``JobIDUtils``).
 JOB_ID_EPOCH_MS = 1546290000000
 JOB_ID_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+#: Twister2's ``twister2.fault.tolerance.max.worker.restarts``.
+MAX_WORKER_RESTARTS = 5
 #: More than any machine has; what is larger is a slip.
 _LIMIT = 1e9
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -77,6 +79,55 @@ class ComputeResource:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """On which agents the workers of a job may run, and whether they start together.
+
+    Parameters
+    ----------
+    nodes : tuple of str
+        Host names of agents (Twister2's ``desired_nodes``); empty: any.
+    where : str
+        Constraints on the agents' attributes: ``rack=r1,zone!=b,unique:hostname,spread:rack``; empty: none.
+    gang : bool
+        Launch all workers at once, or none.
+    gang_timeout : float
+        Seconds for which offers are gathered for a gang before they are let go.
+    """
+
+    nodes: tuple[str, ...] = ()
+    where: str = ""
+    gang: bool = False
+    gang_timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nodes", tuple(self.nodes))
+
+
+@dataclass(frozen=True)
+class FaultTolerance:
+    """What a job puts up with.
+
+    Parameters
+    ----------
+    max_worker_restarts : int
+        How often one worker is started again before it, and with it the job, counts as failed.
+    launch_timeout : float
+        Seconds within which a launched worker must run; then it is started elsewhere.
+    unreachable_timeout : float
+        Seconds that a worker may be unreachable before another is started in its place.
+    """
+
+    max_worker_restarts: int = MAX_WORKER_RESTARTS
+    launch_timeout: float = 300.0
+    unreachable_timeout: float = 120.0
+
+    def __post_init__(self) -> None:
+        _whole("max_worker_restarts", self.max_worker_restarts, minimum=0)
+        _positive("launch_timeout", self.launch_timeout, "seconds")
+        _not_negative("unreachable_timeout", self.unreachable_timeout)
+
+
+@dataclass(frozen=True)
 class Twister2Job:
     """A job: a worker function, how many workers with which resources, and a configuration.
 
@@ -90,6 +141,10 @@ class Twister2Job:
         The number of workers is the sum of their `instances`; worker ids are given in this order.
     config : mapping
         The worker finds it as ``env.config``.
+    placement : Placement
+        On which agents, and whether all workers start together.
+    faults : FaultTolerance
+        How often a worker is started again, and how long is waited.
 
     Raises
     ------
@@ -101,6 +156,8 @@ class Twister2Job:
     worker: Callable[..., Any]
     resources: Sequence[ComputeResource] = field(default_factory=lambda: (ComputeResource(),))
     config: Mapping[str, Any] = field(default_factory=dict)
+    placement: Placement = field(default_factory=lambda: Placement())
+    faults: FaultTolerance = field(default_factory=lambda: FaultTolerance())
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -146,6 +203,8 @@ class JobSpec:
         ``major.minor`` of the Python that made the package.
     on_exit : str
         ``"kill"`` or ``"detach"``: what a clean exit of the submitting kernel does to the job.
+    placement : Placement
+    faults : FaultTolerance
     """
 
     name: str
@@ -155,6 +214,8 @@ class JobSpec:
     package_size: int
     python: str
     on_exit: str = "kill"
+    placement: Placement = field(default_factory=Placement)
+    faults: FaultTolerance = field(default_factory=FaultTolerance)
 
     @property
     def number_of_workers(self) -> int:
@@ -179,6 +240,9 @@ class JobSpec:
         """Inverse of `to_dict`; unknown fields of a newer version are ignored."""
         known = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
         known["resources"] = tuple(ComputeResource(**resource) for resource in record["resources"])
+        for name, kind in (("placement", Placement), ("faults", FaultTolerance)):
+            if name in known:
+                known[name] = kind(**known[name])
         return cls(**known)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import re
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t2notebook import ComputeResource, SubmitError, Twister2Job
-from t2notebook.model.job import JOB_ID_PATTERN, JobSpec, make_job_id
+from t2notebook.model.job import JOB_ID_PATTERN, FaultTolerance, JobSpec, Placement, make_job_id
 from t2notebook.model.launch import WorkerLaunch, decode_status_data, encode_status_data
 
 
@@ -57,6 +58,28 @@ def test_workers_are_the_sum_of_instances() -> None:
     with pytest.raises(IndexError):
         spec.resource_of(5)
     assert JobSpec.from_dict({**spec.to_dict(), "of_a_newer_version": 1}) == spec
+
+
+def test_placement_and_faults_travel_with_the_job() -> None:
+    spec = JobSpec(
+        "pi",
+        "ada",
+        (ComputeResource(),),
+        "0" * 64,
+        10,
+        "3.11",
+        placement=Placement(nodes=("h1", "h2"), where="rack=r1", gang=True),
+        faults=FaultTolerance(max_worker_restarts=0, unreachable_timeout=0),
+    )
+    assert JobSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+@pytest.mark.parametrize(
+    "fields", [{"max_worker_restarts": -1}, {"launch_timeout": 0}, {"unreachable_timeout": -1}]
+)
+def test_fault_tolerance_that_cannot_be(fields: dict[str, float]) -> None:
+    with pytest.raises(SubmitError, match=next(iter(fields))):
+        FaultTolerance(**fields)  # type: ignore[arg-type]
 
 
 @given(st.text(), st.text(), st.integers(1546290000000, 4_000_000_000_000))
