@@ -156,8 +156,8 @@ class Twister2Job:
     worker: Callable[..., Any]
     resources: Sequence[ComputeResource] = field(default_factory=lambda: (ComputeResource(),))
     config: Mapping[str, Any] = field(default_factory=dict)
-    placement: Placement = field(default_factory=lambda: Placement())
-    faults: FaultTolerance = field(default_factory=lambda: FaultTolerance())
+    placement: Placement = field(default_factory=Placement)
+    faults: FaultTolerance = field(default_factory=FaultTolerance)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
