@@ -142,6 +142,8 @@ def submit(
             package_size=package.size,
             python=package.python,
             on_exit=ending,
+            placement=described.placement,
+            faults=described.faults,
         )
         link, mirror = _hand_over(settings, spec, package.path)
     finally:

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from t2notebook.model.launch import WorkerLaunch
+from t2notebook.model.launch import Cause, WorkerLaunch
 
 from . import verdict
 from .lifecycle import Lifecycle
@@ -53,6 +53,7 @@ class Task:
         self.launch: WorkerLaunch | None = None
         self.package = -1
         self.refusal = ""
+        self.cause = Cause.NONE
         self.exit_code: int | None = None
         self.timer: Timer | None = None
         self.deadline = math.inf

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from t2notebook.model.launch import Cause
 from t2notebook.model.states import TaskState
 
 MAX_MESSAGE = 1000
@@ -17,11 +18,12 @@ _TAIL_LINES = 3
 
 @dataclass(frozen=True)
 class Verdict:
-    """A final state, what to say about it, and the exit code (a signal's number, negative)."""
+    """A final state, what to say about it, the exit code (a signal's number, negative), and its cause."""
 
     state: TaskState
     message: str
     exit_code: int
+    cause: Cause = Cause.NONE
 
 
 def judge(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -> Verdict:
@@ -38,7 +40,8 @@ def judge(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -> V
     """
     outcome, message = report.get("outcome"), str(report.get("message", ""))
     if outcome == "error":
-        return Verdict(TaskState.FAILED, message or f"exited with code {exit_code}", exit_code)
+        message = message or f"exited with code {exit_code}"
+        return Verdict(TaskState.FAILED, message, exit_code, Cause.EXCEPTION)
     if outcome == "stopped":
         return Verdict(TaskState.KILLED, message, exit_code)
     if outcome == "result" and exit_code == 0:
