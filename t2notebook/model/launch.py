@@ -77,9 +77,18 @@ class Cause(StrEnum):
     ENDING = "ending"  # the executor takes no more workers
 
 
-def encode_status_data(exit_code: int | None, cause: Cause = Cause.NONE) -> str:
-    """Return base64 for `TaskStatus.data`. The whole cluster can see it: never a secret."""
-    record = {"exit_code": exit_code, **({"cause": cause.value} if cause else {})}
+def encode_status_data(
+    exit_code: int | None, cause: Cause = Cause.NONE, phases: Mapping[str, float] | None = None
+) -> str:
+    """Return base64 for `TaskStatus.data`. The whole cluster can see it: never a secret.
+
+    `phases` has seconds, by the names of `model.metrics.PHASES`.
+    """
+    record: dict[str, Any] = {"exit_code": exit_code}
+    if cause:
+        record["cause"] = cause.value
+    if phases:
+        record["phases"] = {name: round(seconds, 6) for name, seconds in phases.items()}
     return base64.b64encode(json.dumps(record).encode()).decode("ascii")
 
 

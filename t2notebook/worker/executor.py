@@ -242,6 +242,7 @@ class Executor:
 
     def _fetched(self, task: Task, package: int, why: str) -> None:
         task.package, task.refusal = package, why
+        task.fetched = time.monotonic()
         self._apply(task, Trigger.REFUSE if why else Trigger.PACKAGE)
 
     def _fork(self, task: Task) -> None:
@@ -260,7 +261,7 @@ class Executor:
 
     def _send_verdict(self, task: Task) -> None:
         verdict = task.verdict()
-        self._send(task, verdict.state, verdict.message, verdict.exit_code, verdict.cause)
+        self._send(task, verdict.state, verdict.message, verdict.exit_code, verdict.cause, verdict.phases)
 
     def _start_grace(self, task: Task) -> None:
         # A scheduler repeats its KILLs; that must not put off the end.
@@ -287,8 +288,9 @@ class Executor:
         message: str = "",
         exit_code: int | None = None,
         cause: Cause = Cause.NONE,
+        phases: Mapping[str, float] | None = None,
     ) -> None:
-        self._updates.add(task.task_id, f"TASK_{state}", message, exit_code, cause)
+        self._updates.add(task.task_id, f"TASK_{state}", message, exit_code, cause, phases)
         log(f"{task.name}: {state}{f' ({message})' if message else ''}")
 
     def _reap(self) -> None:
@@ -347,7 +349,9 @@ _ACTIONS: dict[Action, Callable[[Executor, Task], None]] = {
     Action.FETCH: Executor._fetch,
     Action.FORK: Executor._fork,
     Action.SEND_STARTING: lambda executor, task: executor._send(task, TaskState.STARTING),
-    Action.SEND_RUNNING: lambda executor, task: executor._send(task, TaskState.RUNNING),
+    Action.SEND_RUNNING: lambda executor, task: executor._send(
+        task, TaskState.RUNNING, phases={"fetch": task.fetched - task.received}
+    ),
     Action.SEND_KILLING: Executor._send_killing,
     Action.SEND_FAILED: lambda executor, task: executor._send(
         task, TaskState.FAILED, task.refusal, None, task.cause

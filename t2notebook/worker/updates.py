@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from t2notebook.model.launch import Cause, encode_status_data
@@ -24,6 +25,7 @@ class UpdateLog:
         message: str = "",
         exit_code: int | None = None,
         cause: Cause = Cause.NONE,
+        phases: Mapping[str, float] | None = None,
     ) -> None:
         """Add an update; `state` in Mesos's name."""
         uuid = bytearray(os.urandom(16))
@@ -38,8 +40,8 @@ class UpdateLog:
         }
         if message:
             status["message"] = message
-        if exit_code is not None or cause:
-            status["data"] = encode_status_data(exit_code, cause)
+        if exit_code is not None or cause or phases:
+            status["data"] = encode_status_data(exit_code, cause, phases)
         self._statuses[status["uuid"]] = status
         self._unposted[status["uuid"]] = None
 

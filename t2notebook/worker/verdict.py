@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from t2notebook.model.launch import Cause
@@ -24,6 +24,7 @@ class Verdict:
     message: str
     exit_code: int
     cause: Cause = Cause.NONE
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 def judge(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -> Verdict:
@@ -39,13 +40,15 @@ def judge(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -> V
         The end of its stderr; used where the worker told nothing.
     """
     outcome, message = report.get("outcome"), str(report.get("message", ""))
-    if outcome == "error":
+    phases = report.get("phases", {})
+    if outcome in ("error", "lost"):
         message = message or f"exited with code {exit_code}"
-        return Verdict(TaskState.FAILED, message, exit_code, Cause.EXCEPTION)
+        cause = Cause.EXCEPTION if outcome == "error" else Cause.NONE
+        return Verdict(TaskState.FAILED, message, exit_code, cause, phases)
     if outcome == "stopped":
         return Verdict(TaskState.KILLED, message, exit_code)
     if outcome == "result" and exit_code == 0:
-        return Verdict(TaskState.FINISHED, message, exit_code)
+        return Verdict(TaskState.FINISHED, message, exit_code, phases=phases)
     if exit_code < 0:
         message = f"killed by signal {-exit_code} ({signal_name(-exit_code)})"
         if -exit_code == signal.SIGKILL:
