@@ -358,7 +358,11 @@ class Scheduler:
         cause = str(data.get("cause", ""))
         rule = judge(state, reason, asked=asked, ran=worker.started is not None, cause=cause)
         restart = None
-        if rule.consequence in (Consequence.RETRY, Consequence.RESTART):
+        if worker.result == "ok" and rule.consequence in (Consequence.RETRY, Consequence.RESTART):
+            # It had ended well, and only the news of that is lost.
+            message = f"its result had come before: {message or reason or state.value}"
+            state, rule = TaskState.FINISHED, judge(TaskState.FINISHED)
+        elif rule.consequence in (Consequence.RETRY, Consequence.RESTART):
             restart, outlook = _restart(rule, worker, job.spec.faults.max_worker_restarts)
             message = f"{message or reason or state.value}; {outlook}"
         elif rule.consequence is Consequence.FAIL and reason in ADVICE:
