@@ -323,7 +323,7 @@ def _private(path: Path) -> Path:
     return path
 
 
-_TYPES = {one.name: type(one.default) for one in fields(Config)}
+_TYPES: dict[str, type[Any]] = {one.name: type(one.default) for one in fields(Config)}
 
 
 def _convert(name: str, value: Any, where: str, folder: Path | None = None) -> Any:

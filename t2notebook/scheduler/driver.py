@@ -21,6 +21,8 @@ from tornado.iostream import StreamClosedError
 
 from ..worker.framing import FramingError
 from . import _pymesos
+from .access import NOBODY, Access, explain, is_ours_to_mend, shown
+from .masters import Masters, find
 from .transport import Address, Connection, Response
 
 log = logging.getLogger(__name__)
@@ -30,9 +32,40 @@ CONNECT_TIMEOUT = 10.0
 CALL_TIMEOUT = 30.0
 TEARDOWN_TIMEOUT = 5.0
 BACKOFF_FIRST, BACKOFF_CAP = 0.25, 15.0
+#: The cap while a living master sends us to a dead one: for about 9 s after the leader's end (seen on Mesos 1.12).
+BACKOFF_ELECTION = 2.0
+#: Redirects that are followed at once, one after the other.
+MAX_REDIRECTS = 3
+#: Seconds without any event until SUBSCRIBED has told the master's own interval.
+HEARTBEAT = 15.0
 #: A stream that is silent for so many of its heartbeat intervals is dead (Mesos,
 #: ``docs/scheduler-http-api.md``).
 SILENT_HEARTBEATS = 5
+#: Whether a call may be sent again when its connection broke and nobody knows whether it has arrived. A second ACCEPT
+#: finds its offers gone and drops the tasks of the first, a second MESSAGE is another message; all others leave
+#: things as the first did. What stands here with False gets a new connection each time, so that it is not lost with
+#: a kept one that the master has closed. What does not stand here is not repeated.
+REPEATABLE = {
+    "ACCEPT": False,
+    "ACCEPT_INVERSE_OFFERS": True,
+    "ACKNOWLEDGE": True,
+    "ACKNOWLEDGE_OPERATION_STATUS": True,
+    "DECLINE": True,
+    "DECLINE_INVERSE_OFFERS": True,
+    "KILL": True,
+    "MESSAGE": False,
+    "RECONCILE": True,
+    "RECONCILE_OPERATIONS": True,
+    "REQUEST": False,
+    "REVIVE": True,
+    "SHUTDOWN": True,
+    "SUPPRESS": True,
+    "TEARDOWN": True,
+}
+#: Answers to a call that mean that our stream is no longer one: another master leads, or this one has lost us.
+NOT_SUBSCRIBED = (307, 403)
+#: Answers to a first SUBSCRIBE that will not change by themselves.
+FINAL = (400, 401, 403, 406, 415)
 _BROKEN = (OSError, StreamClosedError, HTTPInputError, FramingError, TimeoutError)
 
 
@@ -90,42 +123,66 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
     listener : Listener
     framework : dict
         FrameworkInfo; with an ``id`` it is a failover.
-    master : str
-        ``host:port`` or ``http://host:port``.
+    master : str or Masters
+        ``host:port``, ``http(s)://host:port``, ``zk://...``; or who knows which master leads, and then is the
+        giver's to stop.
     suppressed_roles : callable
         Returns the roles to be suppressed by the next SUBSCRIBE.
+    access : Access
+        As whom we come, and whom we trust.
     """
 
     def __init__(
         self,
         listener: Listener,
         framework: dict[str, Any],
-        master: str,
+        master: str | Masters,
         suppressed_roles: Callable[[], Iterable[str]] = tuple,
+        access: Access = NOBODY,
     ) -> None:
         super().__init__(
-            _Callbacks(listener), framework, master, use_addict=False, implicit_acknowledgements=False
+            _Callbacks(listener), framework, str(master), use_addict=False, implicit_acknowledgements=False
         )
         self._listener = listener
-        self._home = self._address = Address.parse(master)
+        self._masters = find(master) if isinstance(master, str) else master
+        self._own_masters = isinstance(master, str)
+        self._forget_masters: Callable[[], None] = lambda: None
+        self._access = access
+        self._address: Address | None = None
+        self._redirect: Address | None = None
+        self._known: Address | None = None
         self._suppressed_roles = suppressed_roles
         self._calls: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._subscription: Connection | None = None
         self._caller: Connection | None = None
         self._mesos_stream_id: str | None = None
-        self._heartbeat = 15.0
+        self._heartbeat = HEARTBEAT
         self._last_event = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self._is_subscribed = False
+        self._is_building = False
+        self._news = asyncio.Event()
         self._fatal: str | None = None
         self._ending = False
+
+    @property
+    def access(self) -> Access:
+        """As whom we come; agents' files want to know it, too."""
+        return self._access
+
+    @property
+    def leader(self) -> str:
+        """The master that we are, or were last, subscribed at; empty before the first."""
+        return "" if self._address is None else str(self._address)
 
     # What pymesos asks of its base class.
 
     @property
     def connected(self) -> bool:
         """Whether the framework is subscribed."""
-        return self._is_subscribed
+        # pymesos's builders of calls return without a word while this is false; a call that cannot go out is to
+        # be reported, so it has to be built.
+        return self._is_subscribed or self._is_building
 
     @property
     def framework(self) -> dict[str, Any]:
@@ -133,7 +190,11 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         return dict(self._framework)
 
     def _send(self, body: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
-        self._calls.put_nowait(body)
+        if self._is_subscribed:
+            self._calls.put_nowait(body)
+        elif not self._ending:
+            why = "not subscribed"
+            asyncio.get_running_loop().call_soon(self._guard, self._listener.call_failed, body, why)
         return {}
 
     # Calls that pymesos lacks or builds incompletely.
@@ -161,14 +222,35 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
             "SHUTDOWN", shutdown={"agent_id": {"value": agent_id}, "executor_id": {"value": executor_id}}
         )
 
+    def killTask(self, task_id: Mapping[str, Any]) -> None:
+        """KILL by pymesos's name; it knows no agent and no policy."""
+        self.kill(task_id["value"])
+
+    def reconcileTasks(self, tasks: Iterable[Mapping[str, Any]]) -> None:
+        """RECONCILE by pymesos's name, which drops the agents."""
+        self.reconcile(
+            [(task["task_id"]["value"], task.get("agent_id", {}).get("value", "")) for task in tasks]
+        )
+
+    def acknowledgeOperationStatusUpdate(self, status: Mapping[str, Any]) -> None:
+        """ACKNOWLEDGE_OPERATION_STATUS, of which pymesos makes the whole status (``scheduler.proto`` has four ids)."""
+        names = ("agent_id", "resource_provider_id", "uuid", "operation_id")
+        content = {
+            name: status[name]["value"] if name == "uuid" and isinstance(status[name], dict) else status[name]
+            for name in names
+            if name in status
+        }
+        if "uuid" in content and "operation_id" in content:
+            self._call("ACKNOWLEDGE_OPERATION_STATUS", acknowledge_operation_status=content)
+
     def _call(self, kind: str, **content: Any) -> None:
-        if self._is_subscribed:
-            self._send({"type": kind, "framework_id": {"value": self.framework_id}, **content})
+        self._send({"type": kind, "framework_id": {"value": self.framework_id or ""}, **content})
 
     # Life.
 
     def start(self) -> None:
         """Subscribe, and go on until `stop`."""
+        self._forget_masters = self._masters.listen(self._masters_changed)
         self._tasks = [
             asyncio.create_task(self._keep_subscribed()),
             asyncio.create_task(self._keep_calling()),
@@ -177,6 +259,10 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
     async def stop(self, teardown: bool = False) -> None:
         """End the stream; with `teardown`, end the framework and everything it runs."""
         self._ending = True
+        for task in self._tasks[1:]:
+            # What it is about to say is over with the framework, or for who takes it over.
+            task.cancel()
+            await asyncio.wait({task}, timeout=1.0)
         if teardown and self._is_subscribed:
             call = {"type": "TEARDOWN", "framework_id": {"value": self.framework_id}}
             try:
@@ -192,6 +278,9 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
             # A library may swallow a cancellation that meets the end of what it waits for: ask again.
             _, pending = await asyncio.wait(pending, timeout=1.0)
         self._close()
+        self._forget_masters()
+        if self._own_masters:
+            await self._masters.stop()
 
     def _close(self) -> None:
         for connection in (self._subscription, self._caller):
@@ -202,65 +291,125 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
     # The event stream.
 
     async def _keep_subscribed(self) -> None:
-        failures = 0
-        while self._fatal is None:
+        failures = redirects = 0
+        while True:
+            self._address = self._redirect or await self._await_leader()
+            self._news.clear()
             began = asyncio.get_running_loop().time()
+            redirect: Address | None = None
             try:
-                why = await self._subscribe_once()
+                why, redirect = await self._subscribe_once(self._address)
             except _BROKEN as error:
-                why = f"{self._address}: {_reason(error)}"
+                why = f"{shown(self._address)}: {explain(error)}"
+                if is_ours_to_mend(error) and not self.framework_id:
+                    self._fatal = why
             if self._ending:
                 return
-            redirected = self._take_redirect(why)
             was_subscribed, self._is_subscribed = self._is_subscribed, False
             self._close()
-            self._drop_calls(why)
             if self._fatal is not None:
+                self._drop_calls(self._fatal)
                 self._guard(self._listener.error, self._fatal)
                 return
-            if was_subscribed and asyncio.get_running_loop().time() - began > BACKOFF_CAP:
-                failures = 0
-            self._guard(self._listener.disconnected, why)
-            if redirected and failures < 3:
-                failures += 1
+            if self._masters.trouble:
+                why = f"{why}; {self._masters.trouble}"
+            self._drop_calls(why)
+            if was_subscribed or redirect is None:
+                self._guard(self._listener.disconnected, why)
+            if was_subscribed:
+                redirects = 0
+                if asyncio.get_running_loop().time() - began > BACKOFF_CAP:
+                    failures = 0
+            # A redirect may lead to a master that is dead by now; who sent us there is asked again.
+            was_redirected, self._redirect = self._redirect is not None, redirect
+            if redirect is not None and redirects < MAX_REDIRECTS:
+                redirects += 1
                 continue
+            self._redirect, redirects = None, 0
             failures += 1
-            if failures % 2:
-                self._address = self._home
             log.warning("not subscribed: %s; next try soon", why)
-            pause = min(BACKOFF_CAP, BACKOFF_FIRST * 2 ** min(failures, 10))
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            cap = BACKOFF_ELECTION if was_redirected or redirect is not None else BACKOFF_CAP
+            await self._pause(min(cap, BACKOFF_FIRST * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0))
 
-    async def _subscribe_once(self) -> str:
-        connection = self._subscription = await Connection.open(self._address, CONNECT_TIMEOUT)
+    async def _await_leader(self) -> Address:
+        if self._masters.trouble:
+            self._guard(self._listener.disconnected, self._masters.trouble)
+        return await self._masters.leader()
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, unless there is another leader before."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+
+    def _masters_changed(self) -> None:
+        """Go to a new leader at once; stay with one that is alive while ZooKeeper does not know any."""
+        known, before = self._masters.current, self._known
+        self._known = known
+        if known is None:
+            if not self._is_subscribed and self._masters.trouble:
+                self._guard(self._listener.disconnected, self._masters.trouble)
+            return
+        if known != before:
+            self._news.set()
+        if known != self._address and self._subscription is not None:
+            log.warning("another master leads: %s", shown(known))
+            self._subscription.close()
+
+    async def _subscribe_once(self, address: Address) -> tuple[str, Address | None]:
+        """Stay subscribed as long as it goes; return why it ended, and where we were sent instead."""
+        connection = self._subscription = await self._open(address)
         call: dict[str, Any] = {"type": "SUBSCRIBE", "subscribe": {"framework_info": self.framework}}
         if suppressed := sorted(self._suppressed_roles()):
             call["subscribe"]["suppressed_roles"] = suppressed
         if self.framework_id:
             call["framework_id"] = {"value": self.framework_id}
-        self._heartbeat = 15.0
+        self._heartbeat = HEARTBEAT
         watchdog = asyncio.create_task(self._watch(connection))
         try:
             answer = await connection.stream(PATH, call, {}, self._on_headers, self._on_record)
         finally:
             watchdog.cancel()
         if answer.code == 200:
-            return f"{self._address} ended the event stream"
+            return f"{address} ended the event stream", None
         if answer.code == 307:
-            return f"redirect {answer.headers.get('Location', '')}"
-        if answer.code in (400, 401, 403, 406, 415):
-            self._fatal = (
-                f"the master {self._address} refused the framework (HTTP {answer.code}): {answer.text}"
-            )
-        return f"{self._address} answered {answer.code}: {answer.text}"
+            location = answer.headers.get("Location", "")
+            return f"{address} sends us to {location or 'nowhere'}", _target(location, address)
+        why = self._explain_refusal(address, answer)
+        # With an id there may be tasks that run: then whoever repairs the master's or our settings finds them.
+        if answer.code in FINAL and not self.framework_id:
+            self._fatal = why
+        return why, None
 
-    def _take_redirect(self, why: str) -> bool:
-        kind, _, location = why.partition(" ")
-        target = urlsplit(location)
-        if kind != "redirect" or not target.netloc:
-            return False
-        self._address = Address.parse(target.netloc)
-        return True
+    async def _open(self, address: Address) -> Connection:
+        """Connect; who does not answer is not waited for when another master leads meanwhile."""
+        opening = asyncio.create_task(Connection.open(address, CONNECT_TIMEOUT, self._access))
+        news = asyncio.create_task(self._news.wait())
+        try:
+            await asyncio.wait({opening, news}, return_when=asyncio.FIRST_COMPLETED)
+            if opening.done() or self._masters.current in (address, None):
+                return await opening
+            raise ConnectionAbortedError("another master leads")
+        finally:
+            news.cancel()
+            opening.cancel()
+
+    def _explain_refusal(self, address: Address, answer: Response) -> str:
+        principal = self._access.principal
+        if answer.code != 401:
+            refused = "refused the framework" if answer.code in FINAL else "answered"
+            return f"the master {address} {refused} (HTTP {answer.code}): {answer.text}"
+        if not self._access.secret:
+            return (
+                f"the master {address} wants to know who we are; set principal and secret_file, "
+                "or T2_PRINCIPAL and T2_SECRET"
+            )
+        return (
+            f"the master {address} refuses principal {principal!r}: it does not know it, or the secret is wrong; "
+            "see secret_file and T2_SECRET"
+        )
 
     async def _watch(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
@@ -270,7 +419,7 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
             # The interval is known only once SUBSCRIBED has come, so no sleep may outlast it by much.
             await asyncio.sleep(min(1.0, max(0.05, self._last_event + limit - loop.time())))
             if loop.time() - self._last_event >= limit:
-                log.warning("no event from %s for %.0f s: subscribing again", self._address, limit)
+                log.warning("no event from %s for %g s: subscribing again", self._address, limit)
                 connection.close()
                 return
 
@@ -281,8 +430,11 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         self._last_event = asyncio.get_running_loop().time()
         event = json.loads(record)
         if event.get("type") == "SUBSCRIBED":
-            self._heartbeat = float(event["subscribed"].get("heartbeat_interval_seconds", 15.0))
+            interval = float(event["subscribed"].get("heartbeat_interval_seconds", HEARTBEAT))
+            self._heartbeat = interval if interval > 0 else HEARTBEAT
         self._guard(self.on_event, event)
+        if self._fatal is not None and self._subscription is not None:
+            self._subscription.close()
 
     def on_subscribed(self, info: Mapping[str, Any]) -> None:
         """SUBSCRIBED: the framework id and the master are known."""
@@ -304,6 +456,7 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
     def on_error(self, event: Mapping[str, Any]) -> None:
         """ERROR: the master has ended the framework; subscribing again is not for us to decide."""
         self._fatal = str(event.get("message", "unknown error"))
+        self._is_subscribed = False
 
     def _guard(self, callback: Callable[..., None], *arguments: Any) -> None:
         try:
@@ -316,46 +469,93 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
     async def _keep_calling(self) -> None:
         while True:
             call = await self._calls.get()
+            subscription = self._subscription
             try:
                 async with asyncio.timeout(CALL_TIMEOUT):
                     await self._post(call)
             except (Refused, *_BROKEN) as error:
-                log.warning("%s failed: %s", call["type"], _reason(error))
-                self._guard(self._listener.call_failed, call, _reason(error))
+                why = explain(error)
+                log.warning("%s failed: %s", call["type"], why)
+                self._guard(self._listener.call_failed, call, why)
+                if isinstance(error, Refused) and error.code in NOT_SUBSCRIBED and subscription is not None:
+                    subscription.close()
 
     def _drop_calls(self, why: str) -> None:
         while not self._calls.empty():
             self._guard(self._listener.call_failed, self._calls.get_nowait(), why)
 
     async def _post(self, call: dict[str, Any]) -> None:
-        # A kept connection may have been dropped unseen. What may be repeated is then sent again on a new
-        # one; an ACCEPT may not (its second arrival would drop the tasks of the first), so it gets a new one
-        # at once.
-        if call["type"] == "ACCEPT" and self._caller is not None:
+        repeatable = REPEATABLE.get(call["type"], False)
+        if not repeatable and self._caller is not None:
             self._caller.close()
         kept = self._caller is not None and not self._caller.closed
+        subscription = self._subscription
         try:
             answer = await self._post_once(call)
         except _BROKEN:
-            if self._caller is not None:
-                self._caller.close()
-            if not kept:
+            # A kept connection may have been closed unseen. But a stream that ended meanwhile has taken what
+            # was said on it along, and the next one begins with a reconciliation.
+            if not (kept and repeatable) or self._subscription is not subscription:
                 raise
             answer = await self._post_once(call)
         if not 200 <= answer.code < 300:
             raise Refused(answer.code, answer.text)
 
     async def _post_once(self, call: dict[str, Any]) -> Response:
+        assert self._address is not None
         if self._caller is None or self._caller.closed:
-            self._caller = await Connection.open(self._address, CONNECT_TIMEOUT)
+            self._caller = await Connection.open(self._address, CONNECT_TIMEOUT, self._access)
+        caller = self._caller
         headers = {"Mesos-Stream-Id": self._mesos_stream_id} if self._mesos_stream_id else {}
-        return await self._caller.post(PATH, call, headers)
+        try:
+            return await caller.post(PATH, call, headers)
+        except BaseException:
+            # Also when the time is over: the answer may come yet, and is not the next call's.
+            caller.close()
+            raise
 
 
-def _reason(error: BaseException) -> str:
-    """Say what went wrong; a closed stream often knows more than that it is closed."""
-    cause = getattr(error, "real_error", None) or error
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+def _target(location: str, of: Address) -> Address | None:
+    """Return where a redirect leads (Mesos's begin with ``//``); never from TLS to plain HTTP."""
+    parts = urlsplit(location)
+    try:
+        address = Address.parse(f"{parts.scheme and parts.scheme + ':'}//{parts.netloc}", tls=of.tls)
+    except ValueError:
+        return None
+    return None if of.tls and not address.tls else address
+
+
+def _reporting(name: str) -> Callable[..., None]:
+    """Wrap one of pymesos's builders of calls: what cannot go out is built all the same, and reported."""
+    build = getattr(_pymesos.load().MesosSchedulerDriver, name)
+
+    def call(self: Driver, *arguments: Any, **named: Any) -> None:
+        if not self.framework_id:
+            raise RuntimeError(f"{name} needs a framework: nothing has been subscribed yet")
+        self._is_building = True
+        try:
+            build(self, *arguments, **named)
+        finally:
+            self._is_building = False
+
+    call.__name__, call.__doc__ = name, build.__doc__
+    return call
+
+
+for _name in (
+    "acceptInverseOffers",
+    "acceptOffers",
+    "acknowledgeStatusUpdate",
+    "declineInverseOffer",
+    "declineOffer",
+    "launchTasks",
+    "reconcileOperations",
+    "requestResources",
+    "reviveOffers",
+    "sendFrameworkMessage",
+    "suppressOffers",
+):
+    setattr(Driver, _name, _reporting(_name))
 
 
 class _Callbacks(_pymesos.load().Scheduler):  # type: ignore[misc]

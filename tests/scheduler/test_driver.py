@@ -3,125 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import time
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
-from tornado.httpserver import HTTPServer
-from tornado.iostream import StreamClosedError
-from tornado.netutil import bind_sockets
-from tornado.web import Application, RequestHandler
+from tornado.web import RequestHandler
 
 from t2notebook.scheduler import driver as driver_module
 from t2notebook.scheduler.driver import Driver
-from t2notebook.scheduler.infos import framework_info
-from t2notebook.scheduler.transport import Address
-
-SUBSCRIBED = {
-    "type": "SUBSCRIBED",
-    "subscribed": {"framework_id": {"value": "F"}, "heartbeat_interval_seconds": 15},
-}
-HEARTBEAT = {"type": "HEARTBEAT"}
-
-
-def record(event: Any) -> bytes:
-    body = json.dumps(event).encode()
-    return b"%d\n%s" % (len(body), body)
-
-
-class FakeMaster:
-    """Answers SUBSCRIBE with a script, and calls with a code; remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.calls: list[dict[str, Any]] = []
-        self.subscriptions: list[dict[str, Any]] = []
-        self.script: list[Callable[[RequestHandler], Awaitable[None]]] = []
-        self.code = 202
-        master = self
-
-        class Handler(RequestHandler):
-            async def post(self) -> None:
-                call = json.loads(self.request.body)
-                if call["type"] != "SUBSCRIBE":
-                    master.calls.append({**call, "stream": self.request.headers.get("Mesos-Stream-Id")})
-                    self.set_status(master.code)
-                    self.finish("refused" if master.code >= 400 else "")
-                    return
-                master.subscriptions.append({**call, "at": time.monotonic()})
-                step = master.script[min(len(master.subscriptions), len(master.script)) - 1]
-                try:
-                    await step(self)
-                except StreamClosedError:
-                    pass
-
-        (socket,) = bind_sockets(0, "127.0.0.1")
-        self.port = socket.getsockname()[1]
-        self.server = HTTPServer(Application([("/api/v1/scheduler", Handler)]))
-        self.server.add_socket(socket)
-
-
-def stream(*events: Any, stay: float = 60.0) -> Callable[[RequestHandler], Awaitable[None]]:
-    async def step(handler: RequestHandler) -> None:
-        handler.set_header("Mesos-Stream-Id", "stream-1")
-        for event in events:
-            handler.write(record(event))
-            await handler.flush()
-        await asyncio.sleep(stay)
-
-    return step
-
-
-def answer(code: int, text: str = "", **headers: str) -> Callable[[RequestHandler], Awaitable[None]]:
-    async def step(handler: RequestHandler) -> None:
-        handler.set_status(code)
-        for name, value in headers.items():
-            handler.set_header(name, value)
-        handler.finish(text)
-
-    return step
-
-
-class Recorder:
-    """A listener that writes down what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[Any, ...]] = []
-        self.fail = False
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        def tell(*arguments: Any) -> None:
-            self.told.append((name, *arguments))
-            if self.fail:
-                raise RuntimeError("a bug in a callback")
-
-        return tell
-
-    def names(self) -> list[str]:
-        return [name for name, *_ in self.told]
-
-
-async def until(condition: Callable[[], bool], timeout: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.01)
-
-
-def run(scenario: Callable[[FakeMaster, Recorder, Driver], Awaitable[None]]) -> None:
-    async def main() -> None:
-        master, recorder = FakeMaster(), Recorder()
-        info = framework_info(user="ada", name="test", role="*", failover_timeout=60)
-        driver = Driver(recorder, info, f"127.0.0.1:{master.port}")
-        try:
-            await scenario(master, recorder, driver)
-        finally:
-            await driver.stop()
-            master.server.stop()
-            await master.server.close_all_connections()
-
-    asyncio.run(main())
+from tests.scheduler.fakes import SUBSCRIBED, FakeMaster, Recorder, answer, record, run, stream, until
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +65,7 @@ def test_an_exception_in_a_callback_tears_nothing_down() -> None:
 def test_a_refused_call_is_reported_and_tears_nothing_down() -> None:
     async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
         master.script = [stream(SUBSCRIBED)]
-        master.code = 400
+        master.codes[""] = 400
         driver.start()
         await until(lambda: driver.connected)
         driver.acceptOffers([{"value": "O1"}], [{"type": "LAUNCH", "launch": {"task_infos": []}}])
@@ -211,8 +99,7 @@ def test_a_redirect_is_followed_at_once() -> None:
         driver.start()
         await until(lambda: driver.connected)
         assert len(leader.subscriptions) == 1
-        leader.server.stop()
-        await leader.server.close_all_connections()
+        await leader.close()
 
     run(scenario)
 
@@ -302,26 +189,6 @@ def test_only_stop_with_teardown_sends_one() -> None:
         assert [call["type"] for call in master.calls] == ["TEARDOWN"]
 
     run(scenario)
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("h", Address("h", 5050)),
-        ("h:5051", Address("h", 5051)),
-        ("http://h:5051", Address("h", 5051)),
-        ("[::1]:5052", Address("::1", 5052)),
-    ],
-)
-def test_masters_addresses(text: str, address: Address) -> None:
-    assert Address.parse(text) == address
-    assert Address.parse(str(address)) == address
-
-
-@pytest.mark.parametrize("text", ["", "ftp://h", "http://"])
-def test_no_masters_addresses(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a Mesos master"):
-        Address.parse(text)
 
 
 def test_a_stream_that_is_no_recordio_is_given_up() -> None:
