@@ -314,15 +314,16 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
             if self._masters.trouble:
                 why = f"{why}; {self._masters.trouble}"
             self._drop_calls(why)
-            if was_subscribed or redirect is None:
-                self._guard(self._listener.disconnected, why)
             if was_subscribed:
                 redirects = 0
                 if asyncio.get_running_loop().time() - began > BACKOFF_CAP:
                     failures = 0
             # A redirect may lead to a master that is dead by now; who sent us there is asked again.
             was_redirected, self._redirect = self._redirect is not None, redirect
-            if redirect is not None and redirects < MAX_REDIRECTS:
+            is_followed = redirect is not None and redirects < MAX_REDIRECTS
+            if was_subscribed or not is_followed:
+                self._guard(self._listener.disconnected, why)
+            if is_followed:
                 redirects += 1
                 continue
             self._redirect, redirects = None, 0

@@ -37,8 +37,10 @@ class FakeMaster:
         self.calls: list[dict[str, Any]] = []
         self.subscriptions: list[dict[str, Any]] = []
         self.script: list[Callable[[RequestHandler], Awaitable[None]]] = []
+        #: What a kind of call is answered, "" any: a status, 0 for a broken connection, 1 for silence.
         self.codes: dict[str, int] = {}
         self.headers: list[Any] = []
+        self.call_streams: list[Any] = []
         master = self
 
         class Handler(RequestHandler):
@@ -47,11 +49,14 @@ class FakeMaster:
                 master.headers.append(self.request.headers)
                 if call["type"] != "SUBSCRIBE":
                     master.calls.append({**call, "stream": self.request.headers.get("Mesos-Stream-Id")})
+                    master.call_streams.append(self.request.connection.stream)  # type: ignore[union-attr]
                     code = master.codes.get(call["type"], master.codes.get("", 202))
                     if code == 0:
                         # Whoever sent it cannot know that it has arrived.
-                        self.request.connection.stream.close()  # type: ignore[union-attr]
+                        master.call_streams[-1].close()
                         return
+                    if code == 1:
+                        await asyncio.sleep(60)
                     self.set_status(code)
                     self.finish("refused" if code >= 400 else "")
                     return

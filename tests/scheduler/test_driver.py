@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
+import resource
 
 import pytest
 from tornado.web import RequestHandler
 
 from t2notebook.scheduler import driver as driver_module
 from t2notebook.scheduler.driver import Driver
-from tests.scheduler.fakes import SUBSCRIBED, FakeMaster, Recorder, answer, record, run, stream, until
+from tests.scheduler.fakes import (
+    HEARTBEAT,
+    SUBSCRIBED,
+    FakeMaster,
+    Recorder,
+    a_driver,
+    answer,
+    record,
+    run,
+    stream,
+    until,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -204,3 +218,280 @@ def test_a_stream_that_is_no_recordio_is_given_up() -> None:
         assert any("is not the length of a record" in str(told) for told in recorder.told)
 
     run(scenario)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that a driver wants to make; none is made."""
+    wanted: list[float] = []
+
+    async def pause(self: Driver, seconds: float) -> None:
+        wanted.append(seconds)
+        await asyncio.sleep(0.002)
+
+    monkeypatch.setattr(Driver, "_pause", pause)
+    monkeypatch.setattr(driver_module, "BACKOFF_FIRST", 0.25)
+    return wanted
+
+
+BUSY = {
+    "503": answer(503, "recovering"),
+    "the end of the connection": stream(stay=0),
+    "the end of a stream": stream(SUBSCRIBED, HEARTBEAT, stay=0),
+}
+
+
+@pytest.mark.parametrize("what", BUSY)
+def test_pauses_grow_to_a_cap_and_differ(pauses: list[float], what: str) -> None:
+    """A subscription that ends at once is no reason to be quick with the next."""
+    random.seed(1)
+
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        master.script = [BUSY[what]]
+        driver.start()
+        await until(lambda: len(pauses) >= 14)
+        for number, seconds in enumerate(pauses, start=1):
+            longest = min(15.0, 0.25 * 2**number)
+            assert longest / 2 <= seconds <= longest
+        assert len({round(seconds, 6) for seconds in pauses[-6:]}) == 6, "two sessions do not meet again"
+        assert len(master.subscriptions) in (len(pauses), len(pauses) + 1)
+
+    run(scenario)
+
+
+def test_pauses_begin_anew_after_a_subscription_that_held(
+    pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver_module, "BACKOFF_CAP", 0.05)
+    monkeypatch.setattr(driver_module, "BACKOFF_FIRST", 0.001)
+
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        master.script = [answer(503)] * 7 + [stream(SUBSCRIBED, stay=0.2), answer(503), stream(SUBSCRIBED)]
+        driver.start()
+        await until(lambda: len(pauses) >= 8)
+        assert pauses[6] >= 0.025
+        assert pauses[7] <= 0.002
+
+    run(scenario)
+
+
+def test_a_pause_ends_with_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pymesos: join took 11.9 s."""
+    monkeypatch.setattr(driver_module, "BACKOFF_FIRST", 15.0)
+
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        master.script = [answer(503)]
+        driver.start()
+        await until(lambda: "disconnected" in recorder.names())
+        async with asyncio.timeout(5):
+            await driver.stop()
+
+    run(scenario)
+
+
+def test_an_error_event_ends_it_also_when_the_stream_stays_open() -> None:
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        text = "Not authorized to use role 'eng'"
+        master.script = [stream({"type": "ERROR", "error": {"message": text}})]
+        driver.start()
+        await until(lambda: "error" in recorder.names())
+        assert recorder.told == [("error", text)]
+        await asyncio.sleep(0.3)
+        assert (len(master.subscriptions), driver.connected, master.calls) == (1, False, [])
+
+    run(scenario)
+
+
+def test_a_version_is_just_a_text() -> None:
+    """pymesos: int("0-rc1"), and the driver aborts."""
+
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        subscribed = {**SUBSCRIBED["subscribed"], "master_info": {"version": "1.11.0-rc1"}}
+        offers = {"type": "OFFERS", "offers": {"offers": [{"id": {"value": "O1"}}]}}
+        master.script = [stream({"type": "SUBSCRIBED", "subscribed": subscribed}, offers)]
+        driver.start()
+        await until(lambda: "offers" in recorder.names())
+        assert recorder.told[0][2] == {"version": "1.11.0-rc1"}
+        assert recorder.told[-1] == ("offers", [{"id": {"value": "O1"}}])
+
+    run(scenario)
+
+
+def test_a_name_that_does_not_resolve_is_tried_again() -> None:
+    """pymesos: a DNS failure aborts the driver."""
+
+    async def main() -> None:
+        recorder = Recorder()
+        driver = a_driver(recorder, "no-such-host.invalid:5050")
+        driver.start()
+        await until(lambda: recorder.names().count("disconnected") >= 2)
+        assert "error" not in recorder.names()
+        assert recorder.told[0][1].startswith("no-such-host.invalid:5050: ")
+        await driver.stop()
+
+    asyncio.run(main())
+
+
+def test_descriptors_beyond_1024() -> None:
+    """pymesos: select() takes none, and the driver aborts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2048:
+        pytest.skip("no process here may have so many")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    taken: list[int] = []
+
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        while not taken or taken[-1] < 1100:
+            taken.append(os.dup(0))
+        master.script = [stream(SUBSCRIBED)]
+        driver.start()
+        await until(lambda: driver.connected)
+        driver.suppressOffers()
+        await until(lambda: master.types() == ["SUPPRESS"])
+
+    try:
+        run(scenario)
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+RAW = {
+    "a body that is cut": b"HTTP/1.1 500 Oh\r\nContent-Length: 100\r\n\r\nabc",
+    "a body without a length": b"HTTP/1.1 500 Oh\r\n\r\nabc",
+    "a stream without chunks": b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"
+    % (len(record(HEARTBEAT)), record(HEARTBEAT)),
+    "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("what", RAW)
+def test_answers_as_no_master_gives_them(what: str) -> None:
+    """pymesos: TypeError (bytes + str) for a partial body, and abort for a 200 without chunks."""
+
+    async def main() -> None:
+        asked = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(RAW[what])
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        recorder = Recorder()
+        driver = a_driver(recorder, f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        driver.start()
+        await until(lambda: len(asked) >= 2)
+        assert set(recorder.names()) == {"disconnected"}
+        await driver.stop()
+        server.close()
+
+    asyncio.run(main())
+
+
+def test_a_stream_may_come_without_chunks() -> None:
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        async def plain(handler: RequestHandler) -> None:
+            body = record(SUBSCRIBED) + record({"type": "RESCIND", "rescind": {"offer_id": {"value": "O1"}}})
+            handler.set_header("Content-Length", str(len(body)))
+            handler.finish(body)
+
+        master.script = [plain, stream(SUBSCRIBED)]
+        driver.start()
+        await until(lambda: len(master.subscriptions) == 2)
+        assert ("rescinded", "O1") in recorder.told
+
+    run(scenario)
+
+
+def test_connected_means_subscribed() -> None:
+    """pymesos: true once TCP is, and then `assert framework_id` fails."""
+
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        master.script = [stream(HEARTBEAT)]
+        driver.start()
+        await until(lambda: len(master.subscriptions) == 1)
+        await asyncio.sleep(0.1)
+        assert not driver.connected
+        with pytest.raises(RuntimeError, match="nothing has been subscribed yet"):
+            driver.suppressOffers()
+
+    run(scenario)
+
+
+def test_an_interval_that_is_none_is_not_believed() -> None:
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        never = {
+            "type": "SUBSCRIBED",
+            "subscribed": {**SUBSCRIBED["subscribed"], "heartbeat_interval_seconds": 0},
+        }
+        master.script = [stream(never)]
+        driver.start()
+        await until(lambda: driver.connected)
+        await asyncio.sleep(0.3)
+        assert driver.connected
+
+    run(scenario)
+
+
+def test_redirects_that_go_round_are_not_followed_for_ever(pauses: list[float]) -> None:
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        master.script = [answer(307, Location=f"//127.0.0.1:{master.port}/master/api/v1/scheduler")]
+        driver.start()
+        await until(lambda: len(pauses) == 3)
+        assert len(master.subscriptions) == 12, "four at once, then a pause, four at once, ..."
+        assert "sends us to //127.0.0.1" in recorder.told[-1][1]
+
+    run(scenario)
+
+
+def test_a_redirect_to_a_dead_leader_ends_at_the_next_one(pauses: list[float]) -> None:
+    """For about 9 s after the leader's end the others name the dead one (seen on Mesos 1.12)."""
+
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        dead, leader = FakeMaster(), FakeMaster()
+        await dead.close()
+        leader.script = [stream(SUBSCRIBED)]
+        to_dead = answer(307, Location=f"//127.0.0.1:{dead.port}/master/api/v1/scheduler")
+        master.script = [to_dead] * 6 + [answer(307, Location=f"//127.0.0.1:{leader.port}/x")]
+        driver.start()
+        await until(lambda: driver.connected)
+        assert len(pauses) == 6 and max(pauses) <= 2.0, "home is alive, and is asked again soon"
+        assert driver.leader == leader.address
+        # And when that one ends, home is asked again.
+        leader.script = [stream(SUBSCRIBED, stay=0)]
+        before = len(master.subscriptions)
+        await leader.close()
+        await until(lambda: len(master.subscriptions) > before)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("code", [401, 403, 400])
+def test_a_first_subscription_that_is_refused_is_final(code: int) -> None:
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        master.script = [answer(code, "no")]
+        driver.start()
+        await until(lambda: "error" in recorder.names())
+        await asyncio.sleep(0.2)
+        assert len(master.subscriptions) == 1
+
+    run(scenario)
+
+
+def test_a_framework_that_may_have_tasks_is_not_given_up_for_a_refusal() -> None:
+    """A secret that is changed on the master first must not end what runs."""
+
+    async def main() -> None:
+        master, recorder = FakeMaster(), Recorder()
+        master.script = [answer(401), answer(403), stream(SUBSCRIBED)]
+        driver = a_driver(recorder, master.address, id={"value": "F"})
+        driver.start()
+        await until(lambda: driver.connected)
+        assert "error" not in recorder.names()
+        await driver.stop()
+        await master.close()
+
+    asyncio.run(main())
