@@ -163,6 +163,7 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         self._is_building = False
         self._news = asyncio.Event()
         self._fatal: str | None = None
+        self._parting = ""
         self._ending = False
 
     @property
@@ -282,6 +283,12 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         if self._own_masters:
             await self._masters.stop()
 
+    def _leave(self, subscription: Connection | None, why: str) -> None:
+        """End a stream from our side, for a reason that is told; there may be a newer one already."""
+        if subscription is not None and subscription is self._subscription and not subscription.closed:
+            self._parting = why
+            subscription.close()
+
     def _close(self) -> None:
         for connection in (self._subscription, self._caller):
             if connection is not None:
@@ -297,10 +304,11 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
             self._news.clear()
             began = asyncio.get_running_loop().time()
             redirect: Address | None = None
+            self._parting = ""
             try:
                 why, redirect = await self._subscribe_once(self._address)
             except _BROKEN as error:
-                why = f"{shown(self._address)}: {explain(error)}"
+                why = f"{shown(self._address)}: {self._parting or explain(error)}"
                 if is_ours_to_mend(error) and not self.framework_id:
                     self._fatal = why
             if self._ending:
@@ -355,9 +363,8 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
             return
         if known != before:
             self._news.set()
-        if known != self._address and self._subscription is not None:
-            log.warning("another master leads: %s", shown(known))
-            self._subscription.close()
+        if known != self._address:
+            self._leave(self._subscription, f"another master leads, {shown(known)}")
 
     async def _subscribe_once(self, address: Address) -> tuple[str, Address | None]:
         """Stay subscribed as long as it goes; return why it ended, and where we were sent instead."""
@@ -420,8 +427,7 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
             # The interval is known only once SUBSCRIBED has come, so no sleep may outlast it by much.
             await asyncio.sleep(min(1.0, max(0.05, self._last_event + limit - loop.time())))
             if loop.time() - self._last_event >= limit:
-                log.warning("no event from %s for %g s: subscribing again", self._address, limit)
-                connection.close()
+                self._leave(connection, f"nothing was heard of it for {limit:g} s")
                 return
 
     def _on_headers(self, answer: Response) -> None:
@@ -434,8 +440,8 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
             interval = float(event["subscribed"].get("heartbeat_interval_seconds", HEARTBEAT))
             self._heartbeat = interval if interval > 0 else HEARTBEAT
         self._guard(self.on_event, event)
-        if self._fatal is not None and self._subscription is not None:
-            self._subscription.close()
+        if self._fatal is not None:
+            self._leave(self._subscription, self._fatal)
 
     def on_subscribed(self, info: Mapping[str, Any]) -> None:
         """SUBSCRIBED: the framework id and the master are known."""
@@ -478,8 +484,8 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
                 why = explain(error)
                 log.warning("%s failed: %s", call["type"], why)
                 self._guard(self._listener.call_failed, call, why)
-                if isinstance(error, Refused) and error.code in NOT_SUBSCRIBED and subscription is not None:
-                    subscription.close()
+                if isinstance(error, Refused) and error.code in NOT_SUBSCRIBED:
+                    self._leave(subscription, f"it takes no calls of ours ({why})")
 
     def _drop_calls(self, why: str) -> None:
         while not self._calls.empty():

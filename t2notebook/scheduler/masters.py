@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 SESSION_TIMEOUT = 10.0
 #: Seconds without ZooKeeper before we say so.
 PATIENCE = 2.0
-#: Seconds between two questions while nobody leads, and while somebody does: a watch may be lost with its node.
-ASK_AGAIN, LOOK_AGAIN = 1.0, 30.0
+#: Seconds between two questions while nobody leads.
+ASK_AGAIN = 1.0
 #: Seconds that `ZooKeeperMasters.stop` waits for the thread; one that hangs in a connect ends later, by itself.
 STOP_TIMEOUT = 3.0
 #: A master's node: Mesos's `json.info_0000000042`, or `info_...` before 0.24 (`src/master/contender`).
@@ -102,7 +102,8 @@ class ZooKeeperMasters:
         self._callbacks: list[Callable[[], None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._over = threading.Event()
+        self._follower: _Follower | None = None
+        self._over = False
 
     def __str__(self) -> str:
         return str(self._zookeeper)
@@ -120,8 +121,9 @@ class ZooKeeperMasters:
 
     async def stop(self) -> None:
         self._callbacks.clear()
-        self._over.set()
-        if self._thread is not None:
+        self._over = True
+        if self._thread is not None and self._follower is not None:
+            self._follower.stop()
             deadline = time.monotonic() + STOP_TIMEOUT
             while self._thread.is_alive() and time.monotonic() < deadline:
                 await asyncio.sleep(0.01)
@@ -131,10 +133,8 @@ class ZooKeeperMasters:
     def _start(self) -> None:
         if self._thread is None:
             self._loop = asyncio.get_running_loop()
-            follower = _Follower(
-                self._zookeeper, self._ensemble, self._auth, self._tls, self._over, self._tell
-            )
-            self._thread = threading.Thread(target=follower.run, name="t2-zookeeper", daemon=True)
+            self._follower = _Follower(self._zookeeper, self._ensemble, self._auth, self._tls, self._tell)
+            self._thread = threading.Thread(target=self._follower.run, name="t2-zookeeper", daemon=True)
             self._thread.start()
 
     def _tell(self, leader: Address | None, trouble: str) -> None:
@@ -145,7 +145,7 @@ class ZooKeeperMasters:
             pass  # the loop has ended before us
 
     def _note(self, leader: Address | None, trouble: str) -> None:
-        if (leader, trouble) == (self.current, self.trouble) or self._over.is_set():
+        if (leader, trouble) == (self.current, self.trouble) or self._over:
             return
         self.current, self.trouble = leader, trouble
         if leader is None:
@@ -168,15 +168,19 @@ class _Follower:
         ensemble: str,
         auth: list[tuple[str, str]] | None,
         tls: bool,
-        over: threading.Event,
         tell: Callable[[Address | None, str], None],
     ) -> None:
         self._path, self._ensemble = zookeeper.path, ensemble
         self._hosts = f"{','.join(zookeeper.hosts)}{zookeeper.path}"
-        self._auth, self._tls, self._over, self._tell_them = auth, tls, over, tell
+        self._auth, self._tls, self._tell_them = auth, tls, tell
         self._leader: Address | None = None
-        self._lock = threading.Lock()
-        self._watch: Any = None
+        self._over = False
+        self._news = threading.Event()
+
+    def stop(self) -> None:
+        """Let `run` end; called on another thread."""
+        self._over = True
+        self._news.set()
 
     def run(self) -> None:
         """Follow who leads until it is over."""
@@ -210,9 +214,14 @@ class _Follower:
     def _follow(self, client: Any) -> None:
         from kazoo.exceptions import KazooException, NoAuthError, NoNodeError
 
-        seen = looked = time.monotonic()
-        pause = 0.0
-        while not self._over.wait(pause):
+        seen = time.monotonic()
+        pause, is_asked = 0.0, False
+        while True:
+            if self._news.wait(pause):
+                self._news.clear()
+                is_asked = False
+            if self._over:
+                return
             pause = 0.1
             if not client.connected:
                 if time.monotonic() - seen > PATIENCE:
@@ -220,34 +229,30 @@ class _Follower:
                 continue
             seen = time.monotonic()
             pause = ASK_AGAIN
-            if self._leader is not None:
-                self._tell(self._leader, "")
-                if seen < looked + LOOK_AGAIN:
-                    continue
-            looked = seen
+            if is_asked and self._leader is not None:
+                continue
             try:
-                self._choose(client.get_children("/"))
-                if self._watch is None:
-                    self._watch = client.ChildrenWatch("/", self._choose)
+                self._choose(client.get_children("/", watch=self._changed))
+                is_asked = True
+                if self._leader is not None:
+                    self._tell(self._leader, "")
             except NoNodeError:
-                # kazoo ends a watch of what is not there.
-                self._watch = None
                 self._tell(None, f"no Mesos master has been at {self._path} of {self._ensemble} yet")
             except NoAuthError:
                 what = f"{self._ensemble} does not let us read {self._path}"
                 self._tell(None, f"{what}; give user and password: T2_MASTER={ZK}user:password@...")
             except KazooException as error:
                 log.debug("%s: %s", self._ensemble, type(error).__name__)
+            except Exception:
+                log.exception("asking %s failed; we go on asking", self._ensemble)
+
+    def _changed(self, event: Any) -> None:
+        # It comes as well when the connection or the session is lost, and every watch with it.
+        self._news.set()
 
     def _choose(self, nodes: list[str]) -> None:
         numbers = {match[1]: node for node in nodes if (match := _NODE.fullmatch(node))}
-        with self._lock:
-            try:
-                self._detector.choose([numbers[min(numbers)]] if numbers else [])
-            except Exception as error:
-                # The next look, or the next change, asks again.
-                self._forget()
-                log.debug("%s: %s", self._ensemble, type(error).__name__)
+        self._detector.choose([numbers[min(numbers)]] if numbers else [])
 
     def _forget(self) -> None:
         self._detector.masterSeq = None

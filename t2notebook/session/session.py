@@ -267,7 +267,9 @@ class Session:
     def _framework_over(self, message: str) -> None:
         # Whoever submits next gets a new session, and so a framework that the master knows nothing against.
         self.trouble = message
-        self.stop()
+        if len(self.jobs):
+            self.stop()
+        # Else the master was quicker than the first job, which is then told why it is refused, and ends us.
 
     async def _close(self) -> None:
         for job in self.jobs.active:

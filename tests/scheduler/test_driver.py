@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import resource
+import socket
 
 import pytest
 from tornado.web import RequestHandler
@@ -493,5 +494,36 @@ def test_a_framework_that_may_have_tasks_is_not_given_up_for_a_refusal() -> None
         assert "error" not in recorder.names()
         await driver.stop()
         await master.close()
+
+    asyncio.run(main())
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+@pytest.mark.parametrize("form", ["[::1]:{}", "http://[::1]:{}"])
+def test_ipv6(form: str) -> None:
+    """pymesos: a crash on split(':', 2)."""
+
+    async def main() -> None:
+        home, leader, recorder = FakeMaster("::1"), FakeMaster("::1"), Recorder()
+        home.script = [answer(307, Location=f"//[::1]:{leader.port}/master/api/v1/scheduler")]
+        leader.script = [stream(SUBSCRIBED)]
+        driver = a_driver(recorder, form.format(home.port))
+        driver.start()
+        await until(lambda: driver.connected)
+        assert recorder.told[0][3] == "::1"
+        driver.suppressOffers()
+        await until(lambda: leader.types() == ["SUPPRESS"])
+        assert leader.headers[-1]["Host"] == f"[::1]:{leader.port}"
+        await driver.stop()
+        for master in (home, leader):
+            await master.close()
 
     asyncio.run(main())
