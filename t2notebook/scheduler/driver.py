@@ -141,7 +141,12 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         access: Access = NOBODY,
     ) -> None:
         super().__init__(
-            _Callbacks(listener), framework, str(master), use_addict=False, implicit_acknowledgements=False
+            _Callbacks(listener),
+            framework,
+            str(master),
+            use_addict=False,
+            implicit_acknowledgements=False,
+            failover=True,
         )
         self._listener = listener
         self._masters = find(master) if isinstance(master, str) else master
@@ -282,6 +287,10 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         self._forget_masters()
         if self._own_masters:
             await self._masters.stop()
+
+    def abort(self) -> None:
+        """pymesos's, which is a `stop` with TEARDOWN there; nobody here wants it."""
+        raise NotImplementedError("await stop(), or stop(teardown=True) to end the framework")
 
     def _leave(self, subscription: Connection | None, why: str) -> None:
         """End a stream from our side, for a reason that is told; there may be a newer one already."""

@@ -245,6 +245,18 @@ def test_suppressed_roles_go_with_the_subscription() -> None:
     asyncio.run(main())
 
 
+def test_no_other_way_leads_to_a_teardown() -> None:
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        await subscribed(master, driver)
+        with pytest.raises(NotImplementedError, match="await stop"):
+            driver.abort()
+        driver._shutdown()  # what pymesos's thread does at its end
+        driver.suppressOffers()
+        await until(lambda: master.types() == ["SUPPRESS"])
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("teardown", [False, True])
 def test_only_who_asks_for_it_gets_a_teardown(teardown: bool) -> None:
     """pymesos: stop() tears down unless it is told not to, whatever the constructor was told."""
