@@ -19,7 +19,7 @@ from . import __version__
 from .model import masters
 from .model.errors import Twister2Error
 
-#: Settings that name files; relative ones are those of the directory, or of the configuration file that names them.
+#: Settings that name files; relative ones begin at the directory, or at the configuration file that names them.
 PATHS = ("secret_file", "tls_ca", "tls_cert", "tls_key")
 #: What `tls_ca` may be instead of a file: the machine's own authorities.
 SYSTEM_CA = "system"
@@ -59,7 +59,7 @@ class Config:
     local_linger : float
         Seconds that the embedded Mesos lives on after its last framework has gone.
     role, user : str
-        Mesos role (or several, ``"a,b"``) and user of the framework; an empty user is the one who runs the session.
+        Mesos role (``"eng"``, ``"eng/ml"``) and user of the framework; an empty user is the one who runs the session.
     bind, advertise_host, port
         Where the session serves workers; empty and 0: found out.
     start_timeout : float
@@ -104,9 +104,8 @@ class Config:
             raise Twister2Error(
                 f"principal is {self.principal!r}; HTTP authentication takes none with a colon"
             )
-        for role in self.roles:
-            if problem := _role_problem(role):
-                raise Twister2Error(f"role is {self.role!r}; {problem}")
+        if problem := _role_problem(self.role):
+            raise Twister2Error(f"role is {self.role!r}; {problem}")
         for name in ("local_agents", "local_cpus", "local_mem", "start_timeout"):
             if not getattr(self, name) > 0:
                 raise Twister2Error(f"{name} is {getattr(self, name):g}; give more than 0")
@@ -115,11 +114,6 @@ class Config:
                 raise Twister2Error(f"{name} is {getattr(self, name):g}; give a number of seconds from 0")
         if not 0 <= self.port < 65536:
             raise Twister2Error(f"port is {self.port}; give 0 (any) to 65535")
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """The roles of `role`."""
-        return tuple(role.strip() for role in self.role.split(","))
 
     @property
     def session_key(self) -> str:
@@ -357,15 +351,15 @@ def _check_master(text: str) -> None:
 
 
 def _role_problem(role: str) -> str:
-    """Say why Mesos would refuse a role (``docs/roles.md``), or nothing."""
-    if not role:
-        return "give the name of a role, or several with commas"
-    if role != "*" and (
-        role.startswith("-") or any(part in ("", ".", "..", "*") for part in role.split("/"))
-    ):
-        return f"Mesos takes no role {role!r}"
+    """Say why this cannot be our role, or nothing; the rules are Mesos's (``docs/roles.md``), but for the comma."""
+    if "," in role:
+        # A warm executor is of the role that it was launched with, and Mesos lets no task of another one in.
+        return "give one role: a framework of ours has one"
+    parts = role.split("/")
+    if role != "*" and (role.startswith("-") or any(part in ("", ".", "..", "*") for part in parts)):
+        return "Mesos takes no such role"
     if any(character.isspace() or character == "\b" for character in role):
-        return f"Mesos takes no role {role!r}, with a space in it"
+        return "Mesos takes no role with a space in it"
     return ""
 
 

@@ -58,9 +58,10 @@ def test_what_is_nearer_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ({"secret_file": "/absent"}, "secret_file is '/absent', which is no file that can be read"),
         ({"tls_key": __file__}, "tls_key is given without tls_cert"),
         ({"principal": "a:b"}, "principal is 'a:b'; HTTP authentication takes none with a colon"),
-        ({"role": "a,,b"}, "role is 'a,,b'; give the name of a role"),
-        ({"role": "a b"}, "role is 'a b'; Mesos takes no role 'a b', with a space in it"),
-        ({"role": "../a"}, "role is '../a'; Mesos takes no role '../a'"),
+        ({"role": "a,b"}, "role is 'a,b'; give one role"),
+        ({"role": ""}, "role is ''; Mesos takes no such role"),
+        ({"role": "a b"}, "role is 'a b'; Mesos takes no role with a space in it"),
+        ({"role": "../a"}, "role is '../a'; Mesos takes no such role"),
     ],
 )
 def test_settings_that_cannot_be_change_nothing(settings: dict[str, Any], message: str) -> None:

@@ -18,12 +18,12 @@ KILL_GRACE = 3.0
 def framework_info(
     *, user: str, name: str, role: str, failover_timeout: float, principal: str = ""
 ) -> dict[str, Any]:
-    """Return the FrameworkInfo; `role` may be several, ``"a,b"``, and `failover_timeout` is in seconds."""
+    """Return the FrameworkInfo; `failover_timeout` in seconds, as Mesos wants it."""
     return {
         **({"principal": principal} if principal else {}),
         "user": user,
         "name": name,
-        "roles": [one.strip() for one in role.split(",")],
+        "roles": [role],
         "checkpoint": True,
         "failover_timeout": failover_timeout,
         "capabilities": [{"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}, {"type": "TASK_KILLING_STATE"}],
