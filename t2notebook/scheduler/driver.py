@@ -16,20 +16,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from tornado.httputil import HTTPInputError
-from tornado.iostream import StreamClosedError
-
-from ..worker.framing import FramingError
 from . import _pymesos
 from .access import NOBODY, Access, explain, is_ours_to_mend, shown
+from .calling import PATH, Caller, Refused
+from .calls import Calls
 from .masters import Masters, find
-from .transport import Address, Connection, Response
+from .transport import BROKEN, Address, Connection, Response
 
 log = logging.getLogger(__name__)
 
-PATH = "/api/v1/scheduler"
-CONNECT_TIMEOUT = 10.0
-CALL_TIMEOUT = 30.0
 TEARDOWN_TIMEOUT = 5.0
 BACKOFF_FIRST, BACKOFF_CAP = 0.25, 15.0
 #: The cap while a living master sends us to a dead one: for about 9 s after the leader's end (seen on Mesos 1.12).
@@ -41,40 +36,10 @@ HEARTBEAT = 15.0
 #: A stream that is silent for so many of its heartbeat intervals is dead (Mesos,
 #: ``docs/scheduler-http-api.md``).
 SILENT_HEARTBEATS = 5
-#: Whether a call may be sent again when its connection broke and nobody knows whether it has arrived. A second ACCEPT
-#: finds its offers gone and drops the tasks of the first, a second MESSAGE is another message; all others leave
-#: things as the first did. What stands here with False gets a new connection each time, so that it is not lost with
-#: a kept one that the master has closed. What does not stand here is not repeated.
-REPEATABLE = {
-    "ACCEPT": False,
-    "ACCEPT_INVERSE_OFFERS": True,
-    "ACKNOWLEDGE": True,
-    "ACKNOWLEDGE_OPERATION_STATUS": True,
-    "DECLINE": True,
-    "DECLINE_INVERSE_OFFERS": True,
-    "KILL": True,
-    "MESSAGE": False,
-    "RECONCILE": True,
-    "RECONCILE_OPERATIONS": True,
-    "REQUEST": False,
-    "REVIVE": True,
-    "SHUTDOWN": True,
-    "SUPPRESS": True,
-    "TEARDOWN": True,
-}
 #: Answers to a call that mean that our stream is no longer one: another master leads, or this one has lost us.
 NOT_SUBSCRIBED = (307, 403)
 #: Answers to a first SUBSCRIBE that will not change by themselves.
 FINAL = (400, 401, 403, 406, 415)
-_BROKEN = (OSError, StreamClosedError, HTTPInputError, FramingError, TimeoutError)
-
-
-class Refused(Exception):
-    """The master answered a call with an error."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(f"HTTP {code}: {text}")
-        self.code = code
 
 
 class Listener(Protocol):
@@ -111,7 +76,7 @@ class Listener(Protocol):
         """A call was certainly or probably not carried out."""
 
 
-class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
+class Driver(Calls):
     """A `MesosSchedulerDriver` for an event loop.
 
     Its calls (`acceptOffers`, `declineOffer`, `suppressOffers`, `acknowledgeStatusUpdate`, ...) return at
@@ -157,15 +122,12 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         self._redirect: Address | None = None
         self._known: Address | None = None
         self._suppressed_roles = suppressed_roles
-        self._calls: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._subscription: Connection | None = None
-        self._caller: Connection | None = None
+        self._caller: Caller | None = None
         self._mesos_stream_id: str | None = None
         self._heartbeat = HEARTBEAT
         self._last_event = 0.0
-        self._tasks: list[asyncio.Task[None]] = []
-        self._is_subscribed = False
-        self._is_building = False
+        self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._fatal: str | None = None
         self._parting = ""
@@ -186,9 +148,7 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
     @property
     def connected(self) -> bool:
         """Whether the framework is subscribed."""
-        # pymesos's builders of calls return without a word while this is false; a call that cannot go out is to
-        # be reported, so it has to be built.
-        return self._is_subscribed or self._is_building
+        return self._caller is not None or self._is_building
 
     @property
     def framework(self) -> dict[str, Any]:
@@ -196,94 +156,36 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         return dict(self._framework)
 
     def _send(self, body: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
-        if self._is_subscribed:
-            self._calls.put_nowait(body)
-        elif not self._ending:
-            why = "not subscribed"
-            asyncio.get_running_loop().call_soon(self._guard, self._listener.call_failed, body, why)
+        if self._caller is not None:
+            self._caller.put(body)
+        else:
+            asyncio.get_running_loop().call_soon(self._call_failed, body, Refused(0, "not subscribed"))
         return {}
-
-    # Calls that pymesos lacks or builds incompletely.
-
-    def kill(self, task_id: str, agent_id: str = "", grace_seconds: float | None = None) -> None:
-        """KILL a task, with its agent and a kill policy."""
-        kill: dict[str, Any] = {"task_id": {"value": task_id}}
-        if agent_id:
-            kill["agent_id"] = {"value": agent_id}
-        if grace_seconds is not None:
-            kill["kill_policy"] = {"grace_period": {"nanoseconds": int(grace_seconds * 1e9)}}
-        self._call("KILL", kill=kill)
-
-    def reconcile(self, tasks: Iterable[tuple[str, str]]) -> None:
-        """RECONCILE ``(task id, agent id)`` pairs, or implicitly if there are none."""
-        items = [
-            {"task_id": {"value": task_id}, **({"agent_id": {"value": agent_id}} if agent_id else {})}
-            for task_id, agent_id in tasks
-        ]
-        self._call("RECONCILE", reconcile={"tasks": items})
-
-    def shutdown_executor(self, agent_id: str, executor_id: str) -> None:
-        """SHUTDOWN an executor."""
-        self._call(
-            "SHUTDOWN", shutdown={"agent_id": {"value": agent_id}, "executor_id": {"value": executor_id}}
-        )
-
-    def killTask(self, task_id: Mapping[str, Any]) -> None:
-        """KILL by pymesos's name; it knows no agent and no policy."""
-        self.kill(task_id["value"])
-
-    def reconcileTasks(self, tasks: Iterable[Mapping[str, Any]]) -> None:
-        """RECONCILE by pymesos's name, which drops the agents."""
-        self.reconcile(
-            [(task["task_id"]["value"], task.get("agent_id", {}).get("value", "")) for task in tasks]
-        )
-
-    def acknowledgeOperationStatusUpdate(self, status: Mapping[str, Any]) -> None:
-        """ACKNOWLEDGE_OPERATION_STATUS, of which pymesos makes the whole status (``scheduler.proto`` has four ids)."""
-        names = ("agent_id", "resource_provider_id", "uuid", "operation_id")
-        content = {
-            name: status[name]["value"] if name == "uuid" and isinstance(status[name], dict) else status[name]
-            for name in names
-            if name in status
-        }
-        if "uuid" in content and "operation_id" in content:
-            self._call("ACKNOWLEDGE_OPERATION_STATUS", acknowledge_operation_status=content)
-
-    def _call(self, kind: str, **content: Any) -> None:
-        self._send({"type": kind, "framework_id": {"value": self.framework_id or ""}, **content})
 
     # Life.
 
     def start(self) -> None:
         """Subscribe, and go on until `stop`."""
         self._forget_masters = self._masters.listen(self._masters_changed)
-        self._tasks = [
-            asyncio.create_task(self._keep_subscribed()),
-            asyncio.create_task(self._keep_calling()),
-        ]
+        self._task = asyncio.create_task(self._keep_subscribed())
 
     async def stop(self, teardown: bool = False) -> None:
         """End the stream; with `teardown`, end the framework and everything it runs."""
         self._ending = True
-        for task in self._tasks[1:]:
-            # What it is about to say is over with the framework, or for who takes it over.
-            task.cancel()
-            await asyncio.wait({task}, timeout=1.0)
-        if teardown and self._is_subscribed:
+        if teardown and self._caller is not None:
             call = {"type": "TEARDOWN", "framework_id": {"value": self.framework_id}}
             try:
                 async with asyncio.timeout(TEARDOWN_TIMEOUT):
-                    await self._post(call)
-            except (Refused, *_BROKEN) as error:
-                log.warning("TEARDOWN failed: %s", error)
-        self._is_subscribed = False
-        pending = set(self._tasks)
+                    await self._caller.say_last(call)
+            except (Refused, *BROKEN) as error:
+                log.warning("TEARDOWN failed: %s", explain(error))
+        pending = {self._task} if self._task is not None else set()
         while pending:
             for task in pending:
                 task.cancel()
             # A library may swallow a cancellation that meets the end of what it waits for: ask again.
             _, pending = await asyncio.wait(pending, timeout=1.0)
-        self._close()
+        self._close("the driver was stopped")
         self._forget_masters()
         if self._own_masters:
             await self._masters.stop()
@@ -298,11 +200,14 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
             self._parting = why
             subscription.close()
 
-    def _close(self) -> None:
-        for connection in (self._subscription, self._caller):
-            if connection is not None:
-                connection.close()
-        self._subscription = self._caller = None
+    def _close(self, why: str) -> None:
+        """Leave nothing of a subscription; its calls that have not been answered are reported."""
+        caller, self._caller = self._caller, None
+        if caller is not None:
+            caller.close(why)
+        if self._subscription is not None:
+            self._subscription.close()
+        self._subscription = None
 
     # The event stream.
 
@@ -316,21 +221,19 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
             self._parting = ""
             try:
                 why, redirect = await self._subscribe_once(self._address)
-            except _BROKEN as error:
+            except BROKEN as error:
                 why = f"{shown(self._address)}: {self._parting or explain(error)}"
                 if is_ours_to_mend(error) and not self.framework_id:
                     self._fatal = why
             if self._ending:
                 return
-            was_subscribed, self._is_subscribed = self._is_subscribed, False
-            self._close()
-            if self._fatal is not None:
-                self._drop_calls(self._fatal)
-                self._guard(self._listener.error, self._fatal)
-                return
             if self._masters.trouble:
                 why = f"{why}; {self._masters.trouble}"
-            self._drop_calls(why)
+            was_subscribed = self._caller is not None
+            self._close(self._fatal or why)
+            if self._fatal is not None:
+                self._guard(self._listener.error, self._fatal)
+                return
             if was_subscribed:
                 redirects = 0
                 if asyncio.get_running_loop().time() - began > BACKOFF_CAP:
@@ -367,11 +270,12 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         known, before = self._masters.current, self._known
         self._known = known
         if known is None:
-            if not self._is_subscribed and self._masters.trouble:
+            if self._caller is None and self._masters.trouble:
                 self._guard(self._listener.disconnected, self._masters.trouble)
             return
-        if known != before:
-            self._news.set()
+        if known == before:
+            return
+        self._news.set()
         if known != self._address:
             self._leave(self._subscription, f"another master leads, {shown(known)}")
 
@@ -402,7 +306,7 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
 
     async def _open(self, address: Address) -> Connection:
         """Connect; who does not answer is not waited for when another master leads meanwhile."""
-        opening = asyncio.create_task(Connection.open(address, CONNECT_TIMEOUT, self._access))
+        opening = asyncio.create_task(Connection.open(address, self._access))
         news = asyncio.create_task(self._news.wait())
         try:
             await asyncio.wait({opening, news}, return_when=asyncio.FIRST_COMPLETED)
@@ -455,8 +359,11 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
     def on_subscribed(self, info: Mapping[str, Any]) -> None:
         """SUBSCRIBED: the framework id and the master are known."""
         self.framework_id = info["framework_id"]["value"]
-        self._is_subscribed = True
         assert self._subscription is not None
+        if self._caller is None:
+            self._caller = Caller(
+                self._subscription.address, self._mesos_stream_id, self._access, self._call_failed
+            )
         self._listener.subscribed(
             self.framework_id, info.get("master_info", {}), self._subscription.local_host
         )
@@ -472,7 +379,6 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
     def on_error(self, event: Mapping[str, Any]) -> None:
         """ERROR: the master has ended the framework; subscribing again is not for us to decide."""
         self._fatal = str(event.get("message", "unknown error"))
-        self._is_subscribed = False
 
     def _guard(self, callback: Callable[..., None], *arguments: Any) -> None:
         try:
@@ -480,55 +386,14 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         except Exception:
             log.exception("a scheduler callback failed")
 
-    # Calls.
-
-    async def _keep_calling(self) -> None:
-        while True:
-            call = await self._calls.get()
-            subscription = self._subscription
-            try:
-                async with asyncio.timeout(CALL_TIMEOUT):
-                    await self._post(call)
-            except (Refused, *_BROKEN) as error:
-                why = explain(error)
-                log.warning("%s failed: %s", call["type"], why)
-                self._guard(self._listener.call_failed, call, why)
-                if isinstance(error, Refused) and error.code in NOT_SUBSCRIBED:
-                    self._leave(subscription, f"it takes no calls of ours ({why})")
-
-    def _drop_calls(self, why: str) -> None:
-        while not self._calls.empty():
-            self._guard(self._listener.call_failed, self._calls.get_nowait(), why)
-
-    async def _post(self, call: dict[str, Any]) -> None:
-        repeatable = REPEATABLE.get(call["type"], False)
-        if not repeatable and self._caller is not None:
-            self._caller.close()
-        kept = self._caller is not None and not self._caller.closed
-        subscription = self._subscription
-        try:
-            answer = await self._post_once(call)
-        except _BROKEN:
-            # A kept connection may have been closed unseen. But a stream that ended meanwhile has taken what
-            # was said on it along, and the next one begins with a reconciliation.
-            if not (kept and repeatable) or self._subscription is not subscription:
-                raise
-            answer = await self._post_once(call)
-        if not 200 <= answer.code < 300:
-            raise Refused(answer.code, answer.text)
-
-    async def _post_once(self, call: dict[str, Any]) -> Response:
-        assert self._address is not None
-        if self._caller is None or self._caller.closed:
-            self._caller = await Connection.open(self._address, CONNECT_TIMEOUT, self._access)
-        caller = self._caller
-        headers = {"Mesos-Stream-Id": self._mesos_stream_id} if self._mesos_stream_id else {}
-        try:
-            return await caller.post(PATH, call, headers)
-        except BaseException:
-            # Also when the time is over: the answer may come yet, and is not the next call's.
-            caller.close()
-            raise
+    def _call_failed(self, call: Mapping[str, Any], error: BaseException) -> None:
+        if self._ending:
+            return
+        why = explain(error)
+        log.warning("%s failed: %s", call["type"], why)
+        self._guard(self._listener.call_failed, call, why)
+        if isinstance(error, Refused) and error.code in NOT_SUBSCRIBED:
+            self._leave(self._subscription, f"it takes no calls of ours ({why})")
 
 
 def _target(location: str, of: Address) -> Address | None:
@@ -539,39 +404,6 @@ def _target(location: str, of: Address) -> Address | None:
     except ValueError:
         return None
     return None if of.tls and not address.tls else address
-
-
-def _reporting(name: str) -> Callable[..., None]:
-    """Wrap one of pymesos's builders of calls: what cannot go out is built all the same, and reported."""
-    build = getattr(_pymesos.load().MesosSchedulerDriver, name)
-
-    def call(self: Driver, *arguments: Any, **named: Any) -> None:
-        if not self.framework_id:
-            raise RuntimeError(f"{name} needs a framework: nothing has been subscribed yet")
-        self._is_building = True
-        try:
-            build(self, *arguments, **named)
-        finally:
-            self._is_building = False
-
-    call.__name__, call.__doc__ = name, build.__doc__
-    return call
-
-
-for _name in (
-    "acceptInverseOffers",
-    "acceptOffers",
-    "acknowledgeStatusUpdate",
-    "declineInverseOffer",
-    "declineOffer",
-    "launchTasks",
-    "reconcileOperations",
-    "requestResources",
-    "reviveOffers",
-    "sendFrameworkMessage",
-    "suppressOffers",
-):
-    setattr(Driver, _name, _reporting(_name))
 
 
 class _Callbacks(_pymesos.load().Scheduler):  # type: ignore[misc]

@@ -21,11 +21,15 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.tcpclient import TCPClient
 
 from ..model.masters import Address
-from ..worker.framing import RecordDecoder
+from ..worker.framing import FramingError, RecordDecoder
 from .access import NOBODY, Access, tls_context
 
-__all__ = ["Address", "Connection", "Response"]
+__all__ = ["BROKEN", "Address", "Connection", "Response"]
 
+#: Seconds for a TCP connection, and as many for TLS on it.
+CONNECT_TIMEOUT = 10.0
+#: What a connection that does not do its work raises.
+BROKEN = (OSError, StreamClosedError, HTTPInputError, FramingError, TimeoutError)
 _UNLIMITED = 2**62
 _PARAMETERS = HTTP1ConnectionParameters(max_body_size=_UNLIMITED, chunk_size=1 << 20)
 
@@ -60,8 +64,8 @@ class Connection:
         self.local_host: str = stream.socket.getsockname()[0]
 
     @classmethod
-    async def open(cls, address: Address, timeout: float, access: Access = NOBODY) -> Connection:
-        """Connect, with TLS where the address has it; `timeout` in seconds for each of both.
+    async def open(cls, address: Address, access: Access = NOBODY) -> Connection:
+        """Connect, with TLS where the address has it.
 
         Raises
         ------
@@ -71,13 +75,13 @@ class Connection:
             When TLS does not come about; its `real_error` says why.
         """
         stream = await TCPClient().connect(
-            address.host, address.port, max_buffer_size=_UNLIMITED, timeout=timeout
+            address.host, address.port, max_buffer_size=_UNLIMITED, timeout=CONNECT_TIMEOUT
         )
         stream.set_nodelay(True)
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if address.tls:
             handshake = stream.start_tls(False, access.tls or tls_context(), address.name or address.host)
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(CONNECT_TIMEOUT):
                 stream = await handshake
         return cls(stream, address, access)
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from t2notebook.scheduler import calling
 from t2notebook.scheduler import driver as driver_module
 from t2notebook.scheduler._pymesos import load
 from t2notebook.scheduler.access import Access
-from t2notebook.scheduler.driver import REPEATABLE, Driver
+from t2notebook.scheduler.calling import REPEATABLE
+from t2notebook.scheduler.driver import Driver
 from tests.scheduler.fakes import SUBSCRIBED, FakeMaster, Recorder, a_driver, answer, run, stream, until
 
 TASK, AGENT, EXECUTOR, OFFER = ({"value": name} for name in ("t", "S0", "t2-1", "O1"))
@@ -157,8 +159,8 @@ def test_what_waits_when_the_stream_ends_is_reported() -> None:
 
 def test_a_call_that_is_not_answered_holds_nothing_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """pymesos: 86400 s, and the driver's lock held all the while."""
-    assert driver_module.CALL_TIMEOUT <= 60
-    monkeypatch.setattr(driver_module, "CALL_TIMEOUT", 0.2)
+    assert calling.CALL_TIMEOUT <= 60
+    monkeypatch.setattr(calling, "CALL_TIMEOUT", 0.2)
 
     async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
         await subscribed(master, driver)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from t2notebook.scheduler import calling, transport
 from t2notebook.scheduler import driver as driver_module
 from tests.scheduler.fakes import Recorder, a_driver, until
 
@@ -84,8 +85,8 @@ def cable() -> Iterator[str]:
 
 def test_a_pulled_cable(cable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver_module, "BACKOFF_FIRST", 0.05)
-    monkeypatch.setattr(driver_module, "CONNECT_TIMEOUT", 0.5)
-    monkeypatch.setattr(driver_module, "CALL_TIMEOUT", 0.3)
+    monkeypatch.setattr(transport, "CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr(calling, "CALL_TIMEOUT", 0.3)
     command = ["ip", "netns", "exec", cable, sys.executable, "-c", textwrap.dedent(MASTER)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as process:
