@@ -105,7 +105,7 @@ def explain(error: BaseException) -> str:
             return f"it does not accept us by our certificate ({_detail(cause)}); see tls_cert and tls_key"
         return f"TLS fails: {_detail(cause)}"
     if isinstance(cause, TimeoutError) and not cause.errno:
-        return "no answer in time"
+        return str(cause) or "no answer in time"
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 

@@ -81,8 +81,11 @@ class Connection:
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if address.tls:
             handshake = stream.start_tls(False, access.tls or tls_context(), address.name or address.host)
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                stream = await handshake
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    stream = await handshake
+            except TimeoutError:
+                raise TimeoutError("no answer in time to our TLS; is it a master by http://?") from None
         return cls(stream, address, access)
 
     @property

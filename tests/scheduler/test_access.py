@@ -19,6 +19,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from t2notebook.scheduler import driver as driver_module
+from t2notebook.scheduler import transport
 from t2notebook.scheduler.access import NOBODY, Access, AccessError, tls_context
 from t2notebook.scheduler.sandbox import Sandbox, SandboxError, agent_url
 from tests.scheduler.fakes import SUBSCRIBED, FakeMaster, Recorder, a_driver, answer, stream, until
@@ -131,14 +132,13 @@ NOW = datetime.datetime.now(datetime.UTC)
             "it does not accept us by our certificate (tlsv13 alert certificate required); see tls_cert",
         ),
         ("wrong client", "it does not accept us by our certificate (tlsv1 alert unknown ca); see tls_cert"),
-        ("no tls", "it speaks no TLS there; is it a master by http://?"),
     ],
 )
 def test_tls_that_fails_is_final_and_one_line(
     authority: Authority, stranger: Authority, case: str, message: str
 ) -> None:
     ca, files = authority.file, {}
-    server: ssl.SSLContext | None = authority.server("localhost")
+    server = authority.server("localhost")
     if case == "unknown":
         ca = stranger.file
     elif case == "system":
@@ -151,17 +151,42 @@ def test_tls_that_fails_is_final_and_one_line(
         server = authority.server("localhost", not_before=NOW + DAY, not_after=NOW + 2 * DAY)
     elif case == "no client":
         server = authority.server("localhost", mutual=True)
-    elif case == "wrong client":
+    else:
         server = authority.server("localhost", mutual=True)
         files = {"cert": stranger.client, "key": stranger.key}
-    else:
-        server = None
     told, master = subscribe(server, Access.of("p", "s3cret", tls=True, ca=ca, **files))
     ((name, text),) = told
     assert name == "error"
     assert text.startswith(f"https://localhost:{master.port}: {message}")
     assert "\n" not in text
     assert master.headers == [], "no secret went there"
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_master_without_tls(authority: Authority, monkeypatch: pytest.MonkeyPatch, answers: bool) -> None:
+    monkeypatch.setattr(transport, "CONNECT_TIMEOUT", 0.3)
+
+    async def main() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(65536)
+            if answers:
+                writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            else:
+                await reader.read(65536)
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        recorder = Recorder()
+        access = Access.of("p", "s3cret", tls=True, ca=authority.file)
+        driver = a_driver(recorder, f"https://localhost:{server.sockets[0].getsockname()[1]}", access)
+        driver.start()
+        await until(lambda: bool(recorder.told))
+        assert recorder.told[0][0] == ("error" if answers else "disconnected")
+        assert recorder.told[0][1].endswith("; is it a master by http://?")
+        await driver.stop()
+        server.close()
+
+    asyncio.run(main())
 
 
 def test_http_to_a_master_with_tls_says_so(authority: Authority) -> None:
