@@ -188,7 +188,8 @@ class Session:
                     await self._masters.leader()
             except TimeoutError:
                 self._say_why_waiting(self._masters.trouble)
-        self.master = str(self._masters.current)
+        if self.master.startswith("zk://"):
+            self.master = str(self._masters.current)
 
     def _say_why_waiting(self, trouble: str) -> None:
         message = f"no master ({trouble})"

@@ -23,6 +23,7 @@ from t2notebook.scheduler import driver as driver_module
 from t2notebook.scheduler import masters as masters_module
 from t2notebook.scheduler.driver import Driver
 from t2notebook.scheduler.masters import OneMaster, ZooKeeperMasters, find, master_address
+from tests.localmesos.client import request
 from tests.localmesos.zookeeper import absent, zookeeper
 from tests.scheduler.fakes import SUBSCRIBED, FakeMaster, Recorder, a_driver, stream, until
 
@@ -288,12 +289,28 @@ def test_a_zookeeper_that_comes_later(tmp_path: Path) -> None:
     assert {name for name in threads() if not name.startswith("asyncio_")} <= before
 
 
+def follower_of(cluster: LocalMesos) -> str:
+    """The master that sends us to the other."""
+    for _ in range(500):
+        for master, other in (cluster.masters, cluster.masters[::-1]):
+            try:
+                if request(master, "GET", "/redirect").header("Location") == f"//{other}":
+                    return master
+            except (OSError, AssertionError):
+                pass
+        time.sleep(0.02)
+    raise AssertionError("nobody leads")
+
+
 @needs_zookeeper
-def test_the_driver_goes_with_the_leader(quorum: str) -> None:
-    """Two masters; the leader is killed; the same framework is at the other, with what runs."""
+@pytest.mark.parametrize("way", ["zookeeper", "a master that does not lead"])
+def test_the_driver_goes_with_the_leader(quorum: str, way: str) -> None:
+    """Two masters; the leader is killed; the same framework is at the other."""
 
     async def scenario(cluster: LocalMesos, uri: str) -> None:
         recorder = Recorder()
+        if way != "zookeeper":
+            uri = await asyncio.to_thread(follower_of, cluster)
         driver = a_driver(recorder, uri)
         driver.start()
         await until(lambda: driver.connected)
@@ -309,7 +326,7 @@ def test_the_driver_goes_with_the_leader(quorum: str) -> None:
         await driver.stop(teardown=True)
 
     before = threads()
-    uri = f"zk://{quorum}/goes"
+    uri = f"zk://{quorum}/goes{len(way)}"
     with LocalMesos(agents=1, masters=2, zk=uri, zk_session_timeout=1.0) as cluster:
         asyncio.run(scenario(cluster, uri))
     assert threads() <= before
