@@ -25,8 +25,10 @@ from ..jobmaster.jobs import JobRecord, Jobs
 from ..journal import Journal, Lease, owner_is_alive, prune, session_directories
 from ..model.events import Event, EventKind
 from ..package import core, serve
+from ..scheduler.access import Access
 from ..scheduler.driver import Driver
 from ..scheduler.infos import KILL_GRACE, ExecutorTemplate, framework_info
+from ..scheduler.masters import Masters, find
 from ..scheduler.scheduler import Scheduler
 from ..scheduler.transport import Address
 from . import api
@@ -54,7 +56,8 @@ class Session:
     Parameters
     ----------
     settings : dict
-        ``config`` (the fields of `Config`), ``runtime_dir``, ``data_dir``, ``socket``.
+        ``config`` (the fields of `Config`), ``runtime_dir``, ``data_dir``, ``socket``, and ``secrets`` (the fields
+        of `Secrets`), which are shown and kept nowhere.
     cluster : Cluster or None
         The embedded Mesos, which may be starting meanwhile; None for a master elsewhere.
     """
@@ -62,6 +65,8 @@ class Session:
     def __init__(self, settings: dict[str, Any], cluster: Cluster | None) -> None:
         self.config: dict[str, Any] = settings["config"]
         self.started = time.time()
+        self._secrets: dict[str, str] = settings.get("secrets", {})
+        self._masters: Masters | None = None
         self._cluster = cluster
         self._socket = Path(settings["socket"])
         self._data = Path(settings["data_dir"])
@@ -171,10 +176,40 @@ class Session:
                 self._refuse(job)
 
     async def _find_master(self) -> None:
-        if self._cluster is None:
-            self.master = self.config["master"]
-        else:
+        if self._cluster is not None:
             self.master = await asyncio.get_running_loop().run_in_executor(None, self._cluster.wait)
+            self._masters = find(self.master)
+            return
+        self.master = self.config["master"]
+        self._masters = find(self.master, self._secrets.get("zookeeper", ""), tls=self._has_tls())
+        while self._masters.current is None:
+            try:
+                async with asyncio.timeout(0.5):
+                    await self._masters.leader()
+            except TimeoutError:
+                self._say_why_waiting(self._masters.trouble)
+        if self.master.startswith("zk://"):
+            self.master = str(self._masters.current)
+
+    def _say_why_waiting(self, trouble: str) -> None:
+        message = f"no master ({trouble})"
+        for job in self.jobs.active:
+            if job.view.waiting_for != message:
+                now = self.jobs.clock()
+                self.jobs.record(Event(EventKind.PENDING, job.job_id, now, source="SESSION", message=message))
+
+    def _has_tls(self) -> bool:
+        """Whether we speak TLS: to who is named so, and by ZooKeeper's word to whom settings of TLS are for."""
+        settings = [self.config.get(name) for name in ("tls_ca", "tls_cert", "tls_key")]
+        master = self.config["master"]
+        return master.startswith("https://") or (master.startswith("zk://") and any(settings))
+
+    def _access(self) -> Access:
+        if self._cluster is not None:
+            return Access()
+        files = {name: self.config.get(f"tls_{name}", "") for name in ("ca", "cert", "key")}
+        principal, secret = self._secrets.get("principal", ""), self._secrets.get("secret", "")
+        return Access.of(principal, secret, tls=self._has_tls(), **files)
 
     def _serve_workers(self) -> None:
         core_dir = self._data / "core"
@@ -214,14 +249,17 @@ class Session:
     def _subscribe(self) -> None:
         assert self.scheduler is not None
         user = self.config["user"] or getpass.getuser()
+        access = self._access()
         info = framework_info(
             user=user,
             name=f"t2notebook ({getpass.getuser()}@{socket.gethostname()})",
             role=self.config["role"],
             failover_timeout=FAILOVER_TIMEOUT,
+            principal=access.principal,
         )
+        assert self._masters is not None
         self.driver = self.scheduler.driver = Driver(
-            self.scheduler, info, self.master, self.scheduler.suppressed_roles
+            self.scheduler, info, self._masters, self.scheduler.suppressed_roles, access
         )
         for job in self.jobs.active:
             self.scheduler.submit(job)
@@ -230,7 +268,9 @@ class Session:
     def _framework_over(self, message: str) -> None:
         # Whoever submits next gets a new session, and so a framework that the master knows nothing against.
         self.trouble = message
-        self.stop()
+        if len(self.jobs):
+            self.stop()
+        # Else the master was quicker than the first job, which is then told why it is refused, and ends us.
 
     async def _close(self) -> None:
         for job in self.jobs.active:
@@ -242,6 +282,8 @@ class Session:
             self.scheduler.close()
         if self.driver is not None:
             await self.driver.stop(teardown=True)
+        if self._masters is not None:
+            await self._masters.stop()
         if self.scheduler is not None:
             self.scheduler.give_up("torn down with its session")
         self.clients.close()
@@ -298,10 +340,10 @@ class Session:
             "version": __version__,
             "python": sys.executable,
             "started": self.started,
-            "master": self.master or self.config["master"],
+            "master": (self.driver and self.driver.leader) or self.master or self.config["master"],
             "framework_id": self.driver.framework_id if self.driver else None,
             "subscribed": bool(self.driver and self.driver.connected),
-            "trouble": self.trouble or (self.scheduler.trouble if self.scheduler else ""),
+            "trouble": self.trouble or (self.scheduler or self._masters or self).trouble,
             "worker_url": self.worker_url,
             "directory": str(self.journal.directory),
             "kernels": len(self.clients),
