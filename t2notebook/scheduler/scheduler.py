@@ -280,12 +280,15 @@ class Scheduler:
                 job = self.jobs[launch.job_id]
                 restart_count = job.view.workers[launch.worker_id].restarts
                 task_id = f"{launch.job_id}-{launch.worker_id}-{restart_count}"
-                self._tasks[task_id] = (launch.job_id, launch.worker_id)
-                self.executors.launched(launch.executor_id, launch.offer.agent, task_id, launch.job_id)
-                intents.append(launch_event(launch, task_id, restart_count, self.jobs.clock()))
+                url = self.agents.get(launch.offer.agent, "")
+                intents.append(launch_event(launch, task_id, restart_count, self.jobs.clock(), url))
         if not intents:
             return
-        self.jobs.record(*intents)
+        self.jobs.record(*intents)  # if it raises, nothing has been launched, and nothing is taken to be
+        for launch in [launch for launches in plan.launches.values() for launch in launches]:
+            task_id = self.jobs[launch.job_id].view.workers[launch.worker_id].task_id
+            self._tasks[task_id] = (launch.job_id, launch.worker_id)
+            self.executors.launched(launch.executor_id, launch.offer.agent, task_id, launch.job_id)
         for offer_id, launches in plan.launches.items():
             self.driver.acceptOffers(
                 [{"value": offer_id}],
@@ -334,11 +337,27 @@ class Scheduler:
         self._later("retire", self._executor_linger, self._retire)
         view = job.view
         if state is not TaskState.FINISHED and not view.kill_reason:
-            worker = view.workers[worker_id]
-            self.kill(job, "WORKER_FAILED", f"worker {worker_id} ended as {state.value}: {worker.message}")
+            self.worker_failed(job, worker_id)
         self._settle(job)
         if self.waiting:
             self._later("revive", REVIVE_PAUSE, self._revive)
+
+    def worker_failed(self, job: JobRecord, worker_id: int) -> None:
+        """Let a job end with the first of its workers that does not end well."""
+        worker = job.view.workers[worker_id]
+        self.kill(job, "WORKER_FAILED", f"worker {worker_id} ended as {worker.state.value}: {worker.message}")
+
+    def adopt_task(self, job: JobRecord, worker_id: int) -> None:
+        """Know a task that an earlier session of this framework has launched."""
+        worker = job.view.workers[worker_id]
+        self._tasks[worker.task_id] = (job.job_id, worker_id)
+        proven = worker.started is not None
+        self.executors.adopt(worker.executor_id, worker.agent, worker.task_id, job.job_id, proven)
+
+    def find(self, task_id: str) -> tuple[JobRecord, int] | None:
+        """Return the job and the worker id of a task that has not ended, or None."""
+        known = self._tasks.get(task_id)
+        return None if known is None else (self.jobs[known[0]], known[1])
 
     def _settle(self, job: JobRecord) -> None:
         if job.view.state.is_final:

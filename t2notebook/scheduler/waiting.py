@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,9 +38,12 @@ class Waiting:
     def __contains__(self, job_id: str) -> bool:
         return job_id in self._jobs
 
-    def add(self, job_id: str, spec: JobSpec, now: float) -> None:
-        """Queue all workers of a job."""
-        self._jobs[job_id] = _Waiting(spec, now, list(range(spec.number_of_workers)))
+    def add(
+        self, job_id: str, spec: JobSpec, now: float, worker_ids: Sequence[int] | None = None
+    ) -> None:
+        """Queue workers of a job, by default all."""
+        ids = range(spec.number_of_workers) if worker_ids is None else worker_ids
+        self._jobs[job_id] = _Waiting(spec, now, list(ids))
 
     def drop(self, job_id: str) -> None:
         """Take a job out: nothing of it is wanted any more. Why it waited is kept."""
