@@ -85,7 +85,9 @@ class Journal:
         self._next = last + 1
 
     @classmethod
-    def claim(cls, directory: Path, lease: Lease, is_owned: Callable[[dict[str, str]], bool]) -> Journal | None:
+    def claim(
+        cls, directory: Path, lease: Lease, is_owned: Callable[[dict[str, str]], bool]
+    ) -> Journal | None:
         """Take a journal over whose owner is dead; None if somebody else did, or is about to.
 
         Parameters
@@ -108,6 +110,7 @@ class Journal:
                     "owner": journal._token,
                     "renewed": repr(time.time()),
                     "claims": str(int(meta.get("claims", 0)) + 1),
+                    "last_seen": meta.get("renewed", ""),
                 }
                 journal._db.executemany(_SET, facts.items())
         except BaseException:

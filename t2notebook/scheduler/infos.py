@@ -97,9 +97,7 @@ def task_info(launch: Launch, task_id: str, worker: WorkerLaunch, executor: dict
     }
 
 
-def launch_event(
-    launch: Launch, task_id: str, restart_count: int, now: float, agent_url: str = ""
-) -> Event:
+def launch_event(launch: Launch, task_id: str, restart_count: int, now: float, agent_url: str = "") -> Event:
     """Return the intent to launch a worker, for the journal, before ACCEPT.
 
     `now` in seconds since 1970; `agent_url` is where a later session finds the sandbox.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +14,17 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.iostream import StreamClosedError
 
 TIMEOUT = 20.0
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: An agent gives at most 64 KiB a read (seen on Mesos 1.12).
 PAGE = 64 << 10
 
 
 class SandboxError(Exception):
     """A file cannot be had: the agent does not answer, or has removed the sandbox."""
+
+
+class AgentSilent(SandboxError):
+    """The agent does not answer now; it may later."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,9 @@ class Sandbox:
             why = "no such file" if error.code == 404 else str(error)
             raise SandboxError(f"{Path(path).name.partition('&')[0]} at {self.agent_url}: {why}") from None
         except (OSError, StreamClosedError) as error:
-            raise SandboxError(f"the agent at {self.agent_url} does not answer: {error}") from None
+            if getattr(error, "errno", None) in _NO_ROOM:
+                raise  # of our own disk, not of the agent
+            raise AgentSilent(f"the agent at {self.agent_url} does not answer: {error}") from None
         finally:
             client.close()
         return answer.body

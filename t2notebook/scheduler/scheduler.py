@@ -390,6 +390,10 @@ class Scheduler:
 
     # Offers: when they are wanted.
 
+    def want_offers(self) -> None:
+        """Ask for what was declined while nothing could be launched."""
+        self._revive()
+
     def _revive(self) -> None:
         if self.driver is None or not self.driver.connected or not self.waiting:
             return

@@ -38,9 +38,7 @@ class Waiting:
     def __contains__(self, job_id: str) -> bool:
         return job_id in self._jobs
 
-    def add(
-        self, job_id: str, spec: JobSpec, now: float, worker_ids: Sequence[int] | None = None
-    ) -> None:
+    def add(self, job_id: str, spec: JobSpec, now: float, worker_ids: Sequence[int] | None = None) -> None:
         """Queue workers of a job, by default all."""
         ids = range(spec.number_of_workers) if worker_ids is None else worker_ids
         self._jobs[job_id] = _Waiting(spec, now, list(ids))
