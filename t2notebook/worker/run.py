@@ -22,9 +22,16 @@ from .failure import Failure
 from .progress import ProgressReporter, Superseded
 from .result import Delivery
 from .session_client import SessionClient
+from .whereabouts import Whereabouts
 
 
-def run_worker(launch: WorkerLaunch, package: int, report: int, directory: str) -> int:
+def run_worker(
+    launch: WorkerLaunch,
+    package: int,
+    report: int,
+    directory: str,
+    whereabouts: Whereabouts | None = None,
+) -> int:
     """Run one worker to its end and return the process's exit code.
 
     Parameters
@@ -37,9 +44,11 @@ def run_worker(launch: WorkerLaunch, package: int, report: int, directory: str) 
         ``{"outcome": "result" | "error" | "stopped", "message": ...}``.
     directory : str
         The worker's own.
+    whereabouts : Whereabouts, optional
+        Where its session is, if it moves.
     """
     pid = os.getpid()
-    client = SessionClient(launch.url, launch.job_id, launch.secret)
+    client = SessionClient(launch.url, launch.job_id, launch.secret, whereabouts=whereabouts)
     base = f"/v1/jobs/{launch.job_id}/workers/{launch.worker_id}"
     query = f"?incarnation={launch.restart_count}"
     progress = ProgressReporter(client, f"{base}/progress{query}")
