@@ -21,7 +21,6 @@ from ..model.reducer import reduce
 from . import finding
 from .archive import Archive, read_job
 from .connection import SessionEnding
-from .finding import LeftJob
 from .job import Job
 from .link import JobMirror, Link, forget, link_for, link_to, open_links
 
@@ -39,7 +38,6 @@ __all__ = [
     "get_config",
     "job_ids",
     "jobs",
-    "left_jobs",
     "prepare",
     "shutdown",
     "start_cluster",
@@ -200,17 +198,6 @@ def attach(job_id: str) -> Job:
         handle = Job(Archive(directory), *read_job(directory, whole))
     _known[whole] = handle
     return handle
-
-
-def left_jobs(patience: float = 0.05) -> list[LeftJob]:
-    """Return unfinished jobs that this kernel has no handle on, newest first: other kernels', living or dead.
-
-    Parameters
-    ----------
-    patience : float
-        Seconds that looking for them may take.
-    """
-    return finding.left_jobs(_known, patience)
 
 
 def jobs() -> pd.DataFrame:

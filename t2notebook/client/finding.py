@@ -6,22 +6,20 @@ import json
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ..config import Config, data_dir, get_config
 from ..journal import (
     Lease,
-    Unfinished,
     is_owned,
     read_events,
     read_jobs,
     read_meta,
-    read_unfinished,
     session_directories,
 )
-from ..model.errors import SessionError, Twister2Error, UnknownJob
+from ..model.errors import SessionError, UnknownJob
 from ..model.reducer import reduce
 from .connection import Connection, SessionEnding, find_or_start
 
@@ -31,15 +29,6 @@ PAUSE = 0.05
 
 class Finished(Exception):
     """No session has the job any more, and none needs to; the journal has all that there is."""
-
-
-@dataclass(frozen=True)
-class LeftJob:
-    """An unfinished job that this kernel has no handle on; `is_alive`: so is its session."""
-
-    job_id: str
-    workers: int
-    is_alive: bool
 
 
 def sessions() -> Path:
@@ -127,42 +116,3 @@ def reach(directory: Path, job_id: str, going_on: Callable[[], bool] = lambda: T
             raise SessionError(f"job {job_id} cannot be reached: {why}")
         time.sleep(PAUSE)
     raise SessionError(f"job {job_id} is no longer wanted")
-
-
-def left_jobs(known: Mapping[str, Any], patience: float) -> list[LeftJob]:
-    """Return the unfinished jobs that can be attached to, newest first; journals only, nothing is started.
-
-    Parameters
-    ----------
-    known : mapping
-        Ids of jobs that are not meant.
-    patience : float
-        Seconds after which older journals are not looked at.
-    """
-    deadline = time.monotonic() + patience
-    found: list[LeftJob] = []
-    try:
-        directories = list(session_directories(sessions()))
-    except (OSError, Twister2Error):
-        return []
-    for directory in reversed(directories):
-        if time.monotonic() > deadline:
-            break
-        try:
-            left = read_unfinished(directory)
-            is_alive = is_owned(left.meta)
-            if left.jobs and (is_alive or _can_be_taken_up(left)):
-                found += [
-                    LeftJob(job_id, workers, is_alive)
-                    for job_id, workers in reversed(left.jobs.items())
-                    if job_id not in known
-                ]
-        except Exception:
-            continue  # not a journal that we can read
-    return found
-
-
-def _can_be_taken_up(left: Unfinished) -> bool:
-    timeout = float(json.loads(left.meta.get("framework", "{}")).get("failover_timeout", 0.0))
-    last = float(left.meta.get("renewed") or 0.0)
-    return not left.meta.get("over") and time.time() - last < timeout + 60.0
