@@ -49,6 +49,8 @@ class Journal:
 
     Attributes
     ----------
+    is_lost : bool
+        Whether another process has been found to own it.
     on_lost : callable
         Called, once, when another process is found to own the journal, before `NotOwner` is raised.
 
@@ -63,7 +65,7 @@ class Journal:
         self.lease = lease
         self.on_lost: Callable[[], None] = lambda: None
         self._token = "" if lease is None else lease.encode()
-        self._is_lost = False
+        self.is_lost = False
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in (PACKAGES, RESULTS):
             (directory / name).mkdir(mode=0o700, exist_ok=True)
@@ -223,8 +225,8 @@ class Journal:
             return
         row = self._db.execute("SELECT value FROM meta WHERE name = 'owner'").fetchone()
         if row is None or row[0] != self._token:
-            if not self._is_lost:
-                self._is_lost = True
+            if not self.is_lost:
+                self.is_lost = True
                 self.on_lost()
             raise NotOwner(f"another process has taken over the journal in {self.directory}")
 

@@ -5,6 +5,7 @@ ends: torn down, left to a later session, or stepped back from.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -34,6 +35,9 @@ KEEP_BYTES = 2 << 30
 FAILED_OVER, REMOVED = "Framework failed over", "Framework has been removed"
 #: Seconds that a failed worker's traceback is looked for before its end is told.
 TRACEBACK_PATIENCE = 3.0
+#: Seconds that an agent has to repeat an update of which the master has told the state alone.
+UPDATE_PATIENCE = 2.0
+_TOLD_BY_AGENTS = frozenset({TaskState.FINISHED, TaskState.FAILED, TaskState.KILLED})
 
 
 class Framework:
@@ -156,9 +160,7 @@ class Framework:
     async def end(self, why: str) -> None:
         """End it, with all that it runs: each job gets its end on record."""
         if not self.over:
-            for job in self.jobs.active:
-                if not job.view.kill_reason:
-                    self.kill(job, "SESSION", why)
+            self.kill_all(why)
             if self.connected:
                 deadline = time.monotonic() + KILL_GRACE + 1.0
                 while self.jobs.active and time.monotonic() < deadline:
@@ -231,11 +233,26 @@ class Framework:
             self.scheduler.submit(job)
 
     def kill(self, job: JobRecord, reason: str, message: str) -> None:
-        """End a job, as soon as that can be written down."""
+        """End a job, as soon as that can be written down.
+
+        Raises
+        ------
+        NotOwner
+            When it is somebody else's to kill.
+        """
         if self._patient is not None:
             self._patient.do(lambda: self._kill(job, reason, message))
         else:
             self._kill(job, reason, message)
+        if self.journal.is_lost:
+            raise NotOwner(f"another session has taken over the journal in {self.journal.directory}")
+
+    def kill_all(self, why: str) -> None:
+        """End all jobs, as far as they are ours."""
+        for job in self.jobs.active:
+            if not job.view.kill_reason:
+                with contextlib.suppress(JournalError):
+                    self.kill(job, "SESSION", why)
 
     def _kill(self, job: JobRecord, reason: str, message: str) -> None:
         if self.scheduler is not None and self.driver is not None and not self.over:
@@ -283,9 +300,15 @@ class Framework:
             self._announcer.heard(executor_id, data)
 
     def _before(self, status: Mapping[str, Any]) -> Awaitable[Any] | None:
-        """Have the traceback of a failed worker here before its end is told, also one that was made when nobody
-        listened.
+        """Have what says more than the bare end of a worker here before that end is told: its traceback, also one that
+        was made when nobody listened, and, where a master only answers our question, the update that its agent
+        repeats meanwhile, with exit code and message.
         """
+        if (
+            status.get("reason") == "REASON_RECONCILIATION"
+            and TaskState.from_mesos(status["state"]) in _TOLD_BY_AGENTS
+        ):
+            return asyncio.sleep(UPDATE_PATIENCE)
         if TaskState.from_mesos(status["state"]) is not TaskState.FAILED or self.scheduler is None:
             return None
         found = self.scheduler.find(status["task_id"]["value"])

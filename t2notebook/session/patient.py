@@ -52,7 +52,7 @@ class Patient:
         self._kept: deque[Callable[[], None]] = deque()
         self._retrying: asyncio.Task[None] | None = None
         self._waiting: set[asyncio.Task[None]] = set()
-        self._held: set[str] = set()
+        self._held: set[tuple[str, str]] = set()
 
     @property
     def is_stalled(self) -> bool:
@@ -111,20 +111,20 @@ class Patient:
 
     def update(self, status: Mapping[str, Any]) -> None:
         """Taken when it can be written; a failed worker's after its traceback has been looked for."""
-        task_id = status["task_id"]["value"]
-        if task_id in self._held:
-            return  # the same once more: without an acknowledgement Mesos sends no other
+        key = status["task_id"]["value"], status.get("uuid", "")
+        if key in self._held:
+            return  # the same once more, since it is not acknowledged yet
         before = self._first(status)
         if before is None:
             self.do(lambda: self._scheduler.update(status))
             return
-        self._held.add(task_id)
+        self._held.add(key)
 
         async def later() -> None:
             try:
                 await before
             finally:
-                self._held.discard(task_id)
+                self._held.discard(key)
             self.do(lambda: self._scheduler.update(status))
 
         task = asyncio.get_running_loop().create_task(later())

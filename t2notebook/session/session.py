@@ -275,12 +275,9 @@ class Session:
         """End with the embedded Mesos: the next submit starts another session, and another cluster with it."""
         is_gone = await asyncio.get_running_loop().run_in_executor(None, cluster.is_gone)
         if is_gone and not self.own.connected:
-            await asyncio.gather(
-                *(
-                    framework.lose_master("the embedded Mesos has ended, and all that it ran")
-                    for framework in list(self.frameworks)
-                )
-            )
+            why = "the embedded Mesos has ended, and all that it ran"
+            await asyncio.gather(*(framework.lose_master(why) for framework in self.frameworks[1:]))
+            await self.own.lose_master(why)  # the last, since we end with it
 
     async def _start_scheduler(self) -> None:
         try:
@@ -362,9 +359,8 @@ class Session:
     async def _close(self, inode: int) -> None:
         leaving = self._leaving
         if not leaving:
-            for job in self.jobs.active:
-                if not job.view.kill_reason:
-                    self.kill(job, "SESSION", "the session was ended")
+            for framework in self.frameworks:  # all at once, so that they end together
+                framework.kill_all("the session was ended")
         await asyncio.gather(
             *(
                 framework.leave()
