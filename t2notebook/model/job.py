@@ -205,6 +205,8 @@ class JobSpec:
         ``"kill"`` or ``"detach"``: what a clean exit of the submitting kernel does to the job.
     placement : Placement
     faults : FaultTolerance
+    package_seconds : float
+        How long making the package took.
     """
 
     name: str
@@ -216,6 +218,7 @@ class JobSpec:
     on_exit: str = "kill"
     placement: Placement = field(default_factory=Placement)
     faults: FaultTolerance = field(default_factory=FaultTolerance)
+    package_seconds: float = 0.0
 
     @property
     def number_of_workers(self) -> int:

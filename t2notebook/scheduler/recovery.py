@@ -29,18 +29,15 @@ def adopt(scheduler: Scheduler) -> None:
                     scheduler.agents[agent] = str(url)
         if not job.view.state.is_final:
             _adopt_job(scheduler, job)
+    scheduler.want_offers()
 
 
 def _adopt_job(scheduler: Scheduler, job: JobRecord) -> None:
-    waiting = []
     for worker in job.view.workers:
-        if worker.state is TaskState.PENDING:
-            waiting.append(worker.worker_id)
-        elif not worker.state.is_terminal:
+        if worker.is_on_mesos:
             scheduler.adopt_task(job, worker.worker_id)
-    if waiting and not job.view.kill_reason:
-        since = job.view.submitted or scheduler.jobs.clock()
-        scheduler.waiting.add(job.job_id, job.spec, since, waiting)
+        elif worker.state is TaskState.PENDING and not job.view.kill_reason:
+            scheduler.adopt_waiting(job, worker.worker_id)
 
 
 def settle(scheduler: Scheduler) -> None:
@@ -57,5 +54,5 @@ def settle(scheduler: Scheduler) -> None:
             scheduler.worker_failed(job, failed[0].worker_id)
         elif job.view.kill_reason and scheduler.driver is not None:
             for worker in job.view.workers:
-                if worker.task_id and not worker.state.is_terminal:
+                if worker.is_on_mesos:
                     scheduler.driver.kill(worker.task_id, worker.agent, KILL_GRACE)

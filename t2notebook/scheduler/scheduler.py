@@ -7,16 +7,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..jobmaster.jobs import JobRecord, Jobs
 from ..model.events import Event, EventKind
 from ..model.launch import WorkerLaunch, decode_status_data
+from ..model.reducer import WorkerView
 from ..model.states import TaskState
+from .deadlines import Deadlines
 from .driver import Driver
 from .executors import Executors
+from .failures import ADVICE, MAX_RETRIES, Consequence, Rule, judge, pause_before
 from .infos import KILL_GRACE, ExecutorTemplate, launch_event, task_info
 from .matching import Launch, Offer, Plan, match
+from .reconciliation import Reconciliation
 from .sandbox import Sandbox
 from .waiting import NO_OFFER_AFTER, Waiting
 
@@ -27,6 +32,8 @@ log = logging.getLogger(__name__)
 REFUSE_SECONDS = 3600.0
 #: At most one REVIVE in so many seconds while work waits and our own tasks end.
 REVIVE_PAUSE = 0.2
+#: Seconds that the master has for an answer before a silent launch, or an unreachable worker, is given up.
+ANSWER_TIME = 5.0
 
 
 class Scheduler:
@@ -61,6 +68,8 @@ class Scheduler:
         self.executors = Executors()
         self.waiting = Waiting()
         self.agents: dict[str, str] = {}
+        self.reconciliation = Reconciliation()
+        self.deadlines = Deadlines()
         self.trouble = "not connected to a master yet"
         self._template = template
         self._worker_url = worker_url
@@ -69,13 +78,14 @@ class Scheduler:
         self._tasks: dict[str, tuple[str, int]] = {}
         self._suppressed = False
         self._offered = False
+        self._was_subscribed = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     # What the session asks.
 
     def submit(self, job: JobRecord) -> None:
         """Look for resources for all workers of a new job."""
-        self.waiting.add(job.job_id, job.spec, self.jobs.clock())
+        self.waiting.add(job.job_id, job.spec, self._now())
         self._offered = False
         self._later("no offer", NO_OFFER_AFTER, self._say_why)
         if self.driver is not None and self.driver.connected:
@@ -146,14 +156,14 @@ class Scheduler:
         assert self.driver is not None
         self.trouble = ""
         self._on_subscribed(framework_id)
-        running = [
-            (worker.task_id, worker.agent)
-            for job in self.jobs.active
-            for worker in job.view.workers
-            if worker.task_id and not worker.state.is_terminal
-        ]
-        if running:
-            self.driver.reconcile(running)
+        if self._tasks or self._was_subscribed:
+            self._begin_reconciliation()
+        else:
+            self.reconciliation.rest(self._now())
+        self._was_subscribed = True
+        self._reconcile()
+        # What could not be heard of while there was no master must not count as silence.
+        self.deadlines.postpone(self._now() + ANSWER_TIME)
         for job in self.jobs.active:
             if job.view.kill_reason:
                 for worker in job.view.workers:
@@ -165,6 +175,7 @@ class Scheduler:
     def disconnected(self, why: str) -> None:
         """Offers are void; tasks go on."""
         self.trouble = why
+        self.reconciliation.stop()
         self._say_why()
 
     def offers(self, offers: list[Mapping[str, Any]]) -> None:
@@ -177,7 +188,9 @@ class Scheduler:
                 scheme = offer["url"].get("scheme", "http")
                 self.agents[offer["agent_id"]["value"]] = f"{scheme}://{host}:{address['port']}"
         parsed = [Offer.from_mesos(offer) for offer in offers]
-        plan = match(parsed, self.waiting.demands(), self.executors.running(), self.executors.new_id)
+        plan = match(
+            parsed, self.waiting.demands(self._now()), self.executors.running(), self.executors.new_id
+        )
         self._carry_out(plan)
         if plan.declined:
             self.driver.declineOffer(
@@ -205,28 +218,26 @@ class Scheduler:
             return
         job, worker_id = self.jobs[known[0]], known[1]
         worker = job.view.workers[worker_id]
-        if worker.task_id == task_id and state is not worker.state and not worker.state.is_terminal:
-            self.jobs.record(
-                Event(
-                    EventKind.STATUS,
-                    job.job_id,
-                    self.jobs.clock(),
-                    worker_id,
-                    task_id,
-                    state.value,
-                    status.get("source", ""),
-                    status.get("reason", ""),
-                    status.get("message", ""),
-                    decode_status_data(status.get("data")),
-                )
+        if worker.task_id == task_id and worker.is_on_mesos and state is not worker.state:
+            self._take(
+                job,
+                worker,
+                state,
+                status.get("source", ""),
+                status.get("reason", ""),
+                status.get("message", ""),
+                decode_status_data(status.get("data")),
             )
         self._acknowledge(status)
+        if state in (TaskState.UNKNOWN, TaskState.UNREACHABLE):
+            self.reconciliation.doubtful(task_id, worker.agent, self._now())
+            self._reconcile()
+        else:
+            self.reconciliation.answered(task_id)
         if state is TaskState.RUNNING:
             self.executors.ran(executor_id or worker.executor_id)
         if state.is_terminal:
-            self._task_ended(job, worker_id, executor_id or worker.executor_id, task_id, state)
-        elif worker.state.is_terminal or worker.task_id != task_id:
-            self.driver.kill(task_id, worker.agent, KILL_GRACE)
+            self._task_ended(job, executor_id or worker.executor_id, task_id)
 
     def message(self, agent_id: str, executor_id: str, data: str) -> None:
         """Executors have nothing to say yet."""
@@ -253,22 +264,24 @@ class Scheduler:
         self._tasks.clear()
         self._on_error(message)
 
-    def call_failed(self, call: Mapping[str, Any], why: str) -> None:
-        """An ACCEPT that failed launched nothing: its workers end as DROPPED, and say why."""
+    def call_failed(self, call: Mapping[str, Any], why: str, certain: bool = True) -> None:
+        """A refused ACCEPT launched nothing; of one that may have arrived, the master is asked."""
         if call["type"] != "ACCEPT":
             return
+        now = self._now()
         for operation in call["accept"]["operations"]:
             for task in operation["launch"]["task_infos"]:
-                self.update(
-                    {
-                        "task_id": task["task_id"],
-                        "state": "TASK_DROPPED",
-                        "source": "SESSION",
-                        "reason": "REASON_CALL_FAILED",
-                        "message": f"the launch did not reach the master: {why}",
-                        "executor_id": task["executor"]["executor_id"],
-                    }
-                )
+                task_id = task["task_id"]["value"]
+                if not certain:
+                    self.reconciliation.doubtful(task_id, task["agent_id"]["value"], now)
+                elif (known := self._tasks.get(task_id)) is not None:
+                    job = self.jobs[known[0]]
+                    worker = job.view.workers[known[1]]
+                    message = f"the launch did not reach the master: {why}"
+                    self._take(job, worker, TaskState.DROPPED, "SESSION", "REASON_CALL_FAILED", message, {})
+                    self._task_ended(job, task["executor"]["executor_id"]["value"], task_id)
+        if not certain:
+            self._reconcile()
 
     # Launching.
 
@@ -286,9 +299,11 @@ class Scheduler:
             return
         self.jobs.record(*intents)  # if it raises, nothing has been launched, and nothing is taken to be
         for launch in [launch for launches in plan.launches.values() for launch in launches]:
-            task_id = self.jobs[launch.job_id].view.workers[launch.worker_id].task_id
-            self._tasks[task_id] = (launch.job_id, launch.worker_id)
-            self.executors.launched(launch.executor_id, launch.offer.agent, task_id, launch.job_id)
+            job = self.jobs[launch.job_id]
+            worker = job.view.workers[launch.worker_id]
+            self._tasks[worker.task_id] = (launch.job_id, launch.worker_id)
+            self.executors.launched(launch.executor_id, launch.offer.agent, worker.task_id, launch.job_id)
+            self._watch(job, worker)
         for offer_id, launches in plan.launches.items():
             self.driver.acceptOffers(
                 [{"value": offer_id}],
@@ -328,16 +343,50 @@ class Scheduler:
         if "uuid" in status:
             self.driver.acknowledgeStatusUpdate(status)
 
-    def _task_ended(
-        self, job: JobRecord, worker_id: int, executor_id: str, task_id: str, state: TaskState
+    def _take(
+        self,
+        job: JobRecord,
+        worker: WorkerView,
+        state: TaskState,
+        source: str,
+        reason: str,
+        message: str,
+        data: Mapping[str, Any],
     ) -> None:
-        del self._tasks[task_id]
+        """Write down what has become of a worker's task together with what follows from it, and do that."""
         now = self.jobs.clock()
-        self.executors.ended(executor_id, task_id, now)
+        asked = bool(job.view.kill_reason)
+        cause = str(data.get("cause", ""))
+        rule = judge(state, reason, asked=asked, ran=worker.started is not None, cause=cause)
+        restart = None
+        if worker.result == "ok" and rule.consequence in (Consequence.RETRY, Consequence.RESTART):
+            # It had ended well, and only the news of that is lost.
+            message = f"its result had come before: {message or reason or state.value}"
+            state, rule = TaskState.FINISHED, judge(TaskState.FINISHED)
+        elif rule.consequence in (Consequence.RETRY, Consequence.RESTART):
+            restart, outlook = _restart(rule, worker, job.spec.faults.max_worker_restarts)
+            message = f"{message or reason or state.value}; {outlook}"
+        elif rule.consequence is Consequence.FAIL and reason in ADVICE:
+            message = f"{message or reason}; {ADVICE[reason]}"
+        event = Event(
+            EventKind.STATUS, job.job_id, now, worker.worker_id, worker.task_id, state.value, source, reason
+        )
+        more = {"restart": restart} if restart else {}
+        self.jobs.record(replace(event, message=message, data={**data, **more}))
+        self._watch(job, worker)
+        if restart is not None:
+            due = self._now() + restart["pause"]
+            self.waiting.again(job.job_id, job.spec, worker.worker_id, due, self._now())
+            self._offered = False
+            self._later("no offer", NO_OFFER_AFTER, self._say_why)
+            self._revive_when_due()
+        elif state.is_terminal and rule.consequence is not Consequence.DONE:
+            self.worker_failed(job, worker.worker_id)
+
+    def _task_ended(self, job: JobRecord, executor_id: str, task_id: str) -> None:
+        del self._tasks[task_id]
+        self.executors.ended(executor_id, task_id, self._now())
         self._later("retire", self._executor_linger, self._retire)
-        view = job.view
-        if state is not TaskState.FINISHED and not view.kill_reason:
-            self.worker_failed(job, worker_id)
         self._settle(job)
         if self.waiting:
             self._later("revive", REVIVE_PAUSE, self._revive)
@@ -353,11 +402,82 @@ class Scheduler:
         self._tasks[worker.task_id] = (job.job_id, worker_id)
         proven = worker.started is not None
         self.executors.adopt(worker.executor_id, worker.agent, worker.task_id, job.job_id, proven)
+        self._watch(job, worker)
+
+    def adopt_waiting(self, job: JobRecord, worker_id: int) -> None:
+        """Queue a worker that an earlier session of this framework was about to launch, or to start again."""
+        pause = max(0.0, job.view.workers[worker_id].not_before - self.jobs.clock())
+        self.waiting.again(job.job_id, job.spec, worker_id, self._now() + pause, self._now())
 
     def find(self, task_id: str) -> tuple[JobRecord, int] | None:
         """Return the job and the worker id of a task that has not ended, or None."""
         known = self._tasks.get(task_id)
         return None if known is None else (self.jobs[known[0]], known[1])
+
+    # What does not come: updates of a launch, and of an unreachable worker.
+
+    def _watch(self, job: JobRecord, worker: WorkerView) -> None:
+        faults = job.spec.faults
+        patience = {
+            TaskState.STAGING: faults.launch_timeout,
+            TaskState.UNREACHABLE: faults.unreachable_timeout,
+            TaskState.UNKNOWN: faults.unreachable_timeout,
+        }.get(worker.state)
+        if patience is None:
+            self.deadlines.drop(worker.task_id)
+        else:
+            self.deadlines.set(worker.task_id, self._now() + patience)
+            self._await_deadline()
+
+    def _await_deadline(self) -> None:
+        if (due := self.deadlines.next) is not None:
+            self._later("deadline", max(0.0, due - self._now()), self._past_deadlines, sooner=True)
+
+    def _past_deadlines(self) -> None:
+        now = self._now()
+        if self.driver is not None and self.driver.connected:
+            for task_id in self.deadlines.pop(now):
+                if (known := self._tasks.get(task_id)) is not None:
+                    self._give_task_up(self.jobs[known[0]], known[1], task_id)
+            self._await_deadline()
+        elif self.deadlines.next is not None:
+            self._later("deadline", ANSWER_TIME, self._past_deadlines)
+
+    def _give_task_up(self, job: JobRecord, worker_id: int, task_id: str) -> None:
+        """Count a task as lost. Should it live all the same, it is fenced off, and killed as soon as heard of."""
+        assert self.driver is not None
+        worker = job.view.workers[worker_id]
+        self.driver.kill(task_id, worker.agent, KILL_GRACE)
+        where = f" on {worker.host}" if worker.host else ""
+        if worker.state is TaskState.STAGING:
+            seconds = job.spec.faults.launch_timeout
+            reason, message = "LAUNCH_TIMEOUT", f"nothing was heard of its launch{where} for {seconds:g} s"
+        else:
+            seconds = job.spec.faults.unreachable_timeout
+            what = "unreachable" if worker.state is TaskState.UNREACHABLE else "unknown to the master"
+            reason, message = "UNREACHABLE_TIMEOUT", f"{what}{where} for {seconds:g} s"
+        self._take(job, worker, TaskState.LOST, "SESSION", reason, message, {})
+        self._task_ended(job, worker.executor_id, task_id)
+
+    def _begin_reconciliation(self) -> None:
+        tasks = [
+            (worker.task_id, worker.agent)
+            for job in self.jobs.active
+            for worker in job.view.workers
+            if worker.is_on_mesos
+        ]
+        self.reconciliation.begin(tasks, self._now())
+
+    def _reconcile(self) -> None:
+        if self.driver is None or not self.driver.connected:
+            return
+        now = self._now()
+        if self.reconciliation.is_over(now):
+            self._begin_reconciliation()
+        while (tasks := self.reconciliation.ask(now)) is not None:
+            self.driver.reconcile(tasks)
+        if self.reconciliation.due is not None:
+            self._later("reconcile", max(0.0, self.reconciliation.due - now), self._reconcile, sooner=True)
 
     def _settle(self, job: JobRecord) -> None:
         if job.view.state.is_final:
@@ -379,7 +499,7 @@ class Scheduler:
 
     def _retire(self) -> None:
         """Shut executors down that have waited for their time; come again for the next."""
-        now = self.jobs.clock()
+        now = self._now()
         for executor_id, agent, since in self.executors.idle():
             remaining = since + self._executor_linger - now
             if remaining > 0.01:
@@ -388,11 +508,25 @@ class Scheduler:
                 self.driver.shutdown_executor(agent, executor_id)
                 self.executors.lost(executor_id)
 
+    def _now(self) -> float:
+        """Return a time that no adjustment of the clock moves; what is shown and kept has `Jobs.clock`."""
+        return asyncio.get_running_loop().time()
+
     # Offers: when they are wanted.
 
     def want_offers(self) -> None:
-        """Ask for what was declined while nothing could be launched."""
+        """Ask for offers for what waits, now and when the next restart is due."""
         self._revive()
+        self._revive_when_due()
+
+    def _revive_when_due(self) -> None:
+        now = self._now()
+        if (due := self.waiting.next_due(now)) is not None:
+            self._later("restart", due - now, self._revive_for_restarts, sooner=True)
+
+    def _revive_for_restarts(self) -> None:
+        self._revive()
+        self._revive_when_due()
 
     def _revive(self) -> None:
         if self.driver is None or not self.driver.connected or not self.waiting:
@@ -406,19 +540,45 @@ class Scheduler:
             self.driver.suppressOffers()
 
     def _say_why(self) -> None:
-        now = self.jobs.clock()
+        now = self._now()
         for job_id, sentence in self.waiting.sentences(self.trouble, self._offered, now):
             if sentence != self.jobs[job_id].view.waiting_for:
                 self.jobs.record(Event(EventKind.PENDING, job_id, now, source="SESSION", message=sentence))
 
-    def _later(self, name: str, delay: float, callback: Callable[[], None]) -> None:
-        """Call once, `delay` seconds from now; what is due already stays."""
+    def _later(self, name: str, delay: float, callback: Callable[[], None], sooner: bool = False) -> None:
+        """Call once, `delay` seconds from now; what is due already stays, unless this is to be `sooner`."""
+        loop = asyncio.get_running_loop()
         timer = self._timers.get(name)
         if timer is not None and not timer.cancelled():
-            return
+            if not sooner or timer.when() <= loop.time() + delay:
+                return
+            timer.cancel()
 
         def fire() -> None:
             del self._timers[name]
             callback()
 
-        self._timers[name] = asyncio.get_running_loop().call_later(delay, fire)
+        self._timers[name] = loop.call_later(delay, fire)
+
+
+def _restart(rule: Rule, worker: WorkerView, limit: int) -> tuple[dict[str, Any] | None, str]:
+    """Return what the journal says of a worker's next task, None if there is to be none, and that in words."""
+    failures, retries = worker.failures, worker.retries
+    if rule.consequence is Consequence.RETRY:
+        retries += 1
+        if retries > MAX_RETRIES:
+            return None, f"given up after {MAX_RETRIES} launches in a row that were lost"
+        times, what = retries, "started anew"
+    else:
+        failures += 1
+        if failures > limit:
+            return None, (f"all {limit} restarts are used up" if limit else "no restart is allowed")
+        times, what = failures, f"restart {failures} of {limit}"
+    pause = pause_before(rule.consequence, times)
+    record = {
+        "restart_count": worker.restarts + 1,
+        "failures": failures,
+        "retries": retries,
+        "pause": pause,
+    }
+    return record, f"{what} in {pause:g} s" if pause else what

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +21,16 @@ class _Waiting:
     spec: JobSpec
     since: float
     worker_ids: list[int]
+    not_before: dict[int, float] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
     refused_at: float = 0.0
 
 
 class Waiting:
-    """The queue of workers that wait, by job, in the order in which the jobs came."""
+    """The queue of workers that wait, by job, in the order in which the jobs came.
+
+    Times are seconds by a clock that is never adjusted, but for `learn`'s, which are shown.
+    """
 
     def __init__(self) -> None:
         self._jobs: dict[str, _Waiting] = {}
@@ -38,22 +42,39 @@ class Waiting:
     def __contains__(self, job_id: str) -> bool:
         return job_id in self._jobs
 
-    def add(self, job_id: str, spec: JobSpec, now: float, worker_ids: Sequence[int] | None = None) -> None:
-        """Queue workers of a job, by default all."""
-        ids = range(spec.number_of_workers) if worker_ids is None else worker_ids
-        self._jobs[job_id] = _Waiting(spec, now, list(ids))
+    def add(self, job_id: str, spec: JobSpec, now: float) -> None:
+        """Queue all workers of a job."""
+        self._jobs[job_id] = _Waiting(spec, now, list(range(spec.number_of_workers)))
+
+    def again(self, job_id: str, spec: JobSpec, worker_id: int, not_before: float, now: float) -> None:
+        """Queue a worker that is to be started again, from `not_before` on."""
+        job = self._jobs.setdefault(job_id, _Waiting(spec, now, []))
+        if worker_id not in job.worker_ids:
+            job.worker_ids.append(worker_id)
+        if not_before > now:
+            job.not_before[worker_id] = not_before
+
+    def next_due(self, now: float) -> float | None:
+        """Return when the next worker that pauses may be started, or None if none does."""
+        later = [time for job in self._jobs.values() for time in job.not_before.values() if time > now]
+        return min(later, default=None)
 
     def drop(self, job_id: str) -> None:
         """Take a job out: nothing of it is wanted any more. Why it waited is kept."""
         if (job := self._jobs.pop(job_id, None)) is not None and job.refusals:
             self._past[job_id] = job
 
-    def demands(self) -> list[Demand]:
-        """Return what matching is to place: the workers of a job that ask for the same are one demand."""
+    def demands(self, now: float) -> list[Demand]:
+        """Return what matching is to place: the workers of a job that ask for the same are one demand.
+
+        One that pauses before it is started again is not in it.
+        """
         demands = []
         for job_id, job in self._jobs.items():
             groups: dict[int, list[int]] = {}
             for worker_id in job.worker_ids:
+                if job.not_before and job.not_before.get(worker_id, 0.0) > now:
+                    continue
                 groups.setdefault(id(job.spec.resource_of(worker_id)), []).append(worker_id)
             demands += [Demand(job_id, ids, job.spec.resource_of(ids[0])) for ids in groups.values()]
         return demands
@@ -67,6 +88,8 @@ class Waiting:
         for job_id, worker_ids in placed.items():
             job = self._jobs[job_id]
             job.worker_ids = [worker_id for worker_id in job.worker_ids if worker_id not in worker_ids]
+            for worker_id in worker_ids:
+                job.not_before.pop(worker_id, None)
             if not job.worker_ids:
                 self.drop(job_id)
         refused: dict[str, list[Refusal]] = {}
@@ -86,10 +109,12 @@ class Waiting:
         offered : bool
             Whether anything has been offered since the last job came.
         now : float
-            Seconds since 1970.
+            Seconds, by the clock of `add`.
         """
         for job_id, job in self._jobs.items():
-            count = len(job.worker_ids)
+            count = sum(job.not_before.get(worker_id, 0.0) <= now for worker_id in job.worker_ids)
+            if not count:
+                continue  # what keeps them is said with the end of their last task
             who = f"{count} worker{'s' * (count != 1)} waiting"
             if trouble:
                 yield job_id, f"{who}: no master ({trouble})"

@@ -147,9 +147,9 @@ class Patient:
         """Passed on to who decides what it means."""
         self._on_error(message)
 
-    def call_failed(self, call: Mapping[str, Any], why: str) -> None:
+    def call_failed(self, call: Mapping[str, Any], why: str, certain: bool = True) -> None:
         """Its workers' ends are written down."""
-        self.do(lambda: self._scheduler.call_failed(call, why))
+        self.do(lambda: self._scheduler.call_failed(call, why, certain))
 
     # Inside.
 

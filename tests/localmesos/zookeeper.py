@@ -19,9 +19,9 @@ NEEDED = ("zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-nop", "netty-all", 
 def absent() -> str | None:
     """Say what is missing, if something is."""
     if shutil.which("java") is None:
-        return "no java here (tools/setup-zookeeper installs it)"
+        return "no java here (tools/setup-debian installs it)"
     if not (JARS / "zookeeper.jar").exists():
-        return "no ZooKeeper here (tools/setup-zookeeper installs it)"
+        return "no ZooKeeper here (tools/setup-debian installs it)"
     return None
 
 
