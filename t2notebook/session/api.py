@@ -85,15 +85,15 @@ class JobsHandler(ApiHandler):
         record = self.content()
         spec = JobSpec.from_dict(record["spec"])
         own = self.session.own
-        if own.is_stalled:
-            raise HTTPError(507, f"nothing was submitted: {own.trouble}".replace("%", "%%"))
         kept = own.journal.packages / f"{spec.package}.t2"
         os.replace(Path(record["package_path"]), kept)
         try:
-            job = own.jobs.submit(spec, record["client"])
+            job = own.accept(spec, record["client"])
         except JournalError as error:
             if all(other.spec.package != spec.package for other in own.jobs):
                 kept.unlink(missing_ok=True)
+            if isinstance(error, NotOwner):
+                raise
             raise HTTPError(507, f"nothing was submitted: {error}".replace("%", "%%")) from None
         self.session.clients.watch(record["client"], job)
         self.session.submit(job)

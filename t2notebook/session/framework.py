@@ -17,6 +17,7 @@ from ..jobmaster.jobs import JobRecord, Jobs
 from ..journal import Journal, Lease
 from ..model.errors import JournalError, NotOwner
 from ..model.events import Event, EventKind
+from ..model.job import JobSpec
 from ..model.states import TaskState
 from ..scheduler import recovery
 from ..scheduler.announcing import Announcer
@@ -223,9 +224,29 @@ class Framework:
             try:
                 self.journal.renew()
             except JournalError as error:
-                log.warning("%s", error)
+                self._stall(error)
 
     # Jobs.
+
+    def accept(self, spec: JobSpec, client: str) -> JobRecord:
+        """Take a job in: when this returns, it is in the journal.
+
+        Raises
+        ------
+        JournalError
+            When it cannot be; then nothing was submitted.
+        """
+        if self._stalled:
+            raise JournalError(self._stalled)
+        try:
+            return self.jobs.submit(spec, client)
+        except JournalError as error:
+            self._stall(error)
+            raise
+
+    def _stall(self, error: JournalError) -> None:
+        if self._patient is not None and not isinstance(error, NotOwner):
+            self._patient.stall(str(error))
 
     def submit(self, job: JobRecord) -> None:
         """Have a new job scheduled, now or as soon as there is a scheduler."""

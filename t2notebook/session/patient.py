@@ -70,7 +70,14 @@ class Patient:
             pass  # whoever owns the journal now does what is to be done
         except JournalError as error:
             self._kept.append(action)
-            self._stall(str(error))
+            self.stall(str(error))
+
+    def stall(self, why: str) -> None:
+        """Acknowledge and launch nothing until the journal can be written again."""
+        if not self.is_stalled:
+            log.warning("%s", why)
+            self._retrying = asyncio.get_running_loop().create_task(self._retry())
+            self._on_stall(why)
 
     def close(self) -> None:
         """Drop what is kept; the next session finds out about it from Mesos."""
@@ -103,7 +110,7 @@ class Patient:
         if (driver := self._scheduler.driver) is not None:
             driver.declineOffer([offer["id"] for offer in offers], {"refuse_seconds": REFUSE_SECONDS})
         if why:
-            self._stall(why)
+            self.stall(why)
 
     def rescinded(self, offer_id: str) -> None:
         """Passed on."""
@@ -152,11 +159,6 @@ class Patient:
         self.do(lambda: self._scheduler.call_failed(call, why, certain))
 
     # Inside.
-
-    def _stall(self, why: str) -> None:
-        log.warning("%s", why)
-        self._on_stall(why)
-        self._retrying = asyncio.get_running_loop().create_task(self._retry())
 
     async def _retry(self) -> None:
         journal = self._scheduler.jobs.journal
