@@ -22,9 +22,11 @@ from tests.session.conftest import eventually, sessions_of
 
 
 @pytest.fixture
-def cluster(clean: Path) -> Iterator[Path]:
+def cluster(clean: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The embedded Mesos outlives the time in which there is no session."""
     from t2notebook import client
 
+    monkeypatch.setenv("T2_LOCAL_LINGER", "10")
     yield clean
     import t2notebook as t2
 
@@ -55,6 +57,7 @@ def chaos(home: Path, folder: Path, rounds: int, seed: int) -> None:
 
     chance = random.Random(seed)
     jobs = []
+    earlier = set(t2.jobs().job_id)
     for _ in range(rounds):
         jobs.append(submit(str(folder), chance.uniform(0.0, 0.8)))
         time.sleep(chance.choice([0.0, 0.02, 0.05, 0.1, 0.2, 0.4]) * chance.random())
@@ -71,7 +74,16 @@ def chaos(home: Path, folder: Path, rounds: int, seed: int) -> None:
         launched = job.events[job.events.kind == "LAUNCHED"]
         assert launched.task_id.is_unique
     # Also of what was handed over at the very moment of a kill, and of which no kernel knows.
-    eventually(lambda: set(t2.jobs().state) == {"COMPLETED"}, timeout=60)
+
+    def unfinished() -> list[str]:
+        frame = t2.jobs()
+        rows = frame[~frame.job_id.isin(earlier) & (frame.state != "COMPLETED")]
+        return [f"{row.job_id} {row.state} {row.session} {row.message}" for row in rows.itertuples()]
+
+    deadline = time.monotonic() + 60
+    while left := unfinished():
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)
     directories = list(session_directories(data_dir() / "sessions"))
     assert sum(len(read_jobs(path)) for path in directories) >= rounds
     for path in directories:
