@@ -51,6 +51,8 @@ class Config:
         Seconds that a session lives on when no kernel is attached and no job runs.
     executor_linger : float
         Seconds that an idle executor is kept warm for the next job.
+    failover_timeout : float
+        Seconds that Mesos lets jobs go on whose session has died, for another to take them up.
     python : str
         The Python that runs executors on agents; empty: this very one where an agent has it, else
         ``pythonX.Y`` from the agent's PATH.
@@ -70,6 +72,7 @@ class Config:
     on_exit: str = "kill"
     session_linger: float = 10.0
     executor_linger: float = 60.0
+    failover_timeout: float = 3600.0
     python: str = ""
     local_agents: int = 2
     local_cpus: float = 4.0
@@ -109,7 +112,7 @@ class Config:
         for name in ("local_agents", "local_cpus", "local_mem", "start_timeout"):
             if not getattr(self, name) > 0:
                 raise Twister2Error(f"{name} is {getattr(self, name):g}; give more than 0")
-        for name in ("session_linger", "executor_linger", "local_linger"):
+        for name in ("session_linger", "executor_linger", "local_linger", "failover_timeout"):
             if not getattr(self, name) >= 0:
                 raise Twister2Error(f"{name} is {getattr(self, name):g}; give a number of seconds from 0")
         if not 0 <= self.port < 65536:

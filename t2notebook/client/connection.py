@@ -209,9 +209,8 @@ def _start(path: Path, config: Config, runtime: Path) -> None:
     process.poll()
     tail = log_path.read_text(errors="replace").strip().splitlines()[-15:]
     why = news.get("error") or f"it said nothing for {config.start_timeout:g} s"
-    raise SessionError(
-        "\n".join([f"the session process did not start: {why}; the end of {log_path}:", *tail])
-    )
+    where = "\n".join([f"; the end of {log_path}:", *tail]) if tail else ""
+    raise SessionError(f"the session process did not start: {why}{where}")
 
 
 def _environment() -> dict[str, str]:

@@ -100,8 +100,11 @@ def task_info(launch: Launch, task_id: str, worker: WorkerLaunch, executor: dict
     }
 
 
-def launch_event(launch: Launch, task_id: str, restart_count: int, now: float) -> Event:
-    """Return the intent to launch a worker, for the journal, before ACCEPT; `now` in seconds since 1970."""
+def launch_event(launch: Launch, task_id: str, restart_count: int, now: float, agent_url: str = "") -> Event:
+    """Return the intent to launch a worker, for the journal, before ACCEPT.
+
+    `now` in seconds since 1970; `agent_url` is where a later session finds the sandbox.
+    """
     return Event(
         EventKind.LAUNCHED,
         launch.job_id,
@@ -113,6 +116,7 @@ def launch_event(launch: Launch, task_id: str, restart_count: int, now: float) -
         message=f"on {launch.offer.host}",
         data={
             "agent": launch.offer.agent,
+            "agent_url": agent_url,
             "host": launch.offer.host,
             "executor_id": launch.executor_id,
             "new_executor": launch.new_executor,

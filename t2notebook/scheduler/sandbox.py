@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,12 +17,17 @@ from ..model.masters import Address
 from .access import NOBODY, Access, explain
 
 TIMEOUT = 20.0
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: An agent gives at most 64 KiB a read (seen on Mesos 1.12).
 PAGE = 64 << 10
 
 
 class SandboxError(Exception):
     """A file cannot be had: the agent does not answer, or has removed the sandbox."""
+
+
+class AgentSilent(SandboxError):
+    """The agent does not answer now; it may later."""
 
 
 def agent_url(url: Mapping[str, Any]) -> str:
@@ -118,7 +124,9 @@ class Sandbox:
             why = {401: self._unknown(), 404: "no such file"}.get(error.code, str(error))
             raise SandboxError(f"{Path(path).name.partition('&')[0]} at {self.agent_url}: {why}") from None
         except (OSError, StreamClosedError) as error:
-            raise SandboxError(f"the agent at {self.agent_url} does not answer: {explain(error)}") from None
+            if getattr(error, "errno", None) in _NO_ROOM:
+                raise  # of our own disk, not of the agent
+            raise AgentSilent(f"the agent at {self.agent_url} does not answer: {explain(error)}") from None
         finally:
             client.close()
         return answer.body

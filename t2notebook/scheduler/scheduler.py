@@ -290,16 +290,17 @@ class Scheduler:
                 job = self.jobs[launch.job_id]
                 restart_count = job.view.workers[launch.worker_id].restarts
                 task_id = f"{launch.job_id}-{launch.worker_id}-{restart_count}"
-                self._tasks[task_id] = (launch.job_id, launch.worker_id)
-                self.executors.launched(launch.executor_id, launch.offer.agent, task_id, launch.job_id)
-                intents.append(launch_event(launch, task_id, restart_count, self.jobs.clock()))
+                url = self.agents.get(launch.offer.agent, "")
+                intents.append(launch_event(launch, task_id, restart_count, self.jobs.clock(), url))
         if not intents:
             return
-        self.jobs.record(*intents)
-        for intent in intents:
-            assert intent.worker_id is not None
-            job = self.jobs[intent.job_id]
-            self._watch(job, job.view.workers[intent.worker_id])
+        self.jobs.record(*intents)  # if it raises, nothing has been launched, and nothing is taken to be
+        for launch in [launch for launches in plan.launches.values() for launch in launches]:
+            job = self.jobs[launch.job_id]
+            worker = job.view.workers[launch.worker_id]
+            self._tasks[worker.task_id] = (launch.job_id, launch.worker_id)
+            self.executors.launched(launch.executor_id, launch.offer.agent, worker.task_id, launch.job_id)
+            self._watch(job, worker)
         for offer_id, launches in plan.launches.items():
             self.driver.acceptOffers(
                 [{"value": offer_id}],
@@ -377,9 +378,7 @@ class Scheduler:
             self._later("no offer", NO_OFFER_AFTER, self._say_why)
             self._revive_when_due()
         elif state.is_terminal and rule.consequence is not Consequence.DONE:
-            self.kill(
-                job, "WORKER_FAILED", f"worker {worker.worker_id} ended as {state.value}: {worker.message}"
-            )
+            self.worker_failed(job, worker.worker_id)
 
     def _task_ended(self, job: JobRecord, executor_id: str, task_id: str) -> None:
         del self._tasks[task_id]
@@ -388,6 +387,29 @@ class Scheduler:
         self._settle(job)
         if self.waiting:
             self._later("revive", REVIVE_PAUSE, self._revive)
+
+    def worker_failed(self, job: JobRecord, worker_id: int) -> None:
+        """Let a job end with the first of its workers that does not end well."""
+        worker = job.view.workers[worker_id]
+        self.kill(job, "WORKER_FAILED", f"worker {worker_id} ended as {worker.state.value}: {worker.message}")
+
+    def adopt_task(self, job: JobRecord, worker_id: int) -> None:
+        """Know a task that an earlier session of this framework has launched."""
+        worker = job.view.workers[worker_id]
+        self._tasks[worker.task_id] = (job.job_id, worker_id)
+        proven = worker.started is not None
+        self.executors.adopt(worker.executor_id, worker.agent, worker.task_id, job.job_id, proven)
+        self._watch(job, worker)
+
+    def adopt_waiting(self, job: JobRecord, worker_id: int) -> None:
+        """Queue a worker that an earlier session of this framework was about to launch, or to start again."""
+        pause = max(0.0, job.view.workers[worker_id].not_before - self.jobs.clock())
+        self.waiting.again(job.job_id, job.spec, worker_id, self._now() + pause, self._now())
+
+    def find(self, task_id: str) -> tuple[JobRecord, int] | None:
+        """Return the job and the worker id of a task that has not ended, or None."""
+        known = self._tasks.get(task_id)
+        return None if known is None else (self.jobs[known[0]], known[1])
 
     # What does not come: updates of a launch, and of an unreachable worker.
 
@@ -488,6 +510,11 @@ class Scheduler:
         return asyncio.get_running_loop().time()
 
     # Offers: when they are wanted.
+
+    def want_offers(self) -> None:
+        """Ask for offers for what waits, now and when the next restart is due."""
+        self._revive()
+        self._revive_when_due()
 
     def _revive_when_due(self) -> None:
         now = self._now()

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..model.errors import Twister2Error
+
 
 def main() -> None:
     """Run a session until nobody needs it. The embedded Mesos, if it is wanted, starts while we import the
@@ -25,6 +27,9 @@ def main() -> None:
         from .session import run
 
         run(settings, cluster, lambda: _tell(news, {"ready": True}))
+    except Twister2Error as error:
+        _tell(news, {"error": str(error)})
+        sys.exit(1)
     except BaseException as error:
         _tell(news, {"error": f"{type(error).__name__}: {error}"})
         raise
