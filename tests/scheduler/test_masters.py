@@ -99,7 +99,7 @@ class Zoo:
     def __init__(self, quorum: str, path: str, **options: Any) -> None:
         from kazoo.client import KazooClient
 
-        self.client = KazooClient(quorum, **options)
+        self.client = KazooClient(quorum, timeout=2.0, **options)
         self.client.start()
         self.path = path
 
