@@ -81,9 +81,11 @@ class MasterAgents(MasterState):
         self.out.append(ToAgent(link, {"op": "registered", "agent_id": agent.id}))
         kills, agent.kills = agent.kills, []
         self.out += [ToAgent(link, kill) for kill in kills]
-        gone = set(message.get("frameworks", ())) - set(self.frameworks)
-        for framework_id in sorted(gone):
-            self.out.append(ToAgent(link, {"op": "shutdown_framework", "framework_id": framework_id}))
+        for framework_id in sorted(message.get("frameworks", ())):
+            if framework_id in self.frameworks:
+                self.frameworks[framework_id].served_by[agent.id] = None
+            else:
+                self.out.append(ToAgent(link, {"op": "shutdown_framework", "framework_id": framework_id}))
         self.allocate(now, [agent.id])
         return agent.id
 

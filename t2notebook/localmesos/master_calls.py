@@ -98,7 +98,7 @@ class MasterCalls(MasterState):
         self._enter(framework)
         self.announce("FRAMEWORK_UPDATED", lambda: framework_event(framework))
         self.allocate(now)
-        for agent in self.agents.values():
+        for agent in self.agents_of(framework):
             if agent.link is not None:
                 message = {"op": "update_framework", "framework": info, "framework_id": framework.id}
                 self.out.append(ToAgent(agent.link, message))
@@ -228,6 +228,7 @@ class MasterCalls(MasterState):
             labels=info.get("labels"),
             discovery=info.get("discovery"),
         )
+        framework.served_by[agent.id] = None
         framework.tasks[task.id] = task
         agent.tasks[(framework.id, task.id)] = task
         self.announce("TASK_ADDED", lambda: {"task": task_json(task)})
