@@ -124,12 +124,12 @@ def _http_date() -> str:
 def render(response: Response, request: Request) -> bytes:
     """Write a response. HEAD gets a body, too: libprocess does not know the difference."""
     body, encoding = response.body, ""
-    if response.gzip and len(body) >= GZIP_FROM and response.status == 200:
-        if accepts_gzip(request.headers.get("accept-encoding", "")):
-            import gzip
+    large = response.gzip and len(body) >= GZIP_FROM and response.status == 200
+    if large and accepts_gzip(request.headers.get("accept-encoding", "")):
+        import gzip
 
-            body = gzip.compress(body, compresslevel=1, mtime=0)
-            encoding = "Content-Encoding: gzip\r\n"
+        body = gzip.compress(body, compresslevel=1, mtime=0)
+        encoding = "Content-Encoding: gzip\r\n"
     start = f"HTTP/1.1 {response.status} {REASONS.get(response.status, 'Unknown')}\r\n{encoding}"
     date, length = f"Date: {_http_date()}\r\n", f"Content-Length: {len(body)}\r\n"
     headers = "".join([f"{name}: {value}\r\n" for name, value in response.headers])
@@ -274,7 +274,8 @@ class RequestParser:
             if self._in_trailer:
                 end = self._buffer.find(b"\r\n")
                 if end < 0:
-                    return self._wait(MAX_HEAD)
+                    self._check_waiting(MAX_HEAD)
+                    return None
                 line = bytes(self._buffer[:end])
                 del self._buffer[: end + 2]
                 if not line:
@@ -285,7 +286,8 @@ class RequestParser:
             elif self._chunk_left < 0:
                 end = self._buffer.find(b"\r\n")
                 if end < 0:
-                    return self._wait(256)
+                    self._check_waiting(256)
+                    return None
                 size = bytes(self._buffer[:end]).split(b";", 1)[0].strip()
                 del self._buffer[: end + 2]
                 if not size or len(size) > 15 or size.strip(b"0123456789abcdefABCDEF"):
@@ -306,7 +308,7 @@ class RequestParser:
                 del self._buffer[: self._chunk_left + 2]
                 self._chunk_left = -1
 
-    def _wait(self, limit: int) -> None:
+    def _check_waiting(self, limit: int) -> None:
         if len(self._buffer) > limit:
             raise ProtocolError(400, "Malformed chunk")
 

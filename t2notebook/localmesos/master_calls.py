@@ -180,9 +180,7 @@ class MasterCalls(MasterState):
         taken, tasks = held or Resources(), []
         for item in infos:
             info = {**item, "resources": _allocated(item.get("resources", []), role)}
-            taken = taken + self._admit_task(
-                framework, agent, role, info, original["executor_id"]["value"]
-            )
+            taken = taken + self._admit_task(framework, agent, role, info, original["executor_id"]["value"])
             tasks.append(info)
         if agent.link is not None:
             message = {

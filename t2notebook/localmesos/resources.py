@@ -198,12 +198,12 @@ def _ranges_text(spans: Ranges) -> str:
     return "[" + ", ".join(f"{begin}-{end}" for begin, end in spans) + "]"
 
 
-# What sets a resource apart; of a frozenset no order would be sure.
-_ODD = dict.fromkeys(("provider_id", "reservation", "disk", "revocable", "shared")).keys()
+_APART = ("provider_id", "reservation", "disk", "revocable", "shared")
+_APART_SET = frozenset(_APART)
 
 
 def _qualifier(item: Mapping[str, Any]) -> str:
-    odd = [] if _ODD.isdisjoint(item) else [name for name in _ODD if name in item]
+    odd = [] if _APART_SET.isdisjoint(item) else [name for name in _APART if name in item]
     if item.get("reservations") or item.get("role", "*") != "*":
         odd.append("reserved")
     return "{" + ",".join(odd) + "}" if odd else ""

@@ -75,7 +75,7 @@ def fields_of(message: str) -> tuple[Field, ...]:
 
 
 Convert = Callable[[Any, list[str]], Any]
-"""(JSON value, names of messages that lack a required field: appended to) -> value; None is "as if it were not there"."""
+"""(JSON value, where to note messages that lack a required field) -> value; None is "as if it were not there"."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,6 @@ def load_json(body: bytes) -> Any:
     SchemaError
         With the text that Mesos puts behind "Failed to parse body into JSON: ".
     """
-
     try:
         text = body.decode("utf-8")
         value = _STRICT.decode(text)
