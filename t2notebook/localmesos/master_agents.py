@@ -37,7 +37,7 @@ class MasterAgents(MasterState):
         self.recovered.clear()
 
     def register_agent(self, now: float, link: str, message: Json) -> str:
-        """Take an agent in, or back; give its id.
+        """Take an agent in, or back; give its id. The caller then allocates, once for all that came together.
 
         `message` has `info` (AgentInfo without id), `port_pid`, `agent_id` (None the first time), `index`,
         and of one that comes back `tasks` and `executors`.
@@ -86,7 +86,6 @@ class MasterAgents(MasterState):
                 self.frameworks[framework_id].served_by[agent.id] = None
             else:
                 self.out.append(ToAgent(link, {"op": "shutdown_framework", "framework_id": framework_id}))
-        self.allocate(now, [agent.id])
         return agent.id
 
     def _adopt(self, now: float, agent: Agent, message: Json) -> None:

@@ -26,7 +26,9 @@ class Game:
     def register(self, agent_id: str | None = None, link: str = "link", **more: Any) -> str:
         info = {"hostname": "h", "port": 1, "resources": Resources.of(cpus=4, mem=4096).to_json()}
         message = {"index": 0, "pid": "slave(1)@127.0.0.1:1", "agent_id": agent_id, "info": info, **more}
-        return self.master.register_agent(self.now, link, message)
+        agent_id = self.master.register_agent(self.now, link, message)
+        self.master.allocate(self.now, [agent_id])
+        return agent_id
 
     def subscribe(self, stream: str, framework_id: str | None = None) -> list[Json]:
         call: Json = {"type": "SUBSCRIBE", "subscribe": {"framework_info": dict(self.info)}}
