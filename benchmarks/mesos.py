@@ -272,6 +272,15 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def queued_seconds(pid: int) -> float:
+    """Seconds that a process could have run and had no core (0.0 where Linux does not count them)."""
+    try:
+        with open(f"/proc/{pid}/schedstat", "rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
 async def probe(master: str, index: int) -> tuple[float, int]:
     """Seconds that a newcomer with one task waits beyond its task, and the offers that were made to it."""
     framework = Framework(master, f"probe{index}")
@@ -304,6 +313,7 @@ async def busy_cluster(
         framework.waited.clear()
     offers, window, running = sum(f.offers for f in frameworks), time.perf_counter(), []
     cpu = {name: cpu_seconds(pid) for name, pid in pids.items()} | {"frameworks": time.process_time()}
+    queued = queued_seconds(pids["master"])
     for index in range(probes):
         running.append(asyncio.create_task(probe(master, index)))
         await asyncio.sleep(0.25)
@@ -324,6 +334,7 @@ async def busy_cluster(
         "offers": offers,
         "launched": launched,
         "seconds": seconds,
+        "queued": queued_seconds(pids["master"]) - queued,
         "cpu": {name: after[name] - before for name, before in cpu.items()},
         "refused": refused,
     }
@@ -383,6 +394,10 @@ def main(arguments: list[str] | None = None) -> int:
     print(
         f"beside it, for a task: simulated agents {1e3 * cpu['simulator'] / launched:.2f} ms, "
         f"frameworks (this process) {1e3 * cpu['frameworks'] / launched:.2f} ms"
+    )
+    print(
+        f"the master had no core for {100 * found['queued'] / found['seconds']:.0f} % of the time "
+        "(much more than its own share: others use the machine, and the overheads above are theirs)"
     )
     if found["refused"]:
         print(f"calls refused: {found['refused']}")
