@@ -122,6 +122,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         # A subscriber that half-closes has left (recorded); a plain request still gets its answer.
         self._half_closed = True
+        self._send()
         return self._stream is None and (self._task is not None or bool(self._queue))
 
     def _advance(self) -> None:
