@@ -308,7 +308,7 @@ class MasterProcess:
         if message["op"] == "many":
             self._agents_say(now, peer, message["messages"])
         elif message["op"] == "ping":
-            names = [name for name in self._peers.names(peer) if not self._peers.silent(name)]
+            names = self._peers.names(peer)
             for name in names:
                 self.master.agent_heard(now, name)
             if names:
