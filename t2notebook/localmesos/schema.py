@@ -36,7 +36,7 @@ class Field:
     kind
         `string`, `bytes`, `bool`, a number's type, an enum's or a message's name.
     label
-        `?` optional, `!` required, `*` repeated.
+        `?` optional, `!` required, `*` repeated, `%` a map from strings.
     default
         What an absent optional field is printed as, or None.
     """
@@ -50,7 +50,7 @@ class Field:
 def _compile(spec: str) -> tuple[Field, ...]:
     fields = []
     for part in spec.split():
-        match = re.fullmatch(r"(\w+)([!*]?):([\w.]+)(?:=(\S+))?", part)
+        match = re.fullmatch(r"(\w+)([!*%]?):([\w.]+)(?:=(\S+))?", part)
         assert match is not None, part
         name, label, kind, default = match.groups()
         value: Any = None
@@ -167,6 +167,12 @@ def _convert(message: str, obj: Message) -> Message:
             # An empty list is no list: protobuf cannot tell them apart, and Mesos prints none.
             if kept := [item for item in converted if item is not None]:
                 found[name] = kept
+        elif field.label == "%":
+            if not isinstance(value, dict):
+                raise _not_expecting(value, name)
+            entries = {key: _scalar(field, item) for key, item in value.items()}
+            if kept_entries := {key: item for key, item in entries.items() if item is not None}:
+                found[name] = kept_entries
         elif isinstance(value, list):
             raise _not_expecting(value, name)
         else:
@@ -192,6 +198,9 @@ def _missing(message: str, value: Message, path: str, into: list[str]) -> None:
             if field.label == "*":
                 for index, item in enumerate(value[field.name]):
                     _missing(field.kind, item, f"{path}{field.name}[{index}].", into)
+            elif field.label == "%":
+                for key, item in value[field.name].items():
+                    _missing(field.kind, item, f"{path}{field.name}.{key}.", into)
             else:
                 _missing(field.kind, value[field.name], f"{path}{field.name}.", into)
 
@@ -250,6 +259,8 @@ def debug_string(message: str, value: Message, indent: int = 0) -> str:
         if field.name not in value:
             continue
         items = value[field.name] if field.label == "*" else [value[field.name]]
+        if field.label == "%":
+            continue  # nothing that is shown so has one
         for item in items:
             if isinstance(item, dict):
                 lines.append(f"{pad}{field.name} {{\n{debug_string(field.kind, item, indent + 1)}{pad}}}\n")
