@@ -100,7 +100,7 @@ class Agent(TaskGroups, Recovery):
             self._drop(framework, task, executor_id, text, "REASON_TASK_INVALID")
         elif run.state is ExecutorState.REGISTERING:
             run.queued[task.id] = task
-            self._resize(run)
+            self._resize_soon(run)
         elif run.state is ExecutorState.RUNNING:
             self._give(run, task)
         else:
@@ -123,7 +123,7 @@ class Agent(TaskGroups, Recovery):
                 self._drop(framework, task, executor_id, text, "REASON_EXECUTOR_TERMINATED")
         elif run.state is ExecutorState.REGISTERING:
             run.queued |= {task.id: task for task in tasks}
-            self._resize(run)
+            self._resize_soon(run)
         elif run.default:
             self._launch_group(run, tasks)
         else:
@@ -394,7 +394,7 @@ class Agent(TaskGroups, Recovery):
         for task in tasks:
             run.queued.pop(task.id, None)
             run.tasks[task.id] = task
-        self._resize(run)
+        self._resize_soon(run)
         self.save_given(run, tasks)
         self._to_executor(run, event)
         for task in tasks:

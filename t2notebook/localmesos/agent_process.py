@@ -57,7 +57,7 @@ class AgentProcess:
         self._cache = Cache(os.path.join(options.work_dir, "fetch"))
         self._tasks: set[asyncio.Task[None]] = set()
         self._isolation = Isolation(options.cgroups, options.owner, self._over_memory)
-        log.info("isolation: %s", self._isolation.name)
+        log.info("isolation: %s %s", self._isolation.name, options.cgroups or "")
         self._collector = Collector(
             options.work_dir,
             options.gc_delay,

@@ -14,6 +14,9 @@ from t2notebook.localmesos.records import TERMINAL, Json, can
 from t2notebook.localmesos.runs import ExecutorRun, FrameworkRun, TaskRun
 from t2notebook.localmesos.updates import UpdateStreams
 
+SHRINKS = 0.1
+"""A task's end may wait so long (seconds) until its share is taken from its container; others then end as well."""
+
 
 class AgentUpdates(Garbage):
     """What an agent knows, and how it tells of its tasks."""
@@ -59,8 +62,18 @@ class AgentUpdates(Garbage):
 
     def _resize(self, run: ExecutorRun) -> None:
         """Fit the limits of a container that is there to the tasks in it."""
+        run.resizing = None
         if run.sized and run.container_id in self._containers:
             self.runtime.limit(run.container_id, run.limits)
+
+    def _resize_soon(self, run: ExecutorRun, seconds: float = 0.0) -> None:
+        """Fit them once for all tasks that come or go now: of a thousand, each costs a look at all."""
+        due = self.runtime.now() + seconds
+        if run.resizing is not None:
+            if run.resizing.when() <= due:
+                return
+            run.resizing.cancel()
+        run.resizing = self.runtime.later(seconds, self._resize, run)
 
     def _container_status(self, run: ExecutorRun) -> Json:
         address = {"protocol": "IPv6" if ":" in self.place.ip else "IPv4", "ip_address": self.place.ip}
@@ -94,7 +107,7 @@ class AgentUpdates(Garbage):
             if ordered["state"] in TERMINAL:
                 run.tasks.pop(task.id, None)
                 run.ended = [*run.ended, task][-100:]
-                self._resize(run)
+                self._resize_soon(run, SHRINKS)
         framework = self.frameworks.get(run.framework_id)
         if framework is not None and not framework.leaving:
             self._add(ordered, run.framework_id)

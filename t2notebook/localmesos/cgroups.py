@@ -112,7 +112,7 @@ class V1:
 
     def prepare(self, directories: list[str]) -> None:
         for directory in directories:
-            os.makedirs(directory, exist_ok=True)
+            _make(directory)
 
     def limit(self, directories: list[str], limits: Limits, *, cfs: bool, first: bool) -> None:
         memory, *cpu = directories
@@ -163,7 +163,7 @@ class V2:
 
     def prepare(self, directories: list[str]) -> None:
         for directory in directories:
-            os.makedirs(directory, exist_ok=True)
+            _make(directory)
             wanted = {"memory", "cpu"} & set(_read(directory, "cgroup.controllers").split())
             given = set(_read(directory, "cgroup.subtree_control").split())
             for controller in sorted(wanted - given):
@@ -174,8 +174,8 @@ class V2:
         (directory,) = directories
         _write(directory, "memory.low", max(int(limits.mem * MIB), MIN_MEMORY))
         hard = limits.memory_bytes
-        before = _read(directory, "memory.max").strip()
-        if first or hard is None or (before != "max" and hard > int(before)):
+        before = "0" if first else _read(directory, "memory.max").strip()
+        if hard is None or (before != "max" and hard > int(before)):
             _write(directory, "memory.max", "max" if hard is None else hard)
         if first:
             # The kernel itself kills the container whole then. (Absent before Linux 4.19.)
@@ -221,7 +221,7 @@ class Cgroups:
     cfs: bool = False
 
     def open(self, owner: str) -> None:
-        """Make an owner's group, and remove those of dead ones.
+        """Make an owner's group.
 
         Raises
         ------
@@ -230,17 +230,23 @@ class Cgroups:
         """
         for place in self.places:
             self.kind.prepare(self._above(place, owner))
-            for other in _groups(os.path.join(place, ROOT)):
-                pid, _, start = other.partition("-")
-                if other != owner and start.isdigit() and not life.alive(int(pid), int(start)):
-                    self._remove_tree(os.path.join(place, ROOT, other))
+
+    def sweep(self) -> bool:
+        """Remove the groups of dead owners; False while something is in one (which is killed)."""
+        done = True
+        for place in self.places:
+            for owner in _groups(os.path.join(place, ROOT)):
+                pid, _, start = owner.partition("-")
+                if pid.isdigit() and start.isdigit() and not life.alive(int(pid), int(start)):
+                    done = self._remove_tree(os.path.join(place, ROOT, owner)) and done
+        return done
 
     def close(self, owner: str) -> None:
         """Remove an owner's groups, whatever is in them."""
         for place in self.places:
             self._remove_tree(os.path.join(place, ROOT, owner))
             with contextlib.suppress(OSError):
-                os.rmdir(os.path.join(place, ROOT))
+                _unmake(os.path.join(place, ROOT))
 
     def exists(self, owner: str) -> bool:
         """Tell whether an owner has a group."""
@@ -261,7 +267,7 @@ class Cgroups:
         directories = self._directories(owner, container_id)
         first = not all(os.path.isdir(one) for one in directories)
         for one in directories:
-            os.makedirs(one, exist_ok=True)
+            _make(one)
         self.kind.limit(directories, limits, cfs=self.cfs, first=first)
 
     def doors(self, owner: str, container_id: str) -> list[str]:
@@ -293,10 +299,10 @@ class Cgroups:
         return [place, os.path.join(place, ROOT), os.path.join(place, ROOT, owner)]
 
     @staticmethod
-    def _remove_tree(directory: str) -> None:
+    def _remove_tree(directory: str) -> bool:
         for name in _groups(directory):
             _remove(os.path.join(directory, name))
-        _remove(directory)
+        return _remove(directory)
 
 
 def detect(
@@ -339,10 +345,10 @@ def _trial(kind: Kind, places: tuple[str, ...], enters: Callable[[list[str]], bo
             kind.prepare(trial._above(place, owner))
         trial.limit(owner, "trial", Limits(1, 64))
         if not enters(trial.doors(owner, "trial")):
-            return f"{places[0]}: no process may enter a new group"
+            return "no process may enter a new group"
         return None
     except (OSError, ValueError) as error:
-        return f"{places[0]}: {error.strerror if isinstance(error, OSError) else error}"
+        return str(error.strerror if isinstance(error, OSError) else error)
     finally:
         trial.close(owner)
 
@@ -425,7 +431,7 @@ def _groups(directory: str) -> list[str]:
 
 def _remove(directory: str) -> bool:
     try:
-        os.rmdir(directory)
+        _unmake(directory)
     except FileNotFoundError:
         return True
     except OSError:
@@ -435,6 +441,14 @@ def _remove(directory: str) -> bool:
             life.send([pid for pid in pids if pid > 0], signal.SIGKILL)
         return False
     return True
+
+
+def _make(directory: str) -> None:
+    os.makedirs(directory, exist_ok=True)
+
+
+def _unmake(directory: str) -> None:
+    os.rmdir(directory)
 
 
 def _read(directory: str, name: str) -> str:

@@ -56,6 +56,8 @@ class Isolation:
                 cgroups.open(owner)
             except OSError as error:
                 self._give_up(error)
+            else:
+                self._sweep(cgroups, REMOVALS)
 
     @property
     def name(self) -> str:
@@ -154,6 +156,10 @@ class Isolation:
     def _remove(self, cgroups: Cgroups, container_id: str, attempts: int) -> None:
         if not cgroups.remove(self._owner, container_id) and attempts:
             self._loop.call_later(REMOVAL_PAUSE, self._remove, cgroups, container_id, attempts - 1)
+
+    def _sweep(self, cgroups: Cgroups, attempts: int) -> None:
+        if not cgroups.sweep() and attempts:
+            self._loop.call_later(REMOVAL_PAUSE, self._sweep, cgroups, attempts - 1)
 
     def _give_up(self, error: OSError) -> None:
         log.warning("no control groups after all (%s): containers are watched", error)

@@ -161,6 +161,7 @@ class ExecutorRun:
     destroyed: bool = False
     sized: bool = False
     collected: bool = False
+    resizing: asyncio.TimerHandle | None = None
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
     nested_pids: dict[str, int] = field(default_factory=dict)
 

@@ -141,9 +141,9 @@ class Supervisor:
             return None
         found = cgroups.detect(cfs=self._options.cgroups_enable_cfs)
         if isinstance(found, str):
-            self._limits = f"by watching; no control groups: {found}"
+            self._limits = f"by watching, for want of control groups ({found})"
             return None
-        self._limits = f"by control groups (v{found.kind.version}) below {found.places[0]}"
+        self._limits = f"by control groups (v{found.kind.version})"
         return found
 
     def _has_master(self) -> bool:
