@@ -49,6 +49,9 @@ class Garbage(AgentMemory):
                 if not run.collected and (run.directory + "/").startswith(inside):
                     run.collected = True
                     self.forget_run(run)
+            own = containers.framework_path(self.place, framework.id)
+            if own == directory and not any(key[0] == framework.id for key, _ in self.updates.in_flight()):
+                self.forget_framework(framework)
 
     def left_behind(self, entries: Iterable[str]) -> list[str]:
         """Pick from directories (of agents, frameworks, executors and runs) those in which nothing lives."""
