@@ -133,6 +133,13 @@ def _scalar(field: Field, value: Any) -> Any:
     raise _not_expecting(value, field.name)
 
 
+def _finite(value: Any) -> Any:
+    """Keep an infinite amount as protobuf's JSON writes it: as a number it is no JSON."""
+    if isinstance(value, dict) and value.get("value") == float("inf"):
+        return {**value, "value": "Infinity"}
+    return value
+
+
 def _number(kind: str, value: int | float) -> int | float:
     try:
         number: int | float = _NUMBERS[kind](value)
@@ -170,7 +177,7 @@ def _convert(message: str, obj: Message) -> Message:
         elif field.label == "%":
             if not isinstance(value, dict):
                 raise _not_expecting(value, name)
-            entries = {key: _scalar(field, item) for key, item in value.items()}
+            entries = {key: _finite(_scalar(field, item)) for key, item in value.items()}
             if kept_entries := {key: item for key, item in entries.items() if item is not None}:
                 found[name] = kept_entries
         elif isinstance(value, list):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,7 @@ def test_faults_of_limits(limits: Json, held: dict[str, float], text: str | None
         "TaskInfo",
         {"name": "t", "task_id": {"value": "t"}, "agent_id": {"value": "a"}, "limits": limits},
     )
+    json.dumps(parsed, allow_nan=False)  # executors get it as JSON
     fault = container_rules.limits({**parsed, "resources": resources(**held)}, group=False)
     assert (fault is None) == (text is None) and (fault or "").startswith(text or "")
 
