@@ -1,4 +1,4 @@
-"""Control groups of the kernel: whether they can be had here, and a container's limits in them (v1 and v2).
+"""Control groups of the kernel: a container's limits in them (v1 and v2).
 
 What is written is what Mesos's isolators write (`isolators/cgroups/subsystems/{memory,cpu}.cpp`,
 `isolators/cgroups2/controllers/`): memory hard, and raised but never lowered while a container lives; cpu as
@@ -12,8 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -137,7 +135,7 @@ class V1:
     def statement(self, directory: str) -> str:
         limit = _number(directory, "memory.limit_in_bytes")
         most = _number(directory, "memory.max_usage_in_bytes")
-        return over_limit_message(limit, most, _read(directory, "memory.stat"))
+        return over_limit_message(limit, most, read(directory, "memory.stat"))
 
     def listen(self, directory: str) -> int | None:
         if not hasattr(os, "eventfd"):
@@ -164,8 +162,8 @@ class V2:
     def prepare(self, directories: list[str]) -> None:
         for directory in directories:
             _make(directory)
-            wanted = {"memory", "cpu"} & set(_read(directory, "cgroup.controllers").split())
-            given = set(_read(directory, "cgroup.subtree_control").split())
+            wanted = {"memory", "cpu"} & set(read(directory, "cgroup.controllers").split())
+            given = set(read(directory, "cgroup.subtree_control").split())
             for controller in sorted(wanted - given):
                 with contextlib.suppress(*([OSError] if controller == "cpu" else [])):
                     _write(directory, "cgroup.subtree_control", f"+{controller}")
@@ -174,7 +172,7 @@ class V2:
         (directory,) = directories
         _write(directory, "memory.low", max(int(limits.mem * MIB), MIN_MEMORY))
         hard = limits.memory_bytes
-        before = "0" if first else _read(directory, "memory.max").strip()
+        before = "0" if first else read(directory, "memory.max").strip()
         if hard is None or (before != "max" and hard > int(before)):
             _write(directory, "memory.max", "max" if hard is None else hard)
         if first:
@@ -192,13 +190,13 @@ class V2:
         return _table(directory, "memory.events").get("oom", 0) > 0
 
     def statement(self, directory: str) -> str:
-        limit = _read(directory, "memory.max").strip()
+        limit = read(directory, "memory.max").strip()
         try:
             most = _number(directory, "memory.peak")
         except FileNotFoundError:  # before Linux 5.19
             most = _number(directory, "memory.current")
         known = None if limit == "max" else int(limit)
-        return over_limit_message(known, most, _read(directory, "memory.stat"))
+        return over_limit_message(known, most, read(directory, "memory.stat"))
 
     def listen(self, directory: str) -> int | None:
         return None
@@ -229,7 +227,7 @@ class Cgroups:
             The kernel refuses.
         """
         for place in self.places:
-            self.kind.prepare(self._above(place, owner))
+            self.kind.prepare(self.above(place, owner))
 
     def sweep(self) -> bool:
         """Remove the groups of dead owners; False while something is in one (which is killed)."""
@@ -295,7 +293,7 @@ class Cgroups:
         return [os.path.join(place, ROOT, owner, container_id) for place in self.places]
 
     @staticmethod
-    def _above(place: str, owner: str) -> list[str]:
+    def above(place: str, owner: str) -> list[str]:
         return [place, os.path.join(place, ROOT), os.path.join(place, ROOT, owner)]
 
     @staticmethod
@@ -303,122 +301,6 @@ class Cgroups:
         for name in _groups(directory):
             _remove(os.path.join(directory, name))
         return _remove(directory)
-
-
-def detect(
-    mountinfo: str | None = None,
-    own: str | None = None,
-    enters: Callable[[list[str]], bool] | None = None,
-    *,
-    cfs: bool = False,
-) -> Cgroups | str:
-    """Find out by a trial where containers can have groups, or say why nowhere.
-
-    Parameters
-    ----------
-    mountinfo, own, enters
-        For tests: /proc/self/mountinfo, /proc/self/cgroup, and what puts a process through doors.
-    """
-    try:
-        if mountinfo is None:
-            mountinfo = _read("/proc/self", "mountinfo")
-        if own is None:
-            own = _read("/proc/self", "cgroup")
-    except OSError:
-        return "this system has no control groups"
-    why = "no memory controller is mounted"
-    for kind, candidates in ((V1(), _v1_places(mountinfo, own)), (V2(), _v2_places(mountinfo, own))):
-        for places in candidates:
-            fault = _trial(kind, places, enters or _enters)
-            if fault is None:
-                return Cgroups(kind, places, cfs)
-            why = fault
-    return why
-
-
-def _trial(kind: Kind, places: tuple[str, ...], enters: Callable[[list[str]], bool]) -> str | None:
-    """Make a group, limit it, enter it, remove it; give what was refused."""
-    owner = life.identity(os.getpid())
-    trial = Cgroups(kind, places)
-    try:
-        for place in places:
-            kind.prepare(trial._above(place, owner))
-        trial.limit(owner, "trial", Limits(1, 64))
-        if not enters(trial.doors(owner, "trial")):
-            return "no process may enter a new group"
-        return None
-    except (OSError, ValueError) as error:
-        return str(error.strerror if isinstance(error, OSError) else error)
-    finally:
-        trial.close(owner)
-
-
-def _enters(doors: list[str]) -> bool:
-    script = 'for door; do echo 0 > "$door" || exit 1; done'
-    done = subprocess.run(
-        ["/bin/sh", "-c", script, "sh", *doors],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
-    return done.returncode == 0
-
-
-def _mounts(mountinfo: str) -> list[tuple[str, str, str, set[str]]]:
-    """Give (root within the hierarchy, mount point, file system, options of the hierarchy)."""
-    found = []
-    for line in mountinfo.splitlines():
-        left, _, right = line.partition(" - ")
-        fields, kind = left.split(), right.split()
-        if len(fields) > 4 and len(kind) > 2 and kind[0] in ("cgroup", "cgroup2"):
-            point = fields[4].replace("\\040", " ")
-            found.append((fields[3], point, kind[0], set(kind[2].split(","))))
-    return found
-
-
-def _own_place(root: str, point: str, path: str) -> str:
-    """Give the directory of one's own group: a container may see only a part of the hierarchy."""
-    if root != "/" and (path + "/").startswith(root + "/"):
-        path = path[len(root) :]
-    place = os.path.join(point, path.strip("/")).rstrip("/")
-    return place if os.path.isdir(place) else point
-
-
-def _v1_places(mountinfo: str, own: str) -> list[tuple[str, ...]]:
-    paths: dict[str, str] = {}
-    for line in own.splitlines():
-        _, controllers, path = line.split(":", 2)
-        paths |= dict.fromkeys(controllers.split(","), path)
-    found = {}
-    for root, point, kind, options in _mounts(mountinfo):
-        for controller in {"memory", "cpu"} & options:
-            if kind == "cgroup" and controller in paths:
-                found[controller] = _own_place(root, point, paths[controller])
-    if "memory" not in found:
-        return []
-    both = [(found["memory"], found["cpu"])] if "cpu" in found else []
-    return [*both, (found["memory"],)]
-
-
-def _v2_places(mountinfo: str, own: str) -> list[tuple[str, ...]]:
-    """Give one's own group and those above, innermost first.
-
-    A group that processes are in can have no limited groups below (save the root of all), but the one above has
-    often been handed over as a whole: by systemd to a user, for one.
-    """
-    path = next((line[3:] for line in own.splitlines() if line.startswith("0::")), None)
-    for root, point, kind, _ in _mounts(mountinfo):
-        if kind == "cgroup2" and path is not None:
-            place, found = _own_place(root, point, path), []
-            while place.startswith(point) and os.access(place, os.W_OK):
-                if "memory" in _read(place, "cgroup.controllers").split():
-                    found.append((place,))
-                if place == point:
-                    break
-                place = os.path.dirname(place)
-            return list(found)
-    return []
 
 
 def _groups(directory: str) -> list[str]:
@@ -436,7 +318,7 @@ def _remove(directory: str) -> bool:
         return True
     except OSError:
         with contextlib.suppress(OSError, ValueError):
-            pids = [int(line) for line in _read(directory, "cgroup.procs").split()]
+            pids = [int(line) for line in read(directory, "cgroup.procs").split()]
             # 0 is a process that this one cannot see, and no order to kill oneself.
             life.send([pid for pid in pids if pid > 0], signal.SIGKILL)
         return False
@@ -451,17 +333,18 @@ def _unmake(directory: str) -> None:
     os.rmdir(directory)
 
 
-def _read(directory: str, name: str) -> str:
+def read(directory: str, name: str) -> str:
+    """Read one of the kernel's files."""
     with open(os.path.join(directory, name), encoding="utf-8", errors="replace") as file:
         return file.read()
 
 
 def _number(directory: str, name: str) -> int:
-    return int(_read(directory, name))
+    return int(read(directory, name))
 
 
 def _table(directory: str, name: str) -> dict[str, int]:
-    pairs = (line.split() for line in _read(directory, name).splitlines())
+    pairs = (line.split() for line in read(directory, name).splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
 
 

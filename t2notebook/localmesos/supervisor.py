@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
-from t2notebook.localmesos import cgroups, faults, flags, life
+from t2notebook.localmesos import cgroup_places, faults, flags, life
 from t2notebook.localmesos.cgroups import Cgroups
 from t2notebook.localmesos.control_server import ControlServer
 from t2notebook.localmesos.family import ENDING, Family
@@ -139,7 +139,7 @@ class Supervisor:
         """Find out what can keep containers to their memory."""
         if not self._options.agents or self._options.isolation == WATCHING:
             return None
-        found = cgroups.detect(cfs=self._options.cgroups_enable_cfs)
+        found = cgroup_places.detect(cfs=self._options.cgroups_enable_cfs)
         if isinstance(found, str):
             self._limits = f"by watching, for want of control groups ({found})"
             return None

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t2notebook.localmesos import LocalMesos, cgroups, life
-from t2notebook.localmesos.cgroups import MIB, V1, V2, Cgroups, Limits, bytes_text, detect
+from t2notebook.localmesos.cgroup_places import detect
+from t2notebook.localmesos.cgroups import MIB, V1, V2, Cgroups, Limits, bytes_text
 from tests.localmesos.client import Framework, Json, agent_address, encoded, request, resources, task
 from tests.localmesos.conftest import executor_info
 from tests.localmesos.test_checks import group
