@@ -14,6 +14,7 @@ from t2notebook.localmesos import (
     agent_garbage,
     agent_views,
     calls,
+    containers,
     http1,
     life,
     link,
@@ -54,7 +55,8 @@ class AgentProcess:
         self._agent: Agent | None = None
         self._views: agent_views.AgentViews | None = None
         self._heard = 0.0
-        self._cache = Cache(os.path.join(options.work_dir, "fetch"))
+        cache = os.path.join(options.work_dir, "fetch")
+        self._cache = Cache(cache)
         self._tasks: set[asyncio.Task[None]] = set()
         self._isolation = Isolation(options.cgroups, options.owner, self._over_memory)
         log.info("isolation: %s %s", self._isolation.name, options.cgroups or "")
@@ -66,6 +68,9 @@ class AgentProcess:
             lambda directory: self._agent is not None and self._agent.lives_in(directory),
             lambda directory: None if self._agent is None else self._agent.collected(directory),
         )
+
+        # As Mesos's agent does: nobody knows any more what is in it.
+        self._collector.drop(cache)
 
     # Runtime
 
@@ -198,6 +203,7 @@ class AgentProcess:
         agent = self._agent = Agent(place, info, self, registration_timeout=timeout)
         agent.checkpoint = self._checkpoint
         self._checkpoint.put(("agent",), {"id": agent_id, "port": self._port})
+        containers.point_latest(place)
         self._views = agent_views.AgentViews(agent, self.options, self._isolation.name)
         return agent
 

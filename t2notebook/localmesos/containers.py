@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import pwd
 import re
@@ -115,11 +116,25 @@ def make_sandbox(directory: str, user: User) -> None:
         if user.uid is not None and user.gid is not None:
             for path in (directory, *(os.path.join(directory, name) for name in ("stdout", "stderr"))):
                 os.chown(path, user.uid, user.gid)
-        fresh = os.path.join(runs, f".latest-{os.path.basename(directory)}")
-        os.symlink(directory, fresh)
-        os.replace(fresh, os.path.join(runs, "latest"))
+        _link_latest(directory)
     except OSError as error:
         raise SandboxError(f"Failed to create executor directory '{directory}': {error.strerror}") from None
+
+
+def point_latest(place: AgentPlace) -> None:
+    """Make an agent's directory, and point `slaves/latest` at it."""
+    directory = os.path.join(place.work_dir, "slaves", place.id)
+    os.makedirs(directory, exist_ok=True)
+    _link_latest(directory)
+
+
+def _link_latest(directory: str) -> None:
+    around, name = os.path.split(directory)
+    fresh = os.path.join(around, f".latest-{name}")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(fresh)
+    os.symlink(directory, fresh)
+    os.replace(fresh, os.path.join(around, "latest"))
 
 
 def make_nested_sandbox(parent: str, directory: str, task_id: str, user: User) -> None:

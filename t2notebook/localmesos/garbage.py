@@ -102,7 +102,8 @@ class Collector:
         self._waiting: list[str] = []
         self.removed = 0
         if os.path.isdir(self._trash):
-            self._remove(self._trash)  # what an earlier agent had no time for
+            for name in os.listdir(self._trash):  # what an earlier agent had no time for
+                self._remove(os.path.join(self._trash, name))
 
     @property
     def pending(self) -> int:
@@ -123,6 +124,13 @@ class Collector:
     def discard(self, directory: str) -> None:
         """Take a directory back."""
         self._schedule.discard(directory)
+
+    def drop(self, directory: str) -> None:
+        """Remove a directory now: nobody sees it from here on."""
+        if os.path.isdir(directory):
+            hidden = self._hidden()
+            os.rename(directory, hidden)
+            self._remove(hidden)
 
     async def watch(self) -> None:
         """Look at the disk now and then, and remove what is too old for it."""
@@ -159,9 +167,8 @@ class Collector:
 
     def _hide(self, directory: str) -> None:
         """Move a directory away at once, so that a new one can take its place, and have it removed."""
-        hidden = os.path.join(self._trash, uuid.uuid4().hex)
         try:
-            os.makedirs(self._trash, 0o700, exist_ok=True)
+            hidden = self._hidden()
             os.rename(directory, hidden)
         except FileNotFoundError:
             pass  # it went with a directory around it
@@ -173,6 +180,10 @@ class Collector:
             self.removed += 1
             self._remove(hidden)
         self._on_removed(directory)
+
+    def _hidden(self) -> str:
+        os.makedirs(self._trash, 0o700, exist_ok=True)
+        return os.path.join(self._trash, uuid.uuid4().hex)
 
     def _remove(self, hidden: str) -> None:
         self._waiting.append(hidden)

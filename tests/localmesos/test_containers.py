@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from t2notebook.localmesos import container_rules, schema
+from t2notebook.localmesos import LocalMesos, container_rules, schema
 from t2notebook.localmesos.cgroups import Limits
 from t2notebook.localmesos.containers import User, values_of
 from t2notebook.localmesos.runs import ExecutorRun, TaskRun
@@ -50,6 +50,28 @@ def outcome(one: Framework, task_id: str) -> Json:
         pass
     assert status["task_id"]["value"] == task_id
     return status
+
+
+def test_where_sandboxes_are(framework: Make, cluster: LocalMesos) -> None:
+    """As `docs/sandbox.md` of Mesos draws it; nobody but the user (and his group) looks in."""
+    one = framework()
+    offer = one.run("sleep 1000", "lone")
+    container = one.until("TASK_RUNNING", "lone")["container_status"]["container_id"]["value"]
+    (slaves,) = [
+        found.parent for found in Path(cluster.work_dir).glob(f"*/slaves/{offer['agent_id']['value']}")
+    ]
+    assert (slaves / "latest").resolve().name == offer["agent_id"]["value"]
+    runs = slaves / "latest/frameworks" / one.id / "executors/lone/runs"
+    assert {path.name for path in runs.iterdir()} == {container, "latest"}
+    assert (runs / "latest").resolve() == (runs / container).resolve()
+    assert {path.name for path in (runs / "latest").iterdir()} == {"stdout", "stderr"}
+    assert (runs / container).stat().st_mode & 0o777 == 0o750
+    offer = one.offers()[0]
+    group(one, offer, {"in": "sleep 1000"})
+    inner = one.until("TASK_RUNNING", "in")["container_status"]["container_id"]
+    box = next(Path(cluster.work_dir).glob(f"*/slaves/*/frameworks/{one.id}/executors/group/runs/latest"))
+    assert box.resolve().name == inner["parent"]["value"]
+    assert (box / "tasks/in").resolve() == (box / "containers" / inner["value"]).resolve()
 
 
 # Volumes
