@@ -37,11 +37,11 @@ class Family:
         The supervisor's own (`flags.parse`).
     address
         Where the master listens.
-    cgroups
-        Where containers have control groups, if anywhere.
 
     Attributes
     ----------
+    cgroups
+        Where containers have control groups; None (as at first) when they are watched.
     pids
         Of those that live, by name: master, agent1, launcher1, ..., simulator.
     statuses
@@ -50,20 +50,14 @@ class Family:
         Descriptors of the supervisor's that no child may keep.
     """
 
-    def __init__(
-        self,
-        options: argparse.Namespace,
-        address: tuple[str, int],
-        work_dir: str,
-        cgroups: Cgroups | None = None,
-    ) -> None:
+    def __init__(self, options: argparse.Namespace, address: tuple[str, int], work_dir: str) -> None:
         self.pids: dict[str, int] = {}
         self.statuses: dict[str, int] = {}
         self.private: set[int] = set()
         self._options = options
         self._address = address
         self._work_dir = work_dir
-        self._cgroups = cgroups
+        self.cgroups: Cgroups | None = None
         self._secret = secrets.token_urlsafe(24)
         self._supervisor = os.getpid()
         self._life, life_write = os.pipe()
@@ -110,7 +104,7 @@ class Family:
             self.private.add(channel.fileno())
             # A launcher outlives its agent for as long as the sweeping takes: it does not die with the supervisor.
             temporary = self._work_dir if self._options.work_dir is None else None
-            sweep = partial(launcher.main, launchers, self._life, temporary, self._cgroups)
+            sweep = partial(launcher.main, launchers, self._life, temporary, self.cgroups)
             self._fork(f"launcher{index + 1}", [launchers], sweep, dies=False)
             launchers.close()
         options = self._options
@@ -125,7 +119,7 @@ class Family:
             registration_timeout=options.executor_registration_timeout,
             zk=options.zk,
             zk_session_timeout=options.zk_session_timeout,
-            cgroups=self._cgroups,
+            cgroups=self.cgroups,
             owner=life.identity(self.pids[f"launcher{index + 1}"]),
             gc_delay=options.gc_delay,
             gc_disk_headroom=options.gc_disk_headroom,

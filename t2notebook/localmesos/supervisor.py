@@ -91,13 +91,15 @@ class Supervisor:
         parent_start = None if parent is None else life.start_time(parent)
         if parent is not None and parent_start is None:
             return 0
-        groups = self._find_cgroups()
-        if groups is None and self._options.isolation == CGROUPS:
-            print(f"t2notebook.localmesos: --isolation {CGROUPS}: {self._limits}", file=sys.stderr)
-            return 1
-        self._family = Family(self._options, self._address, self._work_dir, groups)
+        self._family = Family(self._options, self._address, self._work_dir)
         self._wake()
         self._start_master(self._listening)
+        # Meanwhile the master starts.
+        self._family.cgroups = self._find_cgroups()
+        if self._family.cgroups is None and self._options.isolation == CGROUPS:
+            print(f"t2notebook.localmesos: --isolation {CGROUPS}: {self._limits}", file=sys.stderr)
+            self._family.stop()
+            return 1
         for number in range(2, self._options.masters + 1):
             listening = listen(self._options.ip, 0)
             self._others[f"master{number}"] = listening.getsockname()[1]

@@ -18,12 +18,11 @@ EXECUTOR = Path(__file__).with_name("executor.py")
 TRACES = Path(__file__).resolve().parents[3] / "shared" / "mesos-traces"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def nothing_stays_open() -> Iterator[None]:
-    """Close what a test opened: a socket that a failed one leaves is found in the middle of another."""
-    before = len(client.opened)
+    """Close what a module's tests opened: a socket that a failed one leaves is found in the middle of another."""
     yield
-    while len(client.opened) > before:
+    while client.opened:
         client.opened.pop().close()
 
 
