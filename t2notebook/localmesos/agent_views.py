@@ -235,7 +235,8 @@ class AgentViews:
             fields = line[line.rfind(b")") + 2 :].split()
             user, system = user + int(fields[11]), system + int(fields[12])
             rss += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-        limit = run.resources.scalars.get("mem", 0) * 1024 * 1024 // 1000
+        limits = run.limits
+        hard = limits.memory_bytes
         return {
             "executor_id": run.executor_id,
             "executor_name": run.info.get("name", ""),
@@ -245,9 +246,9 @@ class AgentViews:
                 "cpus_soft_limit": run.resources.amount("cpus"),
                 "cpus_system_time_secs": system / ticks,
                 "cpus_user_time_secs": user / ticks,
-                "mem_limit_bytes": limit,
+                **({} if hard is None else {"mem_limit_bytes": hard}),
                 "mem_rss_bytes": rss,
-                "mem_soft_limit_bytes": limit,
+                "mem_soft_limit_bytes": int(limits.mem * (1 << 20)),
                 "timestamp": time.time(),
             },
         }

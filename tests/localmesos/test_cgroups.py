@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from t2notebook.localmesos import LocalMesos, cgroups, life
+from t2notebook.localmesos import LocalMesos, cgroup_places, cgroups, life
 from t2notebook.localmesos.cgroup_places import detect
 from t2notebook.localmesos.cgroups import MIB, V1, V2, Cgroups, Limits, bytes_text
+from t2notebook.localmesos.flags import parse
+from t2notebook.localmesos.supervisor import Supervisor
 from tests.localmesos.client import Framework, Json, agent_address, encoded, request, resources, task
 from tests.localmesos.conftest import executor_info
 from tests.localmesos.test_checks import group
@@ -435,6 +438,13 @@ def test_more_memory_than_asked_for_may_be_allowed(
         code = "x = bytearray(150 << 20); print('had it')"
         one.accept(offer, [{**hog(offer, name, code), "limits": {"mem": limit}}])
         assert one.until("TASK_FINISHED", name)
+    offer = one.offers()[0]
+    more = {"limits": {"mem": {"value": 256}}}
+    one.accept(offer, [task("shown", offer, "sleep 1000", **more)])
+    one.until("TASK_RUNNING", "shown")
+    (shown,) = request(agent_address(offer), "GET", "/containers").json()
+    assert shown["statistics"]["mem_limit_bytes"] == (256 + 32) * MIB
+    assert shown["statistics"]["mem_soft_limit_bytes"] == (64 + 32) * MIB
 
 
 @real
@@ -479,6 +489,19 @@ def test_no_group_is_left_of_a_cluster(victims: tuple[str, ...]) -> None:
         else:
             wait_for(lambda: not directory.parent.exists())
         one.close()
+
+
+def test_the_command_line_says_what_holds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def told(*arguments: str) -> tuple[bool, str]:
+        with socket.socket() as listening:
+            one = Supervisor(parse(arguments), listening, str(tmp_path))
+            return one._find_cgroups() is not None, one._limits
+
+    monkeypatch.setattr(cgroup_places, "detect", lambda cfs: "Permission denied")
+    assert told() == (False, "by watching, for want of control groups (Permission denied)")
+    monkeypatch.setattr(cgroup_places, "detect", lambda cfs: Cgroups(V2(), ("/x",), cfs))
+    assert told("--cgroups-enable-cfs") == (True, "by control groups (v2)")
+    assert told("--isolation", "posix/cpu,posix/mem") == (False, "by watching")
 
 
 def test_watching_says_the_same(framework: Callable[..., Framework]) -> None:
