@@ -137,6 +137,6 @@ def _run(container_id: str, record: Json) -> ExecutorRun:
         container_id,
         record["directory"],
         record["command"],
-        default=record["default"],
+        default=record.get("default", False),
         launched=record["launched"],
     )
