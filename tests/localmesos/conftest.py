@@ -14,7 +14,6 @@ from t2notebook.localmesos import LocalMesos
 from tests.localmesos.client import Framework, Json, resources
 
 EXECUTOR = Path(__file__).with_name("executor.py")
-TRACES = Path(__file__).resolve().parents[3] / "shared" / "mesos-traces"
 
 
 @pytest.fixture(scope="session")

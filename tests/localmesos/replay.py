@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.localmesos import client, oracle
 from tests.localmesos.client import Connection, Json, Stream
+from tests.localmesos.traces import TRACES
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 FRAMEWORK = re.compile(UUID.pattern + r"-\d{4}")
@@ -41,7 +42,7 @@ class Recorded:
 
 def load(folder: str) -> list[Recorded]:
     """Read a folder's exchanges in the order of their time."""
-    directory = oracle.TRACES / folder
+    directory = TRACES / folder
     found = []
     for line in oracle.lines(directory / "index.jsonl"):
         if "file" not in line:

@@ -18,10 +18,7 @@ from tests.localmesos import oracle
 from tests.localmesos.client import Framework, Json, Stream, request, task
 from tests.localmesos.replay import UUID, Player, canonical, load
 from tests.localmesos.test_traces import head_of, known_differences, play
-
-pytestmark = pytest.mark.skipif(
-    not oracle.TRACES.is_dir(), reason="the recorded traces lie outside of the repository"
-)
+from tests.localmesos.traces import TRACES
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +84,7 @@ def address_of(cluster: LocalMesos, host: str) -> str:
     return next(f"127.0.0.1:{one['port']}" for one in agents if one["id"].endswith("-S0"))
 
 
-OPERATOR = [one.name for one in load("operator") if not one.stream] if oracle.TRACES.is_dir() else []
+OPERATOR = [one.name for one in load("operator") if not one.stream]
 FREE = ("flags", "metrics_snapshot", "GET_FLAGS", "GET_METRICS", "metrics-empty", "processes", "help", "get-")
 """Endpoints whose names are not compared: they speak of what an implementation has inside."""
 
@@ -124,7 +121,7 @@ def test_operator(busy_cluster: LocalMesos, name: str) -> None:
         pytest.skip(known_differences()[f"operator/{name}"])
     one = next(one for one in load("operator") if one.name == name)
     address = address_of(busy_cluster, one.request["host"])
-    path = oracle.TRACES / "operator" / f"{name}.request.http"
+    path = TRACES / "operator" / f"{name}.request.http"
     raw = f"GET {one.request['path']} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     if path.exists():
         raw = path.read_bytes()
