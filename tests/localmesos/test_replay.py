@@ -48,7 +48,7 @@ def skipped(folder: str) -> tuple[str, ...]:
     "folder", [pytest.param(one, marks=pytest.mark.slow if one in LONG else ()) for one in STORIES]
 )
 def test_story(recorded_cluster: LocalMesos, folder: str) -> None:
-    Player(folder, recorded_cluster.master, skip=skipped(folder), forgive=STORIES[folder]).run()
+    Player(load(folder), recorded_cluster.master, skip=skipped(folder), forgive=STORIES[folder]).run()
 
 
 @pytest.mark.slow
@@ -70,7 +70,7 @@ def test_the_happy_story(recorded_cluster: LocalMesos, tmp_path: Path) -> None:
             "127.0.0.1:8099": f"127.0.0.1:{server.server_address[1]}",
             "/var/lib/mesos/web/hello.txt": str(tmp_path / "hello.txt"),
         }
-        Player("scheduler-happy", recorded_cluster.master, rewrite=rewrite).run()
+        Player(load("scheduler-happy"), recorded_cluster.master, rewrite=rewrite).run()
         server.shutdown()
 
 
@@ -147,7 +147,7 @@ def test_operator_events(recorded_cluster: LocalMesos) -> None:
     """A story as an operator's stream tells it: the same events in the same order with the same fields."""
     stream = Stream(recorded_cluster.master, "/api/v1", {"type": "SUBSCRIBE"})
     assert [key for key, _ in stream.headers] == ["Date", "Transfer-Encoding", "Content-Type"]
-    Player("operator-scheduler-side", recorded_cluster.master).run()
+    Player(load("operator-scheduler-side"), recorded_cluster.master).run()
     recorded = [event for one in load("operator") if one.stream for _, event in one.events]
     stream.next("FRAMEWORK_REMOVED")
     # What was read after it stands in `chunks` too, so the order is that of the wire.
