@@ -180,6 +180,7 @@ class MasterViews:
 
     def _framework(self, framework: Framework) -> Json:
         info, used = framework.info, self._master.used_by(framework)
+        again = {"reregistered_time": framework.reregistered}
         offered = sum_of(offer.resources for offer in framework.offers.values())
         executors = [
             {
@@ -222,6 +223,7 @@ class MasterViews:
             "registered_time": framework.registered,
             "unregistered_time": framework.unregistered,
             "resources": (used + offered).summary(),
+            **(again if framework.reregistered != framework.registered else {}),
             **({"roles": framework.roles} if framework.can("MULTI_ROLE") else {"role": framework.roles[0]}),
             "tasks": [_task(task) for task in framework.tasks.values()],
             "unreachable_tasks": [_task(task) for task in framework.unreachable.values()],
