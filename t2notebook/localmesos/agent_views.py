@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from t2notebook.localmesos import agent_v1, calls, files, http1, life
 from t2notebook.localmesos.agent import Agent
 from t2notebook.localmesos.master_state import VERSION
+from t2notebook.localmesos.metrics import of_resources, of_system
 from t2notebook.localmesos.records import TERMINAL, Json, roles_of
 from t2notebook.localmesos.resources import Resources
 from t2notebook.localmesos.runs import ExecutorRun, FrameworkRun, TaskRun
@@ -266,11 +267,7 @@ class AgentViews:
             "slave/registered": 1.0,
             "slave/uptime_secs": time.time() - self._agent.started,
         }
-        for name in ("cpus", "gpus", "mem", "disk"):
-            total = self._options.resources.amount(name)
-            metrics[f"slave/{name}_total"] = total
-            metrics[f"slave/{name}_used"] = used.amount(name)
-            metrics[f"slave/{name}_percent"] = used.amount(name) / total if total else 0.0
+        metrics |= {**of_resources("slave", self._options.resources, used), **of_system()}
         tasks = [task for run in self._living() for task in (*run.queued.values(), *run.tasks.values())]
         for state in ("staging", "starting", "running", "killing"):
             metrics[f"slave/tasks_{state}"] = float(sum(t.state == f"TASK_{state.upper()}" for t in tasks))
@@ -280,7 +277,7 @@ class AgentViews:
             for r in (*f.executors.values(), *f.completed)
             for t in r.ended
         ]
-        for name in sorted(TERMINAL):
+        for name in sorted(TERMINAL - {"TASK_DROPPED", "TASK_ERROR", "TASK_GONE_BY_OPERATOR"}):
             metrics[f"slave/{name.lower().replace('task_', 'tasks_')}"] = float(
                 sum(t.state == name for t in ended)
             )
