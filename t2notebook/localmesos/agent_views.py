@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from t2notebook.localmesos import agent_v1, calls, files, http1, life
 from t2notebook.localmesos.agent import Agent
 from t2notebook.localmesos.master_state import VERSION
-from t2notebook.localmesos.metrics import of_resources, of_system
+from t2notebook.localmesos.metrics import of_resources, of_system, timeout_fault
 from t2notebook.localmesos.records import TERMINAL, Json, roles_of
 from t2notebook.localmesos.resources import Resources
 from t2notebook.localmesos.runs import ExecutorRun, FrameworkRun, TaskRun
@@ -74,6 +74,9 @@ class AgentViews:
         if path == "/containers":
             return old_json([self._container(run) for run in self._living() if run.pid is not None], request)
         if path == "/metrics/snapshot":
+            fault = timeout_fault(request.query.get("timeout"))
+            if fault is not None:
+                return http1.text(400, fault)
             return old_json(self._metrics(), request)
         return http1.not_found()
 
@@ -284,12 +287,33 @@ class AgentViews:
         return dict(sorted(metrics.items()))
 
 
-_NEEDED = {
-    "GET_METRICS": "get_metrics",
-    "LIST_FILES": "list_files",
-    "READ_FILE": "read_file",
-    "TEARDOWN": "teardown",
-}
+_NEEDED = frozenset(
+    [
+        "GET_METRICS",
+        "LIST_FILES",
+        "READ_FILE",
+        "TEARDOWN",
+        "SET_LOGGING_LEVEL",
+        "UPDATE_WEIGHTS",
+        "RESERVE_RESOURCES",
+        "UNRESERVE_RESOURCES",
+        "CREATE_VOLUMES",
+        "DESTROY_VOLUMES",
+        "GROW_VOLUME",
+        "SHRINK_VOLUME",
+        "UPDATE_MAINTENANCE_SCHEDULE",
+        "START_MAINTENANCE",
+        "STOP_MAINTENANCE",
+        "DRAIN_AGENT",
+        "DEACTIVATE_AGENT",
+        "REACTIVATE_AGENT",
+        "SET_QUOTA",
+        "REMOVE_QUOTA",
+        "UPDATE_QUOTA",
+        "MARK_AGENT_GONE",
+    ]
+)
+"""Calls that have a payload, named as they are in lower case."""
 
 
 def validate_call(_: str):
@@ -299,7 +323,7 @@ def validate_call(_: str):
         kind = call.get("type")
         if kind is None:
             return "Expecting 'type' to be present"
-        needed = _NEEDED.get(kind)
-        return f"Expecting '{needed}' to be present" if needed is not None and needed not in call else None
+        needed = kind.lower()
+        return f"Expecting '{needed}' to be present" if kind in _NEEDED and needed not in call else None
 
     return validate

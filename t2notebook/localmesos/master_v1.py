@@ -73,6 +73,8 @@ class OperatorApi:
             if not teardown(call["teardown"]["framework_id"]["value"]):
                 return http1.text(400, "No framework found with specified ID")
             return http1.Response(202)
+        if kind == "SET_LOGGING_LEVEL":
+            return http1.Response(200)  # as /logging/toggle: it is taken, and changes nothing here
         return http1.text(501, "501 Not Implemented.")
 
     def _file(self, kind: str, ask: Json) -> http1.Response:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
-from t2notebook.localmesos import files, http1, metrics
+from t2notebook.localmesos import files, http1, metrics, operator_routes
 from t2notebook.localmesos.agent_views import BUILD, old_json, version
 from t2notebook.localmesos.master_page import page, role_amounts, small_answer
 from t2notebook.localmesos.master_state import MASTER_CAPABILITIES, VERSION, MasterState, sum_of
@@ -43,12 +43,18 @@ class MasterViews:
         if path == "/redirect":
             where = f"//{self._master.ip}:{self._master.port}"
             return http1.Response(307, headers=[("Location", where)])
+        changing = operator_routes.answer(request, path)
+        if changing is not None:
+            return changing
         if path == "/teardown":
             return self._old_teardown(request, teardown)
         # /version is libprocess's own and not under /master.
         if path == "/version" and not request.path.startswith("/master"):
             return old_json(version(), request)
         if path == "/metrics/snapshot":
+            fault = metrics.timeout_fault(request.query.get("timeout"))
+            if fault is not None:
+                return http1.text(400, fault)
             return old_json(metrics.of_master(self._master), request)
         views: dict[str, Callable[[http1.Request], Any]] = {
             "/state": self._state,
@@ -231,6 +237,7 @@ class MasterViews:
             "completed_tasks": [_task(task) for task in framework.completed],
             "offers": offers,
             "executors": executors,
+            **(info.get("labels") or {}),
             "offer_constraints": {},
         }
 

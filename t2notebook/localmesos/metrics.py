@@ -6,6 +6,7 @@ The names are Mesos's; which of its names are missing, and why, stands in `tests
 from __future__ import annotations
 
 import os
+import re
 
 from t2notebook.localmesos.master_state import MasterState, sum_of
 from t2notebook.localmesos.records import TERMINAL
@@ -83,3 +84,23 @@ def of_system() -> dict[str, float]:
     except (OSError, ValueError):
         pass
     return metrics
+
+
+def timeout_fault(text: str | None) -> str | None:
+    """Say in Mesos's words what is wrong with a timeout ("5secs"); None if nothing is, or if there is none."""
+    if text is None:
+        return None
+    number, unit = re.fullmatch(r"([\d.]*)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    if not unit:
+        fault = f"Invalid duration '{text}'"
+    elif not re.fullmatch(r"\d+\.?\d*|\.\d+", number):
+        fault = f"Failed to convert '{number}' to number"
+    elif unit not in _UNITS:
+        *most, last = (f"'{one}'" for one in _UNITS)
+        fault = f"Unknown duration unit '{unit}'; supported units are {', '.join(most)}, and {last}"
+    else:
+        return None
+    return f"Invalid timeout '{text}': {fault}.\n"
+
+
+_UNITS = ("ns", "us", "ms", "secs", "mins", "hrs", "days", "weeks")

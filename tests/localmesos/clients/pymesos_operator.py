@@ -21,7 +21,7 @@ class Watcher(OperatorMaster):
         say("event", "taskAdded", task_info["task_id"]["value"])
 
     def taskUpdated(self, task_info):
-        say("event", "taskUpdated", task_info["state"])
+        say("event", "taskUpdated", task_info["status"]["state"])
 
     def frameworkAdded(self, framework_info):
         say("event", "frameworkAdded", framework_info["framework_info"]["name"])
