@@ -183,9 +183,24 @@ class AgentViews:
             "role": run.role,
             **more,
             "tasks": [self._task(run, task) for task in run.tasks.values()],
-            "queued_tasks": [self._task(run, task) for task in run.queued.values()],
+            "queued_tasks": [self._queued(run, task) for task in run.queued.values()],
             "completed_tasks": [self._task(run, task) for task in run.ended],
         }
+
+    def _queued(self, run: ExecutorRun, task: TaskRun) -> Json:
+        """Show a task that its executor did not get yet, as `slave/http.cpp` shows a TaskInfo."""
+        shown: Json = {
+            "id": task.id,
+            "name": task.info["name"],
+            "slave_id": self._agent.place.id,
+            "resources": task.resources.summary(),
+            "role": run.role,
+        }
+        if "command" in task.info:
+            shown["command"] = old_command(task.info["command"])
+        if "executor" in task.info:
+            shown["executor_id"] = run.executor_id
+        return {**shown, **({"discovery": task.info["discovery"]} if "discovery" in task.info else {})}
 
     def _task(self, run: ExecutorRun, task: TaskRun) -> Json:
         status = task.status or {}
@@ -194,6 +209,9 @@ class AgentViews:
             if status
             else []
         )
+        for one in shown:
+            if "container_status" in one:
+                one["container_status"] = without_pid(one["container_status"])
         labels = task.info.get("labels", {}).get("labels")
         return {
             "id": task.id,
@@ -206,6 +224,7 @@ class AgentViews:
             "role": run.role,
             "statuses": shown,
             **({} if labels is None else {"labels": labels}),
+            **({"discovery": task.info["discovery"]} if "discovery" in task.info else {}),
         }
 
     def _flags(self) -> dict[str, str]:
@@ -285,6 +304,23 @@ class AgentViews:
                 sum(t.state == name for t in ended)
             )
         return dict(sorted(metrics.items()))
+
+
+def old_command(command: Json) -> Json:
+    """Give a CommandInfo as the older endpoints do (`common/http.cpp`)."""
+    uris = [
+        {"value": one["value"], "executable": one.get("executable", False)} for one in command.get("uris", [])
+    ]
+    shown: Json = {name: command[name] for name in ("shell", "value") if name in command}
+    shown["argv"] = command.get("arguments", [])
+    if "environment" in command:
+        shown["environment"] = command["environment"]
+    return {**shown, "uris": uris}
+
+
+def without_pid(container_status: Json) -> Json:
+    """Give a ContainerStatus as the older endpoints do."""
+    return {name: value for name, value in container_status.items() if name != "executor_pid"}
 
 
 _NEEDED = frozenset(

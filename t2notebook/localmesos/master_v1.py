@@ -9,7 +9,7 @@ from t2notebook.localmesos.agent_views import BUILD, v1_json, validate_call
 from t2notebook.localmesos.master_state import VERSION, MasterState
 from t2notebook.localmesos.records import Json
 from t2notebook.localmesos.server import EventStream
-from t2notebook.localmesos.v1_messages import agent_json, framework_json, task_json
+from t2notebook.localmesos.v1_messages import agent_json, executor_json, framework_json, task_json
 
 Teardown = Callable[[str], bool]
 Subscribe = Callable[[Json], EventStream]
@@ -119,9 +119,9 @@ class OperatorApi:
     def _executors(self) -> Json:
         return {
             "executors": [
-                {"executor_info": executor.info, "agent_id": {"value": agent.id}}
+                {"executor_info": executor_json(framework_id, one), "agent_id": {"value": agent.id}}
                 for agent in self._master.agents.values()
-                for executor in agent.executors.values()
+                for (framework_id, _), one in agent.executors.items()
             ],
         }
 

@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from t2notebook.localmesos import files, http1, metrics, operator_routes
-from t2notebook.localmesos.agent_views import BUILD, old_json, version
+from t2notebook.localmesos.agent_views import BUILD, old_command, old_json, version
 from t2notebook.localmesos.master_page import page, role_amounts, small_answer
 from t2notebook.localmesos.master_state import MASTER_CAPABILITIES, VERSION, MasterState, sum_of
 from t2notebook.localmesos.master_v1 import OperatorApi, Subscribe, Teardown
-from t2notebook.localmesos.records import Agent, Framework, Json, Task
+from t2notebook.localmesos.records import Agent, Executor, Framework, Json, Task
 from t2notebook.localmesos.server import EventStream
 from t2notebook.localmesos.v1_messages import AGENT_CAPABILITIES
 
@@ -190,15 +190,7 @@ class MasterViews:
         again = {"reregistered_time": framework.reregistered}
         offered = sum_of(offer.resources for offer in framework.offers.values())
         executors = [
-            {
-                "executor_id": executor_id,
-                "name": executor.info.get("name", ""),
-                "framework_id": framework.id,
-                "source": executor.info.get("source", ""),
-                "resources": executor.resources.summary(),
-                "role": executor.role,
-                "slave_id": agent.id,
-            }
+            _executor(framework, executor_id, executor, agent)
             for agent in self._master.agents.values()
             for (framework_id, executor_id), executor in agent.executors.items()
             if framework_id == framework.id
@@ -273,6 +265,22 @@ _STATES = "STAGING STARTING RUNNING KILLING FINISHED KILLED FAILED LOST ERROR UN
 def _counts(tasks: Iterable[Task]) -> dict[str, int]:
     states = [task.state for task in tasks]
     return {f"TASK_{state}": states.count(f"TASK_{state}") for state in _STATES.split()}
+
+
+def _executor(framework: Framework, executor_id: str, executor: Executor, agent: Agent) -> Json:
+    """Show a custom executor as `common/http.cpp` does."""
+    info = executor.info
+    return {
+        "executor_id": executor_id,
+        "name": info.get("name", ""),
+        "framework_id": framework.id,
+        "command": old_command(info.get("command", {})),
+        "resources": executor.resources.summary(),
+        **({"role": executor.role} if executor.resources else {}),
+        **(info.get("labels") or {}),
+        **({"type": info["type"]} if "type" in info else {}),
+        "slave_id": agent.id,
+    }
 
 
 def _int(text: str | None, default: int) -> int:

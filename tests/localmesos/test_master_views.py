@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from t2notebook.localmesos import LocalMesos
-from tests.localmesos.client import Framework, Json, agent_address, request
+from tests.localmesos.client import Framework, Json, agent_address, request, task
+from tests.localmesos.conftest import executor_info
+from tests.localmesos.test_recovery import wait_for
 from tests.localmesos.test_traces import known_differences
 from tests.localmesos.traces import TRACES
 
@@ -123,6 +125,41 @@ def test_a_frameworks_labels_are_shown(framework: Make) -> None:
     (shown,) = request(one.master, "GET", f"/frameworks?framework_id={one.id}").json()["frameworks"]
     assert shown["labels"] == labels
     assert list(shown)[-2:] == ["labels", "offer_constraints"]
+
+
+def test_a_custom_executor_is_shown(framework: Make) -> None:
+    one = framework(name="shown")
+    offer = one.offers()[0]
+    info = executor_info("ex", "mute", labels={"labels": [{"key": "l", "value": "v"}]}, uris=[])
+    one.accept(offer, [task("waits", offer, executor=info)])
+    path = f"/frameworks?framework_id={one.id}"
+    shown = wait_for(lambda: request(one.master, "GET", path).json()["frameworks"][0]["executors"])
+    command = {
+        "shell": False,
+        "value": info["command"]["value"],
+        "argv": info["command"]["arguments"],
+        "uris": [],
+    }
+    assert shown == [
+        {
+            **{"executor_id": "ex", "name": "", "framework_id": one.id, "command": command},
+            **{"resources": {"disk": 0.0, "mem": 64.0, "gpus": 0.0, "cpus": 0.1}, "role": "*"},
+            **{
+                "labels": [{"key": "l", "value": "v"}],
+                "type": "CUSTOM",
+                "slave_id": offer["agent_id"]["value"],
+            },
+        }
+    ]
+    answer = request(one.master, "POST", "/api/v1", {"type": "GET_EXECUTORS"}).json()["get_executors"]
+    infos = [each["executor_info"] for each in answer["executors"]]
+    (v1,) = [each for each in infos if each["framework_id"]["value"] == one.id]
+    assert list(v1)[:4] == ["type", "executor_id", "framework_id", "command"]
+    assert v1["resources"][0]["allocation_info"] == {"role": "*"}
+    state = request(agent_address(offer), "GET", "/state").json()
+    (mine,) = [each for each in state["frameworks"] if each["id"] == one.id]
+    (queued,) = mine["executors"][0]["queued_tasks"]
+    assert list(queued) == ["id", "name", "slave_id", "resources", "role", "executor_id"]
 
 
 # Names: what of Mesos's metrics and flags is missing is on the list of differences, by patterns that all match
