@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from t2notebook.localmesos import agent_v1, calls, files, http1, life
 from t2notebook.localmesos.agent import Agent
+from t2notebook.localmesos.master_page import small_answer
 from t2notebook.localmesos.master_state import VERSION
 from t2notebook.localmesos.metrics import of_resources, of_system, timeout_fault
 from t2notebook.localmesos.records import TERMINAL, Json, roles_of
@@ -61,6 +62,8 @@ class AgentViews:
             return self._files_get(request, path)
         if path == "/api/v1" or path.startswith("/api/v1/"):
             return self._v1(request)
+        if path.startswith(("/logging/", "/system/")):
+            return small_answer(request, path)
         if path == "/health":
             return http1.Response(200)
         if path == "/version":
@@ -84,10 +87,11 @@ class AgentViews:
         found = files.Files()
         for framework in self._agent.frameworks.values():
             for run in (*framework.completed, *framework.executors.values()):
-                found.attach(run.directory, run.directory)
-                base = f"/frameworks/{framework.id}/executors/{run.executor_id}/runs"
-                found.attach(f"{base}/latest", run.directory)
-                found.attach(f"{base}/{run.container_id}", run.directory)
+                virtual = f"/frameworks/{framework.id}/executors/{run.executor_id}/runs"
+                # The last is ours: the page links to a task's own run, which may not be the latest.
+                for runs in (os.path.dirname(run.directory), virtual):
+                    found.attach(f"{runs}/latest", run.directory)
+                    found.attach(f"{runs}/{run.container_id}", run.directory)
         return found
 
     def _files_get(self, request: http1.Request, path: str) -> http1.Response:
@@ -118,6 +122,8 @@ class AgentViews:
         found = agent_v1.answers(self._agent, self._statistics).get(kind)
         if found is not None:
             return v1_json(kind, found())
+        if kind == "SET_LOGGING_LEVEL":
+            return http1.Response(200)
         return http1.text(501, "501 Not Implemented.")
 
     # /state

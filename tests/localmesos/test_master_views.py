@@ -162,6 +162,22 @@ def test_a_custom_executor_is_shown(framework: Make) -> None:
     assert list(queued) == ["id", "name", "slave_id", "resources", "role", "executor_id"]
 
 
+def test_an_agents_small_answers(running: tuple[str, str]) -> None:
+    """What the agent answers as the master does; and under which names a sandbox is attached."""
+    for address in running:
+        assert request(address, "GET", "/logging/toggle").text == "0\n"
+        assert "cpus_total" in request(address, "GET", "/system/stats.json").json()
+        call: Json = {"type": "SET_LOGGING_LEVEL", "set_logging_level": {"level": 1}}
+        assert request(address, "POST", "/api/v1", call).status == 200
+    attached = request(running[1], "GET", "/files/debug").json()
+    virtual = next(one for one in attached if one.startswith("/frameworks/") and one.endswith("/runs/latest"))
+    path = attached[virtual]
+    names = {name for name, where in attached.items() if where == path}
+    runs, container_id = path.rsplit("/", 1)
+    # The last is a known difference.
+    assert names == {virtual, path, f"{runs}/latest", virtual.removesuffix("latest") + container_id}
+
+
 # Names: what of Mesos's metrics and flags is missing is on the list of differences, by patterns that all match
 
 
