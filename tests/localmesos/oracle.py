@@ -121,6 +121,7 @@ UNTRACED: tuple[tuple[str, Json], ...] = (
     ("GET master /frameworks", {"frameworks": [{"executors": [_OLD_EXECUTOR]}]}),
     ("GET master /slaves", {"recovered_slaves": [_RECOVERED]}),
     ("GET agent /state", {"frameworks": [{"executors": [{"labels": [], "type": "CUSTOM", **_OLD_TASKS}]}]}),
+    ("TASK_ADDED", {"task_added": {"task": {"executor_id": {"value": "ex"}}}}),
     ("GET_EXECUTORS", {"get_executors": {"executors": [{"agent_id": {"value": "ID-S0"}}]}}),
     ("GET_STATE", {"get_state": {"get_executors": {"executors": [{"agent_id": {"value": "ID-S0"}}]}}}),
 )
