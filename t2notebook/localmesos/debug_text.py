@@ -41,7 +41,7 @@ def _entry(field: Field, item: object, pad: str, indent: int) -> str:
     if isinstance(item, bool):
         shown = str(item).lower()
     elif isinstance(item, float):
-        shown = str(int(item)) if item == int(item) else repr(item)
+        shown = str(int(item)) if item.is_integer() and abs(item) < 1e15 else repr(item)
     elif isinstance(item, str) and field.kind in ("string", "bytes"):
         shown = json.dumps(base64.b64decode(item).decode("latin-1") if field.kind == "bytes" else item)
     else:

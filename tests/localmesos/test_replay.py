@@ -18,7 +18,8 @@ import pytest
 from t2notebook.localmesos import LocalMesos
 from tests.localmesos import oracle
 from tests.localmesos.client import Framework, Json, Stream, request, task
-from tests.localmesos.replay import UUID, Act, Player, canonical, load
+from tests.localmesos.likeness import UUID, canonical
+from tests.localmesos.replay import Act, Player, load
 from tests.localmesos.test_traces import head_of, known_differences, play
 from tests.localmesos.traces import TRACES
 
