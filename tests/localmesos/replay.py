@@ -44,10 +44,10 @@ class Recorded:
     def call(self) -> Json:
         """Give the call of its body; {} if it has none."""
         try:
-            found: Json = json.loads(self.request.get("body") or "{}")
+            found = json.loads(self.request.get("body") or "{}")
         except ValueError:
             return {}
-        return found
+        return found if isinstance(found, dict) else {}
 
 
 @dataclass

@@ -51,6 +51,22 @@ def test_story(recorded_cluster: LocalMesos, folder: str) -> None:
 
 
 @pytest.mark.slow
+def test_the_story_of_launches(recorded_cluster: LocalMesos) -> None:
+    """`scheduler-errors` from 060 on as the one story that it is (`test_traces` plays the calls before)."""
+    story = [one for one in load("scheduler-errors") if one.name.startswith("001") or one.name >= "060"]
+    at = {one.name: one.at for one in story}
+
+    def removed() -> None:
+        """That id had been used, and torn down, before the recording began."""
+        one = Framework(recorded_cluster.master, framework_id="my-own-framework-id").subscribed()
+        one.call("TEARDOWN")
+        one.close()
+
+    acts = [Act(at["060-subscribe-unknown-id"] - 1e-6, removed)]
+    Player(story, recorded_cluster.master, acts=acts).run()
+
+
+@pytest.mark.slow
 def test_the_story_of_checks(recorded_cluster: LocalMesos) -> None:
     """The recorded executor took a quarter of a second to start, and the first check as long: ours wait for nothing.
 
