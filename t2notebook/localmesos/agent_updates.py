@@ -44,19 +44,18 @@ class AgentUpdates(Garbage):
         return {*self._containers, *self._nested}
 
     def status(self, run: ExecutorRun, status: Json) -> None:
-        """Take an executor's status update, and acknowledge it to the executor."""
+        """Take an executor's status update, and acknowledge it to the executor (if it is of a task it was given)."""
         task_id = status["task_id"]["value"]
         task = run.tasks.get(task_id)
         full = {**status, "agent_id": {"value": self.place.id}}
         full.setdefault("timestamp", time.time())
+        known = task is not None or task_id in {one.id for one in run.ended}
         if "container_status" in full:
             pass
-        elif (
-            (task is not None or task_id in {one.id for one in run.ended}) and run.pid is not None
-        ) or run.command:
+        elif (known and run.pid is not None) or run.command:
             full["container_status"] = self._container_status(run)
         self._queue(run, task, full)
-        if not run.own:
+        if known and not run.own:
             acknowledged = {"task_id": status["task_id"], "uuid": status["uuid"]}
             self._to_executor(run, {"type": "ACKNOWLEDGED", "acknowledged": acknowledged})
 

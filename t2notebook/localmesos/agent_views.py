@@ -9,7 +9,9 @@ import time
 from t2notebook.localmesos import agent_v1, calls, containers, files, http1, life
 from t2notebook.localmesos.agent import Agent
 from t2notebook.localmesos.agent_options import AgentOptions
+from t2notebook.localmesos.master_page import small_answer
 from t2notebook.localmesos.master_state import VERSION
+from t2notebook.localmesos.metrics import of_resources, of_system, timeout_fault
 from t2notebook.localmesos.records import TERMINAL, Json, roles_of
 from t2notebook.localmesos.resources import Resources
 from t2notebook.localmesos.runs import ExecutorRun, FrameworkRun, TaskRun
@@ -58,6 +60,8 @@ class AgentViews:
             return self._files_get(request, path)
         if path == "/api/v1" or path.startswith("/api/v1/"):
             return self._v1(request)
+        if path.startswith(("/logging/", "/system/")):
+            return small_answer(request, path)
         if path == "/health":
             return http1.Response(200)
         if path == "/version":
@@ -71,6 +75,9 @@ class AgentViews:
         if path == "/containers":
             return old_json([self._container(run) for run in self._living() if run.pid is not None], request)
         if path == "/metrics/snapshot":
+            fault = timeout_fault(request.query.get("timeout"))
+            if fault is not None:
+                return http1.text(400, fault)
             return old_json(self._metrics(), request)
         return http1.not_found()
 
@@ -80,10 +87,11 @@ class AgentViews:
             for run in (*framework.completed, *framework.executors.values()):
                 if run.collected:
                     continue
-                found.attach(run.directory, run.directory)
-                base = f"/frameworks/{framework.id}/executors/{run.executor_id}/runs"
-                found.attach(f"{base}/latest", run.directory)
-                found.attach(f"{base}/{run.container_id}", run.directory)
+                virtual = f"/frameworks/{framework.id}/executors/{run.executor_id}/runs"
+                # The last is ours: the page links to a task's own run, which may not be the latest.
+                for runs in (os.path.dirname(run.directory), virtual):
+                    found.attach(f"{runs}/latest", run.directory)
+                    found.attach(f"{runs}/{run.container_id}", run.directory)
         return found
 
     def _files_get(self, request: http1.Request, path: str) -> http1.Response:
@@ -114,6 +122,8 @@ class AgentViews:
         found = agent_v1.answers(self._agent, self._statistics).get(kind)
         if found is not None:
             return v1_json(kind, found())
+        if kind == "SET_LOGGING_LEVEL":
+            return http1.Response(200)
         return http1.text(501, "501 Not Implemented.")
 
     # /state
@@ -179,9 +189,24 @@ class AgentViews:
             "role": run.role,
             **more,
             "tasks": [self._task(run, task) for task in run.tasks.values()],
-            "queued_tasks": [self._task(run, task) for task in run.queued.values()],
+            "queued_tasks": [self._queued(run, task) for task in run.queued.values()],
             "completed_tasks": [self._task(run, task) for task in run.ended],
         }
+
+    def _queued(self, run: ExecutorRun, task: TaskRun) -> Json:
+        """Show a task that its executor did not get yet, as `slave/http.cpp` shows a TaskInfo."""
+        shown: Json = {
+            "id": task.id,
+            "name": task.info["name"],
+            "slave_id": self._agent.place.id,
+            "resources": task.resources.summary(),
+            "role": run.role,
+        }
+        if "command" in task.info:
+            shown["command"] = old_command(task.info["command"])
+        if "executor" in task.info:
+            shown["executor_id"] = run.executor_id
+        return {**shown, **({"discovery": task.info["discovery"]} if "discovery" in task.info else {})}
 
     def _task(self, run: ExecutorRun, task: TaskRun) -> Json:
         status = task.status or {}
@@ -190,6 +215,9 @@ class AgentViews:
             if status
             else []
         )
+        for one in shown:
+            if "container_status" in one:
+                one["container_status"] = without_pid(one["container_status"])
         labels = task.info.get("labels", {}).get("labels")
         return {
             "id": task.id,
@@ -202,6 +230,7 @@ class AgentViews:
             "role": run.role,
             "statuses": shown,
             **({} if labels is None else {"labels": labels}),
+            **({"discovery": task.info["discovery"]} if "discovery" in task.info else {}),
         }
 
     def _flags(self) -> dict[str, str]:
@@ -272,11 +301,7 @@ class AgentViews:
             "slave/registered": 1.0,
             "slave/uptime_secs": time.time() - self._agent.started,
         }
-        for name in ("cpus", "gpus", "mem", "disk"):
-            total = self._options.resources.amount(name)
-            metrics[f"slave/{name}_total"] = total
-            metrics[f"slave/{name}_used"] = used.amount(name)
-            metrics[f"slave/{name}_percent"] = used.amount(name) / total if total else 0.0
+        metrics |= {**of_resources("slave", self._options.resources, used), **of_system()}
         tasks = [task for run in self._living() for task in (*run.queued.values(), *run.tasks.values())]
         for state in ("staging", "starting", "running", "killing"):
             metrics[f"slave/tasks_{state}"] = float(sum(t.state == f"TASK_{state.upper()}" for t in tasks))
@@ -286,19 +311,57 @@ class AgentViews:
             for r in (*f.executors.values(), *f.completed)
             for t in r.ended
         ]
-        for name in sorted(TERMINAL):
+        for name in sorted(TERMINAL - {"TASK_DROPPED", "TASK_ERROR", "TASK_GONE_BY_OPERATOR"}):
             metrics[f"slave/{name.lower().replace('task_', 'tasks_')}"] = float(
                 sum(t.state == name for t in ended)
             )
         return dict(sorted(metrics.items()))
 
 
-_NEEDED = {
-    "GET_METRICS": "get_metrics",
-    "LIST_FILES": "list_files",
-    "READ_FILE": "read_file",
-    "TEARDOWN": "teardown",
-}
+def old_command(command: Json) -> Json:
+    """Give a CommandInfo as the older endpoints do (`common/http.cpp`)."""
+    uris = [
+        {"value": one["value"], "executable": one.get("executable", False)} for one in command.get("uris", [])
+    ]
+    shown: Json = {name: command[name] for name in ("shell", "value") if name in command}
+    shown["argv"] = command.get("arguments", [])
+    if "environment" in command:
+        shown["environment"] = command["environment"]
+    return {**shown, "uris": uris}
+
+
+def without_pid(container_status: Json) -> Json:
+    """Give a ContainerStatus as the older endpoints do."""
+    return {name: value for name, value in container_status.items() if name != "executor_pid"}
+
+
+_NEEDED = frozenset(
+    [
+        "GET_METRICS",
+        "LIST_FILES",
+        "READ_FILE",
+        "TEARDOWN",
+        "SET_LOGGING_LEVEL",
+        "UPDATE_WEIGHTS",
+        "RESERVE_RESOURCES",
+        "UNRESERVE_RESOURCES",
+        "CREATE_VOLUMES",
+        "DESTROY_VOLUMES",
+        "GROW_VOLUME",
+        "SHRINK_VOLUME",
+        "UPDATE_MAINTENANCE_SCHEDULE",
+        "START_MAINTENANCE",
+        "STOP_MAINTENANCE",
+        "DRAIN_AGENT",
+        "DEACTIVATE_AGENT",
+        "REACTIVATE_AGENT",
+        "SET_QUOTA",
+        "REMOVE_QUOTA",
+        "UPDATE_QUOTA",
+        "MARK_AGENT_GONE",
+    ]
+)
+"""Calls that have a payload, named as they are in lower case."""
 
 
 def validate_call(_: str):
@@ -308,7 +371,7 @@ def validate_call(_: str):
         kind = call.get("type")
         if kind is None:
             return "Expecting 'type' to be present"
-        needed = _NEEDED.get(kind)
-        return f"Expecting '{needed}' to be present" if needed is not None and needed not in call else None
+        needed = kind.lower()
+        return f"Expecting '{needed}' to be present" if kind in _NEEDED and needed not in call else None
 
     return validate

@@ -105,8 +105,9 @@ def not_found() -> Response:
 
 
 def method_not_allowed(expected: str, received: str) -> Response:
-    """Give what libprocess says about another method."""
-    message = f"405 Method Not Allowed. Expecting one of {{ '{expected}' }}, but received '{received}'."
+    """Give what libprocess says about another method than those expected ("GET, PUT")."""
+    quoted = ", ".join(f"'{one}'" for one in expected.split(", "))
+    message = f"405 Method Not Allowed. Expecting one of {{ {quoted} }}, but received '{received}'."
     return Response(405, message.encode(), [("Allow", expected), ("Content-Type", TEXT)])
 
 

@@ -303,6 +303,7 @@ class MasterState:
         status |= more
         self._send(framework, {"type": "UPDATE", "update": {"status": status}})
         if reason != "REASON_RECONCILIATION" and ids["task_id"]["value"] in framework.tasks:
+            framework.tasks[ids["task_id"]["value"]].note(status)
             self._announce_status(framework, status, state)
 
     def _announce_status(self, framework: Framework, status: Json, state: str) -> None:

@@ -181,7 +181,11 @@ MESSAGES: dict[str, str] = {
     "operator.ReadFile": "path!:string offset!:uint64 length:uint64",
     "operator.Teardown": "framework_id!:ID",
     "master.Call": """type:MasterCall get_metrics:operator.GetMetrics list_files:operator.ListFiles
-        read_file:operator.ReadFile teardown:operator.Teardown""",
+        read_file:operator.ReadFile teardown:operator.Teardown set_logging_level:Empty update_weights:Empty
+        reserve_resources:Empty unreserve_resources:Empty create_volumes:Empty destroy_volumes:Empty
+        grow_volume:Empty shrink_volume:Empty update_maintenance_schedule:Empty start_maintenance:Empty
+        stop_maintenance:Empty drain_agent:Empty deactivate_agent:Empty reactivate_agent:Empty set_quota:Empty
+        remove_quota:Empty update_quota:Empty mark_agent_gone:Empty""",
     "agent.Call": """type:AgentCall get_metrics:operator.GetMetrics list_files:operator.ListFiles
-        read_file:operator.ReadFile""",
+        read_file:operator.ReadFile set_logging_level:Empty""",
 }

@@ -298,33 +298,6 @@ def load_json(body: bytes) -> Any:
         raise SchemaError("syntax error at line 1 near: ") from None
 
 
-def debug_string(message: str, value: Message, indent: int = 0) -> str:
-    """Print a message as protobuf's text format does (Mesos shows two ExecutorInfos so)."""
-    pad = "  " * indent
-    lines = []
-    for field in fields_of(message):
-        if field.name not in value:
-            continue
-        items = value[field.name] if field.label == "*" else [value[field.name]]
-        if field.label == "%":
-            continue  # nothing that is shown so has one
-        for item in items:
-            if isinstance(item, dict):
-                lines.append(f"{pad}{field.name} {{\n{debug_string(field.kind, item, indent + 1)}{pad}}}\n")
-            elif isinstance(item, bool):
-                lines.append(f"{pad}{field.name}: {str(item).lower()}\n")
-            elif isinstance(item, float):
-                lines.append(
-                    f"{pad}{field.name}: {item:.17g}\n" if item % 1 else f"{pad}{field.name}: {item:.0f}\n"
-                )
-            elif field.kind in ("string", "bytes"):
-                text = base64.b64decode(item).decode("latin-1") if field.kind == "bytes" else item
-                lines.append(f"{pad}{field.name}: {json.dumps(text)}\n")
-            else:
-                lines.append(f"{pad}{field.name}: {item}\n")
-    return "".join(lines)
-
-
 def in_order(message: str, value: Message) -> Message:
     """Give a message's fields in the order of their declaration."""
     return {field.name: value[field.name] for field in fields_of(message) if field.name in value}

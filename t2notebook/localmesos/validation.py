@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 
-from t2notebook.localmesos import checks, container_rules, schema
+from t2notebook.localmesos import checks, container_rules, debug_text
 from t2notebook.localmesos import resources as res
 from t2notebook.localmesos.records import Agent, Framework, Json, Offer, can
 from t2notebook.localmesos.resources import Resources
@@ -358,7 +358,14 @@ def _executor(info: Json, framework: Framework, agent: Agent, *, group: bool = F
     if existing is not None and _without_framework(existing.info) != _without_framework(info):
         return (
             "ExecutorInfo is not compatible with existing ExecutorInfo with same ExecutorID.\n"
-            f"{_RULE}\nExisting ExecutorInfo:\n{schema.debug_string('ExecutorInfo', existing.info)}\n"
-            f"{_RULE}\nExecutorInfo:\n{schema.debug_string('ExecutorInfo', info)}\n{_RULE}\n"
+            f"{_RULE}\nExisting ExecutorInfo:\n{_executor_text(existing.info, framework, existing.role)}\n"
+            f"{_RULE}\nExecutorInfo:\n{_executor_text(info, framework, existing.role)}\n{_RULE}\n"
         )
     return None
+
+
+def _executor_text(info: Json, framework: Framework, role: str) -> str:
+    """Print an ExecutorInfo as the master has it: of a framework, its resources allocated to a role."""
+    allocated = [{"allocation_info": {"role": role}, **one} for one in info.get("resources", [])]
+    whole = {**info, "framework_id": {"value": framework.id}, "resources": allocated}
+    return debug_text.text("ExecutorInfo", whole)

@@ -15,6 +15,7 @@ from tests.localmesos import oracle
 
 Json = dict[str, Any]
 
+JSON = "application/json"
 PARTITION_AWARE = ("MULTI_ROLE", "PARTITION_AWARE")
 
 
@@ -93,16 +94,20 @@ def request(
     body: Json | bytes | None = None,
     headers: dict[str, str] | None = None,
 ) -> Answer:
-    """One request on a connection of its own."""
-    connection = Connection(address)
+    """One request on a connection of its own; a JSON answer is held to the oracle."""
+    connection, call = Connection(address), body
     try:
         if isinstance(body, dict):
             body = json.dumps(body).encode()
             headers = {"Content-Type": "application/json", **(headers or {})}
         connection.send(method, path, body, headers)
-        return connection.answer()
+        answer = connection.answer()
     finally:
         connection.close()
+    plain = answer.header("Content-Type") == JSON and answer.header("Content-Encoding") is None
+    if answer.status == 200 and method in ("GET", "POST") and plain:
+        oracle.check_answer(method, path, call, json.loads(answer.body.decode("utf-8", "replace")))
+    return answer
 
 
 class Stream:

@@ -15,7 +15,6 @@ from tests.localmesos import client
 from tests.localmesos.client import Framework, Json, resources
 
 EXECUTOR = Path(__file__).with_name("executor.py")
-TRACES = Path(__file__).resolve().parents[3] / "shared" / "mesos-traces"
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -252,6 +252,58 @@ def test_master_comes_back_with_its_registry(phoenix: LocalMesos) -> None:
     two.close()
 
 
+def test_master_comes_back_with_nothing(phoenix: LocalMesos) -> None:
+    """A master that lost its work directory knows nobody, says so, and takes everybody in again as they come."""
+    one = checkpointing(phoenix)
+    offer, pids = launch(one, ("custom", custom()), ("command", "sleep 1000"))
+    before = request(phoenix.master, "GET", "/state").json()
+    assert phoenix.faults is not None
+    os.kill(phoenix.pids["agent1"], signal.SIGSTOP)
+    phoenix.faults.kill("master")
+    one.stream.end()
+    one.close()
+    registry = Path(phoenix.work_dir) / "registry.jsonl"
+    assert offer["agent_id"]["value"] in registry.read_text()
+    registry.unlink()
+    phoenix.faults.start("master")
+    wait_for(lambda: up(phoenix))
+    two = checkpointing(phoenix, framework_id=one.id)
+    assert two.id == one.id
+    state = request(phoenix.master, "GET", "/state").json()
+    assert state["id"] != before["id"]
+    assert (state["slaves"], state["recovered_slaves"]) == ([], [])
+    # It has no agents to wait for, so what it does not know is unknown: not even with the agent's id it waits.
+    for wanted in (
+        {"task_id": {"value": "command"}, "agent_id": offer["agent_id"]},
+        {"task_id": {"value": "command"}},
+    ):
+        two.call("RECONCILE", {"tasks": [wanted]})
+        status = two.update()
+        assert (status["state"], status["message"]) == ("TASK_UNKNOWN", "Reconciliation: Task is unknown")
+    two.call("RECONCILE", {"tasks": []})
+    two.stream.none("UPDATE", 0.3)
+    os.kill(phoenix.pids["agent1"], signal.SIGCONT)
+    back = two.offers()[0]
+    assert back["agent_id"] == offer["agent_id"]
+    assert back["executor_ids"] == [{"value": "ex"}]
+    two.call("RECONCILE", {"tasks": []})
+    for _ in pids:
+        status = two.update()
+        assert (status["state"], status["message"]) == ("TASK_RUNNING", "Reconciliation: Latest task state")
+        assert status["container_status"]["executor_pid"] == pids[status["task_id"]["value"]]
+    assert offer["agent_id"]["value"] in registry.read_text()
+    (shown,) = request(phoenix.master, "GET", "/state").json()["frameworks"]
+    assert (shown["id"], shown["active"], shown["recovered"]) == (one.id, True, False)
+    # New ids do not meet the old ones.
+    three = Framework(phoenix.master).subscribed()
+    assert three.id != one.id
+    three.close()
+    for task_id in pids:
+        two.call("KILL", {"task_id": {"value": task_id}})
+        two.until("TASK_KILLED", task_id)
+    two.close()
+
+
 def test_frameworks_that_do_not_return_are_shown_as_recovered(phoenix: LocalMesos) -> None:
     one = checkpointing(phoenix)
     launch(one, ("command", "sleep 1000"))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t2notebook.localmesos import http1, schema
+from t2notebook.localmesos import debug_text, http1, schema
 from t2notebook.localmesos.allocator import Allocator, refuse_duration
 from t2notebook.localmesos.containers import duration
 from t2notebook.localmesos.recordio import Decoder, RecordError, encode
@@ -413,3 +413,31 @@ def test_null_is_no_value() -> None:
     call["subscribe"]["framework_info"]["user"] = None  # type: ignore[index]
     with pytest.raises(schema.SchemaError, match="Missing required fields"):
         schema.parse("scheduler.Call", call)
+
+
+def test_text_format() -> None:
+    """Fields by number, shortest numbers, defaults of enums left out (`debug_text`)."""
+    info = {
+        "type": "CUSTOM",
+        "executor_id": {"value": 'a"b'},
+        "command": {
+            "environment": {"variables": [{"name": "A", "type": "VALUE", "value": "1"}]},
+            "shell": True,
+            "value": "x",
+        },
+        "resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.1}}],
+        "data": "ZGF0YQ==",
+    }
+    lines = debug_text.text("ExecutorInfo", info).splitlines()
+    assert [line for line in lines if not line.startswith((" ", "}"))] == [
+        "executor_id {",
+        'data: "data"',
+        "resources {",
+        "command {",
+        "type: CUSTOM",
+    ]
+    assert lines[1] == '  value: "a\\"b"'
+    assert "    value: 0.1" in lines
+    assert not [line for line in lines if "VALUE" in line]
+    for number, shown in ((32.0, "32"), (float("inf"), "inf"), (1e300, "1e+300"), (0.5, "0.5")):
+        assert debug_text.text("Scalar", {"value": number}) == f"value: {shown}\n"
