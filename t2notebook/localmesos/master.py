@@ -108,7 +108,7 @@ class Master(MasterCalls, MasterAgents):
             if framework.failover_at is not None and now >= framework.failover_at:
                 self.remove_framework(now, framework)
         for agent in list(self.agents.values()):
-            if agent.reachable and now - agent.heard > self.agent_timeout:
+            if now - agent.heard > self.agent_timeout and agent.reachable:
                 self._agent_lost(now, agent)
         if self.recovered and self.return_until is not None and now >= self.return_until:
             self.give_up_recovered()

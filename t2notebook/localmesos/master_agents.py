@@ -37,7 +37,7 @@ class MasterAgents(MasterState):
         self.recovered.clear()
 
     def register_agent(self, now: float, link: str, message: Json) -> str:
-        """Take an agent in, or back; give its id.
+        """Take an agent in, or back; give its id. The caller then allocates, once for all that came together.
 
         `message` has `info` (AgentInfo without id), `port_pid`, `agent_id` (None the first time), `index`,
         and of one that comes back `tasks` and `executors`.
@@ -81,10 +81,11 @@ class MasterAgents(MasterState):
         self.out.append(ToAgent(link, {"op": "registered", "agent_id": agent.id}))
         kills, agent.kills = agent.kills, []
         self.out += [ToAgent(link, kill) for kill in kills]
-        gone = set(message.get("frameworks", ())) - set(self.frameworks)
-        for framework_id in sorted(gone):
-            self.out.append(ToAgent(link, {"op": "shutdown_framework", "framework_id": framework_id}))
-        self.allocate(now, [agent.id])
+        for framework_id in sorted(message.get("frameworks", ())):
+            if framework_id in self.frameworks:
+                self.frameworks[framework_id].served_by[agent.id] = None
+            else:
+                self.out.append(ToAgent(link, {"op": "shutdown_framework", "framework_id": framework_id}))
         return agent.id
 
     def _adopt(self, now: float, agent: Agent, message: Json) -> None:

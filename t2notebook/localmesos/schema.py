@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,12 +74,17 @@ def fields_of(message: str) -> tuple[Field, ...]:
     return found
 
 
+Convert = Callable[[Any, list[str]], Any]
+"""(JSON value, where to note messages that lack a required field) -> value; None is "as if it were not there"."""
+
+
 @dataclass(frozen=True)
 class _Shape:
-    """What is asked of a message's fields again and again."""
+    """A message, made ready to convert: what each call needs of it again and again."""
 
-    by_name: dict[str, Field]
-    required: tuple[Field, ...]
+    converters: dict[str, tuple[bool, Convert]]
+    defaults: dict[str, Any]
+    required: tuple[str, ...]
     nested: tuple[Field, ...]
 
 
@@ -90,8 +96,9 @@ def _shape(message: str) -> _Shape:
     if found is None:
         fields = fields_of(message)
         found = _shapes[message] = _Shape(
-            {field.name: field for field in fields},
-            tuple(field for field in fields if field.label == "!"),
+            {field.name: (field.label == "*", _converter(field)) for field in fields},
+            {field.name: field.default for field in fields if field.default is not None},
+            tuple(field.name for field in fields if field.label == "!"),
             tuple(field for field in fields if field.kind in MESSAGES),
         )
     return found
@@ -101,36 +108,57 @@ def _not_expecting(value: Any, name: str) -> SchemaError:
     return SchemaError(f"Not expecting a JSON {_KIND_NAMES[type(value)]} for field '{name}'")
 
 
-def _scalar(field: Field, value: Any) -> Any:
-    """Convert one value of a field; None means "as if it had not been there"."""
-    kind = field.kind
-    if value is None:
-        return None  # as stout's parser has it: a field that is null is not set
-    if isinstance(value, dict):
-        if kind not in MESSAGES:
-            raise _not_expecting(value, field.name)
-        return _convert(kind, value)
-    if isinstance(value, str):
-        if kind == "string":
-            return value
-        if kind == "bytes":
-            return _bytes(field.name, value)
-        if kind in ENUMS:
+def _converter(field: Field) -> Convert:
+    """Give what converts one value of a field (null is no value, as stout's parser has it)."""
+    kind, name = field.kind, field.name
+
+    def message(value: Any, lacking: list[str]) -> Any:
+        if isinstance(value, dict):
+            return _convert(kind, value, lacking)
+        return other(value)
+
+    def string(value: Any, lacking: list[str]) -> Any:
+        return value if isinstance(value, str) else other(value)
+
+    def octets(value: Any, lacking: list[str]) -> Any:
+        return _bytes(name, value) if isinstance(value, str) else other(value)
+
+    def enum(value: Any, lacking: list[str]) -> Any:
+        if isinstance(value, str):
             return value if value in ENUMS[kind] else None
-        if kind in _NUMBERS:
-            try:
-                number = json.loads(value)
-            except ValueError:
-                number = None
-            if isinstance(number, bool) or not isinstance(number, int | float):
-                raise SchemaError(f"Failed to parse '{value}' as a JSON number for field '{field.name}'")
-            return _number(kind, number)
-    elif isinstance(value, bool):
-        if kind == "bool":
-            return value
-    elif isinstance(value, int | float) and kind in _NUMBERS:
-        return _number(kind, value)
-    raise _not_expecting(value, field.name)
+        return other(value)
+
+    def boolean(value: Any, lacking: list[str]) -> Any:
+        return value if isinstance(value, bool) else other(value)
+
+    def number(value: Any, lacking: list[str]) -> Any:
+        if isinstance(value, str):
+            return _number(kind, _number_in(name, value))
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return _number(kind, value)
+        return other(value)
+
+    def other(value: Any) -> None:
+        if value is not None:
+            raise _not_expecting(value, name)
+
+    if kind in MESSAGES:
+        return message
+    if kind in ENUMS:
+        return enum
+    if kind in _NUMBERS:
+        return number
+    return {"string": string, "bytes": octets, "bool": boolean}[kind]
+
+
+def _number_in(name: str, text: str) -> int | float:
+    try:
+        number = json.loads(text)
+    except ValueError:
+        number = None
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise SchemaError(f"Failed to parse '{text}' as a JSON number for field '{name}'")
+    return number
 
 
 def _number(kind: str, value: int | float) -> int | float:
@@ -141,9 +169,12 @@ def _number(kind: str, value: int | float) -> int | float:
         raise SchemaError(f"Failed to parse '{value}' as a JSON number") from None
 
 
+_NO_BASE64 = re.compile(r"[^A-Za-z0-9+/=]")
+
+
 def _bytes(name: str, value: str) -> str:
     """Check base64 and give its canonical form (bytes stay base64 within the dicts: they only pass through)."""
-    bad = re.search(r"[^A-Za-z0-9+/=]", value)
+    bad = _NO_BASE64.search(value)
     if bad is not None:
         raise SchemaError(f"Failed to base64 decode bytes field '{name}': Invalid character '{bad.group()}'")
     try:
@@ -152,41 +183,33 @@ def _bytes(name: str, value: str) -> str:
         raise SchemaError(f"Failed to base64 decode bytes field '{name}': Invalid length") from None
 
 
-def _convert(message: str, obj: Message) -> Message:
-    fields = _shape(message).by_name
-    found: Message = {}
+def _convert(message: str, obj: Message, lacking: list[str]) -> Message:
+    shape = _shapes.get(message) or _shape(message)
+    found: Message = dict(shape.defaults)
     # Mesos keeps JSON objects in a sorted map, so of two faults the first by name is reported.
-    for name in sorted(obj):
-        field = fields.get(name)
+    for name in sorted(obj) if len(obj) > 1 else obj:
         value = obj[name]
-        if field is None or value is None:
+        if value is None or name not in shape.converters:
             continue
-        if field.label == "*":
+        repeated, convert = shape.converters[name]
+        if repeated:
             items = value if isinstance(value, list) else [value]
-            converted = [_scalar(field, item) for item in items]
             # An empty list is no list: protobuf cannot tell them apart, and Mesos prints none.
-            if kept := [item for item in converted if item is not None]:
+            if kept := [one for item in items if (one := convert(item, lacking)) is not None]:
                 found[name] = kept
-        elif isinstance(value, list):
-            raise _not_expecting(value, name)
         else:
-            one = _scalar(field, value)
+            one = convert(value, lacking)
             if one is not None:
                 found[name] = one
-    result = {}
-    for name, field in fields.items():
-        if name in found:
-            result[name] = found[name]
-        elif field.default is not None:
-            result[name] = field.default
-    return result
+    for name in shape.required:
+        if name not in found:
+            lacking.append(message)
+    return found if len(found) < 2 else {name: found[name] for name in shape.converters if name in found}
 
 
 def _missing(message: str, value: Message, path: str, into: list[str]) -> None:
     shape = _shape(message)
-    for field in shape.required:
-        if field.name not in value:
-            into.append(path + field.name)
+    into += [path + name for name in shape.required if name not in value]
     for field in shape.nested:
         if field.name in value:
             if field.label == "*":
@@ -206,12 +229,20 @@ def parse(message: str, obj: Any) -> Message:
     """
     if not isinstance(obj, dict):
         raise SchemaError("Expecting a JSON object")
-    result = _convert(message, obj)
-    missing: list[str] = []
-    _missing(message, result, "", missing)
-    if missing:
+    lacking: list[str] = []
+    result = _convert(message, obj, lacking)
+    if lacking:
+        missing: list[str] = []
+        _missing(message, result, "", missing)
         raise SchemaError("Missing required fields: " + ", ".join(missing))
     return result
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+_STRICT = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def load_json(body: bytes) -> Any:
@@ -222,13 +253,9 @@ def load_json(body: bytes) -> Any:
     SchemaError
         With the text that Mesos puts behind "Failed to parse body into JSON: ".
     """
-
-    def constant(name: str) -> Any:
-        raise ValueError(name)
-
     try:
         text = body.decode("utf-8")
-        value = json.loads(text, parse_constant=constant)
+        value = _STRICT.decode(text)
         if "\\ud" in text.lower():
             # Half of a surrogate pair is no character: no file, no environment and no other JSON could hold it.
             json.dumps(value, ensure_ascii=False).encode()

@@ -15,9 +15,12 @@ from .matching import EXECUTOR, Launch, asked_by
 KILL_GRACE = 3.0
 
 
-def framework_info(*, user: str, name: str, role: str, failover_timeout: float) -> dict[str, Any]:
+def framework_info(
+    *, user: str, name: str, role: str, failover_timeout: float, principal: str = ""
+) -> dict[str, Any]:
     """Return the FrameworkInfo; `failover_timeout` in seconds, as Mesos wants it."""
     return {
+        **({"principal": principal} if principal else {}),
         "user": user,
         "name": name,
         "roles": [role],

@@ -22,7 +22,7 @@ from .failures import ADVICE, MAX_RETRIES, Consequence, Rule, judge, pause_befor
 from .infos import KILL_GRACE, ExecutorTemplate, launch_event, task_info
 from .matching import Launch, Offer, Plan, match
 from .reconciliation import Reconciliation
-from .sandbox import Sandbox
+from .sandbox import Sandbox, agent_url
 from .waiting import NO_OFFER_AFTER, Waiting
 
 log = logging.getLogger(__name__)
@@ -113,9 +113,8 @@ class Scheduler:
         worker = job.view.workers[worker_id]
         if self.driver is None or worker.agent not in self.agents or not self.driver.framework_id:
             return None
-        return Sandbox(
-            self.agents[worker.agent], self.driver.framework_id, worker.executor_id
-        ), worker.task_id
+        agent, driver = self.agents[worker.agent], self.driver
+        return Sandbox(agent, driver.framework_id, worker.executor_id, driver.access), worker.task_id
 
     def why(self, job: JobRecord) -> list[dict[str, Any]]:
         """Return why workers of a job wait, as rows of ``job.why``."""
@@ -183,10 +182,8 @@ class Scheduler:
         assert self.driver is not None
         self._offered = True
         for offer in offers:
-            if address := offer.get("url", {}).get("address"):
-                host = address.get("ip") or address.get("hostname")
-                scheme = offer["url"].get("scheme", "http")
-                self.agents[offer["agent_id"]["value"]] = f"{scheme}://{host}:{address['port']}"
+            if offer.get("url", {}).get("address"):
+                self.agents[offer["agent_id"]["value"]] = agent_url(offer["url"])
         parsed = [Offer.from_mesos(offer) for offer in offers]
         plan = match(
             parsed, self.waiting.demands(self._now()), self.executors.running(), self.executors.new_id

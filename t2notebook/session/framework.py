@@ -20,9 +20,11 @@ from ..model.events import Event, EventKind
 from ..model.job import JobSpec
 from ..model.states import TaskState
 from ..scheduler import recovery
+from ..scheduler.access import Access
 from ..scheduler.announcing import Announcer
 from ..scheduler.driver import Driver
 from ..scheduler.infos import KILL_GRACE, ExecutorTemplate
+from ..scheduler.masters import Masters
 from ..scheduler.scheduler import Scheduler
 from .keeping import Quota
 from .patient import Patient
@@ -108,13 +110,21 @@ class Framework:
         """How often its journal has been taken over."""
         return int(self.facts.get("claims", 0))
 
-    def start(self, master: str, worker_url: str, template: ExecutorTemplate, info: dict[str, Any]) -> None:
+    def start(
+        self,
+        masters: Masters,
+        access: Access,
+        worker_url: str,
+        template: ExecutorTemplate,
+        info: dict[str, Any],
+    ) -> None:
         """Subscribe; one that was taken over as what it was, and with what it had.
 
         Parameters
         ----------
-        master : str
-            ``host:port``.
+        masters : Masters
+        access : Access
+            Who we are there.
         worker_url : str
             Where workers reach this session.
         template : ExecutorTemplate
@@ -143,9 +153,11 @@ class Framework:
         else:
             for job in self.jobs.active:
                 scheduler.submit(job)
-        self.driver = scheduler.driver = Driver(self._patient, info, master, self._suppressed_roles)
+        self.driver = scheduler.driver = Driver(
+            self._patient, info, masters, self._suppressed_roles, access
+        )
         self._results.look_again()
-        if self._cluster_is_gone(master):
+        if self._cluster_is_gone(str(masters.current)):
             self._on_error("the embedded Mesos has ended, and all that it ran")
         else:
             self.driver.start()

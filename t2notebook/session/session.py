@@ -36,7 +36,9 @@ from ..journal import (
 )
 from ..model.events import Event, EventKind
 from ..package import core, serve
+from ..scheduler.access import Access
 from ..scheduler.infos import ExecutorTemplate, framework_info
+from ..scheduler.masters import Masters, find
 from ..scheduler.transport import Address
 from . import api
 from .clients import Clients
@@ -52,8 +54,6 @@ REFUSAL_SECONDS = 0.5
 END_TIMEOUT = 15.0
 #: An idle executor's own timer is only the fallback for ours.
 EXECUTOR_FALLBACK = 60.0
-#: Settings that no journal holds.
-_SECRET = ("secret", "password", "token")
 
 
 class Session:
@@ -62,7 +62,8 @@ class Session:
     Parameters
     ----------
     settings : dict
-        ``config`` (the fields of `Config`), ``runtime_dir``, ``data_dir``, ``socket``.
+        ``config`` (the fields of `Config`), ``runtime_dir``, ``data_dir``, ``socket``, and ``secrets`` (the fields
+        of `Secrets`), which are shown and kept nowhere.
     cluster : Cluster or None
         The embedded Mesos, which may be starting meanwhile; None for a master elsewhere.
 
@@ -79,6 +80,8 @@ class Session:
     def __init__(self, settings: dict[str, Any], cluster: Cluster | None) -> None:
         self.config: dict[str, Any] = settings["config"]
         self.started = time.time()
+        self._secrets: dict[str, str] = settings.get("secrets", {})
+        self._masters: Masters | None = None
         self._cluster = cluster
         self._socket = Path(settings["socket"])
         self._data = Path(settings["data_dir"])
@@ -106,11 +109,10 @@ class Session:
 
     def _facts(self) -> dict[str, str]:
         """Return what a successor, or a kernel that looks for a job, needs to know of us."""
-        config = {name: value for name, value in self.config.items() if not any(s in name for s in _SECRET)}
         return {
             "socket": str(self._socket),
             "master": self.config["master"],
-            "config": json.dumps(config),
+            "config": json.dumps(self.config),
             "python": sys.executable,
             "version": __version__,
         }
@@ -162,14 +164,16 @@ class Session:
         return next(framework for framework in self.frameworks if framework.jobs.get(job.job_id) is job)
 
     def _start(self, framework: Framework) -> None:
-        assert self._template is not None
+        assert self._template is not None and self._masters is not None
+        access = self._access()
         info = framework_info(
             user=self.config["user"] or getpass.getuser(),
             name=f"t2notebook ({getpass.getuser()}@{socket.gethostname()})",
             role=self.config["role"],
             failover_timeout=float(self.config["failover_timeout"]),
+            principal=access.principal,
         )
-        framework.start(self.master, self.worker_url, self._template, info)
+        framework.start(self._masters, access, self.worker_url, self._template, info)
         framework.journal.set_meta(
             worker_port=self.worker_url.rpartition(":")[2],
             master_address=framework.facts.get("master_address", self.master),
@@ -187,7 +191,9 @@ class Session:
             # Whoever submits next gets a new session, and so a framework that the master knows nothing against.
             self.trouble = framework.over
             self._leaving = bool(framework.taken_by)
-            self.stop()
+            if framework.taken_by or len(framework.jobs):
+                self.stop()
+            # Else the master was quicker than the first job, which is then told why it is refused, and ends us.
 
     # Life.
 
@@ -298,10 +304,40 @@ class Session:
                 asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self.stop)
 
     async def _find_master(self) -> None:
-        if self._cluster is None:
-            self.master = self.config["master"]
-        else:
+        if self._cluster is not None:
             self.master = await asyncio.get_running_loop().run_in_executor(None, self._cluster.wait)
+            self._masters = find(self.master)
+            return
+        self.master = self.config["master"]
+        self._masters = find(self.master, self._secrets.get("zookeeper", ""), tls=self._has_tls())
+        while self._masters.current is None:
+            try:
+                async with asyncio.timeout(0.5):
+                    await self._masters.leader()
+            except TimeoutError:
+                self._say_why_waiting(self._masters.trouble)
+        if self.master.startswith("zk://"):
+            self.master = str(self._masters.current)
+
+    def _say_why_waiting(self, trouble: str) -> None:
+        message = f"no master ({trouble})"
+        for job in self.jobs.active:
+            if job.view.waiting_for != message:
+                now = self.jobs.clock()
+                self.jobs.record(Event(EventKind.PENDING, job.job_id, now, source="SESSION", message=message))
+
+    def _has_tls(self) -> bool:
+        """Whether we speak TLS: to who is named so, and by ZooKeeper's word to whom settings of TLS are for."""
+        settings = [self.config.get(name) for name in ("tls_ca", "tls_cert", "tls_key")]
+        master = self.config["master"]
+        return master.startswith("https://") or (master.startswith("zk://") and any(settings))
+
+    def _access(self) -> Access:
+        if self._cluster is not None:
+            return Access()
+        files = {name: self.config.get(f"tls_{name}", "") for name in ("ca", "cert", "key")}
+        principal, secret = self._secrets.get("principal", ""), self._secrets.get("secret", "")
+        return Access.of(principal, secret, tls=self._has_tls(), **files)
 
     def _serve_workers(self) -> None:
         core_dir = self._data / "core"
@@ -369,6 +405,8 @@ class Session:
                 for framework in self.frameworks
             )
         )
+        if self._masters is not None:
+            await self._masters.stop()
         self.is_closed = True
         self._close_socket(inode)
         self.clients.close()
@@ -416,13 +454,14 @@ class Session:
     def info(self) -> dict[str, Any]:
         """Return what ``%twister2 config`` and the client show of a session."""
         driver = self.own.driver
-        troubles = [self.trouble, *(framework.trouble for framework in self.frameworks)]
+        looking = self._masters.trouble if self._masters is not None else ""
+        troubles = [self.trouble, *(framework.trouble for framework in self.frameworks), looking]
         return {
             "pid": os.getpid(),
             "version": __version__,
             "python": sys.executable,
             "started": self.started,
-            "master": self.master or self.config["master"],
+            "master": (driver and driver.leader) or self.master or self.config["master"],
             "framework_id": driver.framework_id if driver else None,
             "subscribed": self.own.connected,
             "trouble": next((trouble for trouble in troubles if trouble), ""),

@@ -152,6 +152,26 @@ def test_http_refuses_great_bodies() -> None:
     assert caught.value.status == 413
 
 
+def test_http_heads_that_repeat_make_requests_of_their_own() -> None:
+    """A head is parsed once, but who changes one request must not change the next."""
+    parser = http1.RequestParser()
+    wire = b"GET /a%20b?x=1 HTTP/1.1\r\nHost: h\r\n\r\n"
+    first, second = parser.feed(wire + wire)
+    assert first == second
+    assert (second.path, second.query, second.headers) == ("/a b", {"x": "1"}, {"host": "h"})
+    first.headers["host"] = first.query["x"] = "changed"
+    (third,) = parser.feed(wire)
+    assert third == second
+
+
+def test_http_remembers_few_heads() -> None:
+    parser = http1.RequestParser()
+    for number in range(10 * http1.REMEMBERED_HEADS):
+        (request,) = parser.feed(b"GET /%d HTTP/1.1\r\n\r\n" % number)
+        assert request.path == f"/{number}"
+    assert len(parser._known) <= http1.REMEMBERED_HEADS
+
+
 # Schema
 
 FIELDS = [
@@ -198,6 +218,41 @@ def test_schema_takes_or_refuses_anything(value: object) -> None:
         return
     assert list(call) == [field.name for field in schema.fields_of("scheduler.Call") if field.name in call]
     assert schema.parse("scheduler.Call", call) == call
+
+
+@pytest.mark.parametrize(
+    ("message", "value", "text"),
+    [
+        (
+            "TaskInfo",
+            {"name": 1, "data": "%"},
+            "Failed to base64 decode bytes field 'data': Invalid character '%'",
+        ),
+        (
+            "TaskInfo",
+            {"name": "n", "data": "A"},
+            "Failed to base64 decode bytes field 'data': Invalid length",
+        ),
+        ("TaskInfo", {"task_id": [{}], "name": 1}, "Not expecting a JSON number for field 'name'"),
+        ("TaskInfo", {"task_id": [{"value": "a"}]}, "Not expecting a JSON array for field 'task_id'"),
+        ("TaskInfo", {"resources": [[]]}, "Not expecting a JSON array for field 'resources'"),
+        ("Uri", {"value": "v", "cache": 1}, "Not expecting a JSON number for field 'cache'"),
+        ("Scalar", {"value": True}, "Not expecting a JSON boolean for field 'value'"),
+        ("Scalar", {"value": "x"}, "Failed to parse 'x' as a JSON number for field 'value'"),
+        ("Range", {"begin": 1e400}, "Failed to parse 'inf' as a JSON number"),
+        (
+            "TaskInfo",
+            {"resources": [{"name": "cpus", "type": "SCALAR"}, {"scalar": {}}], "agent_id": {}},
+            "Missing required fields: name, task_id, agent_id.value, resources[1].name, resources[1].type, "
+            "resources[1].scalar.value",
+        ),
+    ],
+)
+def test_schema_says_what_mesos_says(message: str, value: object, text: str) -> None:
+    """Of two faults the first by name; what is missing, all at once, in the order of the declaration."""
+    with pytest.raises(schema.SchemaError) as caught:
+        schema.parse(message, value)
+    assert str(caught.value) == text
 
 
 @given(st.binary(max_size=100))

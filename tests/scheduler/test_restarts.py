@@ -187,7 +187,9 @@ def test_a_launch_that_nothing_is_heard_of_is_given_up_and_made_elsewhere(play: 
     play(scenario)
 
 
-def test_a_worker_whose_result_is_here_is_not_started_again_when_the_news_of_its_end_is_lost(play: Play) -> None:
+def test_a_worker_whose_result_is_here_is_not_started_again_when_the_news_of_its_end_is_lost(
+    play: Play,
+) -> None:
     async def scenario(stage: Stage) -> None:
         job = stage.submit(workers=1)
         stage.offer()
