@@ -153,9 +153,7 @@ class Framework:
         else:
             for job in self.jobs.active:
                 scheduler.submit(job)
-        self.driver = scheduler.driver = Driver(
-            self._patient, info, masters, self._suppressed_roles, access
-        )
+        self.driver = scheduler.driver = Driver(self._patient, info, masters, self._suppressed_roles, access)
         self._results.look_again()
         if self._cluster_is_gone(str(masters.current)):
             self._on_error("the embedded Mesos has ended, and all that it ran")
