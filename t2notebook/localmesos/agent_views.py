@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import TYPE_CHECKING
 
-from t2notebook.localmesos import agent_v1, calls, files, http1, life
+from t2notebook.localmesos import agent_v1, calls, containers, files, http1, life
 from t2notebook.localmesos.agent import Agent
+from t2notebook.localmesos.agent_options import AgentOptions
 from t2notebook.localmesos.master_state import VERSION
 from t2notebook.localmesos.records import TERMINAL, Json, roles_of
 from t2notebook.localmesos.resources import Resources
 from t2notebook.localmesos.runs import ExecutorRun, FrameworkRun, TaskRun
 from t2notebook.localmesos.v1_messages import AGENT_CAPABILITIES
-
-if TYPE_CHECKING:
-    from t2notebook.localmesos.agent_process import AgentOptions
 
 BUILD: Json = {"build_date": "2024-08-01 00:00:00 UTC", "build_time": 1722470400.0, "build_user": ""}
 _FILE_CALLS = {"LIST_FILES": "list_files", "READ_FILE": "read_file"}
@@ -50,9 +47,10 @@ def version() -> Json:
 class AgentViews:
     """Answers questions; changes nothing."""
 
-    def __init__(self, agent: Agent, options: AgentOptions) -> None:
+    def __init__(self, agent: Agent, options: AgentOptions, isolation: str) -> None:
         self._agent = agent
         self._options = options
+        self._isolation = isolation
 
     def handle(self, request: http1.Request, path: str) -> http1.Response:
         """Answer one request."""
@@ -80,6 +78,8 @@ class AgentViews:
         found = files.Files()
         for framework in self._agent.frameworks.values():
             for run in (*framework.completed, *framework.executors.values()):
+                if run.collected:
+                    continue
                 found.attach(run.directory, run.directory)
                 base = f"/frameworks/{framework.id}/executors/{run.executor_id}/runs"
                 found.attach(f"{base}/latest", run.directory)
@@ -210,8 +210,13 @@ class AgentViews:
             "attributes": ";".join(f"{name}:{value}" for name, value in options.attributes),
             "executor_registration_timeout": f"{options.registration_timeout:g}secs",
             "executor_shutdown_grace_period": "5secs",
+            "cgroups_enable_cfs": "true" if options.cgroups is not None and options.cgroups.cfs else "false",
+            "disk_watch_interval": containers.duration(options.disk_watch_interval),
+            "gc_delay": containers.duration(options.gc_delay),
+            "gc_disk_headroom": f"{options.gc_disk_headroom:g}",
             "hostname": options.ip,
             "ip": options.ip,
+            "isolation": self._isolation,
             "master": f"{options.master[0]}:{options.master[1]}",
             "port": str(self._agent.place.port),
             "switch_user": "true" if os.geteuid() == 0 else "false",
@@ -230,7 +235,8 @@ class AgentViews:
             fields = line[line.rfind(b")") + 2 :].split()
             user, system = user + int(fields[11]), system + int(fields[12])
             rss += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-        limit = run.resources.scalars.get("mem", 0) * 1024 * 1024 // 1000
+        limits = run.limits
+        hard = limits.memory_bytes
         return {
             "executor_id": run.executor_id,
             "executor_name": run.info.get("name", ""),
@@ -240,9 +246,9 @@ class AgentViews:
                 "cpus_soft_limit": run.resources.amount("cpus"),
                 "cpus_system_time_secs": system / ticks,
                 "cpus_user_time_secs": user / ticks,
-                "mem_limit_bytes": limit,
+                **({} if hard is None else {"mem_limit_bytes": hard}),
                 "mem_rss_bytes": rss,
-                "mem_soft_limit_bytes": limit,
+                "mem_soft_limit_bytes": int(limits.mem * (1 << 20)),
                 "timestamp": time.time(),
             },
         }

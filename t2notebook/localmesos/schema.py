@@ -37,7 +37,7 @@ class Field:
     kind
         `string`, `bytes`, `bool`, a number's type, an enum's or a message's name.
     label
-        `?` optional, `!` required, `*` repeated.
+        `?` optional, `!` required, `*` repeated, `%` a map from strings.
     default
         What an absent optional field is printed as, or None.
     """
@@ -51,7 +51,7 @@ class Field:
 def _compile(spec: str) -> tuple[Field, ...]:
     fields = []
     for part in spec.split():
-        match = re.fullmatch(r"(\w+)([!*]?):([\w.]+)(?:=(\S+))?", part)
+        match = re.fullmatch(r"(\w+)([!*%]?):([\w.]+)(?:=(\S+))?", part)
         assert match is not None, part
         name, label, kind, default = match.groups()
         value: Any = None
@@ -96,7 +96,13 @@ def _shape(message: str) -> _Shape:
     if found is None:
         fields = fields_of(message)
         found = _shapes[message] = _Shape(
-            {field.name: (field.label == "*", _converter(field)) for field in fields},
+            {
+                field.name: (
+                    field.label == "*",
+                    (_map_converter if field.label == "%" else _converter)(field),
+                )
+                for field in fields
+            },
             {field.name: field.default for field in fields if field.default is not None},
             tuple(field.name for field in fields if field.label == "!"),
             tuple(field for field in fields if field.kind in MESSAGES),
@@ -151,6 +157,19 @@ def _converter(field: Field) -> Convert:
     return {"string": string, "bytes": octets, "bool": boolean}[kind]
 
 
+def _map_converter(field: Field) -> Convert:
+    """Give what converts a map from strings to values of a field's kind."""
+    convert = _converter(field)
+
+    def mapping(value: Any, lacking: list[str]) -> Any:
+        if not isinstance(value, dict):
+            raise _not_expecting(value, field.name)
+        entries = {key: _finite(convert(item, lacking)) for key, item in value.items()}
+        return {key: item for key, item in entries.items() if item is not None} or None
+
+    return mapping
+
+
 def _number_in(name: str, text: str) -> int | float:
     try:
         number = json.loads(text)
@@ -159,6 +178,13 @@ def _number_in(name: str, text: str) -> int | float:
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise SchemaError(f"Failed to parse '{text}' as a JSON number for field '{name}'")
     return number
+
+
+def _finite(value: Any) -> Any:
+    """Keep an infinite amount as protobuf's JSON writes it: as a number it is no JSON."""
+    if isinstance(value, dict) and value.get("value") == float("inf"):
+        return {**value, "value": "Infinity"}
+    return value
 
 
 def _number(kind: str, value: int | float) -> int | float:
@@ -215,6 +241,9 @@ def _missing(message: str, value: Message, path: str, into: list[str]) -> None:
             if field.label == "*":
                 for index, item in enumerate(value[field.name]):
                     _missing(field.kind, item, f"{path}{field.name}[{index}].", into)
+            elif field.label == "%":
+                for key, item in value[field.name].items():
+                    _missing(field.kind, item, f"{path}{field.name}.{key}.", into)
             else:
                 _missing(field.kind, value[field.name], f"{path}{field.name}.", into)
 
@@ -277,6 +306,8 @@ def debug_string(message: str, value: Message, indent: int = 0) -> str:
         if field.name not in value:
             continue
         items = value[field.name] if field.label == "*" else [value[field.name]]
+        if field.label == "%":
+            continue  # nothing that is shown so has one
         for item in items:
             if isinstance(item, dict):
                 lines.append(f"{pad}{field.name} {{\n{debug_string(field.kind, item, indent + 1)}{pad}}}\n")

@@ -33,6 +33,10 @@ class Answer:
         return next((value for key, value in self.headers if key == name), None)
 
 
+opened: list[Connection] = []
+"""What was opened, so that a test that fails leaves nothing for another one to stumble over."""
+
+
 class Connection:
     """One HTTP connection."""
 
@@ -41,6 +45,7 @@ class Connection:
         self.socket = socket.create_connection((host, int(port)), timeout=30)
         self.buffer = b""
         self.closed = False
+        opened.append(self)
 
     def close(self) -> None:
         self.closed = True
