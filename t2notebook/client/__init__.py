@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
 import time
@@ -211,16 +212,26 @@ def jobs() -> pd.DataFrame:
     """
     rows = []
     for directory in session_directories(finding.sessions()):
-        meta = read_meta(directory)
-        is_alive = is_owned(meta)
-        for job_id in read_jobs(directory):
-            view = reduce(job_id, read_events(directory, job_id))
-            row = job_row(view)
-            row["session"] = "living" if is_alive else "ended" if view.state.is_final else "lost"
-            if not is_alive and not view.state.is_final:
-                row["message"] = meta.get("over") or "its session was lost; attach takes it up again"
-            rows.append(row)
+        try:
+            rows += _rows(directory)
+        except sqlite3.Error:
+            continue  # what is no journal of ours, or no journal any more, is no reason to show none
     return jobs_frame(sorted(rows, key=lambda row: row["submitted"]))
+
+
+def _rows(directory: Path) -> list[dict[str, Any]]:
+    """Return the jobs of one session as rows of ``t2.jobs()``."""
+    rows = []
+    meta = read_meta(directory)
+    is_alive = is_owned(meta)
+    for job_id in read_jobs(directory):
+        view = reduce(job_id, read_events(directory, job_id))
+        row = job_row(view)
+        row["session"] = "living" if is_alive else "ended" if view.state.is_final else "lost"
+        if not is_alive and not view.state.is_final:
+            row["message"] = meta.get("over") or "its session was lost; attach takes it up again"
+        rows.append(row)
+    return rows
 
 
 def job_ids() -> list[str]:

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 CATCH_UP = 10.0
 #: Seconds that a request waits for the session that takes a dead one's place, and that the search for it goes on.
 REACH_TIMEOUT, RESUME_PATIENCE = 30.0, 300.0
+#: Seconds that a kernel's exit waits for such a session, and before it looks whether there is to be one.
+BYE_TIMEOUT, BYE_PAUSE = 5.0, 0.2
 
 
 class JobMirror:
@@ -170,13 +172,19 @@ class Link:
             return self._mirrors.setdefault(job_id, JobMirror(job_id))
 
     def bye(self) -> None:
-        """Say that this kernel exits cleanly."""
-        self._is_wanted = False
-        if self.is_open and os.getpid() == self._pid:
+        """Say that this kernel exits cleanly; to the next session, if one is just taking the last one's place."""
+        if not self.is_open or os.getpid() != self._pid:
+            return
+        for patience in (BYE_TIMEOUT, 0.0):
+            self._attached.wait(BYE_TIMEOUT)
             try:
                 killed = self.connection.post(f"/v1/clients/{self.client_id}/bye", {})["killed"]
             except SessionError:
-                return  # the session is gone, and so are the jobs that were to be ended
+                if not patience or not self._awaited():
+                    return  # nobody is there to be told; the jobs go on, up to their failover_timeout
+                time.sleep(BYE_PAUSE)  # the reader may not have noticed yet
+                continue
+            self._is_wanted = False
             if killed:
                 jobs = "jobs" if len(killed) > 1 else "job"
                 note = 'on_exit="detach" lets jobs go on without their kernel'
@@ -184,6 +192,7 @@ class Link:
                     f"t2notebook: killed {jobs} {', '.join(killed)}, still unfinished; {note}",
                     file=sys.stderr,
                 )
+            return
 
     def shutdown(self) -> None:
         """End this kernel's jobs, and the session if nobody else needs it; then let go of it."""

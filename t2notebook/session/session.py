@@ -256,14 +256,18 @@ class Session:
             await asyncio.sleep(min(1.0, max(0.02, remaining)))
             self._renew()
             await self.has_lost_cluster()
-            for framework in self.frameworks:
+            for framework in list(self.frameworks):
                 if (
                     framework.is_adopted
                     and not framework.over
                     and framework.connected
                     and framework.is_at_rest
                 ):
-                    await framework.retire()
+                    try:
+                        async with asyncio.timeout(END_TIMEOUT):
+                            await framework.retire()
+                    except TimeoutError:
+                        log.warning("a framework with nothing left to do could not be torn down yet")
 
     def _renew(self) -> None:
         if time.monotonic() - self._renewed >= RENEW:

@@ -57,6 +57,22 @@ def test_two_frameworks_share(framework: Make) -> None:
     assert len({offer["agent_id"]["value"] for offer in found}) == 2
 
 
+def test_who_subscribes_again_hears_at_once_of_what_ended_meanwhile(framework: Make) -> None:
+    """Mesos's agents repeat at a failover what nobody has acknowledged; else it took 10 s (Slave::updateFramework)."""
+    one = framework(failover_timeout=60)
+    offer = one.offers(2)[0]
+    one.accept(offer, [task("t", offer, command="sleep 0.5")])
+    one.until("TASK_RUNNING", "t")
+    one.close()
+    time.sleep(1.5)
+    begun = time.monotonic()
+    two = framework(failover_timeout=60, framework_id=one.id)
+    status = two.until("TASK_FINISHED", "t")
+    assert time.monotonic() - begun < 5
+    assert status["source"] == "SOURCE_EXECUTOR"
+    assert status["uuid"]
+
+
 def test_failover_keeps_tasks_and_executors(framework: Make) -> None:
     one = framework(failover_timeout=60)
     offer = one.offers(2)[0]

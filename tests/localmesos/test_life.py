@@ -154,6 +154,21 @@ def test_shared_cluster_ends_when_idle(tmp_path: Path) -> None:
     assert closed(info.master)
 
 
+def test_shared_cluster_waits_for_who_has_not_heard_of_an_end(tmp_path: Path) -> None:
+    """It went when the last task had ended, and with it the result that a killed session was to fetch."""
+    info = shared(tmp_path, agents=1, cpus=1, mem=256, idle=0.5)
+    one = Framework(info.master, failover_timeout=60).subscribed()
+    one.run("sleep 0.5")
+    one.until("TASK_RUNNING")
+    one.close()
+    time.sleep(2.5)
+    assert life.alive(info.pid), "nobody has acknowledged the end"
+    two = Framework(info.master, failover_timeout=60, framework_id=one.id).subscribed()
+    two.until("TASK_FINISHED")
+    two.close()
+    assert gone([info.pid], 5)
+
+
 def test_errors_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with LocalMesos(agents=1) as one, pytest.raises(StartError, match="cannot listen on"):
         LocalMesos(agents=1, port=int(one.master.split(":")[1]))

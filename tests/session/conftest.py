@@ -111,6 +111,8 @@ def clean(home: Path) -> Iterator[Path]:
     yield home
     try:
         eventually(lambda: not processes(home), timeout=20)
+    except AssertionError:
+        raise AssertionError(f"still there: {processes(home)}") from None
     finally:
         left = processes(home)
         for pid in left:  # so that one test's leftovers fail that test alone

@@ -224,7 +224,7 @@ def test_two_kernels_that_attach_at_once_have_one_session(cluster: Path, tmp_pat
 def test_when_the_port_is_taken_the_executors_are_told(cluster: Path, tmp_path: Path) -> None:
     import t2notebook as t2
 
-    process, job_id = witness(tmp_path, seconds=6.0, last="env.progress(0.75, text='moved')")
+    process, job_id = witness(tmp_path, seconds=4.0, last="env.progress(0.75, text='moved')")
     old = next(
         json.loads(urllib_unix(path, "/v1/info"))["worker_url"]
         for path in (cluster / "runtime" / "t2notebook").glob("*.sock")
@@ -381,3 +381,26 @@ def test_what_waited_for_resources_is_launched_by_the_next_session(cluster: Path
     Path(go).touch()
     assert second.results(timeout=40) == [0]
     assert first.results(timeout=40) == [None, None]
+
+
+@pytest.mark.parametrize("pause", [0.0, 1.0])
+def test_a_clean_exit_after_a_failover_still_ends_the_kernels_jobs(cluster: Path, pause: float) -> None:
+    """The next session knows whose jobs it has; also when it is only just being started."""
+    import t2notebook as t2
+
+    code = f"""
+        import os, signal, time
+        import t2notebook as t2
+        job = t2.submit(lambda env: __import__("time").sleep(60), ram_mega_bytes=64)
+        while job.state.value != "STARTED":
+            time.sleep(0.02)
+        print(job.job_id, flush=True)
+        os.kill(job._link.session["pid"], signal.SIGKILL)
+        time.sleep({pause})
+    """
+    process = kernel(code)
+    assert process.stdout is not None
+    job_id = process.stdout.readline().strip()
+    assert end(process) == 0
+    eventually(lambda: t2.jobs().set_index("job_id").loc[job_id, "state"] == "KILLED", timeout=20)
+    assert "the kernel that submitted it has ended" in t2.attach(job_id).view().message

@@ -76,7 +76,6 @@ def test_a_full_disk_under_the_journal(cluster: Path, tmp_path: Path) -> None:
     assert not job.state.is_final
     disk.free()
     assert job.wait(timeout=60).value == "KILLED", "the kill that was put off is done when there is room"
-    assert job.result(0) == 0, "the result that had no room was kept"
     assert "journal" not in job._link.connection.get("/v1/info")["trouble"]
     assert t2.submit(lambda env: 2, ram_mega_bytes=64).results(timeout=30) == [2]
 
