@@ -248,6 +248,7 @@ def match(
         now=now,
     )
     jobs = found.jobs(demands)
+    found.expect(jobs)
     holding = {job_id for place in found.places if (job_id := place.holder)}
     for job in jobs:
         if job.gang and job.job_id in holding:
@@ -323,15 +324,28 @@ class _Tally:
         self.rules = rules
         self._counts = counts
         self.cap = min((cap for _, cap in rules), default=math.inf)
+        self.level = math.inf
 
     def room(self, place: _Place) -> int | float:
         """Return how many more workers a place may take."""
         return min((self._left(rule, place) for rule in range(len(self.rules))), default=math.inf)
 
+    @property
+    def spreads_hosts(self) -> bool:
+        """Whether hosts are to be used evenly: all up to one level, then all up to the next."""
+        return any(
+            constraint.attribute == HOSTNAME and constraint.operator is Operator.SPREAD
+            for constraint, _ in self.rules
+        )
+
     def _left(self, rule: int, place: _Place) -> int:
         constraint, cap = self.rules[rule]
         value = value_of(constraint.attribute, place.host, place.attributes)
-        return 0 if value is None else cap - self._counts[rule][value]
+        if value is None:
+            return 0
+        if constraint.attribute == HOSTNAME:
+            return int(min(cap, self.level)) - self._counts[rule][value]
+        return cap - self._counts[rule][value]
 
     def add(self, place: _Place, count: int) -> None:
         for (constraint, _), counts in zip(self.rules, self._counts, strict=True):
@@ -390,8 +404,9 @@ class _Job:
 class _Index:
     """Places that a `Placement` admits, in their order, with a tree over them; and the same by the value of an attribute."""
 
-    def __init__(self, places: list[_Place]) -> None:
+    def __init__(self, places: list[_Place], least: Sequence[int]) -> None:
         self.places = places
+        self._least = least
         self._aisles: tuple[_Aisle, _Aisle] | None = None
         self._parts: dict[str, dict[str, _Index]] = {}
 
@@ -399,7 +414,8 @@ class _Index:
     def aisles(self) -> tuple[_Aisle, _Aisle]:
         """The places with a waiting executor, and all."""
         if self._aisles is None:
-            self._aisles = _Aisle([place for place in self.places if place.idle]), _Aisle(self.places)
+            warm = [place for place in self.places if place.idle]
+            self._aisles = _Aisle(warm, self._least), _Aisle(self.places, self._least)
         return self._aisles
 
     def parts(self, attribute: str) -> dict[str, _Index]:
@@ -409,14 +425,16 @@ class _Index:
             for place in self.places:
                 if (value := value_of(attribute, place.host, place.attributes)) is not None:
                     places.setdefault(value, []).append(place)
-            self._parts[attribute] = {value: _Index(some) for value, some in places.items()}
+            self._parts[attribute] = {
+                value: _Index(some, self._least) for value, some in places.items()
+            }
         return self._parts[attribute]
 
 
 class _Aisle:
-    def __init__(self, places: list[_Place]) -> None:
+    def __init__(self, places: list[_Place], least: Sequence[int]) -> None:
         self.places = places
-        self.rooms = Rooms([place.free for place in places])
+        self.rooms = Rooms([place.free for place in places], least)
         for number, place in enumerate(places):
             place.leaves.append((self.rooms, number))
 
@@ -438,32 +456,38 @@ class _Search:
         asked = [amount * unit for amount in asked]
         self._warm = _needs(asked)
         self._cold = _needs([amount + extra for amount, extra in zip(asked, _OVERHEAD, strict=True)])
-        groups: dict[str, list[_Index]] = {}
-        for index in indices:
-            parts = {"": index} if attribute is None else index.parts(attribute)
-            for value, part in parts.items():
-                groups.setdefault(value, []).append(part)
-        self._groups = [(value, self._walk(found)) for value, found in groups.items()]
-        self._heap = [(self._count(value), number) for number, (value, _) in enumerate(self._groups)]
-        heapq.heapify(self._heap)
+        self._groups: list[tuple[str, list[_Index]]]
+        if attribute is None:
+            self._groups = [("", list(indices))]
+        else:
+            groups: dict[str, list[_Index]] = {}
+            for index in indices:
+                for value, part in index.parts(attribute).items():
+                    groups.setdefault(value, []).append(part)
+            self._groups = list(groups.items())
+        self._walks: dict[int, Iterator[tuple[_Place, bool]]] = {}
+        self._heap = [(0, number) for number in range(len(self._groups))]  # counts are looked up when met
 
     def find(self) -> tuple[_Place, bool, int] | None:
         """Return a place, whether it has a waiting executor for it, and how many groups of places there are."""
         heap = self._heap
         while heap:
             count, number = heap[0]
-            value, walk = self._groups[number]
-            if (actual := self._count(value)) != count:
-                heapq.heapreplace(heap, (actual, number))
-                continue
+            value, indices = self._groups[number]
+            if self._attribute is not None:
+                actual = self._job.tally.count(self._attribute, value)
+                if actual + self.unit > self._job.tally.cap:
+                    heapq.heappop(heap)
+                    continue
+                if actual != count:
+                    heapq.heapreplace(heap, (actual, number))
+                    continue
+            walk = self._walks.setdefault(number, self._walk(indices))
             found = next(walk, None)
             if found is not None:
                 return *found, len(heap)
             heapq.heappop(heap)
         return None
-
-    def _count(self, value: str) -> int:
-        return 0 if self._attribute is None else self._job.tally.count(self._attribute, value)
 
     def _walk(self, indices: list[_Index]) -> Iterator[tuple[_Place, bool]]:
         for index in indices:
@@ -512,6 +536,7 @@ class Round:
         self._indices: dict[Any, _Index] = {}
         self._value_sets: dict[Any, set[str]] = {}
         self._log: list[_Seat] = []
+        self._least: list[int] | None = None
         self.retry_at: float | None = None
         self.places = _places(offers, held)
         self._agents = {**known, **{place.agent: (place.host, place.attributes) for place in self.places}}
@@ -563,6 +588,13 @@ class Round:
             job.slots = self._slots.get(job.job_id, [])
             job.tally = self._tally(job)
         return list(jobs.values())
+
+    def expect(self, jobs: Iterable[_Job]) -> None:
+        """Nobody but these will ask; so a place that cannot have the least that they ask is full."""
+        for job in jobs:
+            for asked in job.asked:
+                amounts = vector(asked)
+                self._least = amounts if self._least is None else list(map(min, self._least, amounts))
 
     def _tally(self, job: _Job) -> _Tally:
         placement = job.demands[0].placement
@@ -647,6 +679,21 @@ class Round:
         demand = job.demands[which]
         if demand.resource.gpus and not self.gpus:
             return
+        if not job.tally.spreads_hosts:
+            self._seat(job, which, scopes, gather)
+            return
+        limit = demand.resource.workers_per_executor
+        step = 1 if limit == MAX else int(limit)
+        job.tally.level = step
+        while job.seated[which] < len(demand.worker_ids):
+            self._seat(job, which, scopes, gather)
+            if job.tally.level >= job.tally.cap:
+                break
+            job.tally.level += step
+        job.tally.level = math.inf
+
+    def _seat(self, job: _Job, which: int, scopes: Sequence[str], gather: bool) -> None:
+        demand = job.demands[which]
         asked = vector(job.asked[which])
         self._fill_own(job, which, asked, scopes, gather)
         limit, total = demand.resource.workers_per_executor, len(demand.worker_ids)
@@ -769,7 +816,7 @@ class Round:
                     for place in places
                     if all(one.admits(place.host, place.attributes) for one in fixed)
                 ]
-            self._indices[key] = _Index(places)
+            self._indices[key] = _Index(places, self._least or [0] * len(NAMES))
         return self._indices[key]
 
     # What came of it.
@@ -892,11 +939,9 @@ def _accept(place: _Place, fresh: Callable[[], str]) -> Acceptance:
 
 
 def _partition(placement: Placement) -> str | None:
-    """Return the attribute by which places are taken in turns; hosts need that only to be evenly used."""
+    """Return the attribute by whose values places are taken in turns; hosts are too many for that."""
     for constraint in placement.constraints:
-        if constraint.operator is Operator.SPREAD or (
-            constraint.operator is Operator.UNIQUE and constraint.attribute != HOSTNAME
-        ):
+        if constraint.operator.counts_workers and constraint.attribute != HOSTNAME:
             return constraint.attribute
     return None
 

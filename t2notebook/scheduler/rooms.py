@@ -20,10 +20,15 @@ class Rooms:
     ----------
     amounts : iterable of sequence of int
         What is free at each place; all vectors have the same length.
+    least : sequence of int
+        The least that anybody will ask of each resource. A place with less of one is as good as full: what it has of the
+        others would only lead searches astray.
     """
 
-    def __init__(self, amounts: Iterable[Sequence[int]]) -> None:
-        columns = [list(column) for column in zip(*amounts, strict=True)]
+    def __init__(self, amounts: Iterable[Sequence[int]], least: Sequence[int]) -> None:
+        self._least = least
+        self._full = [-1] * len(least)
+        columns = [list(column) for column in zip(*map(self._shown, amounts), strict=True)]
         count = len(columns[0]) if columns else 0
         self._size = size = 1 << max(0, count - 1).bit_length()
         self._trees: list[list[int]] = []
@@ -58,7 +63,7 @@ class Rooms:
 
     def update(self, place: int, amounts: Sequence[int]) -> None:
         """Set what is free at a place."""
-        for tree, amount in zip(self._trees, amounts, strict=True):
+        for tree, amount in zip(self._trees, self._shown(amounts), strict=True):
             node = place + self._size
             if tree[node] == amount:
                 continue
@@ -74,4 +79,10 @@ class Rooms:
 
     def close(self, place: int) -> None:
         """Have a place no longer found, until `update`."""
-        self.update(place, [-1] * len(self._trees))
+        self.update(place, self._full)
+
+    def _shown(self, amounts: Sequence[int]) -> Sequence[int]:
+        for amount, least in zip(amounts, self._least, strict=True):
+            if amount < least:
+                return self._full
+        return amounts
