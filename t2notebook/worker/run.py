@@ -131,6 +131,7 @@ def _work(
         config=config,
         restart_count=launch.restart_count,
         report=progress.report,
+        additional_ports=launch.ports,
     )
     try:
         value = call(function, env)
