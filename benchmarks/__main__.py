@@ -46,16 +46,24 @@ def measure(name: str, home: Path) -> dict[str, float] | None:
 
 
 def main() -> int:
-    """Run what is asked for: `notebook` (against peers), `mesos` (the embedded Mesos's scale), or both."""
+    """Run what is asked for: `notebook` (against peers), `session` (what a kernel notices of 1,000 workers),
+    `mesos` (the embedded Mesos's scale), or all.
+    """
     parser = argparse.ArgumentParser(prog="benchmarks")
     parser.add_argument("--rounds", type=int, default=5, help="of the comparison with peers")
-    parser.add_argument("which", nargs="?", choices=["notebook", "mesos", "all"], default="all")
+    parser.add_argument("which", nargs="?", choices=["notebook", "session", "mesos", "all"], default="all")
     options, rest = parser.parse_known_args()
-    if rest and options.which != "mesos":
+    if rest and options.which not in ("session", "mesos"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     code = 0
     if options.which in ("notebook", "all"):
         code = notebook(options.rounds)
+    if options.which in ("session", "all"):
+        from . import session
+
+        if options.which == "all":
+            print()
+        code = session.main(rest) or code
     if options.which in ("mesos", "all"):
         from . import mesos
 

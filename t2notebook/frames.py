@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .model.events import TRANSIENT, Event
+from .model.metrics import PHASES, JobMetrics
 from .model.reducer import JobView
 from .model.states import JobState, TaskState
 
@@ -144,6 +145,23 @@ def why_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     units.
     """
     return _frame(list(rows), WHY_COLUMNS, "state")
+
+
+def metrics_series(metrics: JobMetrics) -> pd.Series:
+    """Return ``job.metrics``: by name; seconds, and `utilisation` as a fraction of 1."""
+    import pandas as pd
+
+    return pd.Series(metrics.summary(), dtype="float64", name="metrics")
+
+
+def phases_frame(metrics: JobMetrics) -> pd.DataFrame:
+    """Return ``job.phases``: one row a worker, one column a phase, seconds; NaN for what is not known."""
+    import pandas as pd
+
+    rows = [{name: getattr(phases, name) for name in PHASES} for phases in metrics.workers]
+    frame = pd.DataFrame(rows, columns=list(PHASES), dtype="float64")
+    frame.insert(0, "worker_id", range(len(rows)))
+    return frame
 
 
 def _frame(rows: list[Any], columns: Mapping[str, str], states: str) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,7 @@ def submit(
     )
     spool = _spool()
     try:
+        begun = time.perf_counter()
         package = _build(described, spool)
         spec = JobSpec(
             name=described.name,
@@ -142,6 +144,9 @@ def submit(
             package_size=package.size,
             python=package.python,
             on_exit=ending,
+            placement=described.placement,
+            faults=described.faults,
+            package_seconds=time.perf_counter() - begun,
         )
         link, mirror = _hand_over(settings, spec, package.path)
     finally:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ..frames import events_frame, tasks_frame, why_frame
+from ..frames import events_frame, metrics_series, phases_frame, tasks_frame, why_frame
 from ..journal import result_path
 from ..model.errors import JobFailed, PackageError, SessionError, Twister2Error, UnknownJob
 from ..model.events import Event, EventKind
 from ..model.job import JobSpec
+from ..model.metrics import JobMetrics, measure
 from ..model.reducer import JobView
 from ..model.states import JobState, TaskState
 from ..worker.archive import Archive, ArchiveError
@@ -69,6 +70,27 @@ class Job:
     def why(self) -> pd.DataFrame:
         """Why workers wait for resources: one row an offer and a thing it lacked; empty if none waits."""
         return why_frame(self._link.connection.get(f"/v1/jobs/{self.job_id}/why")["why"])
+
+    @property
+    def metrics(self) -> pd.Series:
+        """How the job spent its time, by name; seconds, NaN for what is not known (yet).
+
+        ``ramp_up`` (until all workers ran), ``completion`` (until the end), both from the submit; ``utilisation``
+        (cpu time in which the workers' code ran, as a fraction of what was allocated to them); and the phases of
+        a worker, each the median over the workers: ``package``, ``offer``, ``launch``, ``fetch``, ``start``,
+        ``run``, ``result``. `phases` has them for each worker.
+        """
+        return metrics_series(self._measure())
+
+    @property
+    def phases(self) -> pd.DataFrame:
+        """How long each phase of each worker took: one row a worker, seconds; `metrics` tells what they are."""
+        return phases_frame(self._measure())
+
+    def _measure(self) -> JobMetrics:
+        with self._mirror.changed:
+            events, finished = list(self._mirror.events), self._mirror.view.finished
+        return measure(events, finished, self.spec.package_seconds)
 
     def view(self) -> JobView:
         """Return an independent snapshot of the job."""

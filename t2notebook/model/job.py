@@ -40,7 +40,8 @@ class ComputeResource:
     instances : int
         How many workers of this kind.
     workers_per_executor : int or "max"
-        How many workers share one executor; the last one may hold fewer. With ``"max"``, as many as an offer holds.
+        How many workers share one executor; the last one may hold fewer. With ``"max"``, as many as an offer
+        holds.
     scalable : bool
         Whether the number of these workers may change while the job runs.
     gpus : int
@@ -88,8 +89,8 @@ class Placement:
     nodes : tuple of str
         Host names of agents (Twister2's ``desired_nodes``), also as one text with commas; empty: any.
     where : str
-        Constraints on the agents' attributes: ``rack=r1,zone!=b,unique:hostname,spread:rack``; empty: none. The module
-        `t2notebook.model.placement` says what they mean.
+        Constraints on the agents' attributes: ``rack=r1,zone!=b,unique:hostname,spread:rack``; empty: none.
+        The module `t2notebook.model.placement` says what they mean.
     gang : bool
         Launch all workers at once, or none.
     gang_timeout : float
@@ -230,6 +231,8 @@ class JobSpec:
         ``"kill"`` or ``"detach"``: what a clean exit of the submitting kernel does to the job.
     placement : Placement
     faults : FaultTolerance
+    package_seconds : float
+        How long making the package took.
     """
 
     name: str
@@ -241,6 +244,7 @@ class JobSpec:
     on_exit: str = "kill"
     placement: Placement = field(default_factory=Placement)
     faults: FaultTolerance = field(default_factory=FaultTolerance)
+    package_seconds: float = 0.0
 
     @property
     def number_of_workers(self) -> int:

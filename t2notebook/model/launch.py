@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 FORMAT = 1
@@ -71,9 +72,28 @@ class WorkerLaunch:
         return cls(**{name: record[name] for name in cls.__dataclass_fields__})
 
 
-def encode_status_data(exit_code: int | None) -> str:
-    """Return base64 for `TaskStatus.data`. The whole cluster can see it: an exit code, never a secret."""
-    return base64.b64encode(json.dumps({"exit_code": exit_code}).encode()).decode("ascii")
+class Cause(StrEnum):
+    """Why an executor reports a failure, where that decides what follows."""
+
+    NONE = ""
+    EXCEPTION = "exception"  # the worker's code raised it
+    VERSION = "version"  # this executor cannot run the package: another Python, another t2notebook
+    ENDING = "ending"  # the executor takes no more workers
+
+
+def encode_status_data(
+    exit_code: int | None, cause: Cause = Cause.NONE, phases: Mapping[str, float] | None = None
+) -> str:
+    """Return base64 for `TaskStatus.data`. The whole cluster can see it: never a secret.
+
+    `phases` has seconds, by the names of `model.metrics.PHASES`.
+    """
+    record: dict[str, Any] = {"exit_code": exit_code}
+    if cause:
+        record["cause"] = cause.value
+    if phases:
+        record["phases"] = {name: round(seconds, 6) for name, seconds in phases.items()}
+    return base64.b64encode(json.dumps(record).encode()).decode("ascii")
 
 
 def decode_status_data(data: str | None) -> Mapping[str, Any]:

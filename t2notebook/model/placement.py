@@ -9,9 +9,10 @@
 | ``unique:rack`` | no other worker of the job runs on an agent with its value of `rack` |
 | ``spread:rack`` | its value of `rack` has not yet had its even share of the job's workers, rounded up |
 
-`hostname` is the agent's host, written as any attribute. Mesos's SCALARs are compared as numbers (in thousandths, as Mesos
-rounds them); of RANGES a number or ``a-b`` must lie in one; of a SET, or of an attribute that an agent has several times,
-one must be equal. An agent without the attribute takes no worker under ``=``, ``unique:`` and ``spread:``.
+`hostname` is the agent's host, written as any attribute. Mesos's SCALARs are compared as numbers (in
+thousandths, as Mesos rounds them); of RANGES a number or ``a-b`` must lie in one; of a SET, or of an
+attribute that an agent has several times, one must be equal. An agent without the attribute takes no worker
+under ``=``, ``unique:`` and ``spread:``.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ def attributes_of(items: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Value, 
 
 
 def attributes_of_agent(record: Mapping[str, Any]) -> dict[str, tuple[Value, ...]]:
-    """Read the attributes of an agent as the master's ``/slaves`` writes them: numbers, and texts for the rest."""
+    """Read an agent's attributes as the master's ``/slaves`` writes them: numbers, and texts for the rest."""
     read: dict[str, tuple[Value, ...]] = {}
     for name, value in record.items():
         if isinstance(value, int | float) and not isinstance(value, bool):

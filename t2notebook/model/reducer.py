@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from .events import Event, EventKind
 from .states import FINAL_JOB_STATES, TASK_TRANSITIONS, JobState, TaskState
@@ -15,7 +16,10 @@ class WorkerView:
     """What is known of one worker; a row of ``job.tasks``.
 
     Times are seconds since 1970; `cpus` as Mesos counts them, `mem` in MiB; `progress` is a fraction of 1.
-    `result` is ``""`` until the worker's result has arrived, then ``"ok"`` or ``"error"``.
+    `result` is ``""`` until the worker's result has arrived, then ``"ok"`` or ``"error"``. `restarts` counts
+    the tasks that the worker has had before this one, its incarnation; `failures` those of them that count
+    against ``max_worker_restarts``, and `retries` the launches that were lost since it last ran. `changed` is
+    when its state last changed.
     """
 
     worker_id: int
@@ -29,6 +33,10 @@ class WorkerView:
     started: float | None = None
     finished: float | None = None
     restarts: int = 0
+    failures: int = 0
+    retries: int = 0
+    not_before: float = 0.0
+    changed: float = 0.0
     progress: float | None = None
     text: str = ""
     exit_code: int | None = None
@@ -36,6 +44,11 @@ class WorkerView:
     reason: str = ""
     message: str = ""
     result: str = ""
+
+    @property
+    def is_on_mesos(self) -> bool:
+        """Whether it has a task that has not ended, as far as is known."""
+        return self.state is not TaskState.PENDING and not self.state.is_terminal
 
     @property
     def is_done(self) -> bool:
@@ -137,7 +150,7 @@ class JobView:
         if worker.state is not TaskState.PENDING and not worker.state.is_terminal:
             return None
         self._done -= worker.is_done
-        self._move(worker, TaskState.STAGING)
+        self._move(worker, TaskState.STAGING, event.time)
         data = event.data
         worker.task_id = event.task_id
         worker.agent, worker.host = data.get("agent", ""), data.get("host", "")
@@ -156,14 +169,17 @@ class JobView:
             return
         if state not in TASK_TRANSITIONS[worker.state]:
             return
-        self._move(worker, state)
+        self._move(worker, state, event.time)
         worker.source, worker.reason, worker.message = event.source, event.reason, event.message
         if state is TaskState.KILLED and self.kill_reason:
             worker.reason = worker.reason or self.kill_reason
             worker.message = worker.message or self._killed_because()
         if state is TaskState.RUNNING and worker.started is None:
             worker.started = event.time
-        if state.is_terminal:
+            worker.retries = 0
+        if state.is_terminal and (restart := event.data.get("restart")) and not self.kill_reason:
+            self._await_restart(worker, event, restart)
+        elif state.is_terminal:
             worker.finished = event.time
             worker.exit_code = event.data.get("exit_code", worker.exit_code)
             if state is TaskState.FINISHED:
@@ -171,21 +187,30 @@ class JobView:
             elif self.failed_worker is None and not self.kill_reason:
                 self.failed_worker = worker.worker_id
 
+    def _await_restart(self, worker: WorkerView, event: Event, restart: Mapping[str, Any]) -> None:
+        self._move(worker, TaskState.PENDING, event.time)
+        worker.exit_code = event.data.get("exit_code")
+        worker.started = worker.finished = worker.progress = None
+        worker.text = worker.result = ""
+        worker.restarts = restart["restart_count"]
+        worker.failures, worker.retries = restart["failures"], restart["retries"]
+        worker.not_before = event.time + restart["pause"]
+
     def _killed_because(self) -> str:
         if self.kill_reason == "WORKER_FAILED" and self.failed_worker is not None:
             return f"killed because worker {self.failed_worker} failed"
         return self.kill_message
 
     def _end_pending(self, worker: WorkerView, event: Event) -> None:
-        self._move(worker, TaskState.KILLED)
+        self._move(worker, TaskState.KILLED, event.time)
         worker.finished = event.time
         worker.source, worker.reason, worker.message = event.source, event.reason, event.message
         self._done += 1
 
-    def _move(self, worker: WorkerView, state: TaskState) -> None:
+    def _move(self, worker: WorkerView, state: TaskState, time: float) -> None:
         self.counts[worker.state] -= 1
         self.counts[state] += 1
-        worker.state = state
+        worker.state, worker.changed = state, time
 
     def _settle(self, time: float) -> None:
         if self.state in FINAL_JOB_STATES or not self.workers:

@@ -71,7 +71,7 @@ class TaskState(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the task has ended for good. UNREACHABLE has not: its agent may come back."""
+        """Whether the task has ended for good. UNREACHABLE and UNKNOWN have not: the agent may come back."""
         return self in TERMINAL_TASK_STATES
 
 
@@ -85,16 +85,22 @@ TERMINAL_TASK_STATES = frozenset(
         TaskState.DROPPED,
         TaskState.GONE,
         TaskState.GONE_BY_OPERATOR,
-        TaskState.UNKNOWN,
     }
 )
 
 _ALIVE = frozenset(
-    {TaskState.STAGING, TaskState.STARTING, TaskState.RUNNING, TaskState.KILLING, TaskState.UNREACHABLE}
+    {
+        TaskState.STAGING,
+        TaskState.STARTING,
+        TaskState.RUNNING,
+        TaskState.KILLING,
+        TaskState.UNREACHABLE,
+        TaskState.UNKNOWN,
+    }
 )
 
-#: What may follow what for one task. A terminal state is final for its task; a restarted worker gets a new
-#: task.
+#: What may follow what for one task. A terminal state is final for its task; a worker that is started again
+#: is PENDING until it has a new one.
 TASK_TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.PENDING: frozenset({TaskState.STAGING, TaskState.KILLED}),
     **{state: (_ALIVE - {state}) | TERMINAL_TASK_STATES for state in _ALIVE},

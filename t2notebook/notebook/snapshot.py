@@ -39,11 +39,11 @@ NUMERIC = frozenset({"worker_id", "cpus", "mem", "started", "runtime", "restarts
 
 #: How a state looks: the tone that both renderings colour.
 TONES: dict[str, str] = {
-    **dict.fromkeys(("PENDING", "STAGING", "UNREACHABLE", "KILLING"), "waiting"),
+    **dict.fromkeys(("PENDING", "STAGING", "UNREACHABLE", "UNKNOWN", "KILLING"), "waiting"),
     **dict.fromkeys(("STARTING", "STARTED", "RUNNING"), "active"),
     **dict.fromkeys(("COMPLETED", "FINISHED"), "good"),
     **dict.fromkeys(("FAILED", "ERROR", "LOST", "DROPPED", "GONE", "GONE_BY_OPERATOR"), "bad"),
-    **dict.fromkeys(("KILLED", "UNKNOWN"), "ended"),
+    "KILLED": "ended",
 }
 
 _FINE = frozenset(

@@ -74,8 +74,8 @@ class Listener(Protocol):
     def error(self, message: str) -> None:
         """The master ended the framework; the driver has stopped."""
 
-    def call_failed(self, call: Mapping[str, Any], why: str) -> None:
-        """A call was certainly or probably not carried out."""
+    def call_failed(self, call: Mapping[str, Any], why: str, certain: bool = True) -> None:
+        """A call was not carried out; if not `certain`, it may have been."""
 
 
 class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
@@ -131,6 +131,15 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
     def framework(self) -> dict[str, Any]:
         """FrameworkInfo as it was given: no capability and no time-out of pymesos's own."""
         return dict(self._framework)
+
+    async def connect(self) -> Connection:
+        """Open a connection of its own to the leading master, for questions; the caller closes it.
+
+        Raises
+        ------
+        OSError
+        """
+        return await Connection.open(self._address, CONNECT_TIMEOUT)
 
     def _send(self, body: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
         self._calls.put_nowait(body)
@@ -321,7 +330,8 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
                     await self._post(call)
             except (Refused, *_BROKEN) as error:
                 log.warning("%s failed: %s", call["type"], _reason(error))
-                self._guard(self._listener.call_failed, call, _reason(error))
+                certain = isinstance(error, Refused)
+                self._guard(self._listener.call_failed, call, _reason(error), certain)
 
     def _drop_calls(self, why: str) -> None:
         while not self._calls.empty():

@@ -21,6 +21,12 @@ class _Executor:
     resources: tuple[dict[str, Any], ...] = ()
     reusable: bool = True
 
+    @property
+    def role(self) -> str:
+        if not self.resources:
+            return ""
+        return str(self.resources[0].get("allocation_info", {}).get("role", ""))
+
 
 class Executors:
     """Keeps book of executors by what is launched and what Mesos tells; an id is never used twice."""
@@ -114,6 +120,7 @@ class Executors:
                 len(executor.tasks),
                 executor.limit,
                 executor.reusable,
+                executor.role,
             )
             for executor in self._executors.values()
         ]

@@ -1,10 +1,10 @@
-"""The matcher: a round of matching after the other, and which offers are held between them, for whom and until when. Pure;
-the clock is the caller's.
+"""The matcher: a round of matching after the other, and which offers are held between them, for whom and
+until when. Pure; the clock is the caller's.
 
-Nothing is held without use: an offer is held only while a gang gathers that would use it, until the gang's deadline, counted
-from its first held offer. Then all that it holds goes, and it holds nothing for a pause that doubles each time, from 5 s
-to 5 min; so gangs that cannot be whole do not keep others' resources. Two gangs cannot starve each other: in every round
-each may use, to be whole, what the others hold.
+Nothing is held without use: an offer is held only while a gang gathers that would use it, until the gang's
+deadline, counted from its first held offer. Then all that it holds goes, and it holds nothing for a pause
+that doubles each time, from 5 s to 5 min; so gangs that cannot be whole do not keep others' resources. Two
+gangs cannot starve each other: in every round each may use, to be whole, what the others hold.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
 
 @dataclass
 class _Gang:
-    """A gang that gathers or pauses; times in seconds since 1970."""
+    """A gang that gathers or pauses; times in seconds."""
 
     timeout: float
     deadline: float | None = None
@@ -82,8 +82,9 @@ class Matcher:
     ) -> Plan:
         """Match new offers and those that are held.
 
-        The parameters are those of `match`; `hopeless` gangs fit on no cluster like this one, so nothing is held for
-        them. Every new offer, and every offer that was held, is in the plan: accepted, gathered or declined.
+        The parameters are those of `match`; `hopeless` gangs fit on no cluster like this one, so nothing is
+        held for them. Every new offer, and every offer that was held, is in the plan: accepted, gathered or
+        declined.
         """
         freed = self._let_go(now)
         self._end_pauses(now)

@@ -13,7 +13,7 @@ FIRST, LONGEST = 30.0, 3600.0
 
 @dataclass(frozen=True)
 class Avoided:
-    """A host that gets no workers: until when (seconds since 1970), and how many workers failed there."""
+    """A host that gets no workers: until when (seconds), and how many workers failed there."""
 
     until: float
     failures: int
@@ -28,9 +28,9 @@ class _Host:
 class Hosts:
     """Keeps book of failures by host.
 
-    From the second failure without a success between them, a host is avoided for 30 s; each further failure doubles that,
-    up to an hour. A success clears all. One host that is known is always left: where there is nowhere else to go,
-    waiting would help nobody; if all are bad, it is the one that is free again first.
+    From the second failure without a success between them, a host is avoided for 30 s; each further failure
+    doubles that, up to an hour. A success clears all. One host that is known is always left: where there is
+    nowhere else to go, waiting would help nobody; if all are bad, it is the one that is free again first.
     """
 
     def __init__(self) -> None:
@@ -60,9 +60,7 @@ class Hosts:
     def avoided(self, now: float) -> dict[str, Avoided]:
         """Return the hosts that are to be avoided now."""
         found = {
-            host: Avoided(book.until, book.failures)
-            for host, book in self._hosts.items()
-            if book.until > now
+            host: Avoided(book.until, book.failures) for host, book in self._hosts.items() if book.until > now
         }
         if found and len(found) == len(self._hosts):
             del found[min(found, key=lambda host: (found[host].until, host))]

@@ -25,7 +25,12 @@ def framework_info(
     With `gpus`, Mesos offers agents that have GPUs. Without, it keeps these agents for those who need them (Mesos,
     ``docs/gpu-support.md``), so it is not for everybody.
     """
-    capabilities = ["MULTI_ROLE", "PARTITION_AWARE", "TASK_KILLING_STATE", *(["GPU_RESOURCES"] if gpus else [])]
+    capabilities = [
+        "MULTI_ROLE",
+        "PARTITION_AWARE",
+        "TASK_KILLING_STATE",
+        *(["GPU_RESOURCES"] if gpus else []),
+    ]
     return {
         "user": user,
         "name": name,

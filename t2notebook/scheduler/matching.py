@@ -1,13 +1,16 @@
-"""Which workers go where: offers and demands in, launches, held offers and refusals out. Pure; no I/O, no clock.
+"""Which workers go where: offers and demands in, launches, held offers and refusals out. Pure; no I/O, no
+clock.
 
-A place is an agent with all its offers of the round. The places are tried in this order: those in which an executor of
-this job has room; those with a warm executor that waits; then the others, from the smallest hole to the largest, by dominant
-share, so that large holes stay whole for large workers. An agent with a maintenance window comes last, and takes nothing from
-ten minutes before it. Costs grow with offers + workers: a search for a place is a descent in a tree (`rooms`), which is
-shared by all demands of one `Placement`.
+A place is an agent with all its offers of the round. The places are tried in this order: those in which an
+executor of this job has room; those with a warm executor that waits; then the others, from the smallest hole
+to the largest, by dominant share, so that large holes stay whole for large workers. An agent with a
+maintenance window comes last, and takes nothing from ten minutes before it. Costs grow with offers +
+workers: a search for a place is a descent in a tree (`rooms`), which is shared by all demands of one
+`Placement`.
 
-A gang is placed whole or not at all. It is tried first with what it holds and what nobody holds; if that does not do, the
-other jobs may use what it holds, what is free before what is held; and what they left is gathered for it again.
+A gang is placed whole or not at all. It is tried first with what it holds and what nobody holds; if that
+does not do, the other jobs may use what it holds, what is free before what is held; and what they left is
+gathered for it again.
 """
 
 from __future__ import annotations
@@ -73,6 +76,8 @@ class RunningExecutor:
         The smallest `workers_per_executor` of those that it runs.
     reusable : bool
         Whether it may be given further workers.
+    role : str
+        To which its own resources are allocated; empty: not known. It runs no tasks of another.
     """
 
     executor_id: str
@@ -81,6 +86,7 @@ class RunningExecutor:
     workers: int = 0
     limit: int | str = MAX
     reusable: bool = True
+    role: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,8 @@ class Spot:
 class Launch:
     """A worker to be launched, in an executor that may be new.
 
-    `resources` and `executor_resources` (of a new executor) are `Resource` objects carved from the offers; `ports` are the
-    worker's.
+    `resources` and `executor_resources` (of a new executor) are `Resource` objects carved from the offers;
+    `ports` are the worker's.
     """
 
     agent: str
@@ -230,7 +236,7 @@ def match(
     gpus : bool
         Whether Mesos offers GPUs to this framework at all.
     now : float
-        Seconds since 1970.
+        Seconds, by the clock of all times here.
 
     Returns
     -------
@@ -369,7 +375,10 @@ class _Tally:
                 yield str(constraint), f"one worker of this job is {where} already ({constraint})"
             else:
                 share = "1 worker" if cap == 1 else f"{cap} workers"
-                yield str(constraint), f"the even share of this job, {share}, is {where} already ({constraint})"
+                yield (
+                    str(constraint),
+                    f"the even share of this job, {share}, is {where} already ({constraint})",
+                )
 
 
 class _Job:
@@ -392,8 +401,7 @@ class _Job:
     @property
     def is_complete(self) -> bool:
         return all(
-            count == len(demand.worker_ids)
-            for count, demand in zip(self.seated, self.demands, strict=True)
+            count == len(demand.worker_ids) for count, demand in zip(self.seated, self.demands, strict=True)
         )
 
     def largest_first(self) -> list[int]:
@@ -402,7 +410,9 @@ class _Job:
 
 
 class _Index:
-    """Places that a `Placement` admits, in their order, with a tree over them; and the same by the value of an attribute."""
+    """Places that a `Placement` admits, in their order, with a tree over them; and the same by the value of
+    an attribute.
+    """
 
     def __init__(self, places: list[_Place], least: Sequence[int]) -> None:
         self.places = places
@@ -425,9 +435,7 @@ class _Index:
             for place in self.places:
                 if (value := value_of(attribute, place.host, place.attributes)) is not None:
                     places.setdefault(value, []).append(place)
-            self._parts[attribute] = {
-                value: _Index(some, self._least) for value, some in places.items()
-            }
+            self._parts[attribute] = {value: _Index(some, self._least) for value, some in places.items()}
         return self._parts[attribute]
 
 
@@ -440,7 +448,9 @@ class _Aisle:
 
 
 class _Search:
-    """Walks once over the places for units of one size; the places before its cursors can take no more of them."""
+    """Walks once over the places for units of one size; the places before its cursors can take no more of
+    them.
+    """
 
     def __init__(
         self,
@@ -542,15 +552,20 @@ class Round:
         self._agents = {**known, **{place.agent: (place.host, place.attributes) for place in self.places}}
         self._slots: dict[str, list[_Slot]] = {}
         self._at: dict[str, list[_Place]] = {}
-        by_agent: dict[str, _Place] = {}
+        by_agent: dict[str, list[_Place]] = {}
         for place in self.places:
             self._bar(place, avoided, now)
             self._at.setdefault(place.host, []).append(place)
-            by_agent.setdefault(place.agent, place)
+            by_agent.setdefault(place.agent, []).append(place)
         for executor in executors:
-            place = by_agent.get(executor.agent)  # type: ignore[assignment]
-            if place is None or not executor.reusable:
+            beside = [
+                place
+                for place in by_agent.get(executor.agent, ())
+                if not executor.role or executor.role == place.offers[0].role
+            ]
+            if not beside or not executor.reusable:
                 continue
+            place = beside[0]
             if not executor.job_id:
                 place.idle.append(executor.executor_id)
             else:
@@ -627,7 +642,7 @@ class Round:
         return math.ceil(math.ceil(total / unit) / max(1, number)) * unit
 
     def _values(self, attribute: str, placement: Placement) -> set[str]:
-        """Return the values that the agents have among which a worker may go, also of those that offer nothing now."""
+        """Return the values of the agents that a worker may go to, also of those that offer nothing now."""
         key = (attribute, placement.nodes, placement.where)
         if key not in self._value_sets:
             self._value_sets[key] = {
@@ -805,8 +820,7 @@ class Round:
                         place
                         for host in dict.fromkeys(placement.nodes)
                         for place in self._at.get(host, ())
-                        if not place.barred
-                        and (id(place) in mine if mine is not None else not place.holder)
+                        if not place.barred and (id(place) in mine if mine is not None else not place.holder)
                     ),
                     key=lambda place: place.order,
                 )
@@ -851,7 +865,9 @@ class Round:
 
         def refusal(lacked: str, text: str, **amounts: float) -> Refusal:
             message = f"{place.host}: {text}"
-            return Refusal(job.job_id, lacked, message, place.offers[0].id, place.agent, place.host, **amounts)
+            return Refusal(
+                job.job_id, lacked, message, place.offers[0].id, place.agent, place.host, **amounts
+            )
 
         if place.barred:
             yield refusal(place.barred_as, place.barred)
@@ -899,7 +915,9 @@ def _places(offers: Iterable[Offer], held: Mapping[str, str]) -> list[_Place]:
             place.free[position] += offer.free.get(name, 0)
         place.holder = place.holder or held.get(offer.id, "")
     places = list(found.values())
-    largest = [max((place.free[position] for place in places), default=0) or 1 for position in range(len(NAMES))]
+    largest = [
+        max((place.free[position] for place in places), default=0) or 1 for position in range(len(NAMES))
+    ]
 
     def preference(place: _Place) -> tuple[bool, float, str]:
         share = max(free / most for free, most in zip(place.free, largest, strict=True))

@@ -1,8 +1,9 @@
-"""What an agent offers: amounts to match with, and the very resources that a task and its executor are carved from. Pure.
+"""What an agent offers: amounts to match with, and the very resources that a task and its executor are
+carved from. Pure.
 
-All amounts are whole thousandths, as Mesos counts, so that sums are exact; a port counts as one whole. Resources with
-other reservations stay objects of their own: an ACCEPT must name each as it was offered, with its role, reservations and
-`allocation_info`, or the master answers TASK_ERROR.
+All amounts are whole thousandths, as Mesos counts, so that sums are exact; a port counts as one whole.
+Resources with other reservations stay objects of their own: an ACCEPT must name each as it was offered, with
+its role, reservations and `allocation_info`, or the master answers TASK_ERROR.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Offer:
     resources : tuple
         The offered `Resource` objects that can be used. Empty: plain ones are made of `free`.
     maintenance : tuple or None
-        When the agent will be unavailable: start and end, seconds since 1970.
+        When the agent will be unavailable: start and end, seconds by the caller's clock.
     """
 
     id: str
@@ -76,11 +77,12 @@ class Offer:
     maintenance: tuple[float, float] | None = None
 
     @classmethod
-    def from_mesos(cls, offer: Mapping[str, Any]) -> Offer:
+    def from_mesos(cls, offer: Mapping[str, Any], ahead: float = 0.0) -> Offer:
         """Read a Mesos offer (JSON of v1's `Offer`).
 
-        Revocable and shared resources, those of a resource provider, and disks that are volumes or have a
-        source are left out: a plain task cannot be carved from them.
+        `ahead` is by how many seconds the calendar, in which maintenance is planned, is ahead of the
+        caller's clock. Revocable and shared resources, those of a resource provider, and disks that are
+        volumes or have a source are left out: a plain task cannot be carved from them.
         """
         resources, free = usable(offer.get("resources", ()))
         return cls(
@@ -92,7 +94,7 @@ class Offer:
             role=offer.get("allocation_info", {}).get("role", ""),
             attributes=attributes_of(offer.get("attributes", ())),
             resources=resources,
-            maintenance=_window(offer.get("unavailability")),
+            maintenance=_window(offer.get("unavailability"), ahead),
         )
 
 
@@ -106,7 +108,8 @@ def usable(items: Iterable[Mapping[str, Any]]) -> tuple[tuple[Mapping[str, Any],
 
 
 class Carver:
-    """Takes amounts out of the resources of one agent's offers; reserved ones first, since only we can use them.
+    """Takes amounts out of the resources of one agent's offers; reserved ones first, since only we can use
+    them.
 
     Attributes
     ----------
@@ -211,9 +214,9 @@ def _spans(item: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
         yield int(part["begin"]), int(part["end"])
 
 
-def _window(unavailability: Mapping[str, Any] | None) -> tuple[float, float] | None:
+def _window(unavailability: Mapping[str, Any] | None, ahead: float) -> tuple[float, float] | None:
     if unavailability is None:
         return None
-    start = unavailability["start"]["nanoseconds"] / 1e9
+    start = unavailability["start"]["nanoseconds"] / 1e9 - ahead
     duration = unavailability.get("duration")
     return start, start + duration["nanoseconds"] / 1e9 if duration else float("inf")

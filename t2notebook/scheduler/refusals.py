@@ -8,9 +8,7 @@ from typing import Any
 
 _UNITS = {"cpus": "cpus", "mem": "MiB memory", "disk": "MiB disk", "gpus": "GPUs", "ports": "ports"}
 _WHOLE = frozenset({"gpus", "ports"})
-NO_GPUS = (
-    "GPUs are asked for, and Mesos offers none to this session; set t2.configure(gpus=True), then submit again"
-)
+NO_GPUS = "GPUs are asked for, and Mesos offers none to this session; set t2.configure(gpus=True), then submit again"
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,8 @@ class Refusal:
     ----------
     job_id : str
     lacked : str
-        A resource, an attribute, a constraint that counts workers, ``nodes``, ``avoided``, ``maintenance`` or ``gang``.
+        A resource, an attribute, a constraint that counts workers, ``nodes``, ``avoided``, ``maintenance``
+        or ``gang``.
     message : str
         In words: ``h3: 2.0 cpus free, 4.0 asked``.
     offer, agent, host : str

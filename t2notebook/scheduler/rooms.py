@@ -1,8 +1,8 @@
 """Finds the first of many places that has room, without walking past those that have none. Pure.
 
-A segment tree: the places are its leaves, in the order of preference, and each inner node has the largest free amount
-below it of each resource. So a search costs about the logarithm of the number of places, and a place that became
-full costs nothing more.
+A segment tree: the places are its leaves, in the order of preference, and each inner node has the largest
+free amount below it of each resource. So a search costs about the logarithm of the number of places, and a
+place that became full costs nothing more.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Rooms:
     amounts : iterable of sequence of int
         What is free at each place; all vectors have the same length.
     least : sequence of int
-        The least that anybody will ask of each resource. A place with less of one is as good as full: what it has of the
-        others would only lead searches astray.
+        The least that anybody will ask of each resource. A place with less of one is as good as full: what
+        it has of the others would only lead searches astray.
     """
 
     def __init__(self, amounts: Iterable[Sequence[int]], least: Sequence[int]) -> None:

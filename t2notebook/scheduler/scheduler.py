@@ -6,18 +6,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..jobmaster.jobs import JobRecord, Jobs
 from ..model.events import Event, EventKind
 from ..model.launch import WorkerLaunch, decode_status_data
+from ..model.reducer import WorkerView
 from ..model.states import TaskState
+from .capacity import ASK_AFTER, Capacity
+from .deadlines import Deadlines
 from .driver import Driver
 from .executors import Executors
+from .failures import ADVICE, MAX_RETRIES, Consequence, Rule, judge, pause_before
+from .gangs import Matcher
+from .hosts import Hosts
 from .infos import KILL_GRACE, ExecutorTemplate, launch_event, task_info
-from .matching import Launch, Offer, Plan, match
+from .matching import Launch, Plan, Spot
+from .offers import Offer
+from .reconciliation import Reconciliation
 from .sandbox import Sandbox
+from .totals import verdicts
+from .transport import Connection
 from .waiting import NO_OFFER_AFTER, Waiting
 
 log = logging.getLogger(__name__)
@@ -27,6 +38,8 @@ log = logging.getLogger(__name__)
 REFUSE_SECONDS = 3600.0
 #: At most one REVIVE in so many seconds while work waits and our own tasks end.
 REVIVE_PAUSE = 0.2
+#: Seconds that the master has for an answer before a silent launch, or an unreachable worker, is given up.
+ANSWER_TIME = 5.0
 
 
 class Scheduler:
@@ -45,6 +58,8 @@ class Scheduler:
         Called with the framework id.
     on_error : callable
         Called with the message when the master has ended the framework.
+    gpus : bool
+        Whether the framework has the capability GPU_RESOURCES.
     """
 
     def __init__(
@@ -55,12 +70,21 @@ class Scheduler:
         executor_linger: float,
         on_subscribed: Callable[[str], None] = lambda framework_id: None,
         on_error: Callable[[str], None] = lambda message: None,
+        gpus: bool = False,
     ) -> None:
         self.jobs = jobs
         self.driver: Driver | None = None
         self.executors = Executors()
-        self.waiting = Waiting()
+        self.waiting = Waiting(gpus, on_drop=self._let_go)
+        self.matcher = Matcher(self.executors.new_id)
+        self.hosts = Hosts()
+        self._gpus = gpus
+        self._capacity = Capacity(
+            self._connect, lambda: self.driver.framework["roles"] if self.driver else ()
+        )
         self.agents: dict[str, str] = {}
+        self.reconciliation = Reconciliation()
+        self.deadlines = Deadlines()
         self.trouble = "not connected to a master yet"
         self._template = template
         self._worker_url = worker_url
@@ -69,13 +93,14 @@ class Scheduler:
         self._tasks: dict[str, tuple[str, int]] = {}
         self._suppressed = False
         self._offered = False
+        self._was_subscribed = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     # What the session asks.
 
     def submit(self, job: JobRecord) -> None:
         """Look for resources for all workers of a new job."""
-        self.waiting.add(job.job_id, job.spec, self.jobs.clock())
+        self.waiting.add(job.job_id, job.spec, self._now())
         self._offered = False
         self._later("no offer", NO_OFFER_AFTER, self._say_why)
         if self.driver is not None and self.driver.connected:
@@ -138,6 +163,7 @@ class Scheduler:
         """Stop the timers."""
         for timer in self._timers.values():
             timer.cancel()
+        self._capacity.close()
 
     # What the driver tells.
 
@@ -146,14 +172,14 @@ class Scheduler:
         assert self.driver is not None
         self.trouble = ""
         self._on_subscribed(framework_id)
-        running = [
-            (worker.task_id, worker.agent)
-            for job in self.jobs.active
-            for worker in job.view.workers
-            if worker.task_id and not worker.state.is_terminal
-        ]
-        if running:
-            self.driver.reconcile(running)
+        if self._tasks or self._was_subscribed:
+            self._begin_reconciliation()
+        else:
+            self.reconciliation.rest(self._now())
+        self._was_subscribed = True
+        self._reconcile()
+        # What could not be heard of while there was no master must not count as silence.
+        self.deadlines.postpone(self._now() + ANSWER_TIME)
         for job in self.jobs.active:
             if job.view.kill_reason:
                 for worker in job.view.workers:
@@ -165,6 +191,9 @@ class Scheduler:
     def disconnected(self, why: str) -> None:
         """Offers are void; tasks go on."""
         self.trouble = why
+        self.matcher.clear()
+        self._capacity.forget()
+        self.reconciliation.stop()
         self._say_why()
 
     def offers(self, offers: list[Mapping[str, Any]]) -> None:
@@ -176,20 +205,36 @@ class Scheduler:
                 host = address.get("ip") or address.get("hostname")
                 scheme = offer["url"].get("scheme", "http")
                 self.agents[offer["agent_id"]["value"]] = f"{scheme}://{host}:{address['port']}"
-        parsed = [Offer.from_mesos(offer) for offer in offers]
-        plan = match(parsed, self.waiting.demands(), self.executors.running(), self.executors.new_id)
+        now = self._now()
+        # Mesos's times are those of the calendar; ours are never adjusted.
+        parsed = [Offer.from_mesos(offer, self.jobs.clock() - now) for offer in offers]
+        self.hosts.seen(offer.host for offer in parsed)
+        demands = self.waiting.demands(now, self._is_running)
+        plan = self.matcher.round(
+            parsed,
+            demands,
+            self.executors.running(),
+            spots={
+                demand.job_id: self._spots(demand.job_id)
+                for demand in demands
+                if any(constraint.operator.counts_workers for constraint in demand.placement.constraints)
+            },
+            avoided=self.hosts.avoided(now),
+            hopeless=self.waiting.hopeless,
+            gpus=self._gpus,
+            now=now,
+        )
         self._carry_out(plan)
-        if plan.declined:
-            self.driver.declineOffer(
-                [{"value": offer.id} for offer in plan.declined], {"refuse_seconds": REFUSE_SECONDS}
-            )
+        self._decline(plan.declined)
+        self._await_expiry()
         self.waiting.learn(plan, self.jobs.clock())
         self._make_room(plan)
         self._say_why()
         self._suppress_if_idle()
 
     def rescinded(self, offer_id: str) -> None:
-        """Nothing is held, so nothing is to be given up: an ACCEPT that crosses it comes back as DROPPED."""
+        """Hold it no more; an ACCEPT that crosses it comes back as DROPPED."""
+        self.matcher.rescinded(offer_id)
 
     def update(self, status: Mapping[str, Any]) -> None:
         """Write an update down, then acknowledge it."""
@@ -205,28 +250,26 @@ class Scheduler:
             return
         job, worker_id = self.jobs[known[0]], known[1]
         worker = job.view.workers[worker_id]
-        if worker.task_id == task_id and state is not worker.state and not worker.state.is_terminal:
-            self.jobs.record(
-                Event(
-                    EventKind.STATUS,
-                    job.job_id,
-                    self.jobs.clock(),
-                    worker_id,
-                    task_id,
-                    state.value,
-                    status.get("source", ""),
-                    status.get("reason", ""),
-                    status.get("message", ""),
-                    decode_status_data(status.get("data")),
-                )
+        if worker.task_id == task_id and worker.is_on_mesos and state is not worker.state:
+            self._take(
+                job,
+                worker,
+                state,
+                status.get("source", ""),
+                status.get("reason", ""),
+                status.get("message", ""),
+                decode_status_data(status.get("data")),
             )
         self._acknowledge(status)
+        if state in (TaskState.UNKNOWN, TaskState.UNREACHABLE):
+            self.reconciliation.doubtful(task_id, worker.agent, self._now())
+            self._reconcile()
+        else:
+            self.reconciliation.answered(task_id)
         if state is TaskState.RUNNING:
             self.executors.ran(executor_id or worker.executor_id)
         if state.is_terminal:
-            self._task_ended(job, worker_id, executor_id or worker.executor_id, task_id, state)
-        elif worker.state.is_terminal or worker.task_id != task_id:
-            self.driver.kill(task_id, worker.agent, KILL_GRACE)
+            self._task_ended(job, executor_id or worker.executor_id, task_id)
 
     def message(self, agent_id: str, executor_id: str, data: str) -> None:
         """Executors have nothing to say yet."""
@@ -240,6 +283,7 @@ class Scheduler:
     def agent_lost(self, agent_id: str) -> None:
         """Its tasks' fates come as updates of their own."""
         self.executors.lost_agent(agent_id)
+        self.matcher.lost_agent(agent_id)
 
     def error(self, message: str) -> None:
         """The framework is over, and so is all that it ran."""
@@ -253,50 +297,88 @@ class Scheduler:
         self._tasks.clear()
         self._on_error(message)
 
-    def call_failed(self, call: Mapping[str, Any], why: str) -> None:
-        """An ACCEPT that failed launched nothing: its workers end as DROPPED, and say why."""
+    def call_failed(self, call: Mapping[str, Any], why: str, certain: bool = True) -> None:
+        """A refused ACCEPT launched nothing; of one that may have arrived, the master is asked."""
         if call["type"] != "ACCEPT":
             return
+        now = self._now()
         for operation in call["accept"]["operations"]:
             for task in operation["launch"]["task_infos"]:
-                self.update(
-                    {
-                        "task_id": task["task_id"],
-                        "state": "TASK_DROPPED",
-                        "source": "SESSION",
-                        "reason": "REASON_CALL_FAILED",
-                        "message": f"the launch did not reach the master: {why}",
-                        "executor_id": task["executor"]["executor_id"],
-                    }
-                )
+                task_id = task["task_id"]["value"]
+                if not certain:
+                    self.reconciliation.doubtful(task_id, task["agent_id"]["value"], now)
+                elif (known := self._tasks.get(task_id)) is not None:
+                    job = self.jobs[known[0]]
+                    worker = job.view.workers[known[1]]
+                    message = f"the launch did not reach the master: {why}"
+                    self._take(job, worker, TaskState.DROPPED, "SESSION", "REASON_CALL_FAILED", message, {})
+                    self._task_ended(job, task["executor"]["executor_id"]["value"], task_id)
+        if not certain:
+            self._reconcile()
 
     # Launching.
 
     def _carry_out(self, plan: Plan) -> None:
         assert self.driver is not None
         intents = []
-        for launches in plan.launches.values():
-            for launch in launches:
-                job = self.jobs[launch.job_id]
-                restart_count = job.view.workers[launch.worker_id].restarts
-                task_id = f"{launch.job_id}-{launch.worker_id}-{restart_count}"
-                self._tasks[task_id] = (launch.job_id, launch.worker_id)
-                self.executors.launched(launch.executor_id, launch.offer.agent, task_id, launch.job_id)
-                intents.append(launch_event(launch, task_id, restart_count, self.jobs.clock()))
+        for launch in plan.launches:
+            job = self.jobs[launch.job_id]
+            restart_count = job.view.workers[launch.worker_id].restarts
+            task_id = f"{launch.job_id}-{launch.worker_id}-{restart_count}"
+            self._tasks[task_id] = (launch.job_id, launch.worker_id)
+            self.executors.launched(
+                launch.executor_id,
+                launch.agent,
+                task_id,
+                launch.job_id,
+                launch.resource.workers_per_executor,
+                launch.executor_resources,
+            )
+            intents.append(launch_event(launch, task_id, restart_count, self.jobs.clock()))
         if not intents:
             return
         self.jobs.record(*intents)
-        for offer_id, launches in plan.launches.items():
+        for intent in intents:
+            assert intent.worker_id is not None
+            job = self.jobs[intent.job_id]
+            self._watch(job, job.view.workers[intent.worker_id])
+        for acceptance in plan.acceptances:
+            tasks = [self._task_info(launch) for launch in acceptance.launches]
             self.driver.acceptOffers(
-                [{"value": offer_id}],
-                [
-                    {
-                        "type": "LAUNCH",
-                        "launch": {"task_infos": [self._task_info(launch) for launch in launches]},
-                    }
-                ],
+                [{"value": offer.id} for offer in acceptance.offers],
+                [{"type": "LAUNCH", "launch": {"task_infos": tasks}}],
                 {"refuse_seconds": REFUSE_SECONDS},
             )
+
+    def _decline(self, offers: Collection[Offer]) -> None:
+        if offers and self.driver is not None:
+            self.driver.declineOffer(
+                [{"value": offer.id} for offer in offers], {"refuse_seconds": REFUSE_SECONDS}
+            )
+
+    def _is_running(self, job_id: str) -> bool:
+        return any(worker.is_on_mesos for worker in self.jobs[job_id].view.workers)
+
+    def _spots(self, job_id: str) -> list[Spot]:
+        workers = self.jobs[job_id].view.workers
+        return [Spot(worker.agent, worker.host) for worker in workers if worker.is_on_mesos]
+
+    # What is held, and until when.
+
+    def _let_go(self, job_id: str) -> None:
+        """Hold nothing for a job that waits no more."""
+        self._decline(self.matcher.drop(job_id))
+
+    def _await_expiry(self) -> None:
+        if (due := self.matcher.next_deadline) is not None:
+            self._later("expiry", max(0.0, due - self._now()), self._expire, sooner=True)
+
+    def _expire(self) -> None:
+        expired = self.matcher.expire(self._now())
+        self._decline(expired.declined)
+        if expired.revive:
+            self._revive()
+        self._await_expiry()
 
     def _task_info(self, launch: Launch) -> dict[str, Any]:
         assert self.driver is not None
@@ -314,8 +396,10 @@ class Scheduler:
             python=job.spec.python,
             cpus=launch.resource.cpu,
             mem=launch.resource.ram_mega_bytes,
+            ports=launch.ports,
         )
-        executor = self._template.info(launch.executor_id, self.driver.framework_id)
+        carved = self.executors.resources(launch.executor_id)
+        executor = self._template.info(launch.executor_id, self.driver.framework_id, carved)
         return task_info(launch, worker.task_id, details, executor)
 
     # How tasks end.
@@ -325,20 +409,116 @@ class Scheduler:
         if "uuid" in status:
             self.driver.acknowledgeStatusUpdate(status)
 
-    def _task_ended(
-        self, job: JobRecord, worker_id: int, executor_id: str, task_id: str, state: TaskState
+    def _take(
+        self,
+        job: JobRecord,
+        worker: WorkerView,
+        state: TaskState,
+        source: str,
+        reason: str,
+        message: str,
+        data: Mapping[str, Any],
     ) -> None:
-        del self._tasks[task_id]
+        """Write down what has become of a worker's task together with what follows from it, and do that."""
         now = self.jobs.clock()
-        self.executors.ended(executor_id, task_id, now)
+        asked = bool(job.view.kill_reason)
+        cause = str(data.get("cause", ""))
+        rule = judge(state, reason, asked=asked, ran=worker.started is not None, cause=cause)
+        restart = None
+        if rule.consequence in (Consequence.RETRY, Consequence.RESTART):
+            restart, outlook = _restart(rule, worker, job.spec.faults.max_worker_restarts)
+            message = f"{message or reason or state.value}; {outlook}"
+        elif rule.consequence is Consequence.FAIL and reason in ADVICE:
+            message = f"{message or reason}; {ADVICE[reason]}"
+        event = Event(
+            EventKind.STATUS, job.job_id, now, worker.worker_id, worker.task_id, state.value, source, reason
+        )
+        more = {"restart": restart} if restart else {}
+        self.jobs.record(replace(event, message=message, data={**data, **more}))
+        self._watch(job, worker)
+        if restart is not None:
+            due = self._now() + restart["pause"]
+            self.waiting.again(job.job_id, job.spec, worker.worker_id, due, self._now())
+            self._offered = False
+            self._later("no offer", NO_OFFER_AFTER, self._say_why)
+            self._revive_when_due()
+        elif state.is_terminal and rule.consequence is not Consequence.DONE:
+            self.kill(
+                job, "WORKER_FAILED", f"worker {worker.worker_id} ended as {state.value}: {worker.message}"
+            )
+
+    def _task_ended(self, job: JobRecord, executor_id: str, task_id: str) -> None:
+        del self._tasks[task_id]
+        self.executors.ended(executor_id, task_id, self._now())
         self._later("retire", self._executor_linger, self._retire)
-        view = job.view
-        if state is not TaskState.FINISHED and not view.kill_reason:
-            worker = view.workers[worker_id]
-            self.kill(job, "WORKER_FAILED", f"worker {worker_id} ended as {state.value}: {worker.message}")
         self._settle(job)
         if self.waiting:
             self._later("revive", REVIVE_PAUSE, self._revive)
+
+    # What does not come: updates of a launch, and of an unreachable worker.
+
+    def _watch(self, job: JobRecord, worker: WorkerView) -> None:
+        faults = job.spec.faults
+        patience = {
+            TaskState.STAGING: faults.launch_timeout,
+            TaskState.UNREACHABLE: faults.unreachable_timeout,
+            TaskState.UNKNOWN: faults.unreachable_timeout,
+        }.get(worker.state)
+        if patience is None:
+            self.deadlines.drop(worker.task_id)
+        else:
+            self.deadlines.set(worker.task_id, self._now() + patience)
+            self._await_deadline()
+
+    def _await_deadline(self) -> None:
+        if (due := self.deadlines.next) is not None:
+            self._later("deadline", max(0.0, due - self._now()), self._past_deadlines, sooner=True)
+
+    def _past_deadlines(self) -> None:
+        now = self._now()
+        if self.driver is not None and self.driver.connected:
+            for task_id in self.deadlines.pop(now):
+                if (known := self._tasks.get(task_id)) is not None:
+                    self._give_task_up(self.jobs[known[0]], known[1], task_id)
+            self._await_deadline()
+        elif self.deadlines.next is not None:
+            self._later("deadline", ANSWER_TIME, self._past_deadlines)
+
+    def _give_task_up(self, job: JobRecord, worker_id: int, task_id: str) -> None:
+        """Count a task as lost. Should it live all the same, it is fenced off, and killed as soon as heard of."""
+        assert self.driver is not None
+        worker = job.view.workers[worker_id]
+        self.driver.kill(task_id, worker.agent, KILL_GRACE)
+        where = f" on {worker.host}" if worker.host else ""
+        if worker.state is TaskState.STAGING:
+            seconds = job.spec.faults.launch_timeout
+            reason, message = "LAUNCH_TIMEOUT", f"nothing was heard of its launch{where} for {seconds:g} s"
+        else:
+            seconds = job.spec.faults.unreachable_timeout
+            what = "unreachable" if worker.state is TaskState.UNREACHABLE else "unknown to the master"
+            reason, message = "UNREACHABLE_TIMEOUT", f"{what}{where} for {seconds:g} s"
+        self._take(job, worker, TaskState.LOST, "SESSION", reason, message, {})
+        self._task_ended(job, worker.executor_id, task_id)
+
+    def _begin_reconciliation(self) -> None:
+        tasks = [
+            (worker.task_id, worker.agent)
+            for job in self.jobs.active
+            for worker in job.view.workers
+            if worker.is_on_mesos
+        ]
+        self.reconciliation.begin(tasks, self._now())
+
+    def _reconcile(self) -> None:
+        if self.driver is None or not self.driver.connected:
+            return
+        now = self._now()
+        if self.reconciliation.is_over(now):
+            self._begin_reconciliation()
+        while (tasks := self.reconciliation.ask(now)) is not None:
+            self.driver.reconcile(tasks)
+        if self.reconciliation.due is not None:
+            self._later("reconcile", max(0.0, self.reconciliation.due - now), self._reconcile, sooner=True)
 
     def _settle(self, job: JobRecord) -> None:
         if job.view.state.is_final:
@@ -347,20 +527,24 @@ class Scheduler:
 
     def _make_room(self, plan: Plan) -> None:
         """Let idle executors go where a worker does not fit beside them, but for the one that it could use."""
-        tight = {refusal.offer.agent for refusal in plan.refusals}
         spare: dict[str, list[str]] = {}
         for executor_id, agent, _ in self.executors.idle():
-            if agent in tight:
-                spare.setdefault(agent, []).append(executor_id)
+            spare.setdefault(agent, []).append(executor_id)
+        several = {agent for agent, executor_ids in spare.items() if len(executor_ids) > 1}
+        tight: set[str] = set()
+        for unplaced in plan.unplaced:
+            if several <= tight:
+                break
+            tight |= unplaced.tight(several)
         assert self.driver is not None
-        for agent, executor_ids in spare.items():
-            for executor_id in executor_ids[1:]:
+        for agent in tight:
+            for executor_id in spare[agent][1:]:
                 self.driver.shutdown_executor(agent, executor_id)
                 self.executors.lost(executor_id)
 
     def _retire(self) -> None:
         """Shut executors down that have waited for their time; come again for the next."""
-        now = self.jobs.clock()
+        now = self._now()
         for executor_id, agent, since in self.executors.idle():
             remaining = since + self._executor_linger - now
             if remaining > 0.01:
@@ -369,7 +553,20 @@ class Scheduler:
                 self.driver.shutdown_executor(agent, executor_id)
                 self.executors.lost(executor_id)
 
+    def _now(self) -> float:
+        """Return a time that no adjustment of the clock moves; what is shown and kept has `Jobs.clock`."""
+        return asyncio.get_running_loop().time()
+
     # Offers: when they are wanted.
+
+    def _revive_when_due(self) -> None:
+        now = self._now()
+        if (due := self.waiting.next_due(now)) is not None:
+            self._later("restart", due - now, self._revive_for_restarts, sooner=True)
+
+    def _revive_for_restarts(self) -> None:
+        self._revive()
+        self._revive_when_due()
 
     def _revive(self) -> None:
         if self.driver is None or not self.driver.connected or not self.waiting:
@@ -383,19 +580,62 @@ class Scheduler:
             self.driver.suppressOffers()
 
     def _say_why(self) -> None:
-        now = self.jobs.clock()
-        for job_id, sentence in self.waiting.sentences(self.trouble, self._offered, now):
+        shown = self.jobs.clock()
+        for job_id, sentence in self.waiting.sentences(self.trouble, self._offered, self._now()):
             if sentence != self.jobs[job_id].view.waiting_for:
-                self.jobs.record(Event(EventKind.PENDING, job_id, now, source="SESSION", message=sentence))
+                self.jobs.record(Event(EventKind.PENDING, job_id, shown, source="SESSION", message=sentence))
+        due = self.waiting.next_judgement(ASK_AFTER, self._capacity.stale_at)
+        if due is not None and not self.trouble:
+            self._later("judgement", max(0.0, due - self._now()), self._judge, sooner=True)
 
-    def _later(self, name: str, delay: float, callback: Callable[[], None]) -> None:
-        """Call once, `delay` seconds from now; what is due already stays."""
+    def _judge(self) -> None:
+        """Find out for whom this cluster, as it is, can never do."""
+        if self.waiting and self.driver is not None and self.driver.connected:
+            self._capacity.ask(self._now(), self._judged)
+
+    def _judged(self, totals: list[Offer] | None) -> None:
+        hopeless = {} if totals is None else verdicts(totals, self.waiting.demands(self._now()), self._gpus)
+        self.waiting.judge(hopeless, self.jobs.clock())
+        self._say_why()
+
+    async def _connect(self) -> Connection:
+        assert self.driver is not None
+        return await self.driver.connect()
+
+    def _later(self, name: str, delay: float, callback: Callable[[], None], sooner: bool = False) -> None:
+        """Call once, `delay` seconds from now; what is due already stays, unless this is to be `sooner`."""
+        loop = asyncio.get_running_loop()
         timer = self._timers.get(name)
         if timer is not None and not timer.cancelled():
-            return
+            if not sooner or timer.when() <= loop.time() + delay:
+                return
+            timer.cancel()
 
         def fire() -> None:
             del self._timers[name]
             callback()
 
-        self._timers[name] = asyncio.get_running_loop().call_later(delay, fire)
+        self._timers[name] = loop.call_later(delay, fire)
+
+
+def _restart(rule: Rule, worker: WorkerView, limit: int) -> tuple[dict[str, Any] | None, str]:
+    """Return what the journal says of a worker's next task, None if there is to be none, and that in words."""
+    failures, retries = worker.failures, worker.retries
+    if rule.consequence is Consequence.RETRY:
+        retries += 1
+        if retries > MAX_RETRIES:
+            return None, f"given up after {MAX_RETRIES} launches in a row that were lost"
+        times, what = retries, "started anew"
+    else:
+        failures += 1
+        if failures > limit:
+            return None, (f"all {limit} restarts are used up" if limit else "no restart is allowed")
+        times, what = failures, f"restart {failures} of {limit}"
+    pause = pause_before(rule.consequence, times)
+    record = {
+        "restart_count": worker.restarts + 1,
+        "failures": failures,
+        "retries": retries,
+        "pause": pause,
+    }
+    return record, f"{what} in {pause:g} s" if pause else what

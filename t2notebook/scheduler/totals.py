@@ -1,8 +1,8 @@
-"""Whether anything in this cluster as it is could ever take the workers that wait: by what the agents have in all. Pure."""
+"""Whether this cluster as it is could ever take the workers that wait: by what its agents have in all. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,15 +24,15 @@ class Verdict:
     refusals: tuple[Refusal, ...]
 
 
-def totals_of(slaves: Mapping[str, Any], role: str) -> list[Offer]:
-    """Return what each active agent has in all for a role, in the form of offers.
+def totals_of(slaves: Mapping[str, Any], roles: Collection[str]) -> list[Offer]:
+    """Return what each active agent has in all for a framework of these roles, in the form of offers.
 
     Parameters
     ----------
     slaves : mapping
         What the master's ``/slaves`` answers (Mesos, ``docs/endpoints/master/slaves.md``).
-    role : str
-        Resources that are reserved for it, or for a role above it, count; those of others do not.
+    roles : collection of str
+        Resources that are reserved for one, or for a role above it, count; those of others do not.
     """
     totals = []
     for record in slaves.get("slaves", ()):
@@ -40,7 +40,7 @@ def totals_of(slaves: Mapping[str, Any], role: str) -> list[Offer]:
             continue
         items = list(record.get("unreserved_resources_full", ()))
         for reserved_for, some in record.get("reserved_resources_full", {}).items():
-            if role == reserved_for or role.startswith(f"{reserved_for}/"):
+            if any(role == reserved_for or role.startswith(f"{reserved_for}/") for role in roles):
                 items += some
         resources, free = usable(items)
         totals.append(
@@ -57,15 +57,14 @@ def totals_of(slaves: Mapping[str, Any], role: str) -> list[Offer]:
 
 
 def verdicts(agents: Sequence[Offer], demands: Iterable[Demand], gpus: bool = True) -> dict[str, Verdict]:
-    """Return, by job, why nothing in the cluster as it is can take its workers; jobs that can be taken are left out.
+    """Return, by job, why nothing in the cluster as it is can take its workers; jobs that can be taken are
+    left out.
 
-    A demand is tried as if the agents were empty, with its executor's own share counted: one executor's workers, or
-    the whole gang. Who is avoided or down for maintenance counts as there, since that passes.
+    A demand is tried as if the agents were empty, with its executor's own share counted: one executor's
+    workers, or the whole gang. Who is avoided or down for maintenance counts as there, since that passes.
     """
     found: dict[str, Verdict] = {}
-    empty = Round(
-        agents, spots={}, avoided={}, held={}, known={}, gpus=gpus, now=0.0, in_all=True
-    )
+    empty = Round(agents, spots={}, avoided={}, held={}, known={}, gpus=gpus, now=0.0, in_all=True)
     by_job: dict[str, list[Demand]] = {}
     for demand in demands:
         by_job.setdefault(demand.job_id, []).append(demand)
@@ -82,7 +81,9 @@ def verdicts(agents: Sequence[Offer], demands: Iterable[Demand], gpus: bool = Tr
             rows: Iterator[Refusal] = (
                 refusal for place in empty.places for refusal in empty.lacks(place, job, 0, False)
             )
-            found[job_id] = Verdict(sentences[key], tuple(row for row, _ in zip(rows, range(MOST_ROWS), strict=False)))
+            found[job_id] = Verdict(
+                sentences[key], tuple(row for row, _ in zip(rows, range(MOST_ROWS), strict=False))
+            )
             break
         else:
             if mine[0].gang:
@@ -90,11 +91,15 @@ def verdicts(agents: Sequence[Offer], demands: Iterable[Demand], gpus: bool = Tr
                 if not empty.would_fit(job):
                     total = sum(len(demand.worker_ids) for demand in mine)
                     sentence = (
-                        f"this cluster cannot hold the whole gang: {job.fits} of {total} workers would fit on its "
-                        f"{_agents(len(agents))} if nothing else ran there"
+                        f"this cluster cannot hold the whole gang: {job.fits} of {total} workers would "
+                        f"fit on its {_agents(len(agents))} if nothing else ran there"
                     )
                     row = Refusal(
-                        job_id, "gang", f"gang: {job.fits} of {total} workers fit", offered=job.fits, asked=total
+                        job_id,
+                        "gang",
+                        f"gang: {job.fits} of {total} workers fit",
+                        offered=job.fits,
+                        asked=total,
                     )
                     found[job_id] = Verdict(sentence, (row,))
     return found
@@ -122,7 +127,9 @@ def _sentence(agents: Sequence[Offer], demand: Demand, gpus: bool) -> str:
         if not any(constraint.admits(agent.host, agent.attributes) for agent in named):
             values = {value_of(constraint.attribute, agent.host, agent.attributes) for agent in named}
             there = sorted(value for value in values if value is not None)
-            what = f"{constraint.attribute} is {listed(there)}" if there else f"none has {constraint.attribute}"
+            what = (
+                f"{constraint.attribute} is {listed(there)}" if there else f"none has {constraint.attribute}"
+            )
             return f"no agent of this cluster satisfies {constraint}; {what}"
     fitting = [agent for agent in named if is_admitted(agent.host, agent.attributes, demand.placement)]
     if not fitting:
@@ -133,7 +140,11 @@ def _sentence(agents: Sequence[Offer], demand: Demand, gpus: bool) -> str:
 def _too_small(agents: Sequence[Offer], demand: Demand, which: str) -> str:
     unit = len(demand.worker_ids)
     asked = {name: amount * unit for name, amount in asked_by(demand.resource).items()}
-    needed = {name: asked.get(name, 0) + EXECUTOR.get(name, 0) for name in NAMES if name in asked or name in EXECUTOR}
+    needed = {
+        name: asked.get(name, 0) + EXECUTOR.get(name, 0)
+        for name in NAMES
+        if name in asked or name in EXECUTOR
+    }
     what = "such a worker" if unit == 1 else f"{unit} such workers in one executor"
     head = f"no agent of this cluster{which} can hold {what}"
     count = len(agents)
@@ -142,9 +153,8 @@ def _too_small(agents: Sequence[Offer], demand: Demand, which: str) -> str:
         largest = max(agent.free.get(name, 0) for agent in agents)
         if largest < amount:
             have = f"the largest of {_agents(count)} has" if count > 1 else "the only one has"
-            short.append(
-                f"{quantity(name, amount)} asked{extras(name, EXECUTOR.get(name, 0), 1)}, {have} {number(name, largest)}"
-            )
+            share = extras(name, EXECUTOR.get(name, 0), 1)
+            short.append(f"{quantity(name, amount)} asked{share}, {have} {number(name, largest)}")
     if short:
         return f"{head}: {'; '.join(short)}"
     both = " and ".join(quantity(name, amount) for name, amount in needed.items())

@@ -28,8 +28,10 @@ class _Waiting:
     spec: JobSpec
     since: float
     worker_ids: list[int]
+    not_before: dict[int, float] = field(default_factory=dict)
     rounds: deque[tuple[float, list[Unplaced]]] = field(default_factory=lambda: deque(maxlen=ROUNDS))
     verdict: tuple[float, Verdict] | None = None
+    is_judged: bool = False
 
     def refusals(self) -> Iterator[tuple[float, Refusal]]:
         """Yield when and why, of each agent what it last lacked; the newest first."""
@@ -46,6 +48,8 @@ class _Waiting:
 
 class Waiting:
     """The queue of workers that wait, by job, in the order in which the jobs came.
+
+    Times are seconds by a clock that is never adjusted, but for those of `learn` and `judge`, which are shown.
 
     Parameters
     ----------
@@ -71,6 +75,19 @@ class Waiting:
         """Queue all workers of a job."""
         self._jobs[job_id] = _Waiting(spec, now, list(range(spec.number_of_workers)))
 
+    def again(self, job_id: str, spec: JobSpec, worker_id: int, not_before: float, now: float) -> None:
+        """Queue a worker that is to be started again, from `not_before` on."""
+        job = self._jobs.setdefault(job_id, _Waiting(spec, now, []))
+        if worker_id not in job.worker_ids:
+            job.worker_ids.append(worker_id)
+        if not_before > now:
+            job.not_before[worker_id] = not_before
+
+    def next_due(self, now: float) -> float | None:
+        """Return when the next worker that pauses may be started, or None if none does."""
+        later = [time for job in self._jobs.values() for time in job.not_before.values() if time > now]
+        return min(later, default=None)
+
     def drop(self, job_id: str) -> None:
         """Take a job out: nothing of it is wanted any more. Why it waited is kept."""
         if (job := self._jobs.pop(job_id, None)) is None:
@@ -79,24 +96,28 @@ class Waiting:
             self._past[job_id] = rows
         self._on_drop(job_id)
 
-    def demands(
-        self, now: float, is_running: Callable[[str], bool] = lambda job_id: False
-    ) -> list[Demand]:
+    def demands(self, now: float, is_running: Callable[[str], bool] = lambda job_id: False) -> list[Demand]:
         """Return what matching is to place: the workers of a job that ask for the same are one demand.
+
+        One that pauses before it is started again is not in it; nor is a gang while one of its workers pauses.
 
         Parameters
         ----------
         now : float
-            Seconds since 1970.
         is_running : callable
-            Whether any worker of a job runs, or is about to. A gang of which some run needs the rest one by one.
+            Whether any worker of a job runs, or is about to. A gang of which some run needs the rest one by
+            one.
         """
         demands = []
         for job_id, job in self._jobs.items():
             placement = job.spec.placement
             gang = placement.gang and not is_running(job_id)
+            if gang and any(time > now for time in job.not_before.values()):
+                continue
             groups: dict[int, list[int]] = {}
             for worker_id in job.worker_ids:
+                if job.not_before and job.not_before.get(worker_id, 0.0) > now:
+                    continue
                 groups.setdefault(id(job.spec.resource_of(worker_id)), []).append(worker_id)
             demands += [
                 Demand(
@@ -124,20 +145,33 @@ class Waiting:
             placed.setdefault(launch.job_id, set()).add(launch.worker_id)
         for job_id, worker_ids in placed.items():
             job = self._jobs[job_id]
-            job.verdict = None
+            job.verdict, job.is_judged = None, False
             job.worker_ids = [worker_id for worker_id in job.worker_ids if worker_id not in worker_ids]
+            for worker_id in worker_ids:
+                job.not_before.pop(worker_id, None)
             if not job.worker_ids:
                 self.drop(job_id)
 
-    def stuck(self, now: float, after: float) -> float | None:
-        """Return in how many seconds a job will have waited for `after`, 0 if one has already; None if none waits."""
-        return min((max(0.0, job.since + after - now) for job in self._jobs.values()), default=None)
+    def next_judgement(self, after: float, again_at: float) -> float | None:
+        """Return when it is to be looked whether the cluster can do at all for those who wait; None if none
+        waits.
+
+        Parameters
+        ----------
+        after : float
+            Seconds that a job has waited before it is looked at for the first time.
+        again_at : float
+            When more may be known for the others.
+        """
+        times = (again_at if job.is_judged else job.since + after for job in self._jobs.values())
+        return min(times, default=None)
 
     def judge(self, verdicts: Mapping[str, Verdict], now: float) -> None:
         """Learn for which jobs this cluster can never do."""
         for job_id, job in self._jobs.items():
             verdict = verdicts.get(job_id)
             job.verdict = (now, verdict) if verdict is not None else None
+            job.is_judged = True
 
     @property
     def hopeless(self) -> Collection[str]:
@@ -154,10 +188,12 @@ class Waiting:
         offered : bool
             Whether anything has been offered since the last job came.
         now : float
-            Seconds since 1970.
+            Seconds, by the clock of `add`.
         """
         for job_id, job in self._jobs.items():
-            count = len(job.worker_ids)
+            count = sum(job.not_before.get(worker_id, 0.0) <= now for worker_id in job.worker_ids)
+            if not count:
+                continue  # what keeps them is said with the end of their last task
             who = f"{count} worker{'s' * (count != 1)} waiting"
             if trouble:
                 yield job_id, f"{who}: no master ({trouble})"

@@ -209,6 +209,7 @@ class Session:
             float(self.config["executor_linger"]),
             on_subscribed=lambda framework_id: self.journal.set_meta(framework_id=framework_id),
             on_error=self._framework_over,
+            gpus=bool(self.config.get("gpus", False)),
         )
 
     def _subscribe(self) -> None:
@@ -219,6 +220,7 @@ class Session:
             name=f"t2notebook ({getpass.getuser()}@{socket.gethostname()})",
             role=self.config["role"],
             failover_timeout=FAILOVER_TIMEOUT,
+            gpus=bool(self.config.get("gpus", False)),
         )
         self.driver = self.scheduler.driver = Driver(
             self.scheduler, info, self.master, self.scheduler.suppressed_roles

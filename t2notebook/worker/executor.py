@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from t2notebook.model.launch import WorkerLaunch
+from t2notebook.model.launch import Cause, WorkerLaunch
 from t2notebook.model.states import TaskState
 
 from .agent import Agent, Refused, StreamEnded
@@ -181,13 +181,13 @@ class Executor:
         if self._idle is not None:
             self._idle.cancel()
         if self._exit_code is not None:
-            task.refusal = "the executor is ending"
+            task.refusal, task.cause = "the executor is ending", Cause.ENDING
             self._apply(task, Trigger.REFUSE)
             return
         try:
             task.launch = WorkerLaunch.decode(info.get("data", ""))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            task.refusal = f"cannot read the launch of {task_id}: {error}"
+            task.refusal, task.cause = f"cannot read the launch of {task_id}: {error}", Cause.VERSION
             self._apply(task, Trigger.REFUSE)
             return
         if task.launch.python != PYTHON:
@@ -196,6 +196,7 @@ class Executor:
                 f"{PYTHON}; install Python {task.launch.python} on the agents, or run the notebook under "
                 f"Python {PYTHON}"
             )
+            task.cause = Cause.VERSION
             self._apply(task, Trigger.REFUSE)
             return
         self._apply(task, Trigger.LAUNCH)
@@ -241,6 +242,7 @@ class Executor:
 
     def _fetched(self, task: Task, package: int, why: str) -> None:
         task.package, task.refusal = package, why
+        task.fetched = time.monotonic()
         self._apply(task, Trigger.REFUSE if why else Trigger.PACKAGE)
 
     def _fork(self, task: Task) -> None:
@@ -259,7 +261,7 @@ class Executor:
 
     def _send_verdict(self, task: Task) -> None:
         verdict = task.verdict()
-        self._send(task, verdict.state, verdict.message, verdict.exit_code)
+        self._send(task, verdict.state, verdict.message, verdict.exit_code, verdict.cause, verdict.phases)
 
     def _start_grace(self, task: Task) -> None:
         # A scheduler repeats its KILLs; that must not put off the end.
@@ -279,8 +281,16 @@ class Executor:
             del self._ended[next(iter(self._ended))]
         self._watch_idleness()
 
-    def _send(self, task: Task, state: TaskState, message: str = "", exit_code: int | None = None) -> None:
-        self._updates.add(task.task_id, f"TASK_{state}", message, exit_code)
+    def _send(
+        self,
+        task: Task,
+        state: TaskState,
+        message: str = "",
+        exit_code: int | None = None,
+        cause: Cause = Cause.NONE,
+        phases: Mapping[str, float] | None = None,
+    ) -> None:
+        self._updates.add(task.task_id, f"TASK_{state}", message, exit_code, cause, phases)
         log(f"{task.name}: {state}{f' ({message})' if message else ''}")
 
     def _reap(self) -> None:
@@ -339,9 +349,13 @@ _ACTIONS: dict[Action, Callable[[Executor, Task], None]] = {
     Action.FETCH: Executor._fetch,
     Action.FORK: Executor._fork,
     Action.SEND_STARTING: lambda executor, task: executor._send(task, TaskState.STARTING),
-    Action.SEND_RUNNING: lambda executor, task: executor._send(task, TaskState.RUNNING),
+    Action.SEND_RUNNING: lambda executor, task: executor._send(
+        task, TaskState.RUNNING, phases={"fetch": task.fetched - task.received}
+    ),
     Action.SEND_KILLING: Executor._send_killing,
-    Action.SEND_FAILED: lambda executor, task: executor._send(task, TaskState.FAILED, task.refusal),
+    Action.SEND_FAILED: lambda executor, task: executor._send(
+        task, TaskState.FAILED, task.refusal, None, task.cause
+    ),
     Action.SEND_VERDICT: Executor._send_verdict,
     Action.SEND_KILLED: lambda executor, task: executor._send(
         task, TaskState.KILLED, task.refusal, task.exit_code

@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import sys
+import time
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,7 +25,7 @@ from .result import Delivery
 from .session_client import SessionClient
 
 
-def run_worker(launch: WorkerLaunch, package: int, report: int, directory: str) -> int:
+def run_worker(launch: WorkerLaunch, package: int, report: int, directory: str, begun: float) -> int:
     """Run one worker to its end and return the process's exit code.
 
     Parameters
@@ -34,10 +35,13 @@ def run_worker(launch: WorkerLaunch, package: int, report: int, directory: str) 
         Descriptor of the job package, which has been verified.
     report : int
         Descriptor to tell the executor, in one JSON line, what the exit code cannot:
-        ``{"outcome": "result" | "error" | "stopped", "message": ...}``.
+        ``{"outcome": "result" | "error" | "lost" | "stopped", "message": ..., "phases": {...}}``.
     directory : str
         The worker's own.
+    begun : float
+        When its process was about to be made, on the monotonic clock.
     """
+    phases: dict[str, float] = {}
     pid = os.getpid()
     client = SessionClient(launch.url, launch.job_id, launch.secret)
     base = f"/v1/jobs/{launch.job_id}/workers/{launch.worker_id}"
@@ -46,28 +50,30 @@ def run_worker(launch: WorkerLaunch, package: int, report: int, directory: str) 
 
     exit_code = 0
     try:
-        members, facts, line, exit_code = _work(launch, package, progress)
+        members, facts, line, exit_code = _work(launch, package, progress, begun, phases)
+        ended = time.monotonic()
         if os.getpid() != pid:
             # The user's code forked, and the copy came back here: it is no worker.
             return exit_code
         progress.flush()
     except Superseded as stop:
-        _tell(report, "stopped", str(stop))
+        _tell(report, "stopped", str(stop), phases)
         return 0
     path = f"{base}/result{query}"
     delivered = result.deliver(members, facts, directory=directory, client=client, path=path)
+    phases["result"] = time.monotonic() - ended
     if delivered.message and exit_code == 0:
         failures.say(f"t2notebook: {delivered.message}\n")
     if exit_code:
-        _tell(report, "error", line)
+        _tell(report, "error", line, phases)
         return exit_code
     if delivered.how is Delivery.LOST:
-        _tell(report, "error", delivered.message)
+        _tell(report, "lost", delivered.message, phases)
         return 1
     # A refused result also counts as done: who refused it no longer looks at this task, and whoever
     # killed the job gets KILLED from the executor.
     left = f"the result is in the sandbox: {delivered.message}"
-    _tell(report, "result", left if delivered.how is Delivery.LEFT else delivered.message)
+    _tell(report, "result", left if delivered.how is Delivery.LEFT else delivered.message, phases)
     return 0
 
 
@@ -106,7 +112,7 @@ def _call_builtin(function: Callable[..., Any], env: WorkerEnvironment) -> Any:
 
 
 def _work(
-    launch: WorkerLaunch, package: int, progress: ProgressReporter
+    launch: WorkerLaunch, package: int, progress: ProgressReporter, begun: float, phases: dict[str, float]
 ) -> tuple[result.Members, Any, str, int]:
     """Return members and facts for the archive, a line for the status, and the exit code."""
     # The executor's own __main__ is no business of the user's code, nor of multiprocessing's.
@@ -133,8 +139,13 @@ def _work(
         report=progress.report,
         additional_ports=launch.ports,
     )
+    called = time.monotonic()
+    phases["start"] = called - begun
     try:
-        value = call(function, env)
+        try:
+            value = call(function, env)
+        finally:
+            phases["run"] = time.monotonic() - called
     except Superseded:
         raise
     except SystemExit as error:
@@ -175,6 +186,6 @@ def _failed(
     return *result.pack_failure(failure), failure.line, (exit_code & 0xFF) or 1
 
 
-def _tell(report: int, outcome: str, message: str) -> None:
-    record = {"outcome": outcome, "message": failures.one_line(message)}
+def _tell(report: int, outcome: str, message: str, phases: Mapping[str, float]) -> None:
+    record = {"outcome": outcome, "message": failures.one_line(message), "phases": phases}
     os.write(report, json.dumps(record).encode() + b"\n")

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from t2notebook.model.launch import WorkerLaunch
+from t2notebook.model.launch import Cause, WorkerLaunch
 
 from . import verdict
 from .lifecycle import Lifecycle
@@ -44,6 +44,8 @@ class Task:
         For a slow package, later for the grace period.
     deadline : float
         When the grace period ends, on the monotonic clock.
+    received, fetched : float
+        When it came, and when its package was here, on the monotonic clock.
     """
 
     def __init__(self, task_id: str, sandbox: str, grace: float) -> None:
@@ -53,9 +55,11 @@ class Task:
         self.launch: WorkerLaunch | None = None
         self.package = -1
         self.refusal = ""
+        self.cause = Cause.NONE
         self.exit_code: int | None = None
         self.timer: Timer | None = None
         self.deadline = math.inf
+        self.received = self.fetched = time.monotonic()
         self._directory = os.path.join(sandbox, task_id)
         self._pid = 0
         self._pipe = -1
@@ -79,10 +83,11 @@ class Task:
         os.makedirs(os.path.join(directory, "tmp"), exist_ok=True)
         self._pipe, report = os.pipe()
         os.set_blocking(self._pipe, False)
+        begun = time.monotonic()
 
         def work() -> int:
             fork.settle(directory, _variables(launch), launch.cpus)
-            return run_worker(launch, package, report, directory)
+            return run_worker(launch, package, report, directory, begun)
 
         try:
             self._pid = fork.spawn(work, keep=(package, report), shed=shed, group=True)

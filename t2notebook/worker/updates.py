@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from t2notebook.model.launch import encode_status_data
+from t2notebook.model.launch import Cause, encode_status_data
 
 
 class UpdateLog:
@@ -17,7 +18,15 @@ class UpdateLog:
         self._statuses: dict[str, dict[str, Any]] = {}  # by uuid
         self._unposted: dict[str, None] = {}  # an ordered set of uuids
 
-    def add(self, task_id: str, state: str, message: str = "", exit_code: int | None = None) -> None:
+    def add(
+        self,
+        task_id: str,
+        state: str,
+        message: str = "",
+        exit_code: int | None = None,
+        cause: Cause = Cause.NONE,
+        phases: Mapping[str, float] | None = None,
+    ) -> None:
         """Add an update; `state` in Mesos's name."""
         uuid = bytearray(os.urandom(16))
         uuid[6] = uuid[6] & 0x0F | 0x40  # RFC 9562, version 4
@@ -31,8 +40,8 @@ class UpdateLog:
         }
         if message:
             status["message"] = message
-        if exit_code is not None:
-            status["data"] = encode_status_data(exit_code)
+        if exit_code is not None or cause or phases:
+            status["data"] = encode_status_data(exit_code, cause, phases)
         self._statuses[status["uuid"]] = status
         self._unposted[status["uuid"]] = None
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from t2notebook.model.launch import Cause
 from t2notebook.model.states import TaskState
 
 MAX_MESSAGE = 1000
@@ -17,11 +18,13 @@ _TAIL_LINES = 3
 
 @dataclass(frozen=True)
 class Verdict:
-    """A final state, what to say about it, and the exit code (a signal's number, negative)."""
+    """A final state, what to say about it, the exit code (a signal's number, negative), and its cause."""
 
     state: TaskState
     message: str
     exit_code: int
+    cause: Cause = Cause.NONE
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 def judge(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -> Verdict:
@@ -37,12 +40,15 @@ def judge(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -> V
         The end of its stderr; used where the worker told nothing.
     """
     outcome, message = report.get("outcome"), str(report.get("message", ""))
-    if outcome == "error":
-        return Verdict(TaskState.FAILED, message or f"exited with code {exit_code}", exit_code)
+    phases = report.get("phases", {})
+    if outcome in ("error", "lost"):
+        message = message or f"exited with code {exit_code}"
+        cause = Cause.EXCEPTION if outcome == "error" else Cause.NONE
+        return Verdict(TaskState.FAILED, message, exit_code, cause, phases)
     if outcome == "stopped":
         return Verdict(TaskState.KILLED, message, exit_code)
     if outcome == "result" and exit_code == 0:
-        return Verdict(TaskState.FINISHED, message, exit_code)
+        return Verdict(TaskState.FINISHED, message, exit_code, phases=phases)
     if exit_code < 0:
         message = f"killed by signal {-exit_code} ({signal_name(-exit_code)})"
         if -exit_code == signal.SIGKILL:

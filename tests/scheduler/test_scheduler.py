@@ -9,120 +9,20 @@ from typing import Any
 
 import pytest
 
-from t2notebook.jobmaster.jobs import JobRecord, Jobs
-from t2notebook.journal import Journal, read_events
-from t2notebook.model.events import Event, EventKind
-from t2notebook.model.job import ComputeResource, JobSpec
+from t2notebook.model.events import EventKind
+from t2notebook.model.job import FaultTolerance
 from t2notebook.model.launch import WorkerLaunch
 from t2notebook.model.states import JobState, TaskState
 from t2notebook.scheduler import scheduler as module
-from t2notebook.scheduler.infos import ExecutorTemplate
-from t2notebook.scheduler.scheduler import Scheduler
-
-
-class Driver:
-    """Stands where the driver is; `calls` has what it was asked for, in order."""
-
-    def __init__(self, jobs: Jobs) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-        self.connected = True
-        self.framework_id = "F"
-        self.framework = {"roles": ["*"]}
-        self._jobs = jobs
-        self.known_at_ack: list[list[str]] = []
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        def call(*arguments: Any) -> None:
-            self.calls.append((name, *arguments))
-
-        return call
-
-    def acknowledgeStatusUpdate(self, status: Any) -> None:
-        self.calls.append(("acknowledge", status["task_id"]["value"], status["state"]))
-        durable = [
-            event.state
-            for job in self._jobs
-            for event in read_events(self._jobs.journal.directory, job.job_id)
-        ]
-        self.known_at_ack.append(durable)
-
-    def names(self) -> list[str]:
-        return [name for name, *_ in self.calls]
-
-    def launched(self) -> list[dict[str, Any]]:
-        return [
-            task
-            for name, *arguments in self.calls
-            if name == "acceptOffers"
-            for task in arguments[1][0]["launch"]["task_infos"]
-        ]
-
-
-class Stage:
-    """A scheduler with everything around it real but the driver."""
-
-    def __init__(self, directory: Path) -> None:
-        self.jobs = Jobs(Journal(directory))
-        self.driver = Driver(self.jobs)
-        self.errors: list[str] = []
-        template = ExecutorTemplate(("python3.11",), "3.11", "http://127.0.0.1:1/v1/core/c.pyz", "c.pyz", 180)
-        self.scheduler = Scheduler(
-            self.jobs, template, "http://127.0.0.1:1", 0.05, on_error=self.errors.append
-        )
-        self.scheduler.driver = self.driver  # type: ignore[assignment]
-        self.scheduler.subscribed("F", {}, "127.0.0.1")
-
-    def submit(self, workers: int = 2, cpu: float = 1.0) -> JobRecord:
-        resource = ComputeResource(cpu=cpu, ram_mega_bytes=64, instances=workers, workers_per_executor="max")
-        job = self.jobs.submit(JobSpec("pi", "ada", (resource,), "0" * 64, 10, "3.11"), "k")
-        self.scheduler.submit(job)
-        return job
-
-    def offer(self, number: int = 1, cpus: float = 4.0) -> None:
-        scalars = {"cpus": cpus, "mem": 4096.0}
-        self.scheduler.offers(
-            [
-                {
-                    "id": {"value": f"O{number}"},
-                    "agent_id": {"value": f"S{number}"},
-                    "hostname": f"h{number}",
-                    "url": {"scheme": "http", "address": {"ip": "127.0.0.1", "port": 5051}},
-                    "resources": [
-                        {"name": name, "type": "SCALAR", "scalar": {"value": value}}
-                        for name, value in scalars.items()
-                    ],
-                }
-            ]
-        )
-
-    def update(self, task_id: str, state: str, **fields: Any) -> None:
-        status = {
-            "task_id": {"value": task_id},
-            "state": f"TASK_{state}",
-            "uuid": "u",
-            "agent_id": {"value": "S1"},
-        }
-        self.scheduler.update({**status, **fields})
-
-    def result(self, job: JobRecord, worker: int, ok: bool = True) -> None:
-        task_id = job.view.workers[worker].task_id
-        self.jobs.record(Event(EventKind.RESULT, job.job_id, 1.0, worker, task_id, data={"ok": ok}))
+from t2notebook.scheduler.failures import RESTART_FIRST
+from t2notebook.scheduler.reconciliation import FIRST_PAUSE
+from tests.scheduler.stage import RAISED, Stage
+from tests.scheduler.stage import on_stage as play
 
 
 @pytest.fixture
 def on_stage(tmp_path: Path) -> Callable[[Callable[[Stage], Awaitable[None]]], None]:
-    def run(scenario: Callable[[Stage], Awaitable[None]]) -> None:
-        async def main() -> None:
-            stage = Stage(tmp_path)
-            try:
-                await scenario(stage)
-            finally:
-                stage.scheduler.close()
-                stage.jobs.journal.close()
-
-        asyncio.run(main())
-
-    return run
+    return lambda scenario: play(tmp_path, scenario)
 
 
 def test_a_job_from_revive_to_suppress(on_stage: Any) -> None:
@@ -221,7 +121,7 @@ def test_a_failed_worker_ends_the_others(on_stage: Any) -> None:
         job = stage.submit(workers=3)
         stage.offer()
         tasks = [worker.task_id for worker in job.view.workers]
-        stage.update(tasks[1], "FAILED", message="ValueError: boom")
+        stage.update(tasks[1], "FAILED", message="ValueError: boom", data=RAISED)
         assert [arguments[0] for name, *arguments in stage.driver.calls if name == "kill"] == [
             tasks[0],
             tasks[2],
@@ -234,18 +134,41 @@ def test_a_failed_worker_ends_the_others(on_stage: Any) -> None:
     on_stage(scenario)
 
 
-def test_a_launch_that_the_master_refused_ends_its_workers_with_the_reason(on_stage: Any) -> None:
+def accept_of(stage: Stage) -> dict[str, Any]:
+    return {"type": "ACCEPT", "accept": {"operations": [{"launch": {"task_infos": stage.driver.launched()}}]}}
+
+
+def test_a_launch_that_the_master_refuses_is_tried_again_a_few_times_and_says_why(on_stage: Any) -> None:
     async def scenario(stage: Stage) -> None:
-        job = stage.submit(workers=2)
+        job = stage.submit(workers=1, faults=FaultTolerance(max_worker_restarts=1))
         stage.offer()
-        call = {
-            "type": "ACCEPT",
-            "accept": {"operations": [{"launch": {"task_infos": stage.driver.launched()}}]},
-        }
-        stage.scheduler.call_failed(call, "HTTP 400: no")
+        stage.scheduler.call_failed(accept_of(stage), "HTTP 400: no")
+        worker = job.view.workers[0]
+        assert (worker.state, worker.restarts, worker.failures) == (TaskState.PENDING, 1, 1)
+        await asyncio.sleep(RESTART_FIRST)
+        stage.driver.calls.clear()
+        stage.offer(2)
+        stage.scheduler.call_failed(accept_of(stage), "HTTP 400: no")
         assert job.view.state is JobState.FAILED
-        assert {worker.state for worker in job.view.workers} == {TaskState.DROPPED}
-        assert "the launch did not reach the master: HTTP 400: no" in job.view.message
+        assert worker.state is TaskState.DROPPED
+        assert (
+            worker.message == "the launch did not reach the master: HTTP 400: no; all 1 restarts are used up"
+        )
+
+    on_stage(scenario)
+
+
+def test_of_a_launch_that_may_have_arrived_the_master_is_asked(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1)
+        stage.offer()
+        task_id = job.view.workers[0].task_id
+        stage.scheduler.call_failed(accept_of(stage), "connection reset", certain=False)
+        assert job.view.workers[0].state is TaskState.STAGING, "a second one now could run beside the first"
+        await asyncio.sleep(FIRST_PAUSE)
+        assert stage.asked("reconcile") == [([(task_id, "S1")],)]
+        stage.update(task_id, "GONE", reason="REASON_RECONCILIATION")
+        assert job.view.workers[0].restarts == 1, "it never ran: the next one may come at once"
 
     on_stage(scenario)
 

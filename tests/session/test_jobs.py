@@ -368,3 +368,18 @@ def test_a_result_that_somebody_else_put_there_is_not_unpickled(t2: Any) -> None
         JobFailed, match="its result is lost: the result in its sandbox is not signed by the job"
     ):
         job.results(timeout=30)
+
+
+def test_metrics_say_where_the_time_went(t2: Any) -> None:
+    job = t2.submit(lambda env: time.sleep(0.4), workers=2, cpu=0.5, ram_mega_bytes=64)
+    assert job.metrics.isna()["completion"]
+    job.wait(30)
+    found = job.metrics
+    assert found.notna().all(), found
+    assert 0.4 <= found["run"] < found["completion"]
+    assert 0 < found["ramp_up"] < found["completion"]
+    assert 0 < found["utilisation"] <= 1
+    phases = job.phases
+    assert phases.worker_id.tolist() == [0, 1]
+    spent = phases.drop(columns=["worker_id", "package"]).sum(axis=1)
+    assert (spent <= found["completion"] + 0.01).all(), "phases follow one another"

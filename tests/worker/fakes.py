@@ -352,7 +352,8 @@ class FakeAgent:
         )
         status = [status for status in self.updates if status["task_id"]["value"] == task_id][-1]
         data = decode_status_data(status.get("data"))
-        return {"state": status["state"], "message": status.get("message", ""), **data}
+        told = {"exit_code": data["exit_code"]} if data.get("exit_code") is not None else {}
+        return {"state": status["state"], "message": status.get("message", ""), **told}
 
     def running(self, task_id: str) -> None:
         self.wait(lambda: "TASK_RUNNING" in self.states(task_id), f"task {task_id} does not run")

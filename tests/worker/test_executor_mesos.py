@@ -199,7 +199,9 @@ def test_cold_and_warm(scheduler: Scheduler, session: FakeSession) -> None:
         for number, task_id in enumerate(ids):
             status = scheduler.wait(task_id, "FINISHED", "FAILED", "ERROR", "LOST", "DROPPED")
             assert status["state"] == "TASK_FINISHED", status
-            assert decode_status_data(status["data"]) == {"exit_code": 0}
+            told = decode_status_data(status["data"])
+            assert told["exit_code"] == 0
+            assert set(told["phases"]) == {"start", "run", "result"}
             assert session.result(number) == (round_, number)
     assert took < 5, "0.3 s cold, most of it waiting for offers when warm"
     scheduler.shutdown_executor()

@@ -1,0 +1,231 @@
+"""Workers that are started again: when, how often, and that there is never a second one beside the first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from t2notebook.model.job import FaultTolerance
+from t2notebook.model.launch import Cause, WorkerLaunch, encode_status_data
+from t2notebook.model.reducer import reduce
+from t2notebook.model.states import JobState, TaskState
+from t2notebook.scheduler.failures import MAX_RETRIES
+from t2notebook.scheduler.reconciliation import PERIOD
+from tests.scheduler.stage import RAISED, Stage, on_stage
+
+CRASHED = encode_status_data(-11)
+Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    return lambda scenario: on_stage(tmp_path, scenario)
+
+
+def test_a_crashed_worker_is_started_again_after_a_growing_pause_and_keeps_its_id(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=2)
+        stage.offer()
+        stage.play(job)
+        worker = job.view.workers[1]
+        pauses = []
+        for count in range(1, 6):
+            old = worker.task_id
+            stage.update(old, "FAILED", message="killed by signal 11 (SIGSEGV)", data=CRASHED)
+            assert (worker.state, worker.restarts, worker.exit_code) == (TaskState.PENDING, count, -11)
+            assert f"SIGSEGV); restart {count} of 5 in" in worker.message
+            stage.offer(count + 1)
+            assert worker.task_id == old, "it pauses"
+            revived = len(stage.asked("reviveOffers"))
+            began = stage.loop.time()
+            while len(stage.asked("reviveOffers")) == revived:
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(max(0.0, worker.not_before - stage.jobs.clock() + 0.001))
+            pauses.append(round(stage.loop.time() - began, 1))
+            stage.offer(count + 1)
+            assert worker.task_id == f"{job.job_id}-1-{count}" != old
+            launch = WorkerLaunch.decode(stage.driver.launched()[-1]["data"])
+            assert (launch.worker_id, launch.restart_count) == (1, count)
+            stage.update(worker.task_id, "RUNNING")
+        assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0]
+        stage.update(worker.task_id, "FAILED", message="killed by signal 11 (SIGSEGV)", data=CRASHED)
+        assert worker.state is TaskState.FAILED
+        assert ("kill", job.view.workers[0].task_id, "S1", 3.0) in stage.driver.calls
+        stage.update(job.view.workers[0].task_id, "KILLED")
+        assert job.view.state is JobState.FAILED
+        assert job.view.message.endswith("killed by signal 11 (SIGSEGV); all 5 restarts are used up")
+        assert reduce(job.job_id, job.events) == job.view, "what the journal tells is what was seen"
+
+    play(scenario)
+
+
+def test_an_exception_of_the_users_is_not_tried_again(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1)
+        stage.offer()
+        stage.play(job)
+        stage.update(job.view.workers[0].task_id, "FAILED", message="ValueError: boom", data=RAISED)
+        assert job.view.state is JobState.FAILED
+        assert job.view.workers[0].restarts == 0
+
+    play(scenario)
+
+
+def test_a_launch_that_meets_an_ending_executor_is_repeated_at_once_and_not_counted(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1, faults=FaultTolerance(max_worker_restarts=0))
+        worker_states = []
+        stage.offer()
+        worker = job.view.workers[0]
+        stage.update(worker.task_id, "DROPPED", message="Executor terminating")
+        worker_states.append((worker.state, worker.restarts, worker.failures, worker.retries))
+        stage.offer(2)
+        stage.update(worker.task_id, "FAILED", data=encode_status_data(None, Cause.ENDING))
+        worker_states.append((worker.state, worker.restarts, worker.failures, worker.retries))
+        await asyncio.sleep(0.21)
+        stage.offer(3)
+        stage.play(job)
+        worker_states.append((worker.state, worker.restarts, worker.failures, worker.retries))
+        assert worker_states == [
+            (TaskState.PENDING, 1, 0, 1),
+            (TaskState.PENDING, 2, 0, 2),
+            (TaskState.RUNNING, 2, 0, 0),
+        ]
+
+    play(scenario)
+
+
+def test_launches_that_are_always_lost_come_to_an_end(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1)
+        worker = job.view.workers[0]
+        for number in range(MAX_RETRIES + 1):
+            await asyncio.sleep(max(0.0, worker.not_before - stage.jobs.clock() + 0.001))
+            stage.offer(number + 1)
+            stage.update(worker.task_id, "DROPPED", message="gone")
+        assert job.view.state is JobState.FAILED
+        assert worker.message == f"gone; given up after {MAX_RETRIES} launches in a row that were lost"
+
+    play(scenario)
+
+
+def test_an_unreachable_worker_that_comes_back_in_time_is_taken_back(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1, faults=FaultTolerance(unreachable_timeout=60))
+        stage.offer()
+        stage.play(job)
+        worker = job.view.workers[0]
+        stage.update(worker.task_id, "UNREACHABLE", reason="REASON_AGENT_REMOVED")
+        await asyncio.sleep(59)
+        stage.play(job)
+        await asyncio.sleep(600)
+        assert (worker.state, worker.restarts) == (TaskState.RUNNING, 0)
+        assert stage.asked("kill") == []
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("state", ["UNREACHABLE", "UNKNOWN"])
+def test_an_unreachable_worker_is_replaced_in_time_and_killed_when_it_returns(play: Play, state: str) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1, faults=FaultTolerance(unreachable_timeout=60))
+        stage.offer()
+        stage.play(job)
+        worker = job.view.workers[0]
+        old = worker.task_id
+        stage.update(old, state)
+        await asyncio.sleep(60.1)
+        assert (worker.state, worker.restarts, worker.failures) == (TaskState.PENDING, 1, 1)
+        assert "on h1 for 60 s; restart 1 of 5 in 0.5 s" in worker.message
+        await asyncio.sleep(0.6)
+        stage.offer(2)
+        assert worker.task_id == f"{job.job_id}-0-1"
+        stage.driver.calls.clear()
+        stage.update(old, "RUNNING", reason="REASON_RECONCILIATION")
+        assert stage.driver.names() == ["acknowledge", "kill"]
+        assert stage.driver.calls[1][1] == old
+        stage.update(old, "KILLED")
+        assert (worker.state, worker.task_id) == (TaskState.STAGING, f"{job.job_id}-0-1")
+
+    play(scenario)
+
+
+def test_what_cannot_be_heard_without_a_master_is_not_held_against_the_worker(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1, faults=FaultTolerance(unreachable_timeout=60, launch_timeout=60))
+        stage.offer()
+        worker = job.view.workers[0]
+        stage.driver.connected = False
+        stage.scheduler.disconnected("gone")
+        await asyncio.sleep(3600)
+        assert worker.state is TaskState.STAGING
+        stage.driver.connected = True
+        stage.scheduler.subscribed("F", {}, "127.0.0.1")
+        await asyncio.sleep(2)
+        stage.play(job)
+        await asyncio.sleep(100)
+        assert (worker.state, worker.restarts) == (TaskState.RUNNING, 0)
+
+    play(scenario)
+
+
+def test_a_launch_that_nothing_is_heard_of_is_given_up_and_made_elsewhere(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1, faults=FaultTolerance(launch_timeout=60))
+        stage.offer()
+        worker = job.view.workers[0]
+        old = worker.task_id
+        await asyncio.sleep(60.1)
+        assert ("kill", old, "S1", 3.0) in stage.driver.calls
+        assert worker.message == "nothing was heard of its launch on h1 for 60 s; started anew"
+        stage.offer(2)
+        assert worker.task_id == f"{job.job_id}-0-1"
+
+    play(scenario)
+
+
+def test_a_job_that_is_being_killed_restarts_nothing(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=2)
+        stage.offer()
+        stage.play(job)
+        stage.update(job.view.workers[0].task_id, "FAILED", data=CRASHED)
+        assert job.view.state is JobState.PENDING
+        stage.scheduler.kill(job, "USER", "you killed it")
+        stage.update(job.view.workers[1].task_id, "FAILED", data=CRASHED)
+        assert job.view.state is JobState.KILLED
+        await asyncio.sleep(10)
+        assert not stage.scheduler.waiting
+        asked = [name for name in stage.driver.names() if name.endswith("Offers")]
+        assert asked[-1] == "suppressOffers"
+
+    play(scenario)
+
+
+def test_tasks_are_asked_for_by_name_until_all_have_answered_then_all_at_once_and_again_later(
+    play: Play,
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=2)
+        stage.offer()
+        stage.play(job)
+        first, second = (worker.task_id for worker in job.view.workers)
+        stage.scheduler.disconnected("gone")
+        stage.scheduler.subscribed("F", {}, "127.0.0.1")
+        stage.update(first, "RUNNING", reason="REASON_RECONCILIATION")
+        await asyncio.sleep(8)
+        stage.update(second, "RUNNING", reason="REASON_RECONCILIATION")
+        await asyncio.sleep(60)
+        questions = [sorted(task for task, _ in tasks) for (tasks,) in stage.asked("reconcile")]
+        assert questions[0] == sorted([first, second])
+        assert questions[1:-1] == [[second]] * len(questions[1:-1])
+        assert 2 <= len(questions[1:-1]) <= 4
+        assert questions[-1] == [], "the implicit one"
+        stage.driver.calls.clear()
+        await asyncio.sleep(PERIOD)
+        assert sorted(task for task, _ in stage.asked("reconcile")[0][0]) == sorted([first, second])
+
+    play(scenario)
