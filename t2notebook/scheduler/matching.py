@@ -2,11 +2,14 @@
 clock.
 
 A place is an agent with all its offers of the round. The places are tried in this order: those in which an
-executor of this job has room; those with a warm executor that waits; then the others, from the smallest hole
-to the largest, by dominant share, so that large holes stay whole for large workers. An agent with a
-maintenance window comes last, and takes nothing from ten minutes before it. Costs grow with offers +
-workers: a search for a place is a descent in a tree (`rooms`), which is shared by all demands of one
-`Placement`.
+executor of this job has room; those with a warm executor that waits; then the others, the fullest first, so
+that large holes stay whole for large workers. How full is told by the dominant share: by whichever of cpus
+and memory is scarcer, against the most that any agent of the round offers (an offer does not tell what its
+agent has in all). Agents with GPUs come after those without. An agent with a maintenance window comes last,
+and takes nothing from ten minutes before it.
+
+Costs grow with offers + workers: a search for a place is a descent in a tree (`rooms`), which is shared by
+all demands of one `Placement`.
 
 A gang is placed whole or not at all. It is tried first with what it holds and what nobody holds; if that
 does not do, the other jobs may use what it holds, what is free before what is held; and what they left is
@@ -359,11 +362,14 @@ class _Tally:
             if value is not None:
                 counts[value] += count
 
-    def count(self, attribute: str, value: str) -> int:
-        for (constraint, _), counts in zip(self.rules, self._counts, strict=True):
-            if constraint.attribute == attribute:
-                return counts[value]
-        return 0
+    def of(self, attribute: str, value: str) -> tuple[int, int]:
+        """Return how many workers a value has, and how many it may have."""
+        found = (
+            (counts[value], cap)
+            for (constraint, cap), counts in zip(self.rules, self._counts, strict=True)
+            if constraint.attribute == attribute
+        )
+        return min(found, key=lambda pair: pair[1])
 
     def refusals(self, place: _Place, unit: int) -> Iterator[tuple[str, str]]:
         for rule, (constraint, cap) in enumerate(self.rules):
@@ -485,8 +491,8 @@ class _Search:
             count, number = heap[0]
             value, indices = self._groups[number]
             if self._attribute is not None:
-                actual = self._job.tally.count(self._attribute, value)
-                if actual + self.unit > self._job.tally.cap:
+                actual, cap = self._job.tally.of(self._attribute, value)
+                if actual + self.unit > cap:
                     heapq.heappop(heap)
                     continue
                 if actual != count:
@@ -919,9 +925,11 @@ def _places(offers: Iterable[Offer], held: Mapping[str, str]) -> list[_Place]:
         max((place.free[position] for place in places), default=0) or 1 for position in range(len(NAMES))
     ]
 
-    def preference(place: _Place) -> tuple[bool, float, str]:
-        share = max(free / most for free, most in zip(place.free, largest, strict=True))
-        return any(offer.maintenance for offer in place.offers), share, place.agent
+    def preference(place: _Place) -> tuple[bool, bool, float, float, str]:
+        shares = [free / most for free, most in zip(place.free, largest, strict=True)]
+        cpus, mem, _, gpus, _ = shares
+        window = any(offer.maintenance for offer in place.offers)
+        return window, gpus > 0, min(cpus, mem), sum(shares), place.agent
 
     places.sort(key=preference)
     for number, place in enumerate(places):

@@ -137,6 +137,7 @@ class Carver:
         taken: list[Json] = []
         ports: list[int] = []
         for name, amount in asked.items():
+            first = len(taken)
             for entry in self._entries[name]:
                 if not amount:
                     break
@@ -145,7 +146,7 @@ class Carver:
                     continue
                 amount -= part
                 self.touched.add(entry.offer_id)
-                taken.append(entry.take(part, ports))
+                _add(entry.take(part, ports), taken, first)
             if amount:
                 raise ValueError(f"there is too little {name}")
         return tuple(taken), tuple(ports)
@@ -177,6 +178,21 @@ class _Entry:
             count -= last - begin + 1
             self._ports[:1] = [(last + 1, end)] if last < end else []
         return {**self._item, "ranges": {"range": spans}}
+
+
+def _add(item: Json, taken: list[Json], first: int) -> None:
+    """Add a `Resource` to those from `first` on; what differs from one by its amount alone becomes one with it."""
+    value = "ranges" if "ranges" in item else "scalar"
+    for number in range(first, len(taken)):
+        other = taken[number]
+        if {**other, value: None} == {**item, value: None}:
+            if value == "ranges":
+                taken[number] = {**other, value: {"range": other[value]["range"] + item[value]["range"]}}
+            else:
+                both = thousandths(other[value]["value"]) + thousandths(item[value]["value"])
+                taken[number] = {**other, value: {"value": both / 1000}}
+            return
+    taken.append(item)
 
 
 def scalars(amounts: Mapping[str, int]) -> list[Json]:
