@@ -20,7 +20,11 @@ ATTRIBUTES = attributes_of(
     [
         {"name": "rack", "type": "TEXT", "text": {"value": "r1"}},
         {"name": "level", "type": "SCALAR", "scalar": {"value": 2.5}},
-        {"name": "slots", "type": "RANGES", "ranges": {"range": [{"begin": 1, "end": 5}, {"begin": 9, "end": 9}]}},
+        {
+            "name": "slots",
+            "type": "RANGES",
+            "ranges": {"range": [{"begin": 1, "end": 5}, {"begin": 9, "end": 9}]},
+        },
         {"name": "kinds", "type": "SET", "set": {"item": ["ssd", "hdd"]}},
         {"name": "tag", "type": "TEXT", "text": {"value": "x"}},
         {"name": "tag", "type": "TEXT", "text": {"value": "y"}},
@@ -49,7 +53,10 @@ def test_a_where_is_read() -> None:
     [
         ("rack", "'rack' is no constraint; write rack=r1, rack=r1|r2, rack!=r1, unique:rack or spread:rack"),
         ("=r1", "'=r1' is no constraint; write rack=r1, rack=r1|r2, rack!=r1, unique:rack or spread:rack"),
-        ("group:rack", "'group:rack' is no constraint; write rack=r1, rack=r1|r2, rack!=r1, unique:rack or spread:rack"),
+        (
+            "group:rack",
+            "'group:rack' is no constraint; write rack=r1, rack=r1|r2, rack!=r1, unique:rack or spread:rack",
+        ),
         ("rack=", "'rack=' lacks a value; write rack=r1 or rack=r1|r2"),
         ("rack!=a|", "'rack!=a|' lacks a value; write rack!=r1 or rack!=r1|r2"),
         ("rack=r1,,zone=a", "where is 'rack=r1,,zone=a': a constraint is missing between its commas"),

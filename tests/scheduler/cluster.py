@@ -16,7 +16,9 @@ from t2notebook.scheduler.offers import EXECUTOR, Offer, asked_by, scalars
 RACKS, ZONES = 3, 2
 
 
-def offer(number: int, cpus: float = 4.0, mem: float = 4096, agent: int | None = None, **fields: Any) -> Offer:
+def offer(
+    number: int, cpus: float = 4.0, mem: float = 4096, agent: int | None = None, **fields: Any
+) -> Offer:
     """Return offer `number`, of the agent of the same number if no other is said; racks and zones go by agent."""
     where = number if agent is None else agent
     free = {"cpus": round(cpus * 1000), "mem": round(mem * 1000), "disk": 0, "gpus": 0, "ports": 0}
@@ -78,7 +80,11 @@ def check(
     assert all(times == 1 for times in workers.values())
     _check_executors(launches, executors)
     for one in demands:
-        mine = [launch for launch in launches if launch.job_id == one.job_id and launch.worker_id in one.worker_ids]
+        mine = [
+            launch
+            for launch in launches
+            if launch.job_id == one.job_id and launch.worker_id in one.worker_ids
+        ]
         for launch in mine:
             at = next(some for some in offers.values() if some.agent == launch.agent)
             assert not one.placement.nodes or at.host in one.placement.nodes
@@ -131,12 +137,26 @@ def _check_executors(launches: Sequence[Launch], executors: Iterable[RunningExec
 
 tenths = st.integers(1, 60).map(lambda tenth: tenth / 10)
 wheres = st.sampled_from(
-    ["", "", "rack=r1", "rack=r0|r2", "zone!=a", "unique:hostname", "unique:rack", "spread:rack", "spread:hostname"]
-    + ["rack!=r0,unique:hostname", "spread:zone,unique:hostname", "shelf=1"]
+    [
+        "",
+        "",
+        "rack=r1",
+        "rack=r0|r2",
+        "zone!=a",
+        "unique:hostname",
+        "unique:rack",
+        "spread:rack",
+        "spread:hostname",
+        "rack!=r0,unique:hostname",
+        "spread:zone,unique:hostname",
+        "shelf=1",
+    ]
 )
 placements = st.builds(
     Placement,
-    nodes=st.one_of(st.just(()), st.sets(st.integers(0, 7).map(lambda number: f"h{number}"), min_size=1).map(tuple)),
+    nodes=st.one_of(
+        st.just(()), st.sets(st.integers(0, 7).map(lambda number: f"h{number}"), min_size=1).map(tuple)
+    ),
     where=wheres,
     gang=st.booleans(),
 )

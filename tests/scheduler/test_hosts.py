@@ -43,7 +43,9 @@ def test_the_only_host_is_never_avoided() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from("abc"), st.sampled_from(["failed", "succeeded", "seen"]), st.floats(0, 100)),
+        st.tuples(
+            st.sampled_from("abc"), st.sampled_from(["failed", "succeeded", "seen"]), st.floats(0, 100)
+        ),
         max_size=30,
     )
 )

@@ -74,7 +74,9 @@ def test_an_executor_of_another_job_or_role_or_a_spoiled_one_is_not_used(executo
 
 
 def test_the_smallest_hole_that_fits_is_filled_first() -> None:
-    plan = match([offer(1, 16), offer(2, 2), offer(3, 8, 64), offer(4, 4)], [demand(1), demand(1, cpu=3, job="b")])
+    plan = match(
+        [offer(1, 16), offer(2, 2), offer(3, 8, 64), offer(4, 4)], [demand(1), demand(1, cpu=3, job="b")]
+    )
     assert dict(zip(["a", "b"], hosts(plan), strict=True)) == {"a": "h2", "b": "h4"}
 
 
@@ -140,7 +142,10 @@ def test_an_avoided_host_gets_nothing_and_it_is_said_for_how_long() -> None:
 
 
 def test_an_agent_that_goes_down_for_maintenance_comes_last_and_then_not_at_all() -> None:
-    soon, later = replace(offer(1), maintenance=(400.0, 500.0)), replace(offer(2), maintenance=(4000.0, 5000.0))
+    soon, later = (
+        replace(offer(1), maintenance=(400.0, 500.0)),
+        replace(offer(2), maintenance=(4000.0, 5000.0)),
+    )
     assert hosts(match([soon, later, offer(3, 16)], [demand(1)])) == ["h3"]
     plan = match([soon, later], [demand(9)])
     assert set(hosts(plan)) == {"h2"}
@@ -149,7 +154,9 @@ def test_an_agent_that_goes_down_for_maintenance_comes_last_and_then_not_at_all(
 
 
 def test_offers_of_one_agent_are_accepted_together() -> None:
-    plan = match([offer(1, 1.0, agent=5), offer(2, 1.0, agent=5), offer(3, 1.0, agent=6)], [demand(1, cpu=1.5)])
+    plan = match(
+        [offer(1, 1.0, agent=5), offer(2, 1.0, agent=5), offer(3, 1.0, agent=6)], [demand(1, cpu=1.5)]
+    )
     (acceptance,) = plan.acceptances
     assert (acceptance.agent, [one.id for one in acceptance.offers]) == ("S5", ["O1", "O2"])
 
@@ -163,7 +170,9 @@ def test_offers_of_two_roles_are_never_accepted_together() -> None:
 
 def test_unique_hosts_and_racks() -> None:
     five = [offer(number) for number in range(5)]
-    assert sorted(hosts(match(five, [demand(9, placement=where("unique:hostname"))]))) == [f"h{n}" for n in range(5)]
+    assert sorted(hosts(match(five, [demand(9, placement=where("unique:hostname"))]))) == [
+        f"h{n}" for n in range(5)
+    ]
     racks = match(five, [demand(9, placement=where("unique:rack"))])
     assert sorted(int(host[1:]) % cluster.RACKS for host in hosts(racks)) == [0, 1, 2]
 
@@ -186,7 +195,9 @@ def test_a_rack_that_offers_nothing_now_keeps_its_share() -> None:
 
 def test_whole_executors_are_spread() -> None:
     """An even share of three of six workers would have left two over that no executor of two could take."""
-    plan = match([offer(0, 16), offer(1, 16)], [demand(6, per_executor=2, placement=where("spread:hostname"))])
+    plan = match(
+        [offer(0, 16), offer(1, 16)], [demand(6, per_executor=2, placement=where("spread:hostname"))]
+    )
     assert sorted(Counter(hosts(plan)).values()) == [2, 4]
 
 

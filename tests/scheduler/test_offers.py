@@ -72,7 +72,9 @@ def test_what_a_plain_task_cannot_be_carved_from_is_left_out(resource: dict[str,
 
 
 def test_resources_are_carved_as_they_were_offered_reserved_ones_first() -> None:
-    carver = Carver([read(scalar("cpus", 3.0, **ROLE), scalar("cpus", 1.0, **RESERVED), scalar("mem", 512.0, **ROLE))])
+    carver = Carver(
+        [read(scalar("cpus", 3.0, **ROLE), scalar("cpus", 1.0, **RESERVED), scalar("mem", 512.0, **ROLE))]
+    )
     executor, _ = carver.take(EXECUTOR)
     assert executor == (scalar("cpus", 0.1, **RESERVED), scalar("mem", 64.0, **ROLE))
     task, _ = carver.take({"cpus": 2000})

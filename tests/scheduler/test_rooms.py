@@ -34,8 +34,6 @@ def test_it_finds_what_a_loop_would_find(
     # nobody asks for less than the least
     asked = (max(asked[0], least[0]), max(asked[1], least[1]))
     fitting = (
-        place
-        for place in range(start, len(now))
-        if now[place][0] >= asked[0] and now[place][1] >= asked[1]
+        place for place in range(start, len(now)) if now[place][0] >= asked[0] and now[place][1] >= asked[1]
     )
     assert rooms.first(start, list(enumerate(asked))) == next(fitting, -1)

@@ -126,7 +126,9 @@ def test_two_things_that_no_agent_has_at_once() -> None:
 
 def test_without_agents_or_without_gpus_that_is_said() -> None:
     assert why([], demand(1)) == "this cluster has no agents"
-    assert why([offer(1, gpus=4)], demand(1, gpus=1), gpus=False).startswith("GPUs are asked for, and Mesos offers none")
+    assert why([offer(1, gpus=4)], demand(1, gpus=1), gpus=False).startswith(
+        "GPUs are asked for, and Mesos offers none"
+    )
     assert why([offer(1, gpus=4)], demand(1, gpus=1)) == ""
 
 
