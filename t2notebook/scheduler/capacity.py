@@ -49,9 +49,11 @@ class Capacity:
         then : callable
             Not called after `close`, nor when a question is under way already.
         """
+        if self._task is not None and not self._task.done():
+            return
         if now < self.stale_at:
             then(self._totals)
-        elif self._task is None or self._task.done():
+        else:
             self.stale_at = now + FRESH
             self._task = asyncio.create_task(self._ask(then))
 

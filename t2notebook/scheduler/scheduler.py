@@ -205,13 +205,17 @@ class Scheduler:
                 host = address.get("ip") or address.get("hostname")
                 scheme = offer["url"].get("scheme", "http")
                 self.agents[offer["agent_id"]["value"]] = f"{scheme}://{host}:{address['port']}"
-        now = self._now()
         # Mesos's times are those of the calendar; ours are never adjusted.
-        parsed = [Offer.from_mesos(offer, self.jobs.clock() - now) for offer in offers]
-        self.hosts.seen(offer.host for offer in parsed)
+        ahead = self.jobs.clock() - self._now()
+        self._match([Offer.from_mesos(offer, ahead) for offer in offers])
+
+    def _match(self, offers: list[Offer]) -> None:
+        """Match new offers, and those that are held, with all that waits."""
+        now = self._now()
+        self.hosts.seen(offer.host for offer in offers)
         demands = self.waiting.demands(now, self._is_running)
         plan = self.matcher.round(
-            parsed,
+            offers,
             demands,
             self.executors.running(),
             spots={
@@ -573,6 +577,8 @@ class Scheduler:
             return
         self._suppressed = False
         self.driver.reviveOffers()
+        if self.matcher.held:  # it may be all that is free, so that nothing will be offered
+            self._match([])
 
     def _suppress_if_idle(self) -> None:
         if self.driver is not None and self.driver.connected and not self.waiting and not self._suppressed:
@@ -596,7 +602,10 @@ class Scheduler:
     def _judged(self, totals: list[Offer] | None) -> None:
         hopeless = {} if totals is None else verdicts(totals, self.waiting.demands(self._now()), self._gpus)
         self.waiting.judge(hopeless, self.jobs.clock())
-        self._say_why()
+        if self.matcher.held:  # for a gang, perhaps, that can never be whole
+            self._match([])
+        else:
+            self._say_why()
 
     async def _connect(self) -> Connection:
         assert self.driver is not None

@@ -163,7 +163,10 @@ def test_a_dry_run_says_where_and_how_workers_would_start(shell, fake_client, ca
 
 
 def test_submit_hands_placement_and_restarts_on(shell, fake_client):
-    submit(shell, "--nodes h1,h2 --where unique:hostname --ports 1 --gpus 2 --gang --gang-timeout 9 --max-restarts 1")
+    submit(
+        shell,
+        "--nodes h1,h2 --where unique:hostname --ports 1 --gpus 2 --gang --gang-timeout 9 --max-restarts 1",
+    )
     options = fake_client.submitted[0].options
     wanted = {
         "nodes": ("h1", "h2"),
@@ -199,10 +202,14 @@ def test_why_says_why_a_job_waits_and_why_it_has_waited(shell, fake_client, caps
     assert two.split(None, 2) == ["h2", "rack", "h2: rack is r2, r1 asked"]
     job.start()
     shell.run_line_magic("twister2", "why job")
-    assert capsys.readouterr().out.startswith(f"{head} STARTED; 2 of 2 workers were launched, after waiting for:\n\n")
+    assert capsys.readouterr().out.startswith(
+        f"{head} STARTED; 2 of 2 workers were launched, after waiting for:\n\n"
+    )
     job.why_rows = []
     shell.run_line_magic("twister2", "why job")
-    assert capsys.readouterr().out == f"{head} STARTED; no worker waited for resources: the first offers did.\n"
+    assert (
+        capsys.readouterr().out == f"{head} STARTED; no worker waited for resources: the first offers did.\n"
+    )
 
 
 @pytest.mark.parametrize(
