@@ -101,11 +101,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks scheduler")
     parser.add_argument("--offers", type=int, default=OFFERS)
     parser.add_argument("--workers", type=int, default=WORKERS)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args(arguments)
     print(
         f"Python {platform.python_version()}, {options.offers} offers, {options.workers} workers in one pass; "
-        f"median of {options.rounds}, cpu seconds\n"
+        f"median of {options.repeat}, cpu seconds\n"
     )
     print(f"{'':34} {'half':>8} {'whole':>8} {'double':>8} {'double/half':>12} {'placed':>8}")
     worst, ours = 0.0, 0.0
@@ -116,7 +116,7 @@ def main(arguments: list[str]) -> int:
             randomness = random.Random(7)
             some = offers(int(options.offers * size), randomness)
             wanted = demands(int(options.workers * size), max(1, int(jobs * size)), placement, randomness)
-            taken.append(timed(lambda some=some, wanted=wanted: match(some, wanted), options.rounds))  # type: ignore[misc]
+            taken.append(timed(lambda some=some, wanted=wanted: match(some, wanted), options.repeat))  # type: ignore[misc]
             if size == 1.0:
                 placed = sum(1 for _ in match(some, wanted).launches)
         worst = max(worst, taken[1])
@@ -124,7 +124,7 @@ def main(arguments: list[str]) -> int:
         ratio = taken[2] / taken[0]
         print(f"{name:34} {taken[0]:8.3f} {taken[1]:8.3f} {taken[2]:8.3f} {ratio:11.1f}x {placed:8}")
     free = [(one.free["cpus"], one.free["mem"]) for one in offers(options.offers, random.Random(7))]
-    peer = timed(lambda: plain(free, (1000, 512_000), options.workers), options.rounds)
+    peer = timed(lambda: plain(free, (1000, 512_000), options.workers), options.repeat)
     print(
         f"\nplain sorted first-fit of bare tuples: {peer:.3f}; ours ({next(iter(CASES))}) / that: {ours / peer:.0f} x"
     )

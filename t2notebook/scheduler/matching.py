@@ -690,8 +690,8 @@ class Round:
             for seat in place.seats:
                 if seat.is_new:
                     carver.take(EXECUTOR)
-                for _ in range(seat.count):
-                    carver.take(job.asked[seat.which])
+                for _ in carver.take_for(seat.count, job.asked[seat.which]):
+                    pass
             job.gathered += [offer for offer in place.offers if offer.id in carver.touched]
         self._undo(mark)
 
@@ -945,8 +945,9 @@ def _accept(place: _Place, fresh: Callable[[], str]) -> Acceptance:
         if seat.is_new:
             slot.executor_id = fresh()
             slot.resources, _ = carver.take(EXECUTOR)
-        for worker_id in demand.worker_ids[seat.first : seat.first + seat.count]:
-            resources, ports = carver.take(seat.job.asked[seat.which])
+        worker_ids = demand.worker_ids[seat.first : seat.first + seat.count]
+        carved = carver.take_for(seat.count, seat.job.asked[seat.which])
+        for worker_id, (resources, ports) in zip(worker_ids, carved, strict=True):
             launches.append(
                 Launch(
                     place.agent,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 from ..model.job import ComputeResource
@@ -126,6 +127,29 @@ class Carver:
         for entries in self._entries.values():
             entries.sort(key=lambda entry: not entry.is_reserved)
 
+    def take_for(
+        self, count: int, asked: Mapping[str, int]
+    ) -> Iterator[tuple[tuple[Json, ...], tuple[int, ...]]]:
+        """Yield for each of `count` workers what `take` returns; those who get the same share one tuple.
+
+        Raises
+        ------
+        ValueError
+            When there is not so much.
+        """
+        sources = []
+        for name, amount in asked.items():
+            entry = next((entry for entry in self._entries[name] if entry.left), None)
+            if entry is None or name == "ports" or entry.left < amount * count:
+                for _ in range(count):
+                    yield self.take(asked)
+                return
+            sources.append((entry, amount))
+        shared = self.take(asked)
+        for entry, amount in sources:
+            entry.left -= amount * (count - 1)
+        yield from repeat(shared, count)
+
     def take(self, asked: Mapping[str, int]) -> tuple[tuple[Json, ...], tuple[int, ...]]:
         """Return `Resource` objects with just these amounts, and the ports among them.
 
@@ -155,10 +179,13 @@ class Carver:
 class _Entry:
     """One offered `Resource` object, and what is left of it."""
 
+    __slots__ = ("_item", "_made", "_ports", "left", "offer_id")
+
     def __init__(self, offer_id: str, item: Mapping[str, Any]) -> None:
         self.offer_id = offer_id
         self.left = _amount_of(item)
         self._item = item
+        self._made: dict[int, Json] = {}
         self._ports = list(_spans(item)) if item["name"] == "ports" else []
 
     @property
@@ -168,7 +195,9 @@ class _Entry:
     def take(self, amount: int, ports: list[int]) -> Json:
         self.left -= amount
         if self._item["name"] != "ports":
-            return {**self._item, "scalar": {"value": amount / 1000}}
+            if amount not in self._made:  # the same for many workers, and never changed
+                self._made[amount] = {**self._item, "scalar": {"value": amount / 1000}}
+            return self._made[amount]
         count, spans = amount // 1000, []
         while count:
             begin, end = self._ports[0]
@@ -182,6 +211,9 @@ class _Entry:
 
 def _add(item: Json, taken: list[Json], first: int) -> None:
     """Add a `Resource` to those from `first` on; what differs from one by its amount alone becomes one with it."""
+    if len(taken) == first:
+        taken.append(item)
+        return
     value = "ranges" if "ranges" in item else "scalar"
     for number in range(first, len(taken)):
         other = taken[number]
