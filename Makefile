@@ -19,14 +19,14 @@ lab:  ## open JupyterLab on the examples
 test:  ## install what the tests need, lint, and run the tests (under 10 minutes on 2 cores)
 	@tools/setup test
 	@tools/setup-browser
-	@tools/setup-zookeeper
+	@tools/setup-debian
 	@tools/lint
 	@tools/run-tests "not slow" $(ARGS)
 
 test-slow:  ## run the slow tests: every Python and install, browser matrix, chaos, scale
 	@tools/setup test
 	@tools/setup-browser
-	@tools/setup-zookeeper
+	@tools/setup-debian
 	@tools/run-tests "slow" $(ARGS)
 
 bench:  ## run the benchmarks

@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"t2notebook {__version__}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     verbs.add_parser("local", help="run an embedded Mesos in the foreground", add_help=False)
-    listing = verbs.add_parser("list", help="list your jobs, living and ended")
+    listing = verbs.add_parser("list", help="list your jobs, of all kernels and sessions")
     listing.add_argument("--all", action="store_true", help="not just the last 20")
     listing.set_defaults(run=_list)
     status = verbs.add_parser("status", help="show a job's workers")
@@ -60,7 +60,7 @@ def _list(options: argparse.Namespace) -> None:
     if frame.empty:
         print("no jobs yet")
         return
-    frame = frame[["job_id", "state", "workers", "submitted", "message"]].tail(None if options.all else 20)
+    frame = frame[["job_id", "state", "workers", "submitted", "session", "message"]].tail(None if options.all else 20)
     frame["submitted"] = frame.submitted.dt.strftime("%Y-%m-%d %H:%M:%S")
     frame["message"] = frame.message.str.slice(0, 60)
     print(frame.to_string(index=False, justify="left"))

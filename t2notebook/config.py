@@ -1,17 +1,28 @@
-"""Settings: what `configure`, ``T2_*`` variables and the configuration file say, in this order."""
+"""Settings: what `configure`, ``T2_*`` variables and the configuration file say, in this order.
+
+Secrets are no settings: they come from a file or the environment, never from a notebook's text, and no record of
+settings holds one (`secrets_of`).
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 import tomllib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .model import masters
 from .model.errors import Twister2Error
+
+#: Settings that name files; relative ones begin at the directory, or at the configuration file that names them.
+PATHS = ("secret_file", "tls_ca", "tls_cert", "tls_key")
+#: What `tls_ca` may be instead of a file: the machine's own authorities.
+SYSTEM_CA = "system"
 
 
 @dataclass(frozen=True)
@@ -21,13 +32,27 @@ class Config:
     Parameters
     ----------
     master : str
-        ``"local"`` (the embedded Mesos), ``host:port``, ``http://host:port``.
+        ``"local"`` (the embedded Mesos), ``host:port``, ``http://host:port``, ``https://host:port``, or
+        ``zk://h1:2181,h2:2181/path`` for whichever master leads. IPv6 is ``[::1]:5050``; the default port is 5050,
+        also with https. A ZooKeeper's ``zk://user:password@...`` may stand in ``T2_MASTER`` or the file only.
+    principal : str
+        Whom the framework acts for; with a secret, how it authenticates (HTTP Basic) to masters and agents.
+    secret_file : str
+        File with the secret: the secret alone, a line ``principal secret``, or JSON as Mesos's ``--credential``
+        has it. ``T2_SECRET`` may hold the secret instead.
+    tls_ca : str
+        For https: file (PEM) of the authorities that may have signed the masters' certificates; empty or
+        ``"system"``: those of the machine. Any of the three tls settings means https for a ``zk://`` master.
+    tls_cert, tls_key : str
+        Our own certificate and its key (PEM), where masters ask for one; the key may lie in the certificate's file.
     on_exit : str
         What this kernel's clean exit does to its jobs: ``"kill"`` or ``"detach"``.
     session_linger : float
         Seconds that a session lives on when no kernel is attached and no job runs.
     executor_linger : float
         Seconds that an idle executor is kept warm for the next job.
+    failover_timeout : float
+        Seconds that Mesos lets jobs go on whose session has died, for another to take them up.
     python : str
         The Python that runs executors on agents; empty: this very one where an agent has it, else
         ``pythonX.Y`` from the agent's PATH.
@@ -36,7 +61,7 @@ class Config:
     local_linger : float
         Seconds that the embedded Mesos lives on after its last framework has gone.
     role, user : str
-        Mesos role and user of the framework; an empty user is the one who runs the session.
+        Mesos role (``"eng"``, ``"eng/ml"``) and user of the framework; an empty user is the one who runs the session.
     bind, advertise_host, port
         Where the session serves workers; empty and 0: found out.
     start_timeout : float
@@ -47,11 +72,17 @@ class Config:
     on_exit: str = "kill"
     session_linger: float = 10.0
     executor_linger: float = 60.0
+    failover_timeout: float = 3600.0
     python: str = ""
     local_agents: int = 2
     local_cpus: float = 4.0
     local_mem: float = 4096.0
     local_linger: float = 5.0
+    principal: str = ""
+    secret_file: str = ""
+    tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
     role: str = "*"
     user: str = ""
     bind: str = ""
@@ -62,17 +93,26 @@ class Config:
     def __post_init__(self) -> None:
         if self.on_exit not in ("kill", "detach"):
             raise Twister2Error(f"on_exit is {self.on_exit!r}; give 'kill' or 'detach'")
-        if self.master.startswith(("zk://", "https://")):
-            scheme = self.master.partition("://")[0]
+        if self.master != "local":
+            _check_master(self.master)
+        for name in PATHS:
+            path = getattr(self, name)
+            if path and not (name == "tls_ca" and path == SYSTEM_CA) and not os.access(path, os.R_OK):
+                raise Twister2Error(f"{name} is {path!r}, which is no file that can be read")
+        if self.tls_key and not self.tls_cert:
             raise Twister2Error(
-                f"masters by {scheme}:// are not supported yet; "
-                "give host:port or http://host:port of the leading master"
+                "tls_key is given without tls_cert; give the certificate that the key belongs to"
             )
-
+        if ":" in self.principal:
+            raise Twister2Error(
+                f"principal is {self.principal!r}; HTTP authentication takes none with a colon"
+            )
+        if problem := _role_problem(self.role):
+            raise Twister2Error(f"role is {self.role!r}; {problem}")
         for name in ("local_agents", "local_cpus", "local_mem", "start_timeout"):
             if not getattr(self, name) > 0:
                 raise Twister2Error(f"{name} is {getattr(self, name):g}; give more than 0")
-        for name in ("session_linger", "executor_linger", "local_linger"):
+        for name in ("session_linger", "executor_linger", "local_linger", "failover_timeout"):
             if not getattr(self, name) >= 0:
                 raise Twister2Error(f"{name} is {getattr(self, name):g}; give a number of seconds from 0")
         if not 0 <= self.port < 65536:
@@ -80,11 +120,13 @@ class Config:
 
     @property
     def session_key(self) -> str:
-        """What tells sessions apart: master, embedded cluster, Python environment and version, as a short
-        hash.
+        """What tells sessions apart: master, how we get there and as whom, embedded cluster, Python environment
+        and version, as a short hash. No secret is in it, but the names of the files that hold some.
         """
-        local = (self.local_agents, self.local_cpus, self.local_mem) if self.master == "local" else ()
-        parts = (self.master, local, self.role, self.user, sys.executable, sys.version, __version__)
+        where: tuple[Any, ...] = (self.local_agents, self.local_cpus, self.local_mem)
+        if self.master != "local":
+            where = (self.principal, *(getattr(self, name) for name in PATHS))
+        parts = (self.master, where, self.role, self.user, sys.executable, sys.version, __version__)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,6 +137,24 @@ class Config:
     def from_dict(cls, record: dict[str, Any]) -> Config:
         """Inverse of `to_dict`."""
         return cls(**record)
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What shows a session to masters, agents and ZooKeeper; no `repr` and no record of settings has it.
+
+    Parameters
+    ----------
+    principal : str
+        The setting, or who the secret's file says.
+    secret : str
+    zookeeper : str
+        ``user:password``.
+    """
+
+    principal: str = ""
+    secret: str = field(default="", repr=False)
+    zookeeper: str = field(default="", repr=False)
 
 
 _configured: dict[str, Any] = {}
@@ -118,7 +178,14 @@ def configure(**settings: Any) -> Config:
     Twister2Error
         When a name is unknown or a value cannot be.
     """
-    checked = {name: _convert(name, value, f"configure({name}=...)") for name, value in settings.items()}
+    checked = {}
+    for name, value in settings.items():
+        if name == "master" and masters.split_userinfo(str(value))[1]:
+            raise Twister2Error(
+                "configure(master=...) holds a password, which does not belong into a notebook; "
+                "set T2_MASTER before the kernel starts, or write it into t2notebook.toml"
+            )
+        checked[name] = _convert(name, value, f"configure({name}=...)")
     before = dict(_configured)
     _configured.update(checked)
     try:
@@ -138,6 +205,69 @@ def get_config() -> Config:
         if (text := os.environ.get(f"T2_{name.upper()}")) is not None:
             values[name] = _convert(name, text, f"T2_{name.upper()}")
     return replace(Config(), **{**values, **_configured})
+
+
+def secrets_of(config: Config) -> Secrets:
+    """Return the secrets that go with settings, for the session alone: read anew each time, and kept nowhere.
+
+    A secret file that this notebook named is nearer than ``T2_SECRET``, which is nearer than one of the
+    configuration file.
+
+    Raises
+    ------
+    Twister2Error
+        When a file cannot be read or holds no secret, or nobody is named whose secret it is. It tells no secret.
+    """
+    if config.master == "local":
+        return Secrets()
+    principal, secret = config.principal, os.environ.get("T2_SECRET", "")
+    if config.secret_file and (not secret or "secret_file" in _configured):
+        try:
+            text = Path(config.secret_file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is no text"
+            raise Twister2Error(f"secret_file {config.secret_file} cannot be read: {why}") from None
+        principal, secret = _credential(text, principal, config.secret_file)
+    if secret and not principal:
+        raise Twister2Error(
+            "there is a secret and no principal whose it is; set T2_PRINCIPAL or configure(principal=...)"
+        )
+    return Secrets(principal, secret, _zookeeper_password(config.master))
+
+
+def _credential(text: str, principal: str, path: str) -> tuple[str, str]:
+    """Return principal and secret of a file in one of the forms that Mesos knows, or with a secret alone."""
+    try:
+        if text.lstrip().startswith("{"):
+            record = json.loads(text)
+            found = [(one["principal"], one["secret"]) for one in record.get("credentials", [record])]
+        else:
+            lines = [line.split() for line in text.splitlines() if line.strip()]
+            found = [(line[0] if len(line) > 1 else principal, line[-1]) for line in lines]
+            if not all(len(line) <= 2 for line in lines):
+                raise ValueError
+        if not found or not all(isinstance(part, str) and part for _, part in found):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Twister2Error(
+            f"secret_file {path} holds no secret: write the secret alone, one line 'principal secret', "
+            'or {"principal": ..., "secret": ...}'
+        ) from None
+    ours = [pair for pair in found if not principal or pair[0] == principal]
+    if len(ours) != 1:
+        problem = (
+            f"holds no secret of {principal!r}" if principal else "holds several; say whose with principal"
+        )
+        raise Twister2Error(f"secret_file {path} {problem}")
+    return ours[0]
+
+
+def _zookeeper_password(master: str) -> str:
+    for source in (os.environ.get("T2_MASTER"), _read_file(config_file()).get("master")):
+        clean, userinfo = masters.split_userinfo(str(source or ""))
+        if userinfo and clean == master:
+            return userinfo
+    return ""
 
 
 def config_file() -> Path:
@@ -190,25 +320,65 @@ def _private(path: Path) -> Path:
     return path
 
 
-_TYPES = {field.name: type(getattr(Config(), field.name)) for field in fields(Config)}
+_TYPES: dict[str, type[Any]] = {one.name: type(one.default) for one in fields(Config)}
 
 
-def _convert(name: str, value: Any, where: str) -> Any:
+def _convert(name: str, value: Any, where: str, folder: Path | None = None) -> Any:
+    if name == "secret":
+        raise Twister2Error(
+            f"{where}: a secret does not belong into a notebook or its settings, which are saved and shown; write it "
+            "into a file and name that as secret_file, or set T2_PRINCIPAL and T2_SECRET before the kernel starts"
+        )
     if name not in _TYPES:
         raise Twister2Error(f"{where}: there is no setting {name!r}; there are {', '.join(sorted(_TYPES))}")
     try:
-        return _TYPES[name](value)
+        value = _TYPES[name](value)
     except (TypeError, ValueError):
         raise Twister2Error(f"{where} is {value!r}; give a {_TYPES[name].__name__}") from None
+    if name == "master":
+        value, _ = masters.split_userinfo(value)
+    if name in PATHS and value and value != SYSTEM_CA:
+        value = os.path.abspath((folder or Path()) / os.path.expanduser(value))
+    return value
+
+
+def _check_master(text: str) -> None:
+    try:
+        if masters.split_userinfo(text)[1]:
+            raise ValueError("a password of ZooKeeper may stand in T2_MASTER or in t2notebook.toml only")
+        masters.check(text)
+    except ValueError as error:
+        raise Twister2Error(
+            f"master: {error}, or 'local'" if "give" in str(error) else f"master: {error}"
+        ) from None
+
+
+def _role_problem(role: str) -> str:
+    """Say why this cannot be our role, or nothing; the rules are Mesos's (``docs/roles.md``), but for the comma."""
+    if "," in role:
+        # A warm executor is of the role that it was launched with, and Mesos lets no task of another one in.
+        return "give one role: a framework of ours has one"
+    parts = role.split("/")
+    if role != "*" and (role.startswith("-") or any(part in ("", ".", "..", "*") for part in parts)):
+        return "Mesos takes no such role"
+    if any(character.isspace() or character == "\b" for character in role):
+        return "Mesos takes no role with a space in it"
+    return ""
 
 
 def _from_file(path: Path) -> dict[str, Any]:
+    return {
+        name: _convert(name, value, f"{name} in {path}", path.parent)
+        for name, value in _read_file(path).items()
+    }
+
+
+def _read_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_bytes()
     except OSError:
         return {}
     try:
-        record = tomllib.loads(text.decode())
+        return tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Twister2Error(f"{path}: {error}") from None
-    return {name: _convert(name, value, f"{name} in {path}") for name, value in record.items()}

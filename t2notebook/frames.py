@@ -51,6 +51,7 @@ JOB_COLUMNS = {
     "submitted": "time",
     "started": "time",
     "finished": "time",
+    "session": "str",
     "message": "str",
 }
 

@@ -14,7 +14,8 @@ from t2notebook import config
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "_configured", {})
     monkeypatch.setenv("T2_CONFIG", str(tmp_path / "t2notebook.toml"))
-    monkeypatch.delenv("T2_MASTER", raising=False)
+    for name in ("MASTER", "SECRET", "PRINCIPAL", "SECRET_FILE"):
+        monkeypatch.delenv(f"T2_{name}", raising=False)
 
 
 def test_what_is_nearer_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,13 +41,34 @@ def test_what_is_nearer_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ({"session_linger": -1}, "session_linger is -1; give a number of seconds from 0"),
         ({"on_exit": "stay"}, "on_exit is 'stay'; give 'kill' or 'detach'"),
         ({"port": 70000}, "port is 70000; give 0 (any) to 65535"),
-        ({"master": "zk://h/mesos"}, "masters by zk:// are not supported yet; give host:port"),
+        ({"master": "zk://h"}, "master: 'zk://h' is not a ZooKeeper; give zk://h1:2181,h2:2181/path"),
+        ({"master": "ftp://h"}, "master: 'ftp://h' is not a Mesos master; give host:port, http"),
+        (
+            {"master": "http://ada:pw@h:1"},
+            "master: 'http://h:1' was given with a password; a master's address",
+        ),
+        (
+            {"master": "zk://ada:pw@h/m"},
+            "configure(master=...) holds a password, which does not belong into a",
+        ),
+        (
+            {"secret": "hush"},
+            "configure(secret=...): a secret does not belong into a notebook or its settings",
+        ),
+        ({"secret_file": "/absent"}, "secret_file is '/absent', which is no file that can be read"),
+        ({"tls_key": __file__}, "tls_key is given without tls_cert"),
+        ({"principal": "a:b"}, "principal is 'a:b'; HTTP authentication takes none with a colon"),
+        ({"role": "a,b"}, "role is 'a,b'; give one role"),
+        ({"role": ""}, "role is ''; Mesos takes no such role"),
+        ({"role": "a b"}, "role is 'a b'; Mesos takes no role with a space in it"),
+        ({"role": "../a"}, "role is '../a'; Mesos takes no such role"),
     ],
 )
 def test_settings_that_cannot_be_change_nothing(settings: dict[str, Any], message: str) -> None:
     before = config.get_config()
-    with pytest.raises(t2.Twister2Error, match=f"^{re.escape(message)}"):
+    with pytest.raises(t2.Twister2Error, match=f"^{re.escape(message)}") as caught:
         t2.configure(**settings)
+    assert not re.search("pw|hush", str(caught.value))
     assert config.get_config() == before
 
 
@@ -77,3 +99,89 @@ def test_sessions_are_told_apart_by_what_they_run(monkeypatch: pytest.MonkeyPatc
     assert local.session_key == config.get_config().session_key
     keys = {local.session_key, t2.configure(master="h:1").session_key, t2.configure(master="h:2").session_key}
     assert len(keys) == 3
+
+
+def test_a_session_is_told_apart_by_how_it_gets_to_its_master(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("x y")
+    file = str(path)
+    ways: list[dict[str, str]] = [
+        {"master": "https://h:1"},
+        {"principal": "x"},
+        {"secret_file": file},
+        {"tls_ca": file},
+        {"tls_cert": file},
+        {"tls_key": file},
+        {"role": "eng"},
+    ]
+    keys = {t2.configure(master="http://h:1").session_key}
+    keys |= {t2.configure(**way).session_key for way in ways}
+    assert len(keys) == len(ways) + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "principal", "found"),
+    [
+        ("s3:cret\n", "alice", ("alice", "s3:cret")),
+        ("alice s3:cret\n", "", ("alice", "s3:cret")),
+        ("alice s3:cret\n", "alice", ("alice", "s3:cret")),
+        ("bob b0b\nalice s3:cret\n", "alice", ("alice", "s3:cret")),
+        ('{"principal": "alice", "secret": "s3:cret"}', "", ("alice", "s3:cret")),
+        ('{"credentials": [{"principal": "alice", "secret": "s3:cret"}]}', "", ("alice", "s3:cret")),
+    ],
+)
+def test_secret_files(tmp_path: Path, text: str, principal: str, found: tuple[str, str]) -> None:
+    (tmp_path / "secret").write_text(text)
+    settings = t2.configure(master="h:1", principal=principal, secret_file=str(tmp_path / "secret"))
+    secrets = config.secrets_of(settings)
+    assert (secrets.principal, secrets.secret) == found
+    assert "s3:cret" not in repr(secrets) + repr(settings) + str(settings.to_dict()) + settings.session_key
+
+
+@pytest.mark.parametrize(
+    ("text", "principal", "message"),
+    [
+        ("", "alice", "holds no secret: write the secret alone"),
+        ("a hush c", "alice", "holds no secret: write the secret alone"),
+        ("{hush", "alice", "holds no secret: write the secret alone"),
+        ('{"credentials": [1, "hush"]}', "alice", "holds no secret: write the secret alone"),
+        ("bob hush", "alice", "holds no secret of 'alice'"),
+        ("bob hush\neve hush", "", "holds several; say whose with principal"),
+        ("hush", "", "there is a secret and no principal whose it is; set T2_PRINCIPAL"),
+    ],
+)
+def test_secret_files_that_hold_none(tmp_path: Path, text: str, principal: str, message: str) -> None:
+    (tmp_path / "secret").write_text(text)
+    settings = t2.configure(master="h:1", principal=principal, secret_file=str(tmp_path / "secret"))
+    with pytest.raises(t2.Twister2Error, match=re.escape(message)) as caught:
+        config.secrets_of(settings)
+    assert "hush" not in str(caught.value)
+
+
+def test_which_secret_is_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "of the site").write_text("site")
+    (tmp_path / "of the notebook").write_text("notebook")
+    (tmp_path / "t2notebook.toml").write_text('master="h:1"\nprincipal="p"\nsecret_file = "of the site"\n')
+    assert config.secrets_of(config.get_config()).secret == "site"
+    monkeypatch.setenv("T2_SECRET", "environment")
+    assert config.secrets_of(config.get_config()).secret == "environment"
+    t2.configure(secret_file=str(tmp_path / "of the notebook"))
+    assert config.secrets_of(config.get_config()).secret == "notebook"
+    assert config.secrets_of(t2.configure(master="local")) == config.Secrets()
+
+
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_a_zookeepers_password_stays_out_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    text = "zk://ada:pw@h1:2181,h2/mesos"
+    if place == "file":
+        (tmp_path / "t2notebook.toml").write_text(f'master = "{text}"')
+    else:
+        monkeypatch.setenv("T2_MASTER", text)
+    settings = config.get_config()
+    assert settings.master == "zk://h1:2181,h2/mesos"
+    secrets = config.secrets_of(settings)
+    assert secrets.zookeeper == "ada:pw"
+    assert "pw" not in repr(settings) + repr(secrets) + str(settings.to_dict())
+    assert config.secrets_of(t2.configure(master="zk://elsewhere/mesos")).zookeeper == ""

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config, configure, data_dir, get_config, runtime_dir
 from ..frames import job_row, jobs_frame
-from ..model.errors import SessionError, SubmitError, UnknownJob
+from ..journal import is_owned, read_events, read_jobs, read_meta, session_directories
+from ..model.errors import SessionError, SubmitError
 from ..model.job import MAX, ComputeResource, FaultTolerance, JobSpec, Placement, Twister2Job
 from ..model.reducer import reduce
-from .connection import Connection, SessionEnding
+from . import finding
+from .archive import Archive, read_job
+from .connection import SessionEnding
 from .job import Job
-from .link import JobMirror, Link, link_for, link_to, open_links
+from .link import JobMirror, Link, forget, link_for, link_to, open_links
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -208,7 +211,10 @@ def prepare(job: Twister2Job | Callable[..., Any], workers: int = 1, **arguments
 
 
 def attach(job_id: str) -> Job:
-    """Return a handle on a job of any living session of this user, with its whole past.
+    """Return a handle on a job of any session of this user, with its whole past.
+
+    The session may be another kernel's, or none: if it died, another is started, which takes its unfinished
+    jobs over; a job that has ended is read from its journal.
 
     Parameters
     ----------
@@ -218,50 +224,38 @@ def attach(job_id: str) -> Job:
     Raises
     ------
     UnknownJob
-        When no living session has it.
+        When no journal has it, or the beginning is that of several.
+    SessionError
+        When its session is on another host, or none can be started.
     """
-    from ..journal import owner_is_alive, read_jobs, read_meta, session_directories
-
-    if (known := _known.get(job_id)) and known._link.is_open:
+    if (known := _known.get(job_id)) and known.is_attached:
         return known
-    found: dict[str, Path] = {}
-    ended = []
-    for directory in session_directories(data_dir() / "sessions"):
-        for candidate in read_jobs(directory):
-            if candidate == job_id or (job_id and candidate.startswith(job_id)):
-                if owner_is_alive(directory):
-                    found[candidate] = directory
-                else:
-                    ended.append(candidate)
-    if job_id in found:
-        found = {job_id: found[job_id]}
-    if len(found) > 1:
-        raise UnknownJob(f"{job_id!r} is the beginning of several jobs: {', '.join(sorted(found))}")
-    for whole, directory in found.items():
-        connection = Connection(Path(read_meta(directory).get("socket", "")))
-        if connection.is_alive():
-            link = link_to(connection)
-            spec, mirror = link.watch(whole)
-            handle = _known[whole] = Job(link, spec, mirror)
-            return handle
-        ended.append(whole)
-    if ended:
-        raise UnknownJob(f"the session of job {ended[0]} has ended; t2.jobs() shows what became of it")
-    raise UnknownJob(f"no job {job_id!r}; t2.jobs() lists those that are known")
+    whole, directory = finding.find(job_id)
+    if (known := _known.get(whole)) and known.is_attached:
+        return known
+    try:
+        link = link_to(finding.reach(directory, whole))
+        handle = Job(link, *link.watch(whole))
+    except finding.Finished:
+        handle = Job(Archive(directory), *read_job(directory, whole))
+    _known[whole] = handle
+    return handle
 
 
 def jobs() -> pd.DataFrame:
-    """Return the jobs of this user's sessions, living and ended, oldest first."""
-    from ..journal import owner_is_alive, read_events, read_jobs, session_directories
-
+    """Return the jobs of all of this user's sessions and kernels, oldest first; `session` says whether a job's
+    session lives, has ended, or was lost before the job ended.
+    """
     rows = []
-    for directory in session_directories(data_dir() / "sessions"):
-        is_alive = owner_is_alive(directory)
+    for directory in session_directories(finding.sessions()):
+        meta = read_meta(directory)
+        is_alive = is_owned(meta)
         for job_id in read_jobs(directory):
             view = reduce(job_id, read_events(directory, job_id))
             row = job_row(view)
+            row["session"] = "living" if is_alive else "ended" if view.state.is_final else "lost"
             if not is_alive and not view.state.is_final:
-                row["message"] = "its session was lost"
+                row["message"] = meta.get("over") or "its session was lost; attach takes it up again"
             rows.append(row)
     return jobs_frame(sorted(rows, key=lambda row: row["submitted"]))
 
@@ -377,7 +371,7 @@ def _hand_over(settings: Config, spec: JobSpec, package: Path) -> tuple[Link, Jo
     try:
         return link, link.submit(spec, str(package))
     except SessionEnding:
-        link.let_go()
+        forget(link)
     link = link_for(settings)
     return link, link.submit(spec, str(package))
 

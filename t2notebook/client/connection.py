@@ -12,11 +12,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from ..config import Config, data_dir, runtime_dir
+from ..config import Config, data_dir, runtime_dir, secrets_of
 from ..model.errors import SessionError, UnknownJob
 
 REQUEST_TIMEOUT = 60.0
@@ -167,6 +168,7 @@ def find_or_start(config: Config) -> Connection:
 
 def _start(path: Path, config: Config, runtime: Path) -> None:
     log_path = path.with_suffix(".log")
+    secrets = json.dumps(asdict(secrets_of(config))).encode() + b"\n"
     ours, theirs = os.pipe()
     settings = {
         "config": config.to_dict(),
@@ -179,7 +181,7 @@ def _start(path: Path, config: Config, runtime: Path) -> None:
         with open(os.open(log_path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "t2notebook.session", json.dumps(settings)],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 pass_fds=[theirs],
@@ -187,6 +189,13 @@ def _start(path: Path, config: Config, runtime: Path) -> None:
                 cwd="/",
                 env=_environment(),
             )
+        # Everybody on this machine can read a command line; this way only we can.
+        assert process.stdin is not None
+        try:
+            process.stdin.write(secrets)
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it has ended; what it said follows
         os.close(theirs)
         theirs = -1
         news = _read_line(ours, config.start_timeout)
@@ -200,16 +209,18 @@ def _start(path: Path, config: Config, runtime: Path) -> None:
     process.poll()
     tail = log_path.read_text(errors="replace").strip().splitlines()[-15:]
     why = news.get("error") or f"it said nothing for {config.start_timeout:g} s"
-    raise SessionError(
-        "\n".join([f"the session process did not start: {why}; the end of {log_path}:", *tail])
-    )
+    where = "\n".join([f"; the end of {log_path}:", *tail]) if tail else ""
+    raise SessionError(f"the session process did not start: {why}{where}")
 
 
 def _environment() -> dict[str, str]:
-    """Return our environment, in which the session finds the very package that we are of."""
+    """Return our environment, in which the session finds the very package that we are of, and no secret of Mesos's."""
     package_root = str(Path(__file__).resolve().parents[2])
     path = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path))}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("T2_MASTER", "T2_SECRET")
+    }
+    return {**environment, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path))}
 
 
 def _reap_later(process: subprocess.Popen[bytes]) -> None:

@@ -16,7 +16,10 @@ from ..model.job import JobSpec
 from ..model.metrics import JobMetrics, measure
 from ..model.reducer import JobView
 from ..model.states import JobState, TaskState
-from ..worker.archive import Archive, ArchiveError
+from ..worker.archive import Archive as Package
+from ..worker.archive import ArchiveError
+from .archive import Archive, read_output
+from .connection import SessionEnding
 from .link import JobMirror, Link
 
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ class Job:
         What was asked for.
     """
 
-    def __init__(self, link: Link, spec: JobSpec, mirror: JobMirror) -> None:
+    def __init__(self, link: Link | Archive, spec: JobSpec, mirror: JobMirror) -> None:
         self.job_id = mirror.job_id
         self.name = spec.name
         self.spec = spec
@@ -69,7 +72,20 @@ class Job:
     @property
     def why(self) -> pd.DataFrame:
         """Why workers wait for resources: one row an offer and a thing it lacked; empty if none waits."""
-        return why_frame(self._link.connection.get(f"/v1/jobs/{self.job_id}/why")["why"])
+        try:
+            return why_frame(self._link.reach().get(f"/v1/jobs/{self.job_id}/why")["why"])
+        except SessionEnding:
+            if self.state.is_final:
+                return why_frame([])
+            raise
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether it hears of the job as long as there is anything to hear."""
+        with self._mirror.changed:
+            if self._mirror.orphaned:
+                return False
+            return self._link.is_open or self._mirror.view.state.is_final
 
     @property
     def metrics(self) -> pd.Series:
@@ -212,9 +228,10 @@ class Job:
 
     def kill(self) -> None:
         """End the job: what waits is dropped, what runs is killed. Returns at once; `wait` for its end."""
-        self._link.connection.post(
-            f"/v1/jobs/{self.job_id}/kill", {"reason": "USER", "message": "killed by the user"}
-        )
+        if not self.state.is_final:
+            self._link.reach().post(
+                f"/v1/jobs/{self.job_id}/kill", {"reason": "USER", "message": "killed by the user"}
+            )
 
     def error(self, worker_id: int | None = None) -> JobFailed | None:
         """Return why the job (or one worker) failed, as the exception that `results` raises; None if it did
@@ -283,16 +300,24 @@ class Job:
                 is_over = self._mirror.view.workers[worker_id].state.is_terminal or self._has_ended(
                     quiet=True
                 )
-            data, headers = self._link.connection.get_bytes(
-                f"/v1/jobs/{self.job_id}/logs/{worker_id}", stream=stream, offset=offset
-            )
+            data = self._page(worker_id, stream, offset)
             if data:
-                offset = int(headers["X-T2-Offset"])
+                offset += len(data)
                 yield decoder.decode(data)
             elif is_over or not follow:
                 return
             else:
                 time.sleep(FOLLOW_PAUSE)
+
+    def _page(self, worker_id: int, stream: str, offset: int) -> bytes:
+        """Return some of what a worker wrote, through the session or, when there is none any more, past it."""
+        try:
+            path = f"/v1/jobs/{self.job_id}/logs/{worker_id}"
+            return self._link.reach().get_bytes(path, stream=stream, offset=offset)[0]
+        except SessionEnding:
+            with self._mirror.changed:
+                events = list(self._mirror.events)
+            return read_output(self._directory, events, worker_id, stream, offset)
 
     # Listening.
 
@@ -331,11 +356,15 @@ class Job:
             )
         return False
 
+    @property
+    def _directory(self) -> Path:
+        return Path(self._mirror.directory or self._link.session["directory"])
+
     def _load(self, worker_id: int) -> Any:
         """Load a result from where the session keeps it: on this machine, for this user, checked when it came."""
-        path = result_path(Path(self._link.session["directory"]), self.job_id, worker_id)
+        path = result_path(self._directory, self.job_id, worker_id)
         try:
-            archive = Archive.open(path)
+            archive = Package.open(path)
         except FileNotFoundError:
             raise SessionError(
                 f"the results of job {self.job_id} have been removed: they are kept for a week, up to a quota"
@@ -377,7 +406,7 @@ class Job:
         if self.view().workers[worker_id].state is TaskState.PENDING:
             return ""
         try:
-            data, _ = self._link.connection.get_bytes(
+            data, _ = self._link.reach().get_bytes(
                 f"/v1/jobs/{self.job_id}/logs/{worker_id}", stream="stderr", offset=-STDERR_TAIL
             )
         except (SessionError, UnknownJob, ArchiveError):

@@ -1,28 +1,39 @@
-"""A kernel's link to a session: one reader thread that keeps the kernel's copies of its jobs up to date."""
+"""A kernel's link to a session: one reader thread that keeps the kernel's copies of its jobs up to date, and that
+finds the next session when one dies.
+"""
 
 from __future__ import annotations
 
 import atexit
 import copy
 import json
+import logging
 import os
+import random
 import sys
 import threading
 import time
 import uuid
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..config import Config
+from ..journal import read_events, read_meta
 from ..model.errors import SessionError
 from ..model.events import TRANSIENT, Event
 from ..model.job import JobSpec
 from ..model.reducer import JobView
-from .connection import Connection, SessionEnding, find_or_start
+from .connection import Connection, SessionEnding, Stream, find_or_start
+from .finding import Finished, reach
+
+log = logging.getLogger(__name__)
 
 #: Seconds to wait for events that the session has already sent.
 CATCH_UP = 10.0
+#: Seconds that a request waits for the session that takes a dead one's place, and that the search for it goes on.
+REACH_TIMEOUT, RESUME_PATIENCE = 30.0, 300.0
 
 
 class JobMirror:
@@ -34,6 +45,7 @@ class JobMirror:
         self.events: list[Event] = []
         self.changed = threading.Condition()
         self.orphaned = ""
+        self.directory = ""
         self._listeners: list[Callable[[], None]] = []
 
     def apply(self, event: Event) -> None:
@@ -48,6 +60,12 @@ class JobMirror:
         """Wait until the event `seq` is here: requests and events come on different connections."""
         with self.changed:
             self.changed.wait_for(lambda: self.view.last_seq >= seq or self.orphaned, CATCH_UP)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anything more is to come."""
+        with self.changed:
+            return bool(self.directory) and not self.orphaned and not self.view.state.is_final
 
     def orphan(self, why: str) -> None:
         """The session is gone; nothing more will come."""
@@ -84,6 +102,9 @@ class JobMirror:
 class Link:
     """A kernel's attachment to one session; as long as it lives, so does the session.
 
+    When the session dies, the link goes on with the one that takes its jobs over, which it starts if nobody else
+    has; whoever waits for a job need not know.
+
     Parameters
     ----------
     connection : Connection
@@ -96,22 +117,34 @@ class Link:
         self.session: dict[str, Any] = {}
         self._mirrors: dict[str, JobMirror] = {}
         self._lock = threading.Lock()
-        self._stream = connection.open_stream(f"/v1/clients/{self.client_id}/stream")
-        if not (line := self._stream.readline()):
-            self._stream.close()
-            raise SessionEnding("the session has just ended")
-        self.session = json.loads(line)["hello"]
+        self._attached = threading.Event()
+        self._is_wanted = True
+        self._stream = self._attach(connection)
         self._pid = os.getpid()
         atexit.register(_say_bye, weakref.ref(self))
         self._reader = threading.Thread(target=self._read, name="t2-events", daemon=True)
         self._reader.start()
 
+    def reach(self) -> Connection:
+        """Return the connection to the session; while one is taking the place of another, wait for it.
+
+        Raises
+        ------
+        SessionEnding
+            When there is none any more.
+        """
+        self._attached.wait(REACH_TIMEOUT)
+        if not self.is_open:
+            raise SessionEnding("the session process has ended")
+        return self.connection
+
     def submit(self, spec: JobSpec, package_path: str) -> JobMirror:
         """Hand a job over; when this returns, the session has it in its journal."""
-        answer = self.connection.post(
+        answer = self.reach().post(
             "/v1/jobs", {"spec": spec.to_dict(), "package_path": package_path, "client": self.client_id}
         )
         mirror = self.mirror(answer["job_id"])
+        mirror.directory = answer["directory"]
         mirror.await_seq(answer["seq"])
         return mirror
 
@@ -123,9 +156,8 @@ class Link:
         UnknownJob
         """
         mirror = self.mirror(job_id)
-        answer = self.connection.post(
-            f"/v1/clients/{self.client_id}/watch", {"job_id": job_id, "after": mirror.view.last_seq}
-        )
+        mirror.orphaned = ""
+        answer = self._watch(mirror, self.reach())
         mirror.await_seq(answer["seq"])
         return JobSpec.from_dict(answer["spec"]), mirror
 
@@ -136,6 +168,7 @@ class Link:
 
     def bye(self) -> None:
         """Say that this kernel exits cleanly."""
+        self._is_wanted = False
         if self.is_open and os.getpid() == self._pid:
             try:
                 killed = self.connection.post(f"/v1/clients/{self.client_id}/bye", {})["killed"]
@@ -151,7 +184,8 @@ class Link:
 
     def shutdown(self) -> None:
         """End this kernel's jobs, and the session if nobody else needs it; then let go of it."""
-        ended = self.connection.post("/v1/shutdown", {"client": self.client_id})["ended"]
+        ended = self.reach().post("/v1/shutdown", {"client": self.client_id})["ended"]
+        self._is_wanted = False
         self.let_go(patience=5.0 if ended else 0.0)
 
     def await_end(self, timeout: float) -> None:
@@ -160,25 +194,109 @@ class Link:
 
     def let_go(self, patience: float = 2.0) -> None:
         """End the attachment; a session that is ending has `patience` seconds to tell the rest first."""
+        self._is_wanted = False
         self._reader.join(timeout=patience)
         self._stream.abort()
         self._reader.join(timeout=10.0)
 
+    # The reader thread.
+
+    def _attach(self, connection: Connection) -> Stream:
+        stream = connection.open_stream(f"/v1/clients/{self.client_id}/stream")
+        if not (line := stream.readline()):
+            stream.close()
+            raise SessionEnding("the session has just ended")
+        self.connection, self.session = connection, json.loads(line)["hello"]
+        self._attached.set()
+        return stream
+
+    def _watch(self, mirror: JobMirror, connection: Connection) -> dict[str, Any]:
+        answer: dict[str, Any] = connection.post(
+            f"/v1/clients/{self.client_id}/watch", {"job_id": mirror.job_id, "after": mirror.view.last_seq}
+        )
+        mirror.directory = answer["directory"]
+        return answer
+
     def _read(self) -> None:
-        try:
-            while line := self._stream.readline():
-                event = Event.from_dict(json.loads(line)["event"])
-                self.mirror(event.job_id).apply(event)
-        except Exception as error:
-            why = f"the connection to the session broke: {error or type(error).__name__}"
-        else:
-            why = "the session process has ended"
+        why = self._follow()
+        while self._is_wanted and self._awaited():
+            self._attached.clear()
+            try:
+                self._resume()
+            except Exception as error:
+                log.debug("no session took the place of the last one", exc_info=True)
+                why = f"{why}, and no other took its place: {error or type(error).__name__}"
+                break
+            why = self._follow() if self._attached.is_set() else why
         self.is_open = False
+        self._attached.set()
         self._stream.close()
         with self._lock:
             mirrors = list(self._mirrors.values())
         for mirror in mirrors:
             mirror.orphan(why)
+
+    def _follow(self) -> str:
+        """Take events until there are no more; return why."""
+        try:
+            while line := self._stream.readline():
+                record = json.loads(line)
+                if "event" in record:
+                    event = Event.from_dict(record["event"])
+                    self.mirror(event.job_id).apply(event)
+                else:
+                    self.mirror(record["orphan"]).orphan(record["why"])
+        except Exception as error:
+            return f"the connection to the session broke: {error or type(error).__name__}"
+        return "the session process has ended"
+
+    def _awaited(self) -> list[JobMirror]:
+        with self._lock:
+            return [mirror for mirror in self._mirrors.values() if mirror.is_awaited]
+
+    def _resume(self) -> None:
+        """Go on with the session that has our jobs now.
+
+        Raises
+        ------
+        Exception
+            When there has been none for `RESUME_PATIENCE` seconds.
+        """
+        self._stream.close()
+        deadline = time.monotonic() + RESUME_PATIENCE
+        pause = 0.05
+        while self._is_wanted and (awaited := self._awaited()):
+            try:
+                self._resume_once(awaited)
+                return
+            except Exception:
+                self._attached.clear()
+                self._stream.close()
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, 5.0)
+
+    def _resume_once(self, awaited: list[JobMirror]) -> None:
+        attached = ""
+        for mirror in awaited:
+            directory = Path(mirror.directory)
+            for event in read_events(directory, mirror.job_id, after=mirror.view.last_seq):
+                mirror.apply(event)
+            if not mirror.is_awaited:
+                continue
+            try:
+                connection = reach(directory, mirror.job_id, lambda: self._is_wanted)
+            except Finished:
+                mirror.orphan(read_meta(directory).get("over") or "the session process has ended")
+                continue
+            if not attached:
+                self._stream = self._attach(connection)
+                attached = str(connection.path)
+            if str(connection.path) != attached:
+                mirror.orphan("another session has taken it over; t2.attach leads to it")
+                continue
+            self._watch(mirror, connection)
 
 
 _links: dict[str, Link] = {}
@@ -214,6 +332,13 @@ def link_to(connection: Connection) -> Link:
                 return link
         link = _links[str(connection.path)] = Link(connection)
         return link
+
+
+def forget(link: Link) -> None:
+    """Let the next submit look for a session anew; the link itself goes on as long as its jobs need it."""
+    with _links_lock:
+        for key in [key for key, other in _links.items() if other is link]:
+            del _links[key]
 
 
 def open_links() -> list[Link]:

@@ -13,7 +13,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from ..model import auth
 from ..model.events import Event, EventKind
 from ..worker.archive import Archive, ArchiveError
-from .jobs import JobRecord, Jobs
+from .jobs import AllJobs, JobRecord, Jobs
 
 MAX_RESULT = 1 << 40
 MAX_PROGRESS = 64 << 10
@@ -23,7 +23,7 @@ MAX_TEXT = 500
 class WorkerHandler(RequestHandler):
     """A request of one incarnation of one worker."""
 
-    def initialize(self, jobs: Jobs) -> None:
+    def initialize(self, jobs: Jobs | AllJobs) -> None:
         self.jobs = jobs
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -112,7 +112,7 @@ class ResultHandler(WorkerHandler):
             self._part.unlink(missing_ok=True)
 
 
-def keep_result(jobs: Jobs, job: JobRecord, worker_id: int, part: Path) -> None:
+def keep_result(jobs: Jobs | AllJobs, job: JobRecord, worker_id: int, part: Path) -> None:
     """Put a result whose origin is proved in its place, and record it.
 
     Raises
@@ -166,7 +166,7 @@ class ProgressHandler(WorkerHandler):
         self.set_status(204)
 
 
-def routes(jobs: Jobs) -> list[Any]:
+def routes(jobs: Jobs | AllJobs) -> list[Any]:
     """Return the routes for a tornado Application."""
     settings = {"jobs": jobs}
     worker = r"/v1/jobs/([-a-z0-9]+)/workers/([0-9]{1,9})"

@@ -1,4 +1,4 @@
-"""The jobs of a session: each one's specification, secret and view; every event passes through here once."""
+"""The jobs of a framework: each one's specification, secret and view; every event passes through here once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 
 from ..journal import Journal, result_path
 from ..model.auth import new_secret
+from ..model.errors import JournalError
 from ..model.events import TRANSIENT, Event, EventKind
 from ..model.job import JobSpec, make_job_id
-from ..model.reducer import JobView
+from ..model.reducer import JobView, reduce
 
 
 @dataclass
@@ -27,7 +28,7 @@ class JobRecord:
 
 
 class Jobs:
-    """All jobs of a session.
+    """All jobs of a framework, those that its journal has already included.
 
     `record` is the only way by which anything happens to a job: the journal first, then the view, then
     whoever listens. So nobody hears of an event that could still be lost.
@@ -45,6 +46,9 @@ class Jobs:
         self._jobs: dict[str, JobRecord] = {}
         self._listeners: list[Callable[[Event, JobRecord], None]] = []
         self._last_ms = 0
+        for job_id, spec, secret, events in journal.jobs():
+            owner = str(events[0].data.get("client", ""))
+            self._jobs[job_id] = JobRecord(job_id, spec, secret, owner, reduce(job_id, events), events)
 
     def __getitem__(self, job_id: str) -> JobRecord:
         return self._jobs[job_id]
@@ -79,7 +83,7 @@ class Jobs:
             now,
             source="USER",
             message=f"{spec.number_of_workers} worker{'s' * (spec.number_of_workers != 1)}",
-            data={"name": spec.name, "number_of_workers": spec.number_of_workers},
+            data={"name": spec.name, "number_of_workers": spec.number_of_workers, "client": owner},
         )
         secret = new_secret()
         numbered = self.journal.add_job(job_id, spec, secret, event)
@@ -100,8 +104,83 @@ class Jobs:
 
     def _tell(self, event: Event) -> None:
         job = self._jobs[event.job_id]
+        was_final = job.view.state.is_final
         job.view.apply(event)
         if event.kind not in TRANSIENT:
             job.events.append(event)
+        if job.view.state.is_final and not was_final:
+            self._mark_ended(job)
         for listener in self._listeners:
             listener(event, job)
+
+    def _mark_ended(self, job: JobRecord) -> None:
+        try:
+            self.journal.mark_ended(job.job_id)
+        except JournalError:
+            pass  # its events say it
+
+
+class AllJobs:
+    """The jobs of several frameworks as one collection, for who does not ask which framework runs them."""
+
+    def __init__(self) -> None:
+        self._parts: list[Jobs] = []
+        self._listeners: list[Callable[[Event, JobRecord], None]] = []
+        self.clock: Callable[[], float] = time.time
+
+    def add(self, jobs: Jobs) -> None:
+        """Take in the jobs of one more framework."""
+        self._parts.append(jobs)
+        for listener in self._listeners:
+            jobs.listen(listener)
+
+    def remove(self, jobs: Jobs) -> None:
+        """Forget the jobs of a framework that is somebody else's now."""
+        self._parts.remove(jobs)
+
+    def home(self, job_id: str) -> Jobs | None:
+        """Return the jobs of the framework that runs this one."""
+        return next((jobs for jobs in self._parts if jobs.get(job_id) is not None), None)
+
+    def get(self, job_id: str) -> JobRecord | None:
+        """Return a job or None."""
+        jobs = self.home(job_id)
+        return None if jobs is None else jobs[job_id]
+
+    def __getitem__(self, job_id: str) -> JobRecord:
+        job = self.get(job_id)
+        if job is None:
+            raise KeyError(job_id)
+        return job
+
+    def __iter__(self) -> Iterator[JobRecord]:
+        return (job for jobs in list(self._parts) for job in jobs)
+
+    def __len__(self) -> int:
+        return sum(len(jobs) for jobs in self._parts)
+
+    @property
+    def active(self) -> list[JobRecord]:
+        """The jobs that have not ended."""
+        return [job for jobs in self._parts for job in jobs.active]
+
+    def listen(self, listener: Callable[[Event, JobRecord], None]) -> None:
+        """Have `listener` called after each event of any of them."""
+        self._listeners.append(listener)
+        for jobs in self._parts:
+            jobs.listen(listener)
+
+    def record(self, *events: Event) -> None:
+        """Record events, each in the journal of its job."""
+        for event in events:
+            jobs = self.home(event.job_id)
+            if jobs is None:
+                raise KeyError(event.job_id)
+            jobs.record(event)
+
+    def result_path(self, job_id: str, worker_id: int) -> Path:
+        """Return where a worker's result lies, or will."""
+        jobs = self.home(job_id)
+        if jobs is None:
+            raise KeyError(job_id)
+        return jobs.result_path(job_id, worker_id)

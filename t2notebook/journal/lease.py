@@ -1,48 +1,100 @@
-"""Who owns a session's journal: a process told apart from any other by host, boot, pid and start time."""
+"""Who owns a session's journal: a process told apart from any other by host, boot, pid and start time.
+
+On the owner's own host its end is certain at once. From elsewhere (a home directory that hosts share, a
+container with process numbers of its own) it cannot be seen; there the owner is taken to be dead when its
+lease has not been renewed for `EXPIRES` seconds, so the hosts' clocks have to agree within half a minute.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
+import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from .store import read_meta
 
+#: Seconds between two renewals of a lease, and after which one that was not renewed counts for nothing.
+RENEW, EXPIRES = 15.0, 60.0
+
 
 @dataclass(frozen=True)
 class Lease:
-    """A process, for good: a pid that was given away again has another start time, or another boot."""
+    """A process, for good: a pid that was given away again has another start time, or another boot.
+
+    Parameters
+    ----------
+    host, boot : str
+    pid : int
+    start : str
+        As the system counts it.
+    space : str
+        The pid namespace, where there is such a thing: in a container, pids mean other processes.
+    """
 
     host: str
     boot: str
     pid: int
     start: str
+    space: str = ""
 
     @classmethod
     def mine(cls) -> Lease:
         """Return this process's."""
-        return cls(socket.gethostname(), _boot_id(), os.getpid(), _start_time(os.getpid()))
+        return cls(socket.gethostname(), _boot_id(), os.getpid(), _start_time(os.getpid()), _pid_space())
+
+    def is_alive(self, renewed: float, now: float | None = None) -> bool:
+        """Whether the process lives.
+
+        Parameters
+        ----------
+        renewed, now : float
+            When the lease was last renewed, and the time it is; seconds since 1970. They decide only where the
+            process cannot be seen from here.
+        """
+        if self.host == socket.gethostname():
+            if self.boot != _boot_id():
+                return False
+            if self.space == _pid_space():
+                return _start_time(self.pid) == self.start != ""
+        return (time.time() if now is None else now) - renewed < EXPIRES
 
     @property
-    def is_alive(self) -> bool:
-        """Whether the process lives. One on another host is taken to."""
-        if self.host != socket.gethostname():
-            return True
-        return self.boot == _boot_id() and _start_time(self.pid) == self.start != ""
+    def name(self) -> str:
+        """How people are told of it."""
+        return f"the session with pid {self.pid} on {self.host}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready record."""
         return asdict(self)
 
+    def encode(self) -> str:
+        """Return the text for the journal; equal for the same process only."""
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+    @classmethod
+    def decode(cls, text: str) -> Lease | None:
+        """Inverse of `encode`; None for whatever else."""
+        try:
+            return cls(**json.loads(text))
+        except (ValueError, TypeError):
+            return None
+
+
+def is_owned(meta: Mapping[str, str]) -> bool:
+    """Whether the facts of a journal name an owner that lives."""
+    lease = Lease.decode(meta.get("owner", ""))
+    return lease is not None and lease.is_alive(float(meta.get("renewed") or 0.0))
+
 
 def owner_is_alive(directory: Path) -> bool:
     """Whether a session's journal has a living owner."""
     try:
-        owner = read_meta(directory).get("owner", "")
-        return bool(owner) and Lease(**json.loads(owner)).is_alive
+        return is_owned(read_meta(directory))
     except Exception:  # an unreadable journal is left alone, whoever it belongs to
         return True
 
@@ -50,6 +102,13 @@ def owner_is_alive(directory: Path) -> bool:
 def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _pid_space() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
 

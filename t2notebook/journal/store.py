@@ -7,20 +7,30 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..model.errors import JournalError, NotOwner
 from ..model.events import Event
 from ..model.job import JobSpec
+from .place import is_on_network
+
+if TYPE_CHECKING:
+    from .lease import Lease
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS jobs (job_id TEXT PRIMARY KEY, spec TEXT NOT NULL, secret TEXT NOT NULL) WITHOUT
 ROWID; CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, job_id TEXT NOT NULL, record TEXT NOT
 NULL); CREATE INDEX IF NOT EXISTS events_of_job ON events (job_id, seq);
+CREATE TABLE IF NOT EXISTS ended (job_id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+
+#: Seconds to wait for a reader of ours; whoever refuses locks for longer refuses them for good.
+_LOCK_TIMEOUT = 2.0
 
 #: Names inside a session's directory.
 FILE, PACKAGES, RESULTS = "journal.sqlite", "packages", "results"
@@ -34,21 +44,81 @@ class Journal:
     directory : Path
         The session's own directory; made with mode 0700 if absent. Packages and results lie in it, beside the
         file, which is 0600: it holds the jobs' secrets.
+    lease : Lease, optional
+        The process that owns what it makes. Nothing is written once the file names another owner.
+
+    Attributes
+    ----------
+    is_lost : bool
+        Whether another process has been found to own it.
+    on_lost : callable
+        Called, once, when another process is found to own the journal, before `NotOwner` is raised.
+
+    Raises
+    ------
+    JournalError
+        When the disk is full or the file cannot be locked, and so for every write: then nothing was written.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, lease: Lease | None = None) -> None:
         self.directory = directory
+        self.lease = lease
+        self.on_lost: Callable[[], None] = lambda: None
+        self._token = "" if lease is None else lease.encode()
+        self.is_lost = False
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in (PACKAGES, RESULTS):
             (directory / name).mkdir(mode=0o700, exist_ok=True)
         path = directory / FILE
+        is_new = not path.exists()
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
-        (last,) = self._db.execute("SELECT COALESCE(MAX(seq), 0) FROM events").fetchone()
+        self._db = sqlite3.connect(path, timeout=_LOCK_TIMEOUT, isolation_level=None)
+        try:
+            with self._explaining():
+                self._db.execute(f"PRAGMA journal_mode={'DELETE' if is_on_network(directory) else 'WAL'}")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.executescript(_SCHEMA)
+                if is_new and lease is not None:
+                    self._db.executemany(_SET, [("owner", self._token), ("renewed", repr(time.time()))])
+                (last,) = self._db.execute("SELECT COALESCE(MAX(seq), 0) FROM events").fetchone()
+        except BaseException:
+            self._db.close()
+            raise
         self._next = last + 1
+
+    @classmethod
+    def claim(
+        cls, directory: Path, lease: Lease, is_owned: Callable[[dict[str, str]], bool]
+    ) -> Journal | None:
+        """Take a journal over whose owner is dead; None if somebody else did, or is about to.
+
+        Parameters
+        ----------
+        directory : Path
+        lease : Lease
+            The new owner.
+        is_owned : callable
+            Whether the journal's facts name a living owner. Asked while no other process can claim it.
+        """
+        journal = cls(directory, lease)
+        try:
+            with journal._explaining(), journal._transaction(check=False):
+                meta = journal.meta()
+                if is_owned(meta) or meta.get("over"):
+                    journal._db.execute("ROLLBACK")
+                    journal.close()
+                    return None
+                facts = {
+                    "owner": journal._token,
+                    "renewed": repr(time.time()),
+                    "claims": str(int(meta.get("claims", 0)) + 1),
+                    "last_seen": meta.get("renewed", ""),
+                }
+                journal._db.executemany(_SET, facts.items())
+        except BaseException:
+            journal.close()
+            raise
+        return journal
 
     @property
     def packages(self) -> Path:
@@ -79,10 +149,47 @@ class Journal:
         self._write([numbered], job=(job_id, json.dumps(spec.to_dict()), secret))
         return numbered
 
+    def mark_ended(self, job_id: str) -> None:
+        """Note that a job is over, for who looks for those that are not. Its events say it for good, so this
+        need not reach the disk at once, nor at all.
+        """
+        with self._explaining():
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            try:
+                with self._transaction():
+                    self._db.execute("INSERT OR IGNORE INTO ended VALUES (?)", (job_id,))
+            finally:
+                self._db.execute("PRAGMA synchronous=FULL")
+
     def set_meta(self, **values: str) -> None:
         """Keep facts of the session: framework id, master, owner."""
-        with self._db:
-            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+        with self._explaining(), self._transaction():
+            self._db.executemany(_SET, values.items())
+
+    def meta(self) -> dict[str, str]:
+        """Return the facts of the session."""
+        return dict(self._db.execute("SELECT name, value FROM meta"))
+
+    def renew(self) -> None:
+        """Say that the owner lives."""
+        self.set_meta(renewed=repr(time.time()))
+
+    def check_owner(self) -> None:
+        """Raise `NotOwner` when another process has taken the journal over."""
+        with self._explaining():
+            self._check()
+
+    def jobs(self) -> list[tuple[str, JobSpec, str, list[Event]]]:
+        """Return all that is known, oldest job first: ids, specifications, secrets, events."""
+        events: dict[str, list[Event]] = {}
+        for job_id, record in self._db.execute("SELECT job_id, record FROM events ORDER BY seq"):
+            events.setdefault(job_id, []).append(Event.from_dict(json.loads(record)))
+        rows = {row[0]: row[1:] for row in self._db.execute("SELECT job_id, spec, secret FROM jobs")}
+        return [
+            (job_id, JobSpec.from_dict(json.loads(rows[job_id][0])), rows[job_id][1], events[job_id])
+            for job_id in events
+            if job_id in rows
+        ]
 
     def close(self) -> None:
         """Close the file."""
@@ -93,16 +200,55 @@ class Journal:
             (event.seq, event.job_id, json.dumps(event.to_dict(), separators=(",", ":")))
             for event in numbered
         ]
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._explaining(), self._transaction():
             if job is not None:
                 self._db.execute("INSERT INTO jobs VALUES (?, ?, ?)", job)
             self._db.executemany("INSERT INTO events VALUES (?, ?, ?)", rows)
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
         self._next += len(rows)
+
+    @contextmanager
+    def _transaction(self, check: bool = True) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            if check:
+                self._check()
+            yield
+            if self._db.in_transaction:
+                self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # SQLite itself rolls back what a full disk interrupts
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _check(self) -> None:
+        if not self._token:
+            return
+        row = self._db.execute("SELECT value FROM meta WHERE name = 'owner'").fetchone()
+        if row is None or row[0] != self._token:
+            if not self.is_lost:
+                self.is_lost = True
+                self.on_lost()
+            raise NotOwner(f"another process has taken over the journal in {self.directory}")
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            hint = _HINTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "")
+            raise JournalError(
+                f"the journal {self.directory / FILE} cannot be written: {error}{hint and f'; {hint}'}"
+            ) from None
+
+
+_SET = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+#: What to do about SQLite's primary result codes (https://sqlite.org/rescode.html).
+_HINTS = {
+    sqlite3.SQLITE_FULL: "make room on that disk",
+    sqlite3.SQLITE_IOERR: "is the disk full, or the file larger than is allowed?",
+    sqlite3.SQLITE_BUSY: "its file system may refuse locks: let JUPYTER_DATA_DIR name a folder on a local disk",
+    sqlite3.SQLITE_PROTOCOL: "its file system may refuse locks: let JUPYTER_DATA_DIR name a folder on a local disk",
+}
 
 
 def result_path(directory: Path, job_id: str, worker_id: int) -> Path:
@@ -133,6 +279,29 @@ def read_events(directory: Path, job_id: str, after: int = 0) -> list[Event]:
             "SELECT record FROM events WHERE job_id = ? AND seq > ? ORDER BY seq", (job_id, after)
         )
         return [Event.from_dict(json.loads(record)) for (record,) in rows]
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A session's facts, and its jobs that had not ended: ids and numbers of workers, oldest first."""
+
+    directory: Path
+    meta: dict[str, str]
+    jobs: dict[str, int]
+
+
+def read_unfinished(directory: Path) -> Unfinished:
+    """Return what a session has not finished, at a cost that does not grow with what it has."""
+    with _reading(directory) as db:
+        meta = dict(db.execute("SELECT name, value FROM meta"))
+        rows = db.execute("SELECT job_id, spec FROM jobs WHERE job_id NOT IN (SELECT job_id FROM ended)")
+        # An id ends with its time.
+        found = sorted(rows, key=lambda row: row[0].rpartition("-")[2])
+        return Unfinished(
+            directory,
+            meta,
+            {job_id: JobSpec.from_dict(json.loads(spec)).number_of_workers for job_id, spec in found},
+        )
 
 
 def session_directories(root: Path) -> Iterator[Path]:

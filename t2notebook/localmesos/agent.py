@@ -64,6 +64,7 @@ class Agent(TaskGroups, Recovery):
             framework = self.frameworks[message["framework_id"]]
             framework.info = message["framework"]
             self.save_framework(framework)
+            self.resume(framework.id)
 
     def find(self, framework_id: str, executor_id: str) -> ExecutorRun | None:
         """Find a living run."""

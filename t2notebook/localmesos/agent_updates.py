@@ -173,6 +173,12 @@ class AgentUpdates(AgentMemory):
         for key, status in self.updates.due(self.runtime.now()):
             self._forward(key, status)
 
+    def resume(self, framework_id: str) -> None:
+        """Send a framework that has just subscribed what it has not acknowledged (Mesos, Slave::updateFramework)."""
+        for key, status in self.updates.in_flight():
+            if key[0] == framework_id:
+                self._forward(key, status)
+
     def _to_executor(self, run: ExecutorRun, event: Json) -> None:
         if run.own:
             return

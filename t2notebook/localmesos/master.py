@@ -13,6 +13,7 @@ from t2notebook.localmesos.master_state import (
     HEARTBEAT,
     HEARTBEAT_SECONDS,
     EndStream,
+    ToAgent,
     ToStream,
     error_event,
     with_id,
@@ -79,6 +80,12 @@ class Master(MasterCalls, MasterAgents):
         subscribed = framework
         self.announce(kind, lambda: framework_event(subscribed))
         self._enter(framework)
+        if kind == "FRAMEWORK_UPDATED":
+            # Mesos tells the agents (Master::subscribe), which at once repeat what was not acknowledged.
+            message = {"op": "update_framework", "framework": framework.info, "framework_id": framework.id}
+            self.out += [
+                ToAgent(agent.link, message) for agent in self.agents.values() if agent.link is not None
+            ]
         self.allocate(now)
 
     def disconnected(self, now: float, stream_id: str) -> None:

@@ -102,16 +102,17 @@ class MasterAgents(MasterState):
                 self._hold_executor(agent, item)
         for item in message.get("tasks", []):
             known = self.frameworks.get(item["framework_id"])
-            if known is None or "info" not in item:
-                continue  # what ended is told by its update
-            info = item["info"]
+            if known is None:
+                continue
+            # Of what ended without its end being acknowledged only that is known; its resources are free.
+            info = item.get("info", {"name": "", "resources": []})
             task = Task(
                 id=item["task_id"],
                 name=info["name"],
                 framework_id=known.id,
                 agent_id=agent.id,
-                executor_id=item["executor_id"],
-                role=item["role"],
+                executor_id=item.get("executor_id", ""),
+                role=item.get("role", known.info["roles"][0] if known.info.get("roles") else "*"),
                 resources=Resources.from_json(info["resources"]),
                 resources_json=info["resources"],
                 state=item["state"],

@@ -145,11 +145,10 @@ class MasterState:
         self.counters[name] = self.counters.get(name, 0) + 1
 
     def busy(self) -> bool:
-        """Tell whether somebody uses the cluster: a connected framework, or one that may come back to its tasks."""
-        return any(
-            framework.connected or any(task.state not in TERMINAL for task in framework.tasks.values())
-            for framework in self.frameworks.values()
-        )
+        """Tell whether somebody uses the cluster: a connected framework, or one that may come back to its tasks, also
+        to those that have ended: until they are acknowledged, nobody has their results.
+        """
+        return any(framework.connected or framework.tasks for framework in self.frameworks.values())
 
     def all_tasks(self) -> tuple[list[Task], list[Task], list[Task]]:
         """Give the living, the unreachable and the ended tasks."""

@@ -50,3 +50,21 @@ def parse_authorization(header: str) -> tuple[str, str] | None:
 def matches(signature: str, secret: str, method: str, path: str, body_sha256: str = "") -> bool:
     """Whether `signature` is the one that `sign` gives, compared in constant time."""
     return hmac.compare_digest(signature.encode(), sign(secret, method, path, body_sha256).encode())
+
+
+def sign_move(secret: str, url: str, claims: int) -> str:
+    """Return the signature of a session's word that it now serves workers at `url`.
+
+    Parameters
+    ----------
+    secret, url : str
+        The job's secret, hex, and the new address.
+    claims : int
+        How often the job's framework has been taken over, this time included.
+    """
+    return sign(secret, "MOVE", f"{claims} {url}")
+
+
+def matches_move(signature: str, secret: str, url: str, claims: int) -> bool:
+    """Whether `signature` is the one that `sign_move` gives, compared in constant time."""
+    return matches(signature, secret, "MOVE", f"{claims} {url}")

@@ -23,6 +23,16 @@ class SessionError(Twister2Error):
     """The session process cannot be started or reached, or refused a request."""
 
 
+class JournalError(SessionError):
+    """The journal cannot be written now: the disk is full, or locks are refused. What was to be written does
+    not count.
+    """
+
+
+class NotOwner(JournalError, PermissionError):
+    """Another session has taken the journal over, and all that it tells of."""
+
+
 class UnknownJob(Twister2Error, KeyError):
     """No session knows the job."""
 

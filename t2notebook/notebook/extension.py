@@ -1,6 +1,7 @@
 """``%load_ext t2notebook``: registers the magics, their completion, and how jobs and failures are shown.
 
-Loading starts no thread and no process, and imports neither pandas nor ipywidgets.
+Loading starts no thread and no process, and imports neither pandas nor ipywidgets. It says in a line or two what
+other kernels have left running.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import Any
 
 from .display import LateUpdates, display_job
 from .errors import install, uninstall
+from .left import say_what_runs
 from .magics import twister2
 from .magics.completer import make_matcher
 
@@ -54,6 +56,7 @@ def load_ipython_extension(ip: Any) -> None:
         ip.display_formatter.ipython_display_formatter.for_type(_job_type(), display_job)
         ip.events.register("pre_run_cell", registered.late.before_cell)
         ip.events.register("post_run_cell", registered.late.after_cell)
+    say_what_runs()
 
 
 def unload_ipython_extension(ip: Any) -> None:

@@ -16,32 +16,30 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from tornado.httputil import HTTPInputError
-from tornado.iostream import StreamClosedError
-
-from ..worker.framing import FramingError
 from . import _pymesos
-from .transport import Address, Connection, Response
+from .access import NOBODY, Access, explain, is_ours_to_mend, shown
+from .calling import PATH, Caller, Refused
+from .calls import Calls
+from .masters import Masters, find
+from .transport import BROKEN, Address, Connection, Response
 
 log = logging.getLogger(__name__)
 
-PATH = "/api/v1/scheduler"
-CONNECT_TIMEOUT = 10.0
-CALL_TIMEOUT = 30.0
 TEARDOWN_TIMEOUT = 5.0
 BACKOFF_FIRST, BACKOFF_CAP = 0.25, 15.0
+#: The cap while a living master sends us to a dead one: for about 9 s after the leader's end (seen on Mesos 1.12).
+BACKOFF_ELECTION = 2.0
+#: Redirects that are followed at once, one after the other.
+MAX_REDIRECTS = 3
+#: Seconds without any event until SUBSCRIBED has told the master's own interval.
+HEARTBEAT = 15.0
 #: A stream that is silent for so many of its heartbeat intervals is dead (Mesos,
 #: ``docs/scheduler-http-api.md``).
 SILENT_HEARTBEATS = 5
-_BROKEN = (OSError, StreamClosedError, HTTPInputError, FramingError, TimeoutError)
-
-
-class Refused(Exception):
-    """The master answered a call with an error."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(f"HTTP {code}: {text}")
-        self.code = code
+#: Answers to a call that mean that our stream is no longer one: another master leads, or this one has lost us.
+NOT_SUBSCRIBED = (307, 403)
+#: Answers to a first SUBSCRIBE that will not change by themselves.
+FINAL = (400, 401, 403, 406, 415)
 
 
 class Listener(Protocol):
@@ -78,7 +76,7 @@ class Listener(Protocol):
         """A call was not carried out; if not `certain`, it may have been."""
 
 
-class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
+class Driver(Calls):
     """A `MesosSchedulerDriver` for an event loop.
 
     Its calls (`acceptOffers`, `declineOffer`, `suppressOffers`, `acknowledgeStatusUpdate`, ...) return at
@@ -90,42 +88,67 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
     listener : Listener
     framework : dict
         FrameworkInfo; with an ``id`` it is a failover.
-    master : str
-        ``host:port`` or ``http://host:port``.
+    master : str or Masters
+        ``host:port``, ``http(s)://host:port``, ``zk://...``; or who knows which master leads, and then is the
+        giver's to stop.
     suppressed_roles : callable
         Returns the roles to be suppressed by the next SUBSCRIBE.
+    access : Access
+        As whom we come, and whom we trust.
     """
 
     def __init__(
         self,
         listener: Listener,
         framework: dict[str, Any],
-        master: str,
+        master: str | Masters,
         suppressed_roles: Callable[[], Iterable[str]] = tuple,
+        access: Access = NOBODY,
     ) -> None:
         super().__init__(
-            _Callbacks(listener), framework, master, use_addict=False, implicit_acknowledgements=False
+            _Callbacks(listener),
+            framework,
+            str(master),
+            use_addict=False,
+            implicit_acknowledgements=False,
+            failover=True,
         )
         self._listener = listener
-        self._home = self._address = Address.parse(master)
+        self._masters = find(master) if isinstance(master, str) else master
+        self._own_masters = isinstance(master, str)
+        self._forget_masters: Callable[[], None] = lambda: None
+        self._access = access
+        self._address: Address | None = None
+        self._redirect: Address | None = None
+        self._known: Address | None = None
         self._suppressed_roles = suppressed_roles
-        self._calls: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._subscription: Connection | None = None
-        self._caller: Connection | None = None
+        self._caller: Caller | None = None
         self._mesos_stream_id: str | None = None
-        self._heartbeat = 15.0
+        self._heartbeat = HEARTBEAT
         self._last_event = 0.0
-        self._tasks: list[asyncio.Task[None]] = []
-        self._is_subscribed = False
+        self._task: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
         self._fatal: str | None = None
+        self._parting = ""
         self._ending = False
+
+    @property
+    def access(self) -> Access:
+        """As whom we come; agents' files want to know it, too."""
+        return self._access
+
+    @property
+    def leader(self) -> str:
+        """The master that we are, or were last, subscribed at; empty before the first."""
+        return "" if self._address is None else str(self._address)
 
     # What pymesos asks of its base class.
 
     @property
     def connected(self) -> bool:
         """Whether the framework is subscribed."""
-        return self._is_subscribed
+        return self._caller is not None or self._is_building
 
     @property
     def framework(self) -> dict[str, Any]:
@@ -138,138 +161,188 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         Raises
         ------
         OSError
+            Also when no master is known.
         """
-        return await Connection.open(self._address, CONNECT_TIMEOUT)
+        if self._address is None:
+            raise ConnectionError("no master is known")
+        return await Connection.open(self._address, self._access)
 
     def _send(self, body: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
-        self._calls.put_nowait(body)
+        if self._caller is not None:
+            self._caller.put(body)
+        else:
+            asyncio.get_running_loop().call_soon(self._call_failed, body, Refused(0, "not subscribed"))
         return {}
-
-    # Calls that pymesos lacks or builds incompletely.
-
-    def kill(self, task_id: str, agent_id: str = "", grace_seconds: float | None = None) -> None:
-        """KILL a task, with its agent and a kill policy."""
-        kill: dict[str, Any] = {"task_id": {"value": task_id}}
-        if agent_id:
-            kill["agent_id"] = {"value": agent_id}
-        if grace_seconds is not None:
-            kill["kill_policy"] = {"grace_period": {"nanoseconds": int(grace_seconds * 1e9)}}
-        self._call("KILL", kill=kill)
-
-    def reconcile(self, tasks: Iterable[tuple[str, str]]) -> None:
-        """RECONCILE ``(task id, agent id)`` pairs, or implicitly if there are none."""
-        items = [
-            {"task_id": {"value": task_id}, **({"agent_id": {"value": agent_id}} if agent_id else {})}
-            for task_id, agent_id in tasks
-        ]
-        self._call("RECONCILE", reconcile={"tasks": items})
-
-    def shutdown_executor(self, agent_id: str, executor_id: str) -> None:
-        """SHUTDOWN an executor."""
-        self._call(
-            "SHUTDOWN", shutdown={"agent_id": {"value": agent_id}, "executor_id": {"value": executor_id}}
-        )
-
-    def _call(self, kind: str, **content: Any) -> None:
-        if self._is_subscribed:
-            self._send({"type": kind, "framework_id": {"value": self.framework_id}, **content})
 
     # Life.
 
     def start(self) -> None:
         """Subscribe, and go on until `stop`."""
-        self._tasks = [
-            asyncio.create_task(self._keep_subscribed()),
-            asyncio.create_task(self._keep_calling()),
-        ]
+        self._forget_masters = self._masters.listen(self._masters_changed)
+        self._task = asyncio.create_task(self._keep_subscribed())
 
     async def stop(self, teardown: bool = False) -> None:
         """End the stream; with `teardown`, end the framework and everything it runs."""
         self._ending = True
-        if teardown and self._is_subscribed:
+        if teardown and self._caller is not None:
             call = {"type": "TEARDOWN", "framework_id": {"value": self.framework_id}}
             try:
                 async with asyncio.timeout(TEARDOWN_TIMEOUT):
-                    await self._post(call)
-            except (Refused, *_BROKEN) as error:
-                log.warning("TEARDOWN failed: %s", error)
-        self._is_subscribed = False
-        pending = set(self._tasks)
+                    await self._caller.say_last(call)
+            except (Refused, *BROKEN) as error:
+                log.warning("TEARDOWN failed: %s", explain(error))
+        pending = {self._task} if self._task is not None else set()
         while pending:
             for task in pending:
                 task.cancel()
             # A library may swallow a cancellation that meets the end of what it waits for: ask again.
             _, pending = await asyncio.wait(pending, timeout=1.0)
-        self._close()
+        self._close("the driver was stopped")
+        self._forget_masters()
+        if self._own_masters:
+            await self._masters.stop()
 
-    def _close(self) -> None:
-        for connection in (self._subscription, self._caller):
-            if connection is not None:
-                connection.close()
-        self._subscription = self._caller = None
+    def abort(self) -> None:
+        """pymesos's, which is a `stop` with TEARDOWN there; nobody here wants it."""
+        raise NotImplementedError("await stop(), or stop(teardown=True) to end the framework")
+
+    def _leave(self, subscription: Connection | None, why: str) -> None:
+        """End a stream from our side, for a reason that is told; there may be a newer one already."""
+        if subscription is not None and subscription is self._subscription and not subscription.closed:
+            self._parting = why
+            subscription.close()
+
+    def _close(self, why: str) -> None:
+        """Leave nothing of a subscription; its calls that have not been answered are reported."""
+        caller, self._caller = self._caller, None
+        if caller is not None:
+            caller.close(why)
+        if self._subscription is not None:
+            self._subscription.close()
+        self._subscription = None
 
     # The event stream.
 
     async def _keep_subscribed(self) -> None:
-        failures = 0
-        while self._fatal is None:
+        failures = redirects = 0
+        while True:
+            self._address = self._redirect or await self._await_leader()
+            self._news.clear()
             began = asyncio.get_running_loop().time()
+            redirect: Address | None = None
+            self._parting = ""
             try:
-                why = await self._subscribe_once()
-            except _BROKEN as error:
-                why = f"{self._address}: {_reason(error)}"
+                why, redirect = await self._subscribe_once(self._address)
+            except BROKEN as error:
+                why = f"{shown(self._address)}: {self._parting or explain(error)}"
+                if is_ours_to_mend(error) and not self.framework_id:
+                    self._fatal = why
             if self._ending:
                 return
-            redirected = self._take_redirect(why)
-            was_subscribed, self._is_subscribed = self._is_subscribed, False
-            self._close()
-            self._drop_calls(why)
+            if self._masters.trouble:
+                why = f"{why}; {self._masters.trouble}"
+            was_subscribed = self._caller is not None
+            self._close(self._fatal or why)
             if self._fatal is not None:
                 self._guard(self._listener.error, self._fatal)
                 return
-            if was_subscribed and asyncio.get_running_loop().time() - began > BACKOFF_CAP:
-                failures = 0
-            self._guard(self._listener.disconnected, why)
-            if redirected and failures < 3:
-                failures += 1
+            if was_subscribed:
+                redirects = 0
+                if asyncio.get_running_loop().time() - began > BACKOFF_CAP:
+                    failures = 0
+            # A redirect may lead to a master that is dead by now; who sent us there is asked again.
+            was_redirected, self._redirect = self._redirect is not None, redirect
+            is_followed = redirect is not None and redirects < MAX_REDIRECTS
+            if was_subscribed or not is_followed:
+                self._guard(self._listener.disconnected, why)
+            if is_followed:
+                redirects += 1
                 continue
+            self._redirect, redirects = None, 0
             failures += 1
-            if failures % 2:
-                self._address = self._home
             log.warning("not subscribed: %s; next try soon", why)
-            pause = min(BACKOFF_CAP, BACKOFF_FIRST * 2 ** min(failures, 10))
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            cap = BACKOFF_ELECTION if was_redirected or redirect is not None else BACKOFF_CAP
+            await self._pause(min(cap, BACKOFF_FIRST * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0))
 
-    async def _subscribe_once(self) -> str:
-        connection = self._subscription = await Connection.open(self._address, CONNECT_TIMEOUT)
+    async def _await_leader(self) -> Address:
+        if self._masters.trouble:
+            self._guard(self._listener.disconnected, self._masters.trouble)
+        return await self._masters.leader()
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, unless there is another leader before."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+
+    def _masters_changed(self) -> None:
+        """Go to a new leader at once; stay with one that is alive while ZooKeeper does not know any."""
+        known, before = self._masters.current, self._known
+        self._known = known
+        if known is None:
+            if self._caller is None and self._masters.trouble:
+                self._guard(self._listener.disconnected, self._masters.trouble)
+            return
+        if known == before:
+            return
+        self._news.set()
+        if known != self._address:
+            self._leave(self._subscription, f"another master leads, {shown(known)}")
+
+    async def _subscribe_once(self, address: Address) -> tuple[str, Address | None]:
+        """Stay subscribed as long as it goes; return why it ended, and where we were sent instead."""
+        connection = self._subscription = await self._open(address)
         call: dict[str, Any] = {"type": "SUBSCRIBE", "subscribe": {"framework_info": self.framework}}
         if suppressed := sorted(self._suppressed_roles()):
             call["subscribe"]["suppressed_roles"] = suppressed
         if self.framework_id:
             call["framework_id"] = {"value": self.framework_id}
-        self._heartbeat = 15.0
+        self._heartbeat = HEARTBEAT
         watchdog = asyncio.create_task(self._watch(connection))
         try:
             answer = await connection.stream(PATH, call, {}, self._on_headers, self._on_record)
         finally:
             watchdog.cancel()
         if answer.code == 200:
-            return f"{self._address} ended the event stream"
+            return f"{address} ended the event stream", None
         if answer.code == 307:
-            return f"redirect {answer.headers.get('Location', '')}"
-        if answer.code in (400, 401, 403, 406, 415):
-            self._fatal = (
-                f"the master {self._address} refused the framework (HTTP {answer.code}): {answer.text}"
-            )
-        return f"{self._address} answered {answer.code}: {answer.text}"
+            location = answer.headers.get("Location", "")
+            return f"{address} sends us to {location or 'nowhere'}", _target(location, address)
+        why = self._explain_refusal(address, answer)
+        # With an id there may be tasks that run: then whoever repairs the master's or our settings finds them.
+        if answer.code in FINAL and not self.framework_id:
+            self._fatal = why
+        return why, None
 
-    def _take_redirect(self, why: str) -> bool:
-        kind, _, location = why.partition(" ")
-        target = urlsplit(location)
-        if kind != "redirect" or not target.netloc:
-            return False
-        self._address = Address.parse(target.netloc)
-        return True
+    async def _open(self, address: Address) -> Connection:
+        """Connect; who does not answer is not waited for when another master leads meanwhile."""
+        opening = asyncio.create_task(Connection.open(address, self._access))
+        news = asyncio.create_task(self._news.wait())
+        try:
+            await asyncio.wait({opening, news}, return_when=asyncio.FIRST_COMPLETED)
+            if opening.done() or self._masters.current in (address, None):
+                return await opening
+            raise ConnectionAbortedError("another master leads")
+        finally:
+            news.cancel()
+            opening.cancel()
+
+    def _explain_refusal(self, address: Address, answer: Response) -> str:
+        principal = self._access.principal
+        if answer.code != 401:
+            refused = "refused the framework" if answer.code in FINAL else "answered"
+            return f"the master {address} {refused} (HTTP {answer.code}): {answer.text}"
+        if not self._access.secret:
+            return (
+                f"the master {address} wants to know who we are; set principal and secret_file, "
+                "or T2_PRINCIPAL and T2_SECRET"
+            )
+        return (
+            f"the master {address} refuses principal {principal!r}: it does not know it, or the secret is wrong; "
+            "see secret_file and T2_SECRET"
+        )
 
     async def _watch(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
@@ -279,8 +352,7 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
             # The interval is known only once SUBSCRIBED has come, so no sleep may outlast it by much.
             await asyncio.sleep(min(1.0, max(0.05, self._last_event + limit - loop.time())))
             if loop.time() - self._last_event >= limit:
-                log.warning("no event from %s for %.0f s: subscribing again", self._address, limit)
-                connection.close()
+                self._leave(connection, f"nothing was heard of it for {limit:g} s")
                 return
 
     def _on_headers(self, answer: Response) -> None:
@@ -290,14 +362,20 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         self._last_event = asyncio.get_running_loop().time()
         event = json.loads(record)
         if event.get("type") == "SUBSCRIBED":
-            self._heartbeat = float(event["subscribed"].get("heartbeat_interval_seconds", 15.0))
+            interval = float(event["subscribed"].get("heartbeat_interval_seconds", HEARTBEAT))
+            self._heartbeat = interval if interval > 0 else HEARTBEAT
         self._guard(self.on_event, event)
+        if self._fatal is not None:
+            self._leave(self._subscription, self._fatal)
 
     def on_subscribed(self, info: Mapping[str, Any]) -> None:
         """SUBSCRIBED: the framework id and the master are known."""
         self.framework_id = info["framework_id"]["value"]
-        self._is_subscribed = True
         assert self._subscription is not None
+        if self._caller is None:
+            self._caller = Caller(
+                self._subscription.address, self._mesos_stream_id, self._access, self._call_failed
+            )
         self._listener.subscribed(
             self.framework_id, info.get("master_info", {}), self._subscription.local_host
         )
@@ -320,52 +398,24 @@ class Driver(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         except Exception:
             log.exception("a scheduler callback failed")
 
-    # Calls.
-
-    async def _keep_calling(self) -> None:
-        while True:
-            call = await self._calls.get()
-            try:
-                async with asyncio.timeout(CALL_TIMEOUT):
-                    await self._post(call)
-            except (Refused, *_BROKEN) as error:
-                log.warning("%s failed: %s", call["type"], _reason(error))
-                certain = isinstance(error, Refused)
-                self._guard(self._listener.call_failed, call, _reason(error), certain)
-
-    def _drop_calls(self, why: str) -> None:
-        while not self._calls.empty():
-            self._guard(self._listener.call_failed, self._calls.get_nowait(), why)
-
-    async def _post(self, call: dict[str, Any]) -> None:
-        # A kept connection may have been dropped unseen. What may be repeated is then sent again on a new
-        # one; an ACCEPT may not (its second arrival would drop the tasks of the first), so it gets a new one
-        # at once.
-        if call["type"] == "ACCEPT" and self._caller is not None:
-            self._caller.close()
-        kept = self._caller is not None and not self._caller.closed
-        try:
-            answer = await self._post_once(call)
-        except _BROKEN:
-            if self._caller is not None:
-                self._caller.close()
-            if not kept:
-                raise
-            answer = await self._post_once(call)
-        if not 200 <= answer.code < 300:
-            raise Refused(answer.code, answer.text)
-
-    async def _post_once(self, call: dict[str, Any]) -> Response:
-        if self._caller is None or self._caller.closed:
-            self._caller = await Connection.open(self._address, CONNECT_TIMEOUT)
-        headers = {"Mesos-Stream-Id": self._mesos_stream_id} if self._mesos_stream_id else {}
-        return await self._caller.post(PATH, call, headers)
+    def _call_failed(self, call: Mapping[str, Any], error: BaseException) -> None:
+        if self._ending:
+            return
+        why = explain(error)
+        log.warning("%s failed: %s", call["type"], why)
+        self._guard(self._listener.call_failed, call, why, isinstance(error, Refused))
+        if isinstance(error, Refused) and error.code in NOT_SUBSCRIBED:
+            self._leave(self._subscription, f"it takes no calls of ours ({why})")
 
 
-def _reason(error: BaseException) -> str:
-    """Say what went wrong; a closed stream often knows more than that it is closed."""
-    cause = getattr(error, "real_error", None) or error
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+def _target(location: str, of: Address) -> Address | None:
+    """Return where a redirect leads (Mesos's begin with ``//``); never from TLS to plain HTTP."""
+    parts = urlsplit(location)
+    try:
+        address = Address.parse(f"{parts.scheme and parts.scheme + ':'}//{parts.netloc}", tls=of.tls)
+    except ValueError:
+        return None
+    return None if of.tls and not address.tls else address
 
 
 class _Callbacks(_pymesos.load().Scheduler):  # type: ignore[misc]

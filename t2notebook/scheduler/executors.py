@@ -17,6 +17,7 @@ class _Executor:
     tasks: dict[str, str] = field(default_factory=dict)  # task id -> job id
     idle_since: float | None = None
     proven: bool = False
+    adopted: bool = False  # of an earlier session: its ExecutorInfo is not ours to repeat
     limit: int | str = MAX
     resources: tuple[dict[str, Any], ...] = ()
     reusable: bool = True
@@ -42,6 +43,26 @@ class Executors:
         """Return an id that no executor of this framework has had."""
         self._count += 1
         return f"t2-{self._count}"
+
+    def reserve(self, executor_id: str) -> None:
+        """Note an id that an earlier session has given away."""
+        number = executor_id.removeprefix("t2-")
+        if number.isdigit():
+            self._count = max(self._count, int(number))
+
+    def adopt(self, executor_id: str, agent: str, task_id: str, job_id: str, proven: bool) -> None:
+        """A task of an earlier session is in an executor of that session's; `proven`: it has been seen running."""
+        self.launched(executor_id, agent, task_id, job_id)
+        executor = self._executors[executor_id]
+        executor.adopted, executor.proven = True, executor.proven or proven
+
+    def jobs_by_executor(self) -> dict[tuple[str, str], set[str]]:
+        """Return the ids of the jobs that each adopted executor runs, by ``(executor id, agent)``."""
+        return {
+            (executor.executor_id, executor.agent): set(executor.tasks.values())
+            for executor in self._executors.values()
+            if executor.adopted and executor.tasks
+        }
 
     def launched(
         self,
@@ -123,6 +144,7 @@ class Executors:
                 executor.role,
             )
             for executor in self._executors.values()
+            if not executor.adopted
         ]
 
     def idle(self) -> list[tuple[str, str, float]]:

@@ -18,7 +18,13 @@ KILL_GRACE = 3.0
 
 
 def framework_info(
-    *, user: str, name: str, role: str, failover_timeout: float, gpus: bool = False
+    *,
+    user: str,
+    name: str,
+    role: str,
+    failover_timeout: float,
+    principal: str = "",
+    gpus: bool = False,
 ) -> dict[str, Any]:
     """Return the FrameworkInfo; `failover_timeout` in seconds, as Mesos wants it.
 
@@ -32,6 +38,7 @@ def framework_info(
         *(["GPU_RESOURCES"] if gpus else []),
     ]
     return {
+        **({"principal": principal} if principal else {}),
         "user": user,
         "name": name,
         "roles": [role],
@@ -116,10 +123,11 @@ def task_info(launch: Launch, task_id: str, worker: WorkerLaunch, executor: dict
     }
 
 
-def launch_event(launch: Launch, task_id: str, restart_count: int, now: float) -> Event:
-    """Return the intent to launch a worker, for the journal, before ACCEPT; `now` in seconds since 1970.
+def launch_event(launch: Launch, task_id: str, restart_count: int, now: float, agent_url: str = "") -> Event:
+    """Return the intent to launch a worker, for the journal, before ACCEPT.
 
-    A new executor's resources are part of it: whoever takes the executor over must describe it in the same words.
+    `now` in seconds since 1970; `agent_url` is where a later session finds the sandbox. A new executor's resources are
+    part of it: whoever takes the executor over must describe it in the same words.
     """
     more: dict[str, Any] = {}
     if launch.ports:
@@ -137,6 +145,7 @@ def launch_event(launch: Launch, task_id: str, restart_count: int, now: float) -
         message=f"on {launch.host}",
         data={
             "agent": launch.agent,
+            "agent_url": agent_url,
             "host": launch.host,
             "executor_id": launch.executor_id,
             "new_executor": launch.new_executor,

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.iostream import StreamClosedError
 
+from ..model.masters import Address
+from .access import NOBODY, Access, explain
+
 TIMEOUT = 20.0
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: An agent gives at most 64 KiB a read (seen on Mesos 1.12).
 PAGE = 64 << 10
 
 
 class SandboxError(Exception):
     """A file cannot be had: the agent does not answer, or has removed the sandbox."""
+
+
+class AgentSilent(SandboxError):
+    """The agent does not answer now; it may later."""
+
+
+def agent_url(url: Mapping[str, Any]) -> str:
+    """Return ``http(s)://host:port`` of an agent from the ``url`` in its offers.
+
+    By number, since an agent's name need not resolve here; by name with TLS, since that stands in certificates.
+    """
+    address, tls = url["address"], url.get("scheme") == "https"
+    names = [address.get("ip"), address.get("hostname")]
+    host = next(filter(None, reversed(names) if tls else names), "")
+    return f"{'https' if tls else 'http'}://{Address(host, address['port']).netloc}"
 
 
 @dataclass(frozen=True)
@@ -28,15 +48,18 @@ class Sandbox:
     Parameters
     ----------
     agent_url : str
-        ``http://host:port`` of the agent.
+        ``http://host:port`` or ``https://host:port`` of the agent, as the master names it.
     framework_id, executor_id : str
         The virtual path ``/frameworks/F/executors/E/runs/latest`` is made of these: an executor id of ours
         has one run only.
+    access : Access
+        As whom we come. Only the agent itself gets to know it: redirects are not followed.
     """
 
     agent_url: str
     framework_id: str
     executor_id: str
+    access: Access = NOBODY
 
     def path(self, name: str) -> str:
         """Return the virtual path of a file in the sandbox."""
@@ -78,6 +101,11 @@ class Sandbox:
         """
         await self._get(f"/files/download?path={quote(self.path(name))}", target)
 
+    def _unknown(self) -> str:
+        if self.access.secret:
+            return f"the agent refuses principal {self.access.principal!r}"
+        return "the agent wants to know who we are; see principal and secret_file"
+
     async def _get(self, path: str, target: BinaryIO | None = None) -> bytes:
         request = HTTPRequest(
             f"{self.agent_url}{path}",
@@ -85,15 +113,20 @@ class Sandbox:
             connect_timeout=TIMEOUT,
             streaming_callback=_writer(target),
             decompress_response=False,
+            follow_redirects=False,
+            headers=self.access.headers(self.agent_url.startswith("https:")),
+            ssl_options=self.access.tls,
         )
         client: AsyncHTTPClient = AsyncHTTPClient(force_instance=True, max_body_size=1 << 40)
         try:
             answer = await client.fetch(request)
         except HTTPClientError as error:
-            why = "no such file" if error.code == 404 else str(error)
+            why = {401: self._unknown(), 404: "no such file"}.get(error.code, str(error))
             raise SandboxError(f"{Path(path).name.partition('&')[0]} at {self.agent_url}: {why}") from None
         except (OSError, StreamClosedError) as error:
-            raise SandboxError(f"the agent at {self.agent_url} does not answer: {error}") from None
+            if getattr(error, "errno", None) in _NO_ROOM:
+                raise  # of our own disk, not of the agent
+            raise AgentSilent(f"the agent at {self.agent_url} does not answer: {explain(error)}") from None
         finally:
             client.close()
         return answer.body

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..jobmaster.jobs import JobRecord, Jobs
+from ..journal import JournalError
 from ..model.events import Event, EventKind
 from ..model.launch import WorkerLaunch, decode_status_data
 from ..model.reducer import WorkerView
@@ -26,7 +27,7 @@ from .infos import KILL_GRACE, ExecutorTemplate, launch_event, task_info
 from .matching import Launch, Plan, Spot
 from .offers import Offer
 from .reconciliation import Reconciliation
-from .sandbox import Sandbox
+from .sandbox import Sandbox, agent_url
 from .totals import verdicts
 from .transport import Connection
 from .waiting import NO_OFFER_AFTER, Waiting
@@ -128,9 +129,8 @@ class Scheduler:
         worker = job.view.workers[worker_id]
         if self.driver is None or worker.agent not in self.agents or not self.driver.framework_id:
             return None
-        return Sandbox(
-            self.agents[worker.agent], self.driver.framework_id, worker.executor_id
-        ), worker.task_id
+        agent, driver = self.agents[worker.agent], self.driver
+        return Sandbox(agent, driver.framework_id, worker.executor_id, driver.access), worker.task_id
 
     def why(self, job: JobRecord) -> list[dict[str, Any]]:
         """Return why workers of a job wait, as rows of ``job.why``."""
@@ -201,17 +201,29 @@ class Scheduler:
         assert self.driver is not None
         self._offered = True
         for offer in offers:
-            if address := offer.get("url", {}).get("address"):
-                host = address.get("ip") or address.get("hostname")
-                scheme = offer["url"].get("scheme", "http")
-                self.agents[offer["agent_id"]["value"]] = f"{scheme}://{host}:{address['port']}"
+            if offer.get("url", {}).get("address"):
+                self.agents[offer["agent_id"]["value"]] = agent_url(offer["url"])
         # Mesos's times are those of the calendar; ours are never adjusted.
         ahead = self.jobs.clock() - self._now()
         self._match([Offer.from_mesos(offer, ahead) for offer in offers])
 
+    def _match_held(self) -> None:
+        """Match what is held with who came since: it may be all that is free, so that no offer would come."""
+
+        def match() -> None:
+            try:
+                if self.matcher.held:
+                    self._match([])
+            except JournalError as error:
+                log.warning("%s", error)
+
+        if self.matcher.held:
+            self._later("match", 0.0, match)
+
     def _match(self, offers: list[Offer]) -> None:
         """Match new offers, and those that are held, with all that waits."""
         now = self._now()
+        held = list(self.matcher.held.values())
         self.hosts.seen(offer.host for offer in offers)
         demands = self.waiting.demands(now, self._is_running)
         plan = self.matcher.round(
@@ -228,7 +240,12 @@ class Scheduler:
             gpus=self._gpus,
             now=now,
         )
-        self._carry_out(plan)
+        try:
+            self._carry_out(plan)
+        except JournalError:  # nothing may be launched; who offered hears of it, and takes the new offers back
+            self.matcher.clear()
+            self._decline(held)
+            raise
         self._decline(plan.declined)
         self._await_expiry()
         self.waiting.learn(plan, self.jobs.clock())
@@ -329,23 +346,24 @@ class Scheduler:
             job = self.jobs[launch.job_id]
             restart_count = job.view.workers[launch.worker_id].restarts
             task_id = f"{launch.job_id}-{launch.worker_id}-{restart_count}"
-            self._tasks[task_id] = (launch.job_id, launch.worker_id)
+            url = self.agents.get(launch.agent, "")
+            intents.append(launch_event(launch, task_id, restart_count, self.jobs.clock(), url))
+        if not intents:
+            return
+        self.jobs.record(*intents)  # if it raises, nothing has been launched, and nothing is taken to be
+        for launch in plan.launches:
+            job = self.jobs[launch.job_id]
+            worker = job.view.workers[launch.worker_id]
+            self._tasks[worker.task_id] = (launch.job_id, launch.worker_id)
             self.executors.launched(
                 launch.executor_id,
                 launch.agent,
-                task_id,
+                worker.task_id,
                 launch.job_id,
                 launch.resource.workers_per_executor,
                 launch.executor_resources,
             )
-            intents.append(launch_event(launch, task_id, restart_count, self.jobs.clock()))
-        if not intents:
-            return
-        self.jobs.record(*intents)
-        for intent in intents:
-            assert intent.worker_id is not None
-            job = self.jobs[intent.job_id]
-            self._watch(job, job.view.workers[intent.worker_id])
+            self._watch(job, worker)
         for acceptance in plan.acceptances:
             tasks = [self._task_info(launch) for launch in acceptance.launches]
             self.driver.acceptOffers(
@@ -429,7 +447,11 @@ class Scheduler:
         cause = str(data.get("cause", ""))
         rule = judge(state, reason, asked=asked, ran=worker.started is not None, cause=cause)
         restart = None
-        if rule.consequence in (Consequence.RETRY, Consequence.RESTART):
+        if worker.result == "ok" and rule.consequence in (Consequence.RETRY, Consequence.RESTART):
+            # It had ended well, and only the news of that is lost.
+            message = f"its result had come before: {message or reason or state.value}"
+            state, rule = TaskState.FINISHED, judge(TaskState.FINISHED)
+        elif rule.consequence in (Consequence.RETRY, Consequence.RESTART):
             restart, outlook = _restart(rule, worker, job.spec.faults.max_worker_restarts)
             message = f"{message or reason or state.value}; {outlook}"
         elif rule.consequence is Consequence.FAIL and reason in ADVICE:
@@ -447,9 +469,7 @@ class Scheduler:
             self._later("no offer", NO_OFFER_AFTER, self._say_why)
             self._revive_when_due()
         elif state.is_terminal and rule.consequence is not Consequence.DONE:
-            self.kill(
-                job, "WORKER_FAILED", f"worker {worker.worker_id} ended as {state.value}: {worker.message}"
-            )
+            self.worker_failed(job, worker.worker_id)
 
     def _task_ended(self, job: JobRecord, executor_id: str, task_id: str) -> None:
         del self._tasks[task_id]
@@ -458,6 +478,29 @@ class Scheduler:
         self._settle(job)
         if self.waiting:
             self._later("revive", REVIVE_PAUSE, self._revive)
+
+    def worker_failed(self, job: JobRecord, worker_id: int) -> None:
+        """Let a job end with the first of its workers that does not end well."""
+        worker = job.view.workers[worker_id]
+        self.kill(job, "WORKER_FAILED", f"worker {worker_id} ended as {worker.state.value}: {worker.message}")
+
+    def adopt_task(self, job: JobRecord, worker_id: int) -> None:
+        """Know a task that an earlier session of this framework has launched."""
+        worker = job.view.workers[worker_id]
+        self._tasks[worker.task_id] = (job.job_id, worker_id)
+        proven = worker.started is not None
+        self.executors.adopt(worker.executor_id, worker.agent, worker.task_id, job.job_id, proven)
+        self._watch(job, worker)
+
+    def adopt_waiting(self, job: JobRecord, worker_id: int) -> None:
+        """Queue a worker that an earlier session of this framework was about to launch, or to start again."""
+        pause = max(0.0, job.view.workers[worker_id].not_before - self.jobs.clock())
+        self.waiting.again(job.job_id, job.spec, worker_id, self._now() + pause, self._now())
+
+    def find(self, task_id: str) -> tuple[JobRecord, int] | None:
+        """Return the job and the worker id of a task that has not ended, or None."""
+        known = self._tasks.get(task_id)
+        return None if known is None else (self.jobs[known[0]], known[1])
 
     # What does not come: updates of a launch, and of an unreachable worker.
 
@@ -563,6 +606,11 @@ class Scheduler:
 
     # Offers: when they are wanted.
 
+    def want_offers(self) -> None:
+        """Ask for offers for what waits, now and when the next restart is due."""
+        self._revive()
+        self._revive_when_due()
+
     def _revive_when_due(self) -> None:
         now = self._now()
         if (due := self.waiting.next_due(now)) is not None:
@@ -577,8 +625,7 @@ class Scheduler:
             return
         self._suppressed = False
         self.driver.reviveOffers()
-        if self.matcher.held:  # it may be all that is free, so that nothing will be offered
-            self._match([])
+        self._match_held()
 
     def _suppress_if_idle(self) -> None:
         if self.driver is not None and self.driver.connected and not self.waiting and not self._suppressed:
@@ -602,10 +649,8 @@ class Scheduler:
     def _judged(self, totals: list[Offer] | None) -> None:
         hopeless = {} if totals is None else verdicts(totals, self.waiting.demands(self._now()), self._gpus)
         self.waiting.judge(hopeless, self.jobs.clock())
-        if self.matcher.held:  # for a gang, perhaps, that can never be whole
-            self._match([])
-        else:
-            self._say_why()
+        self._match_held()  # for a gang, perhaps, that can never be whole
+        self._say_why()
 
     async def _connect(self) -> Connection:
         assert self.driver is not None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
 from tornado.httputil import (
@@ -20,36 +20,18 @@ from tornado.httputil import (
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.tcpclient import TCPClient
 
-from ..worker.framing import RecordDecoder
+from ..model.masters import Address
+from ..worker.framing import FramingError, RecordDecoder
+from .access import NOBODY, Access, tls_context
 
-DEFAULT_PORT = 5050
+__all__ = ["BROKEN", "Address", "Connection", "Response"]
+
+#: Seconds for a TCP connection, and as many for TLS on it.
+CONNECT_TIMEOUT = 10.0
+#: What a connection that does not do its work raises.
+BROKEN = (OSError, StreamClosedError, HTTPInputError, FramingError, TimeoutError)
 _UNLIMITED = 2**62
 _PARAMETERS = HTTP1ConnectionParameters(max_body_size=_UNLIMITED, chunk_size=1 << 20)
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a master listens."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """Return the address of ``host``, ``host:port``, ``[v6]:port`` or ``http://host:port``.
-
-        Raises
-        ------
-        ValueError
-            When it is none of these.
-        """
-        parts = urlsplit(text if "//" in text else f"//{text}")
-        if parts.scheme not in ("", "http") or not parts.hostname:
-            raise ValueError(f"{text!r} is not a Mesos master; give host:port or http://host:port")
-        return cls(parts.hostname, parts.port or DEFAULT_PORT)
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass
@@ -74,27 +56,37 @@ class Connection:
     by anyone: what runs then ends with `StreamClosedError`.
     """
 
-    def __init__(self, stream: IOStream, address: Address) -> None:
+    def __init__(self, stream: IOStream, address: Address, access: Access) -> None:
         self._stream = stream
         self._http = HTTP1Connection(stream, True, _PARAMETERS)
+        self._access = access
         self.address = address
         self.local_host: str = stream.socket.getsockname()[0]
 
     @classmethod
-    async def open(cls, address: Address, timeout: float) -> Connection:
-        """Connect.
+    async def open(cls, address: Address, access: Access = NOBODY) -> Connection:
+        """Connect, with TLS where the address has it.
 
         Raises
         ------
         OSError
             Also for a host that does not resolve, and for a time-out.
+        StreamClosedError
+            When TLS does not come about; its `real_error` says why.
         """
         stream = await TCPClient().connect(
-            address.host, address.port, max_buffer_size=_UNLIMITED, timeout=timeout
+            address.host, address.port, max_buffer_size=_UNLIMITED, timeout=CONNECT_TIMEOUT
         )
         stream.set_nodelay(True)
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return cls(stream, address)
+        if address.tls:
+            handshake = stream.start_tls(False, access.tls or tls_context(), address.name or address.host)
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    stream = await handshake
+            except TimeoutError:
+                raise TimeoutError("no answer in time to our TLS; is it a master by http://?") from None
+        return cls(stream, address, access)
 
     @property
     def closed(self) -> bool:
@@ -140,7 +132,8 @@ class Connection:
     async def _request(
         self, method: str, path: str, body: bytes, headers: dict[str, str], collector: _Collector
     ) -> None:
-        fields = {"Host": str(self.address), "Accept": "application/json", **headers}
+        fields = {"Host": self.address.netloc, "Accept": "application/json", **headers}
+        fields |= self._access.headers(self.address.tls)
         if method == "POST":
             fields |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
         self._http.write_headers(
@@ -150,6 +143,8 @@ class Connection:
         await self._http.read_response(collector)
         if collector.error is not None:
             raise collector.error
+        if not collector.is_complete:
+            raise StreamClosedError(self._stream.error)
 
 
 class _Collector(HTTPMessageDelegate):
@@ -192,10 +187,12 @@ class _Collector(HTTPMessageDelegate):
     def on_connection_close(self) -> None:
         pass
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether an answer has come, whole; a stream is whole whenever it ends."""
+        return self._response is not None and (self._finished or self._records is not None)
+
     def result(self) -> Response:
-        if self._response is None:
-            raise StreamClosedError()
-        if not self._finished and self._records is None:
-            raise StreamClosedError()
+        assert self._response is not None
         self._response.body = bytes(self._body)
         return self._response

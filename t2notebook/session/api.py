@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from ..frames import job_row
 from ..jobmaster.jobs import JobRecord
+from ..model.errors import JournalError, NotOwner, Twister2Error
 from ..model.job import JobSpec
 from ..scheduler.sandbox import PAGE, SandboxError
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 STREAMS = ("stdout", "stderr")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class ApiHandler(RequestHandler):
@@ -27,11 +30,21 @@ class ApiHandler(RequestHandler):
         self.session = session
         session.need()
 
+    def prepare(self) -> None:
+        if self.session.is_closed:
+            raise HTTPError(503, "the session is ending")
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, NotOwner):
+            self.set_status(503)
+        elif isinstance(error, JournalError) or getattr(error, "errno", None) in NO_ROOM:
+            self.set_status(507)
         text = (
             error.log_message
             if isinstance(error, HTTPError) and error.log_message
+            else str(error)
+            if isinstance(error, Twister2Error)
             else f"{type(error).__name__}: {error}"
         )
         self.finish({"error": text})
@@ -71,12 +84,22 @@ class JobsHandler(ApiHandler):
             raise HTTPError(503, "the session is ending")
         record = self.content()
         spec = JobSpec.from_dict(record["spec"])
-        kept = self.session.journal.packages / f"{spec.package}.t2"
+        own = self.session.own
+        kept = own.journal.packages / f"{spec.package}.t2"
         os.replace(Path(record["package_path"]), kept)
-        job = self.session.jobs.submit(spec, record["client"])
+        try:
+            job = own.accept(spec, record["client"])
+        except JournalError as error:
+            if all(other.spec.package != spec.package for other in own.jobs):
+                kept.unlink(missing_ok=True)
+            if isinstance(error, NotOwner):
+                raise
+            raise HTTPError(507, f"nothing was submitted: {error}".replace("%", "%%")) from None
         self.session.clients.watch(record["client"], job)
         self.session.submit(job)
-        self.finish({"job_id": job.job_id, "seq": job.events[-1].seq})
+        self.finish(
+            {"job_id": job.job_id, "seq": job.events[-1].seq, "directory": str(own.journal.directory)}
+        )
 
 
 class JobHandler(ApiHandler):
@@ -96,6 +119,9 @@ class KillHandler(ApiHandler):
         job = self.job(job_id)
         record = self.content()
         self.session.kill(job, record.get("reason", "USER"), record.get("message", "killed by the user"))
+        framework = self.session.framework_of(job)
+        if framework.is_stalled:
+            raise HTTPError(507, f"it will be killed, but not yet: {framework.trouble}".replace("%", "%%"))
         self.finish({"state": job.view.state.value})
 
 
@@ -104,8 +130,9 @@ class WhyHandler(ApiHandler):
 
     def get(self, job_id: str) -> None:
         """Say why its workers wait."""
-        scheduler = self.session.scheduler
-        self.finish({"why": scheduler.why(self.job(job_id)) if scheduler else []})
+        job = self.job(job_id)
+        scheduler = self.session.framework_of(job).scheduler
+        self.finish({"why": scheduler.why(job) if scheduler else []})
 
 
 class LogsHandler(ApiHandler):
@@ -119,7 +146,8 @@ class LogsHandler(ApiHandler):
         worker_id = int(worker)
         if stream not in STREAMS or worker_id >= job.view.number_of_workers:
             raise HTTPError(404, f"job {job_id} has no {stream} of a worker {worker_id}")
-        place = self.session.scheduler.sandbox(job, worker_id) if self.session.scheduler else None
+        scheduler = self.session.framework_of(job).scheduler
+        place = scheduler.sandbox(job, worker_id) if scheduler else None
         self.set_header("Content-Type", "application/octet-stream")
         if place is None:
             return
@@ -176,7 +204,8 @@ class WatchHandler(ApiHandler):
         record = self.content()
         job = self.job(record["job_id"])
         self.session.clients.watch(client_id, job, int(record.get("after", 0)))
-        self.finish({"spec": job.spec.to_dict(), "seq": job.events[-1].seq})
+        directory = self.session.framework_of(job).journal.directory
+        self.finish({"spec": job.spec.to_dict(), "seq": job.events[-1].seq, "directory": str(directory)})
 
 
 class ByeHandler(ApiHandler):
@@ -190,6 +219,17 @@ class ByeHandler(ApiHandler):
         for job in killed:
             self.session.kill(job, "KERNEL_EXIT", "the kernel that submitted it has ended")
         self.finish({"killed": [job.job_id for job in killed]})
+
+
+class AdoptHandler(ApiHandler):
+    """``POST /v1/adopt``: take over what a dead session has left."""
+
+    def post(self) -> None:
+        """Claim its journal; ``adopted`` says whether it is ours now."""
+        directory = Path(self.content()["directory"])
+        if self.session.is_over:
+            raise HTTPError(503, "the session is ending")
+        self.finish({"adopted": self.session.adopt(directory)})
 
 
 class ShutdownHandler(ApiHandler):
@@ -223,5 +263,6 @@ def routes(session: Session) -> list[Any]:
         (rf"{client}/stream", StreamHandler, settings),
         (rf"{client}/watch", WatchHandler, settings),
         (rf"{client}/bye", ByeHandler, settings),
+        (r"/v1/adopt", AdoptHandler, settings),
         (r"/v1/shutdown", ShutdownHandler, settings),
     ]

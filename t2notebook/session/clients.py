@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from ..jobmaster.jobs import JobRecord, Jobs
+from ..jobmaster.jobs import AllJobs, JobRecord
 from ..model.events import Event
 
 Write = Callable[[str], None]
@@ -16,10 +16,10 @@ class Clients:
 
     Parameters
     ----------
-    jobs : Jobs
+    jobs : AllJobs
     """
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: AllJobs) -> None:
         self._jobs = jobs
         self._streams: dict[str, Write] = {}
         self._watching: dict[str, set[str]] = {}
@@ -53,6 +53,13 @@ class Clients:
                 self._send(client_id, event)
         self._watching[client_id].add(job.job_id)
         self._watchers.setdefault(job.job_id, set()).add(client_id)
+
+    def orphan(self, job_ids: list[str], why: str) -> None:
+        """Tell who watches these jobs that this session hears no more of them."""
+        for job_id in job_ids:
+            for client_id in self._watchers.pop(job_id, ()):
+                self._watching[client_id].discard(job_id)
+                self._streams[client_id](json.dumps({"orphan": job_id, "why": why}))
 
     def close(self) -> None:
         """End all streams."""

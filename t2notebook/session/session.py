@@ -1,4 +1,6 @@
-"""The wiring of a session, and its life: from its first job until no kernel is attached and no job runs."""
+"""A session's life, and what it wires: kernels on one side, workers on the other, its own framework and those that
+it has taken over; from its first job until no kernel is attached and no job runs.
+"""
 
 from __future__ import annotations
 
@@ -21,25 +23,31 @@ from tornado.web import Application
 
 from .. import __version__
 from ..jobmaster import handlers
-from ..jobmaster.jobs import JobRecord, Jobs
-from ..journal import Journal, Lease, owner_is_alive, prune, session_directories
+from ..jobmaster.jobs import AllJobs, JobRecord
+from ..journal import (
+    RENEW,
+    Journal,
+    Lease,
+    is_owned,
+    owner_is_alive,
+    prune,
+    read_unfinished,
+    session_directories,
+)
 from ..model.events import Event, EventKind
 from ..package import core, serve
-from ..scheduler.driver import Driver
-from ..scheduler.infos import KILL_GRACE, ExecutorTemplate, framework_info
-from ..scheduler.scheduler import Scheduler
+from ..scheduler.access import Access
+from ..scheduler.infos import ExecutorTemplate, framework_info
+from ..scheduler.masters import Masters, find
 from ..scheduler.transport import Address
 from . import api
 from .clients import Clients
-from .keeping import Quota
+from .framework import KEEP_BYTES, Framework
 from .local import Cluster
-from .results import ResultFetcher
 
 log = logging.getLogger(__name__)
 
-KEEP_BYTES = 2 << 30
 KEEP_SECONDS = 7 * 86400.0
-FAILOVER_TIMEOUT = 3600.0
 #: Seconds that a session without a framework goes on after it has refused a job.
 REFUSAL_SECONDS = 0.5
 #: Seconds that an ending session takes at the most to say good-bye to everybody.
@@ -49,45 +57,144 @@ EXECUTOR_FALLBACK = 60.0
 
 
 class Session:
-    """A session: one framework, many jobs, any number of kernels.
+    """A session: one framework of its own, those that it has taken over, many jobs, any number of kernels.
 
     Parameters
     ----------
     settings : dict
-        ``config`` (the fields of `Config`), ``runtime_dir``, ``data_dir``, ``socket``.
+        ``config`` (the fields of `Config`), ``runtime_dir``, ``data_dir``, ``socket``, and ``secrets`` (the fields
+        of `Secrets`), which are shown and kept nowhere.
     cluster : Cluster or None
         The embedded Mesos, which may be starting meanwhile; None for a master elsewhere.
+
+    Attributes
+    ----------
+    own : Framework
+        Runs what is submitted here.
+    frameworks : list of Framework
+        All, `own` first.
+    is_closed : bool
+        Whether its journals are closed: nothing can be asked any more.
     """
 
     def __init__(self, settings: dict[str, Any], cluster: Cluster | None) -> None:
         self.config: dict[str, Any] = settings["config"]
         self.started = time.time()
+        self._secrets: dict[str, str] = settings.get("secrets", {})
+        self._masters: Masters | None = None
         self._cluster = cluster
         self._socket = Path(settings["socket"])
         self._data = Path(settings["data_dir"])
         self._sessions = self._data / "sessions"
-        directory = self._sessions / f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
-        self.journal = Journal(directory)
         self.lease = Lease.mine()
-        self.journal.set_meta(
-            owner=json.dumps(self.lease.to_dict()),
-            socket=str(self._socket),
-            master=self.config["master"],
-            version=__version__,
-        )
-        self.jobs = Jobs(self.journal)
+        directory = self._sessions / f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
+        journal = Journal(directory, self.lease)
+        journal.set_meta(**self._facts())
+        self.jobs = AllJobs()
         self.clients = Clients(self.jobs)
-        self.scheduler: Scheduler | None = None
-        self.driver: Driver | None = None
+        self.frameworks: list[Framework] = []
+        self.own = self._add(journal)
         self.master = ""
         self.worker_url = ""
         self.trouble = ""
+        self._template: ExecutorTemplate | None = None
         self._over = asyncio.Event()
-        self._idle_since = time.monotonic()
+        self.is_closed = False
+        self._leaving = False
+        self._idle_since = self._renewed = time.monotonic()
         self._servers: list[HTTPServer] = []
-        self._results = ResultFetcher(self)
-        self.jobs.listen(self._results.on_event)
-        self.jobs.listen(Quota(self.jobs, KEEP_BYTES).on_event)
+        self._worker_server: HTTPServer | None = None
+        self._worker_host = ""
+        self._adopt_dead()
+
+    def _facts(self) -> dict[str, str]:
+        """Return what a successor, or a kernel that looks for a job, needs to know of us."""
+        return {
+            "socket": str(self._socket),
+            "master": self.config["master"],
+            "config": json.dumps(self.config),
+            "python": sys.executable,
+            "version": __version__,
+        }
+
+    # Frameworks.
+
+    def _add(self, journal: Journal) -> Framework:
+        framework = Framework(journal, float(self.config["executor_linger"]), self._framework_over)
+        self.frameworks.append(framework)
+        self.jobs.add(framework.jobs)
+        return framework
+
+    def _adopt_dead(self) -> None:
+        """Take over what earlier sessions of this master, user and environment have left."""
+        for directory in session_directories(self._sessions):
+            try:
+                if read_unfinished(directory).meta.get("socket") == str(self._socket):
+                    self.adopt(directory)
+            except Exception:
+                log.exception("cannot take over %s", directory)
+
+    def adopt(self, directory: Path) -> bool:
+        """Take over the framework of a dead session; return whether it is ours now.
+
+        Raises
+        ------
+        JournalError
+            When its journal cannot be written.
+        """
+        if any(framework.journal.directory == directory for framework in self.frameworks):
+            return True
+        left = read_unfinished(directory)
+        if is_owned(left.meta) or left.meta.get("over") or not (left.jobs or left.meta.get("framework_id")):
+            return False
+        journal = Journal.claim(directory, self.lease, is_owned)
+        if journal is None:
+            return False
+        framework = self._add(journal)
+        framework.link_packages(self.own.journal.packages)
+        journal.set_meta(socket=str(self._socket))
+        if self._template is not None:
+            self._listen_at(framework)
+            self._start(framework)
+        log.warning("took over %d unfinished jobs of %s", len(framework.jobs.active), directory.name)
+        return True
+
+    def framework_of(self, job: JobRecord) -> Framework:
+        """Return the framework that runs a job."""
+        return next(framework for framework in self.frameworks if framework.jobs.get(job.job_id) is job)
+
+    def _start(self, framework: Framework) -> None:
+        assert self._template is not None and self._masters is not None
+        access = self._access()
+        info = framework_info(
+            user=self.config["user"] or getpass.getuser(),
+            name=f"t2notebook ({getpass.getuser()}@{socket.gethostname()})",
+            role=self.config["role"],
+            failover_timeout=float(self.config["failover_timeout"]),
+            principal=access.principal,
+            gpus=bool(self.config.get("gpus", False)),
+        )
+        framework.start(self._masters, access, self.worker_url, self._template, info)
+        framework.journal.set_meta(
+            worker_port=self.worker_url.rpartition(":")[2],
+            master_address=framework.facts.get("master_address", self.master),
+        )
+
+    def _framework_over(self, framework: Framework) -> None:
+        if framework.taken_by:
+            jobs = [job.job_id for job in framework.jobs.active]
+            self.clients.orphan(jobs, f"{framework.over}; t2.attach leads to it")
+            if framework is not self.own:
+                self.frameworks.remove(framework)
+                self.jobs.remove(framework.jobs)
+                framework.journal.close()
+        if framework is self.own:
+            # Whoever submits next gets a new session, and so a framework that the master knows nothing against.
+            self.trouble = framework.over
+            self._leaving = bool(framework.taken_by)
+            if framework.taken_by or len(framework.jobs):
+                self.stop()
+            # Else the master was quicker than the first job, which is then told why it is refused, and ends us.
 
     # Life.
 
@@ -95,10 +202,11 @@ class Session:
         """Serve until nobody needs us."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._over.set)
+            loop.add_signal_handler(number, self._leave)
         self._socket.unlink(missing_ok=True)
         server = HTTPServer(Application(api.routes(self)), max_body_size=64 << 20)
         server.add_socket(bind_unix_socket(str(self._socket), mode=0o600))
+        inode = self._socket.stat().st_ino
         self._servers.append(server)
         ready()
         watch = asyncio.create_task(self._watch_need())
@@ -110,12 +218,17 @@ class Session:
             watch.cancel()
             try:
                 async with asyncio.timeout(END_TIMEOUT):
-                    await self._close()
+                    await self._close(inode)
             except TimeoutError:
                 log.warning("the session did not end in %g s, and leaves as it is", END_TIMEOUT)
 
     def stop(self) -> None:
         """End the session, with all that it runs."""
+        self._over.set()
+
+    def _leave(self) -> None:
+        """End the session and leave what it runs to the next: a logout or a reboot loses nothing."""
+        self._leaving = True
         self._over.set()
 
     def need(self) -> None:
@@ -142,57 +255,113 @@ class Session:
                 self._over.set()
                 return
             await asyncio.sleep(min(1.0, max(0.02, remaining)))
+            self._renew()
             await self.has_lost_cluster()
+            for framework in self.frameworks:
+                if (
+                    framework.is_adopted
+                    and not framework.over
+                    and framework.connected
+                    and framework.is_at_rest
+                ):
+                    await framework.retire()
+
+    def _renew(self) -> None:
+        if time.monotonic() - self._renewed >= RENEW:
+            self._renewed = time.monotonic()
+            for framework in list(self.frameworks):
+                framework.renew()
 
     async def has_lost_cluster(self) -> bool:
         """Whether the embedded Mesos has ended; if so, the session does, too."""
-        if self._cluster is not None and self.driver is not None and not self.driver.connected:
+        if self._cluster is not None and self.own.driver is not None and not self.own.connected:
             await self._look_for(self._cluster)
         return self.is_over
 
     async def _look_for(self, cluster: Cluster) -> None:
         """End with the embedded Mesos: the next submit starts another session, and another cluster with it."""
         is_gone = await asyncio.get_running_loop().run_in_executor(None, cluster.is_gone)
-        if is_gone and self.scheduler is not None and self.driver is not None and not self.driver.connected:
-            self.scheduler.error("the embedded Mesos has ended, and all that it ran")
+        if is_gone and not self.own.connected:
+            why = "the embedded Mesos has ended, and all that it ran"
+            await asyncio.gather(*(framework.lose_master(why) for framework in self.frameworks[1:]))
+            await self.own.lose_master(why)  # the last, since we end with it
 
     async def _start_scheduler(self) -> None:
         try:
             await self._find_master()
             self._serve_workers()
-            self._subscribe()
+            for framework in list(self.frameworks):
+                self._start(framework)
         except Exception as error:
             log.exception("the session cannot start its scheduler")
             self.trouble = str(error) or type(error).__name__
             if isinstance(error, socket.gaierror):
                 where = f"the master {self.master!r} cannot be found ({error.strerror})"
                 self.trouble = f"{where}; see t2.configure(master=...)"
-            for job in self.jobs.active:
+            self._leaving = len(self.frameworks) > 1
+            for job in self.own.jobs.active:
                 self._refuse(job)
+            if self._leaving:
+                asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self.stop)
 
     async def _find_master(self) -> None:
-        if self._cluster is None:
-            self.master = self.config["master"]
-        else:
+        if self._cluster is not None:
             self.master = await asyncio.get_running_loop().run_in_executor(None, self._cluster.wait)
+            self._masters = find(self.master)
+            return
+        self.master = self.config["master"]
+        self._masters = find(self.master, self._secrets.get("zookeeper", ""), tls=self._has_tls())
+        while self._masters.current is None:
+            try:
+                async with asyncio.timeout(0.5):
+                    await self._masters.leader()
+            except TimeoutError:
+                self._say_why_waiting(self._masters.trouble)
+        if self.master.startswith("zk://"):
+            self.master = str(self._masters.current)
+
+    def _say_why_waiting(self, trouble: str) -> None:
+        message = f"no master ({trouble})"
+        for job in self.jobs.active:
+            if job.view.waiting_for != message:
+                now = self.jobs.clock()
+                self.jobs.record(Event(EventKind.PENDING, job.job_id, now, source="SESSION", message=message))
+
+    def _has_tls(self) -> bool:
+        """Whether we speak TLS: to who is named so, and by ZooKeeper's word to whom settings of TLS are for."""
+        settings = [self.config.get(name) for name in ("tls_ca", "tls_cert", "tls_key")]
+        master = self.config["master"]
+        return master.startswith("https://") or (master.startswith("zk://") and any(settings))
+
+    def _access(self) -> Access:
+        if self._cluster is not None:
+            return Access()
+        files = {name: self.config.get(f"tls_{name}", "") for name in ("ca", "cert", "key")}
+        principal, secret = self._secrets.get("principal", ""), self._secrets.get("secret", "")
+        return Access.of(principal, secret, tls=self._has_tls(), **files)
 
     def _serve_workers(self) -> None:
         core_dir = self._data / "core"
         core_dir.mkdir(mode=0o700, exist_ok=True)
         package = core.build_core(core_dir)
-        host = self.config["bind"] or _address_towards(Address.parse(self.master))
-        sockets = bind_sockets(self.config["port"], host)
+        host = self._worker_host = self.config["bind"] or _address_towards(Address.parse(self.master))
+        sockets = self._bind(host)
         port = sockets[0].getsockname()[1]
         shown = self.config["advertise_host"] or host
         self.worker_url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
         application = Application(
-            [*handlers.routes(self.jobs), *serve.routes(core_dir, self.journal.packages, self._package_of)]
+            [
+                *handlers.routes(self.jobs),
+                *serve.routes(core_dir, self.own.journal.packages, self._package_of),
+            ]
         )
-        server = HTTPServer(application, max_body_size=1 << 20)
+        server = self._worker_server = HTTPServer(application, max_body_size=1 << 20)
         server.add_sockets(sockets)
         self._servers.append(server)
+        for framework in self.frameworks:
+            self._listen_at(framework)
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        template = ExecutorTemplate(
+        self._template = ExecutorTemplate(
             # An agent that has this very Python (it is this machine, or shares its file system) has its packages too.
             pythons=(self.config["python"],)
             if self.config["python"]
@@ -202,65 +371,60 @@ class Session:
             core_file=package.path.name,
             idle_timeout=2 * float(self.config["executor_linger"]) + EXECUTOR_FALLBACK,
         )
-        self.scheduler = Scheduler(
-            self.jobs,
-            template,
-            self.worker_url,
-            float(self.config["executor_linger"]),
-            on_subscribed=lambda framework_id: self.journal.set_meta(framework_id=framework_id),
-            on_error=self._framework_over,
-            gpus=bool(self.config.get("gpus", False)),
-        )
 
-    def _subscribe(self) -> None:
-        assert self.scheduler is not None
-        user = self.config["user"] or getpass.getuser()
-        info = framework_info(
-            user=user,
-            name=f"t2notebook ({getpass.getuser()}@{socket.gethostname()})",
-            role=self.config["role"],
-            failover_timeout=FAILOVER_TIMEOUT,
-            gpus=bool(self.config.get("gpus", False)),
-        )
-        self.driver = self.scheduler.driver = Driver(
-            self.scheduler, info, self.master, self.scheduler.suppressed_roles
-        )
-        for job in self.jobs.active:
-            self.scheduler.submit(job)
-        self.driver.start()
+    def _bind(self, host: str) -> list[socket.socket]:
+        """Return sockets to serve workers on: where they know the last session, if that is free."""
+        if not self.config["port"]:
+            for framework in reversed(self.frameworks):
+                if port := int(framework.facts.get("worker_port", 0)):
+                    try:
+                        return bind_sockets(port, host)
+                    except OSError:
+                        continue
+        return bind_sockets(self.config["port"], host)
 
-    def _framework_over(self, message: str) -> None:
-        # Whoever submits next gets a new session, and so a framework that the master knows nothing against.
-        self.trouble = message
-        self.stop()
+    def _listen_at(self, framework: Framework) -> None:
+        """Serve the workers of an earlier session where they look for it, too, if that port is free."""
+        port = int(framework.facts.get("worker_port", 0))
+        if not port or self._worker_server is None or self.worker_url.endswith(f":{port}"):
+            return
+        try:
+            self._worker_server.add_sockets(bind_sockets(port, self._worker_host))
+        except OSError as error:
+            log.warning("port %d is taken (%s): its workers are told where to go", port, error.strerror)
 
-    async def _close(self) -> None:
-        for job in self.jobs.active:
-            if not job.view.kill_reason:
-                self.kill(job, "SESSION", "the session was ended")
-        if self.driver is not None and self.driver.connected:
-            await self._await_ends(KILL_GRACE + 1.0)
-        if self.scheduler is not None:
-            self.scheduler.close()
-        if self.driver is not None:
-            await self.driver.stop(teardown=True)
-        if self.scheduler is not None:
-            self.scheduler.give_up("torn down with its session")
+    async def _close(self, inode: int) -> None:
+        leaving = self._leaving
+        if not leaving:
+            for framework in self.frameworks:  # all at once, so that they end together
+                framework.kill_all("the session was ended")
+        await asyncio.gather(
+            *(
+                framework.leave()
+                if leaving and framework.jobs.active
+                else framework.end("the session was ended")
+                for framework in self.frameworks
+            )
+        )
+        if self._masters is not None:
+            await self._masters.stop()
+        self.is_closed = True
+        self._close_socket(inode)
         self.clients.close()
         for server in self._servers:
             server.stop()
             await server.close_all_connections()
-        self._socket.unlink(missing_ok=True)
-        self.journal.set_meta(owner="")
-        self.journal.close()
-        alive = [path for path in session_directories(self._sessions) if owner_is_alive(path)]
-        prune(self._sessions, alive, max_bytes=KEEP_BYTES, max_age=KEEP_SECONDS)
+        kept = [path for path in session_directories(self._sessions) if _is_needed(path)]
+        prune(self._sessions, kept, max_bytes=KEEP_BYTES, max_age=KEEP_SECONDS)
 
-    async def _await_ends(self, patience: float) -> None:
-        """Wait for what was killed to end, so that each worker's end is on record."""
-        deadline = time.monotonic() + patience
-        while self.jobs.active and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+    def _close_socket(self, inode: int) -> None:
+        """Take our socket away, unless it is the next session's by now; nobody listens there from here on."""
+        self._servers[0].stop()
+        try:
+            if self._socket.stat().st_ino == inode:
+                self._socket.unlink()
+        except OSError:
+            pass  # somebody cleaned up
 
     # Jobs.
 
@@ -268,17 +432,12 @@ class Session:
         """Have a new job scheduled, now or as soon as the scheduler is up."""
         if self.trouble:
             self._refuse(job)
-        elif self.driver is not None and self.scheduler is not None:
-            self.scheduler.submit(job)
+        else:
+            self.own.submit(job)
 
     def kill(self, job: JobRecord, reason: str, message: str) -> None:
         """End a job, also before there is a scheduler."""
-        if self.scheduler is not None and self.driver is not None:
-            self.scheduler.kill(job, reason, message)
-        elif not job.view.state.is_final:
-            self.jobs.record(
-                Event(EventKind.KILL, job.job_id, self.jobs.clock(), reason=reason, message=message)
-            )
+        self.framework_of(job).kill(job, reason, message)
 
     def _refuse(self, job: JobRecord) -> None:
         """End a job that can never start, since there is no framework."""
@@ -295,20 +454,41 @@ class Session:
 
     def info(self) -> dict[str, Any]:
         """Return what ``%twister2 config`` and the client show of a session."""
+        driver = self.own.driver
+        looking = self._masters.trouble if self._masters is not None else ""
+        troubles = [self.trouble, *(framework.trouble for framework in self.frameworks), looking]
         return {
             "pid": os.getpid(),
             "version": __version__,
             "python": sys.executable,
             "started": self.started,
-            "master": self.master or self.config["master"],
-            "framework_id": self.driver.framework_id if self.driver else None,
-            "subscribed": bool(self.driver and self.driver.connected),
-            "trouble": self.trouble or (self.scheduler.trouble if self.scheduler else ""),
+            "master": (driver and driver.leader) or self.master or self.config["master"],
+            "framework_id": driver.framework_id if driver else None,
+            "subscribed": self.own.connected,
+            "trouble": next((trouble for trouble in troubles if trouble), ""),
             "worker_url": self.worker_url,
-            "directory": str(self.journal.directory),
+            "directory": str(self.own.journal.directory),
+            "adopted": [str(framework.journal.directory) for framework in self.frameworks[1:]],
             "kernels": len(self.clients),
             "config": self.config,
         }
+
+
+def _is_needed(directory: Path) -> bool:
+    """Whether a session's directory is in use, or will be when somebody takes its jobs up."""
+    if owner_is_alive(directory):
+        return True
+    try:
+        unfinished = read_unfinished(directory)
+    except Exception:
+        return True
+    meta = unfinished.meta
+    timeout = json.loads(meta.get("framework", "{}")).get("failover_timeout", 0.0)
+    return (
+        bool(unfinished.jobs)
+        and not meta.get("over")
+        and time.time() - float(meta.get("renewed") or 0.0) < float(timeout) + KEEP_SECONDS
+    )
 
 
 def _address_towards(master: Address) -> str:

@@ -149,6 +149,10 @@ class Agent:
         """Send a status update; raises as `subscribe` does."""
         self._call({"type": "UPDATE", "update": {"status": status}})
 
+    def message(self, data: str) -> None:
+        """Send base64 `data` to the scheduler, through the agent and the master; raises as `subscribe` does."""
+        self._call({"type": "MESSAGE", "message": {"data": data}})
+
     def close_stream(self) -> None:
         """Close the event stream, if there is one."""
         if self._response is not None:

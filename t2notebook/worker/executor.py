@@ -25,6 +25,7 @@ from .loop import Loop, Timer
 from .settings import Settings
 from .task import Task, log
 from .updates import UpdateLog
+from .whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from .package_fetch import PackageStore
@@ -35,6 +36,7 @@ SLOW_FETCH = 0.15
 KILL_GRACE = 3.0  # Mesos's default, docs/task-configuration.md
 _REGISTRATION = 60.0  # the agent's default patience with a new executor
 _RETRY_UPDATE = 1.0
+_LONGEST_URL = 500
 #: How many ended tasks are remembered, so that a repeated LAUNCH is not run again.
 _REMEMBERED = 1000
 
@@ -186,6 +188,7 @@ class Executor:
             return
         try:
             task.launch = WorkerLaunch.decode(info.get("data", ""))
+            task.whereabouts = Whereabouts(task.launch.url)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             task.refusal, task.cause = f"cannot read the launch of {task_id}: {error}", Cause.VERSION
             self._apply(task, Trigger.REFUSE)
@@ -211,11 +214,30 @@ class Executor:
         self._apply(task, Trigger.KILL)
 
     def _message(self, data: str) -> None:
+        """Take the word of a session that has taken the last one's place, and answer: until then it repeats it."""
         try:
-            kind = json.loads(base64.b64decode(data)).get("kind")
+            record = json.loads(base64.b64decode(data))
+            kind, url, claims, jobs = (record.get(name) for name in ("kind", "url", "claims", "jobs"))
         except (ValueError, AttributeError):
             kind = None
-        log(f"ignored a message of kind {kind}")
+        if kind != "session" or not (
+            isinstance(url, str)
+            and len(url) <= _LONGEST_URL
+            and isinstance(claims, int)
+            and isinstance(jobs, dict)
+        ):
+            log(f"ignored a message of kind {kind}")
+            return
+        told = [task for task in self._tasks.values() if task.take_word(url, claims, jobs)]
+        if self._tasks and not told:
+            log("ignored a message about a new session that none of our jobs has signed")
+            return
+        log(f"the session is at {url} now; told {len(told)} workers")
+        answer = base64.b64encode(json.dumps({"kind": "session", "claims": claims}).encode()).decode("ascii")
+        try:
+            self._agent.message(answer)
+        except (OSError, http.client.HTTPException, Refused) as error:
+            log(f"the answer did not get to the session, which will ask again: {error}")
 
     def _shut_down(self, why: str) -> None:
         log(f"{why}; {len(self._tasks)} workers")
@@ -238,7 +260,12 @@ class Executor:
     def _fetch(self, task: Task) -> None:
         assert task.launch is not None and self._store is not None
         task.timer = self._loop.call_later(SLOW_FETCH, lambda: self._apply(task, Trigger.SLOW))
-        self._store.want(task.task_id, task.launch, lambda package, why: self._fetched(task, package, why))
+        self._store.want(
+            task.task_id,
+            task.launch,
+            lambda package, why: self._fetched(task, package, why),
+            task.whereabouts,
+        )
 
     def _fetched(self, task: Task, package: int, why: str) -> None:
         task.package, task.refusal = package, why

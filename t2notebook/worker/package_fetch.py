@@ -19,11 +19,12 @@ from . import fork
 from .archive import Archive, ArchiveError
 from .loop import Loop, Timer
 from .session_client import CONNECTION_ERRORS, SessionClient
+from .whereabouts import Whereabouts
 
 #: Unused packages are kept so long (seconds) and up to so many bytes: they count as the executor's memory.
 KEEP_SECONDS = 60.0
 KEEP_BYTES = 16 * 1024 * 1024
-_PAUSES = (0.1, 0.3, 1.0, 2.0)
+_PAUSES = (0.1, 0.3, 1.0, 2.0, 3.0)
 _TIMEOUT = 15.0
 _PIECE = 1 << 20
 
@@ -65,10 +66,13 @@ class PackageStore:
         self._helpers: set[int] = set()
         self._timer: Timer | None = None
 
-    def want(self, task_id: str, launch: WorkerLaunch, done: Done) -> None:
+    def want(
+        self, task_id: str, launch: WorkerLaunch, done: Done, whereabouts: Whereabouts | None = None
+    ) -> None:
         """Call ``done(descriptor, "")`` when the package of `launch` is here, or ``done(-1, why)``.
 
-        That may be at once. The package is kept until `release` of the task.
+        That may be at once. The package is kept until `release` of the task. `whereabouts` says where the session
+        is, if it moves.
         """
         if (package := self._packages.get(launch.package)) is not None:
             package.users.add(task_id)
@@ -80,7 +84,7 @@ class PackageStore:
             fetch.waiting[task_id] = done
             return
         try:
-            self._fetches[key] = self._start(key, launch, {task_id: done})
+            self._fetches[key] = self._start(key, launch, {task_id: done}, whereabouts)
         except OSError as error:
             done(-1, f"cannot fetch the job package: {error}")
 
@@ -103,12 +107,18 @@ class PackageStore:
             if os.waitpid(pid, os.WNOHANG)[0]:
                 self._helpers.discard(pid)
 
-    def _start(self, key: tuple[str, str], launch: WorkerLaunch, waiting: dict[str, Done]) -> _Fetch:
+    def _start(
+        self,
+        key: tuple[str, str],
+        launch: WorkerLaunch,
+        waiting: dict[str, Done],
+        whereabouts: Whereabouts | None,
+    ) -> _Fetch:
         descriptor = _memory_file()
         pipe, answer = os.pipe()
         try:
             pid = fork.spawn(
-                lambda: _help(launch, descriptor, answer),
+                lambda: _help(launch, descriptor, answer, whereabouts),
                 keep=(descriptor, answer),
                 shed=self._shed,
                 group=False,
@@ -193,22 +203,25 @@ def _seal(descriptor: int) -> None:
                 raise
 
 
-def _help(launch: WorkerLaunch, descriptor: int, answer: int) -> int:
+def _help(launch: WorkerLaunch, descriptor: int, answer: int, whereabouts: Whereabouts | None) -> int:
     """Fetch and verify, in the helper process, and tell the store: ``{"trouble": ""}`` or why not."""
     try:
-        trouble = fetch(launch, descriptor)
+        trouble = fetch(launch, descriptor, whereabouts)
     except Exception as error:
         trouble = f"cannot fetch the job package: {error or type(error).__name__}"
     os.write(answer, json.dumps({"trouble": trouble}).encode())
     return 0
 
 
-def fetch(launch: WorkerLaunch, descriptor: int) -> str:
+def fetch(launch: WorkerLaunch, descriptor: int, whereabouts: Whereabouts | None = None) -> str:
     """Fetch a package into `descriptor` and verify it; return why that failed, or an empty string.
 
-    Connection errors and server errors are tried again, a refusal is not.
+    Connection errors and server errors are tried again, a refusal is not. Together the pauses are long enough
+    for a new session to take a dead one's place.
     """
-    client = SessionClient(launch.url, launch.job_id, launch.secret, timeout=_TIMEOUT)
+    client = SessionClient(
+        launch.url, launch.job_id, launch.secret, timeout=_TIMEOUT, whereabouts=whereabouts
+    )
     started = time.monotonic()
     trouble = ""
     for pause in (*_PAUSES, None):

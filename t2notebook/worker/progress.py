@@ -49,7 +49,8 @@ class ProgressReporter:
             # A process that the user's code forked has a copy of the worker's connection; it must not use it.
             return
         self._pending = (fraction, text)
-        if self._clock() >= self._next:
+        # One that has just taken the last session's place waits for us.
+        if self._clock() >= self._next or (self._pause and self._client.look()):
             self._send()
 
     def flush(self) -> None:

@@ -23,9 +23,17 @@ from .failure import Failure
 from .progress import ProgressReporter, Superseded
 from .result import Delivery
 from .session_client import SessionClient
+from .whereabouts import Whereabouts
 
 
-def run_worker(launch: WorkerLaunch, package: int, report: int, directory: str, begun: float) -> int:
+def run_worker(
+    launch: WorkerLaunch,
+    package: int,
+    report: int,
+    directory: str,
+    begun: float,
+    whereabouts: Whereabouts | None = None,
+) -> int:
     """Run one worker to its end and return the process's exit code.
 
     Parameters
@@ -40,10 +48,12 @@ def run_worker(launch: WorkerLaunch, package: int, report: int, directory: str, 
         The worker's own.
     begun : float
         When its process was about to be made, on the monotonic clock.
+    whereabouts : Whereabouts, optional
+        Where its session is, if it moves.
     """
     phases: dict[str, float] = {}
     pid = os.getpid()
-    client = SessionClient(launch.url, launch.job_id, launch.secret)
+    client = SessionClient(launch.url, launch.job_id, launch.secret, whereabouts=whereabouts)
     base = f"/v1/jobs/{launch.job_id}/workers/{launch.worker_id}"
     query = f"?incarnation={launch.restart_count}"
     progress = ProgressReporter(client, f"{base}/progress{query}")

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from t2notebook.model import auth
 
+from .whereabouts import Whereabouts
+
 #: What one attempt may meet and the next one may not.
 CONNECTION_ERRORS = (OSError, http.client.HTTPException)
 _PIECE = 1 << 20
@@ -26,18 +28,24 @@ class SessionClient:
         Whose requests these are; `secret` is hex.
     timeout : float
         Seconds that a connection, a write or a read may take.
+    whereabouts : Whereabouts, optional
+        Where the session is now, if it moves; `url` is where it is at first.
     """
 
-    def __init__(self, url: str, job_id: str, secret: str, *, timeout: float = 10.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise ValueError(f"cannot talk to {url!r}; it needs to be http://host:port")
-        self.url = url
-        self._address = (parts.hostname, parts.port or 80)
-        self._base = parts.path.rstrip("/")
+    def __init__(
+        self,
+        url: str,
+        job_id: str,
+        secret: str,
+        *,
+        timeout: float = 10.0,
+        whereabouts: Whereabouts | None = None,
+    ) -> None:
+        self._connection: http.client.HTTPConnection | None = None
+        self._whereabouts, self._told = whereabouts, 0
+        self._turn_to(url)
         self._job_id, self._secret = job_id, secret
         self._timeout = timeout
-        self._connection: http.client.HTTPConnection | None = None
         self._pid = os.getpid()
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -75,6 +83,7 @@ class SessionClient:
         OSError, http.client.HTTPException
             When the session cannot be reached or breaks off.
         """
+        self.look()
         kept = self._connection is not None and self._pid == os.getpid()
         try:
             return self._request(method, path, body, size, sha256, content_type, timeout)
@@ -88,6 +97,26 @@ class SessionClient:
     def signature(self, method: str, path: str, sha256: str = "") -> str:
         """Return the signature that the request would carry."""
         return auth.sign(self._secret, method, self._base + path, sha256)
+
+    def look(self) -> bool:
+        """Turn to where the session is now; return whether another has taken its place since the last look."""
+        if self._whereabouts is None:
+            return False
+        number, url = self._whereabouts.read()
+        if number == self._told:
+            return False
+        self._told = number
+        self._turn_to(url)
+        return True
+
+    def _turn_to(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise ValueError(f"cannot talk to {url!r}; it needs to be http://host:port")
+        self.close()
+        self.url = url
+        self._address = (parts.hostname, parts.port or 80)
+        self._base = parts.path.rstrip("/")
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""

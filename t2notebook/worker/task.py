@@ -7,13 +7,15 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from t2notebook.model.auth import matches_move
 from t2notebook.model.launch import Cause, WorkerLaunch
 
 from . import verdict
 from .lifecycle import Lifecycle
 from .loop import Timer
+from .whereabouts import Whereabouts
 
 #: More than a worker ever tells; the pipe holds it without a reader.
 _MAX_REPORT = 16384
@@ -34,6 +36,8 @@ class Task:
     ----------
     launch : WorkerLaunch or None
         What to run, as soon as it is known.
+    whereabouts : Whereabouts or None
+        Where its session is.
     package : int
         Descriptor of the job package; the store owns it.
     refusal : str
@@ -53,6 +57,7 @@ class Task:
         self.grace = grace
         self.lifecycle = Lifecycle()
         self.launch: WorkerLaunch | None = None
+        self.whereabouts: Whereabouts | None = None
         self.package = -1
         self.refusal = ""
         self.cause = Cause.NONE
@@ -76,7 +81,12 @@ class Task:
         from . import fork
         from .run import run_worker
 
-        launch, package, directory = self.launch, self.package, self._directory
+        launch, package, directory, whereabouts = (
+            self.launch,
+            self.package,
+            self._directory,
+            self.whereabouts,
+        )
         assert launch is not None
         if os.path.basename(self.task_id) != self.task_id or self.task_id in (".", ".."):
             raise OSError(f"{self.task_id!r} cannot be the name of a directory")
@@ -87,7 +97,7 @@ class Task:
 
         def work() -> int:
             fork.settle(directory, _variables(launch), launch.cpus)
-            return run_worker(launch, package, report, directory, begun)
+            return run_worker(launch, package, report, directory, begun, whereabouts)
 
         try:
             self._pid = fork.spawn(work, keep=(package, report), shed=shed, group=True)
@@ -149,8 +159,24 @@ class Task:
             self.timer.cancel()
             self.timer = None
 
+    def take_word(self, url: str, claims: int, signatures: Mapping[str, str]) -> bool:
+        """Turn to the session's new address, if the word is signed by this task's job and newer than the last;
+        return whether it is signed.
+        """
+        if self.launch is None or self.whereabouts is None:
+            return False
+        signature = str(signatures.get(self.launch.job_id, ""))
+        if not matches_move(signature, self.launch.secret, url, claims):
+            return False
+        if claims > self.whereabouts.read()[0]:
+            self.whereabouts.tell(url, claims)
+        return True
+
     def close(self) -> None:
-        """Close the pipe."""
+        """Close the pipe, and give the shared memory back."""
+        if self.whereabouts is not None:
+            self.whereabouts.close()
+            self.whereabouts = None
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1

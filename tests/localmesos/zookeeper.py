@@ -19,9 +19,9 @@ NEEDED = ("zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-nop", "netty-all", 
 def absent() -> str | None:
     """Say what is missing, if something is."""
     if shutil.which("java") is None:
-        return "no java here (tools/setup-zookeeper installs it)"
+        return "no java here (tools/setup-debian installs it)"
     if not (JARS / "zookeeper.jar").exists():
-        return "no ZooKeeper here (tools/setup-zookeeper installs it)"
+        return "no ZooKeeper here (tools/setup-debian installs it)"
     return None
 
 
@@ -33,11 +33,12 @@ def _answers(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def zookeeper(directory: Path) -> Iterator[str]:
-    """Run one; gives "host:port". Sessions may be as short as 0.4 s."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def zookeeper(directory: Path, port: int = 0) -> Iterator[str]:
+    """Run one, on a port of one's own or a free one; gives "host:port". Sessions may be as short as 0.4 s."""
+    if not port:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
     settings = f"tickTime=200\ndataDir={directory}/data\nclientPort={port}\nclientPortAddress=127.0.0.1\n"
     settings += "admin.enableServer=false\n4lw.commands.whitelist=*\nmaxClientCnxns=0\nfsync.warningthresholdms=10000\n"
     directory.mkdir(parents=True, exist_ok=True)

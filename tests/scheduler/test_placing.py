@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from t2notebook.journal import JournalError
 from t2notebook.model.events import EventKind
 from t2notebook.model.job import Placement
 from t2notebook.model.launch import WorkerLaunch
@@ -152,8 +153,29 @@ def test_who_comes_later_is_matched_with_what_is_held(play: Any) -> None:
         stage.submit(workers=6, placement=GANG)
         stage.scheduler.offers([offer(1)])
         small = stage.submit(workers=1)
+        await asyncio.sleep(0.01)
         assert accepted(stage) == [["O1"]]
         assert small.view.workers[0].task_id
+
+    play(scenario)
+
+
+def test_what_was_held_is_not_lost_with_a_launch_that_cannot_be_written_down(
+    play: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new offers are declined by who passed them on; those that were held were forgotten, for good."""
+
+    async def scenario(stage: Stage) -> None:
+        stage.submit(workers=6, placement=GANG)
+        stage.scheduler.offers([offer(1)])
+
+        def fail(*events: Any) -> None:
+            raise JournalError("the disk is full")
+
+        monkeypatch.setattr(stage.jobs, "record", fail)
+        with pytest.raises(JournalError):
+            stage.scheduler.offers([offer(2)])
+        assert (declined(stage), accepted(stage), stage.scheduler.matcher.held) == (["O1"], [], {})
 
     play(scenario)
 

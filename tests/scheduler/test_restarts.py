@@ -187,6 +187,21 @@ def test_a_launch_that_nothing_is_heard_of_is_given_up_and_made_elsewhere(play: 
     play(scenario)
 
 
+def test_a_worker_whose_result_is_here_is_not_started_again_when_the_news_of_its_end_is_lost(
+    play: Play,
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1)
+        stage.offer()
+        stage.play(job)
+        stage.result(job, 0)
+        stage.update(job.view.workers[0].task_id, "GONE", reason="REASON_RECONCILIATION")
+        assert job.view.state is JobState.COMPLETED
+        assert job.view.workers[0].message == "its result had come before: REASON_RECONCILIATION"
+
+    play(scenario)
+
+
 def test_a_job_that_is_being_killed_restarts_nothing(play: Play) -> None:
     async def scenario(stage: Stage) -> None:
         job = stage.submit(workers=2)

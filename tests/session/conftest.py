@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -79,3 +80,56 @@ def kernel(code: str, **environment: str) -> subprocess.Popen[str]:
         cwd=ROOT,
         env={**os.environ, **environment},
     )
+
+
+def sessions_of(home: Path) -> list[int]:
+    """Return the pids of the living sessions of `home`."""
+    return [pid for pid, command in processes(home).items() if "t2notebook.session" in command]
+
+
+SUBMIT = """
+    import time
+    import t2notebook as t2
+
+    def work(env):
+        import time
+        for step in range({steps}):
+            env.progress(step, {steps})
+            time.sleep(0.1)
+        return env.worker_id
+
+    job = t2.submit(work, workers=2, ram_mega_bytes=64, on_exit={on_exit!r})
+    while job.state.value != "STARTED":
+        time.sleep(0.02)
+    print(job.job_id)
+"""
+
+
+@pytest.fixture
+def clean(home: Path) -> Iterator[Path]:
+    """Each test begins and ends without any process of ours."""
+    yield home
+    try:
+        eventually(lambda: not processes(home), timeout=20)
+    finally:
+        left = processes(home)
+        for pid in left:  # so that one test's leftovers fail that test alone
+            os.kill(pid, signal.SIGKILL)
+
+
+def submit(steps: int, on_exit: str | None = None, then: str = "") -> tuple[subprocess.Popen[str], str]:
+    code = SUBMIT.format(steps=steps, on_exit=on_exit) + then
+    process = kernel(code)
+    assert process.stdout is not None
+    job_id = process.stdout.readline().strip()
+    assert job_id
+    return process, job_id
+
+
+def end(process: subprocess.Popen[str], number: int | None = None) -> int:
+    if number is not None:
+        process.send_signal(number)
+    code = process.wait(timeout=30)
+    assert process.stdout is not None
+    process.stdout.close()
+    return code

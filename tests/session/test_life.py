@@ -6,60 +6,11 @@ import os
 import re
 import signal
 import socket
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.session.conftest import ROOT, eventually, kernel, processes
-
-SUBMIT = """
-    import time
-    import t2notebook as t2
-
-    def work(env):
-        import time
-        for step in range({steps}):
-            env.progress(step, {steps})
-            time.sleep(0.1)
-        return env.worker_id
-
-    job = t2.submit(work, workers=2, ram_mega_bytes=64, on_exit={on_exit!r})
-    while job.state.value != "STARTED":
-        time.sleep(0.02)
-    print(job.job_id)
-"""
-
-
-@pytest.fixture
-def clean(home: Path) -> Any:
-    """Each test begins and ends without any process of ours."""
-    yield home
-    try:
-        eventually(lambda: not processes(home), timeout=20)
-    finally:
-        left = processes(home)
-        for pid in left:  # so that one test's leftovers fail that test alone
-            os.kill(pid, signal.SIGKILL)
-
-
-def submit(steps: int, on_exit: str | None = None, then: str = "") -> tuple[subprocess.Popen[str], str]:
-    code = SUBMIT.format(steps=steps, on_exit=on_exit) + then
-    process = kernel(code)
-    assert process.stdout is not None
-    job_id = process.stdout.readline().strip()
-    assert job_id
-    return process, job_id
-
-
-def end(process: subprocess.Popen[str], number: int | None = None) -> int:
-    if number is not None:
-        process.send_signal(number)
-    code = process.wait(timeout=30)
-    assert process.stdout is not None
-    process.stdout.close()
-    return code
+from tests.session.conftest import ROOT, end, eventually, kernel, processes, sessions_of, submit
 
 
 def listening(pids: set[int]) -> set[str]:
@@ -111,15 +62,22 @@ def test_a_killed_kernels_job_goes_on_and_a_new_kernel_has_it(clean: Path) -> No
     t2.shutdown()
 
 
-def test_a_killed_kernels_job_ends_and_then_so_does_the_session(clean: Path) -> None:
+def test_a_killed_kernels_job_ends_then_so_does_the_session_and_the_journal_has_it_all(clean: Path) -> None:
     process, job_id = submit(steps=5, then="    time.sleep(1000)\n")
     end(process, signal.SIGKILL)
     eventually(lambda: not processes(clean), timeout=20)
     import t2notebook as t2
 
-    assert t2.jobs().set_index("job_id").loc[job_id, "state"] == "COMPLETED"
-    with pytest.raises(t2.UnknownJob, match=r"the session of job .* has ended"):
-        t2.attach(job_id)
+    row = t2.jobs().set_index("job_id").loc[job_id]
+    assert (row.state, row.session) == ("COMPLETED", "ended")
+    job = t2.attach(job_id[:-2])
+    assert job.results() == [0, 1]
+    assert job.tasks.state.tolist() == ["FINISHED", "FINISHED"]
+    assert job.why.empty
+    job.kill()  # what has ended cannot be killed, and needs not
+    with pytest.raises(t2.SessionError, match=r"stdout of worker 0 of .* is gone"):
+        job.logs(0)
+    assert not processes(clean), "reading what is over starts nothing"
 
 
 def test_two_kernels_share_a_session_and_neither_ends_the_others_job(clean: Path) -> None:
@@ -127,8 +85,7 @@ def test_two_kernels_share_a_session_and_neither_ends_the_others_job(clean: Path
 
     first, first_job = submit(steps=1000, then="    time.sleep(1000)\n")
     second, second_job = submit(steps=12, then="    print(job.results())\n")
-    sessions = [pid for pid, command in processes(clean).items() if "t2notebook.session" in command]
-    assert len(sessions) == 1
+    assert len(sessions_of(clean)) == 1
     assert {first_job, second_job} <= set(t2.jobs().job_id)
     assert second.stdout is not None
     assert second.stdout.readline().strip() == "[0, 1]"
@@ -173,25 +130,6 @@ def test_the_session_listens_on_loopback_and_its_socket_is_ours(clean: Path) -> 
     for job_id in t2.jobs().query("state not in ['COMPLETED', 'KILLED', 'FAILED']").job_id:
         t2.attach(job_id).kill()
     t2.shutdown()
-
-
-def test_when_the_session_is_killed_the_handle_says_so_and_the_next_submit_works(clean: Path) -> None:
-    import t2notebook as t2
-
-    job = t2.submit(lambda env: __import__("time").sleep(60), ram_mega_bytes=64)
-    (session,) = [pid for pid, command in processes(clean).items() if "t2notebook.session" in command]
-    os.kill(session, signal.SIGKILL)
-    with pytest.raises(t2.SessionError, match="when its session was lost"):
-        job.wait(timeout=20)
-    row = t2.jobs().set_index("job_id").loc[job.job_id]
-    assert (row.state in ("PENDING", "STARTING", "STARTED"), row.message) == (True, "its session was lost")
-    with pytest.raises(t2.UnknownJob, match=r"the session of job .* has ended"):
-        t2.attach(job.job_id[:-1])
-    assert t2.submit(lambda env: 1, ram_mega_bytes=64).results(timeout=30) == [1]
-    t2.shutdown()
-    from t2notebook import client
-
-    client.stop_cluster()  # the killed session's framework waits for its failover_timeout
 
 
 def test_when_the_embedded_mesos_ends_its_jobs_say_so_and_the_next_submit_works(clean: Path) -> None:
@@ -251,6 +189,7 @@ def test_shutdown_leaves_no_job_without_an_end(clean: Path) -> None:
     assert job.state.value == "KILLED"
     assert set(job.tasks.message) == {"ended by t2.shutdown()"}
     assert t2.jobs().set_index("job_id").loc[job.job_id, "state"] == "KILLED"
+    eventually(lambda: not processes(clean), timeout=20)
     with pytest.raises(t2.SessionError, match="the session process has ended"):
         job.logs(0)
 
@@ -273,7 +212,7 @@ def test_a_master_that_cannot_be_found_spoils_nothing(clean: Path, monkeypatch: 
         with pytest.raises(t2.JobFailed, match=r"the master 'no-such-host\.invalid' cannot be found"):
             t2.submit(lambda env: 1, ram_mega_bytes=64).results(timeout=40)
         # a session that found no master is no session for the next submit
-        eventually(lambda: not any("t2notebook.session" in command for command in processes(clean).values()))
+        eventually(lambda: not sessions_of(clean))
 
 
 def test_a_script_is_told_what_its_end_killed(clean: Path) -> None:

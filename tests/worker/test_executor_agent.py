@@ -128,6 +128,12 @@ def test_a_kept_connection_that_the_agent_closed(session: FakeSession, agent: Fa
     assert len(agent.states("t2")) == 2
 
 
+def test_a_heartbeat_is_no_news(session: FakeSession, agent: FakeAgent) -> None:
+    agent.send({"type": "HEARTBEAT"})
+    assert agent.end_of(agent.launch(session.launch(session.add(lambda env: 1))))["state"] == "TASK_FINISHED"
+    assert "HEARTBEAT" not in agent.log()
+
+
 def test_an_error_event_ends_the_executor(session: FakeSession, agent: FakeAgent) -> None:
     assert agent.process is not None
     pids = start(session, agent, sleeper)

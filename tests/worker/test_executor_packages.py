@@ -62,7 +62,7 @@ def test_an_unreachable_session(
     url = f"http://127.0.0.1:{free_port()}"
     message = end(session, agent, session.add(lambda env: 1), url=url)["message"]
     assert message.startswith(
-        f"cannot fetch the job package from {url}: [Errno 111] Connection refused (5 attempts"
+        f"cannot fetch the job package from {url}: [Errno 111] Connection refused (6 attempts"
     )
     assert end(session, agent, session.add(lambda env: 1), "odd", url="gopher://x")["message"].startswith(
         "cannot fetch the job package: cannot talk to 'gopher://x'"

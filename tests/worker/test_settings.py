@@ -26,6 +26,15 @@ def test_a_real_environment() -> None:
     assert settings.idle_timeout == 120
 
 
+@pytest.mark.parametrize("text", ["0", "", None])
+def test_no_checkpointing(text: str | None) -> None:
+    """pymesos: bool("0")."""
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "MESOS_CHECKPOINT"}
+    assert not Settings.read(
+        environment if text is None else {**environment, "MESOS_CHECKPOINT": text}
+    ).checkpoint
+
+
 @pytest.mark.parametrize("arguments", [["--idle-timeout", "7.5"], ["--idle-timeout=7.5"]])
 def test_the_idle_timeout(arguments: list[str]) -> None:
     assert Settings.read(ENVIRONMENT, arguments).idle_timeout == 7.5

@@ -48,7 +48,7 @@ def status(ip: Any, arguments: argparse.Namespace) -> None:
 
 def list_parser() -> VerbParser:
     """Return the parser of ``%twister2 list``."""
-    return VerbParser("list", "Return a table of this session's and earlier sessions' jobs.")
+    return VerbParser("list", "Return a table of all your jobs, from all kernels and sessions, living and dead.")
 
 
 def list_jobs(ip: Any, arguments: argparse.Namespace) -> Any:
@@ -124,7 +124,9 @@ def kill(ip: Any, arguments: argparse.Namespace) -> None:
 def attach_parser() -> VerbParser:
     """Return the parser of ``%twister2 attach``."""
     parser = VerbParser(
-        "attach", "Return a handle on a job, also one that an earlier kernel started, and show it."
+        "attach",
+        "Return a handle on a job, also one that an earlier kernel started, and show it.",
+        epilog="A job whose session has died is taken up again; one that has ended is read from its journal.\n",
     )
     parser.add_argument("job", metavar="JOB", help=JOB_HELP)
     parser.add_argument(

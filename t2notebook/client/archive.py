@@ -1,0 +1,95 @@
+"""A job whose session is gone: its past from the journal, its output from the agents as long as they keep it."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ..journal import read_events, read_jobs, read_meta
+from ..model.errors import SessionError
+from ..model.events import Event, EventKind
+from ..model.job import JobSpec
+from .connection import Connection, SessionEnding
+from .link import JobMirror
+
+TIMEOUT = 5.0
+#: An agent gives at most 64 KiB a read (seen on Mesos 1.12).
+PAGE = 64 << 10
+_GONE = "its session has ended"
+
+
+class Archive:
+    """Stands where the link to a session was; there is nobody to ask.
+
+    Parameters
+    ----------
+    directory : Path
+        The session's.
+    """
+
+    is_open = False
+
+    def __init__(self, directory: Path) -> None:
+        self.session: dict[str, Any] = {"directory": str(directory), "config": {}}
+
+    def reach(self) -> Connection:
+        """Raise `SessionEnding`."""
+        raise SessionEnding(_GONE)
+
+
+def read_job(directory: Path, job_id: str) -> tuple[JobSpec, JobMirror]:
+    """Return a job as its journal tells it; one that had not ended will not, as far as anybody here can know."""
+    spec = read_jobs(directory)[job_id]
+    mirror = JobMirror(job_id)
+    mirror.directory = str(directory)
+    for event in read_events(directory, job_id):
+        mirror.apply(event)
+    if not mirror.view.state.is_final:
+        mirror.orphan(read_meta(directory).get("over") or _GONE)
+    return spec, mirror
+
+
+def read_output(directory: Path, events: list[Event], worker_id: int, stream: str, offset: int) -> bytes:
+    """Return a page of what a worker wrote, from its sandbox.
+
+    Parameters
+    ----------
+    directory : Path
+        Of the journal.
+    events : list of Event
+        Of the job.
+    worker_id : int
+    stream : str
+        ``"stdout"`` or ``"stderr"``.
+    offset : int
+        Bytes from the beginning.
+
+    Raises
+    ------
+    SessionError
+        When the agent does not answer, or has removed the sandbox.
+    """
+    launches = [e for e in events if e.kind is EventKind.LAUNCHED and e.worker_id == worker_id]
+    if not launches:
+        return b""
+    launch = launches[-1]
+    framework_id = read_meta(directory).get("framework_id", "")
+    path = f"/frameworks/{framework_id}/executors/{launch.data['executor_id']}/runs/latest"
+    name = quote(f"{path}/{launch.task_id}/{stream}")
+    url = launch.data.get("agent_url", "")
+    try:
+        with urllib.request.urlopen(
+            f"{url}/files/read?path={name}&offset={offset}&length={PAGE}", timeout=TIMEOUT
+        ) as answer:
+            text = answer.read().decode("utf-8", "surrogateescape")
+        return str(json.loads(text, strict=False)["data"]).encode("utf-8", "surrogateescape")
+    except (OSError, ValueError, KeyError) as error:
+        why = f"HTTP {error.code}" if isinstance(error, urllib.error.HTTPError) else str(error)
+        raise SessionError(
+            f"the {stream} of worker {worker_id} of {launch.job_id} is gone: the session process has ended, and the "
+            f"agent {url or 'that ran it'} does not give it ({why})"
+        ) from None

@@ -1,0 +1,118 @@
+"""Where a job is: in a living session, in one that has to be started because its own has died, or in a journal."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ..config import Config, data_dir, get_config
+from ..journal import (
+    Lease,
+    is_owned,
+    read_events,
+    read_jobs,
+    read_meta,
+    session_directories,
+)
+from ..model.errors import SessionError, UnknownJob
+from ..model.reducer import reduce
+from .connection import Connection, SessionEnding, find_or_start
+
+#: Seconds between two looks at a session that is starting or ending.
+PAUSE = 0.05
+
+
+class Finished(Exception):
+    """No session has the job any more, and none needs to; the journal has all that there is."""
+
+
+def sessions() -> Path:
+    """Return the folder of the journals."""
+    return data_dir() / "sessions"
+
+
+def find(job_id: str) -> tuple[str, Path]:
+    """Return a job's whole id, and the directory of its journal.
+
+    Parameters
+    ----------
+    job_id : str
+        Whole, or the beginning of one that no other job shares.
+
+    Raises
+    ------
+    UnknownJob
+    """
+    found: dict[str, Path] = {}
+    for directory in session_directories(sessions()):
+        try:
+            candidates = read_jobs(directory)
+        except Exception:
+            continue  # not a journal that we can read
+        found.update({name: directory for name in candidates if job_id and name.startswith(job_id)})
+    if job_id in found:
+        found = {job_id: found[job_id]}
+    if len(found) > 1:
+        raise UnknownJob(f"{job_id!r} is the beginning of several jobs: {', '.join(sorted(found))}")
+    for item in found.items():
+        return item
+    raise UnknownJob(f"no job {job_id!r}; t2.jobs() lists those that are known")
+
+
+def config_of(meta: Mapping[str, str]) -> Config:
+    """Return the settings of a session; what its journal does not hold is as this kernel has it."""
+    record: dict[str, Any] = json.loads(meta.get("config", "{}"))
+    known = {field.name for field in fields(Config)}
+    ours = get_config().to_dict()
+    return Config.from_dict({**ours, **{name: value for name, value in record.items() if name in known}})
+
+
+def reach(directory: Path, job_id: str, going_on: Callable[[], bool] = lambda: True) -> Connection:
+    """Return a connection to the session that has a job; if that session has died, to one that took it over.
+
+    Parameters
+    ----------
+    directory : Path
+        Of the journal.
+    job_id : str
+    going_on : callable
+        Whether it is still wanted; asked while waiting.
+
+    Raises
+    ------
+    Finished
+        When the job has ended, or can never be taken up again, and its session is gone.
+    SessionError
+        When the session is on another host, or cannot be started.
+    """
+    deadline = time.monotonic() + get_config().start_timeout
+    while going_on():
+        meta = read_meta(directory)
+        connection: Connection | None = None
+        if is_owned(meta):
+            lease = Lease.decode(meta["owner"])
+            connection = Connection(Path(meta.get("socket", "")))
+            if connection.is_alive():
+                return connection
+            if lease is not None and lease.host != socket.gethostname():
+                raise SessionError(f"job {job_id} belongs to {lease.name}; look at it there")
+            why = f"{lease.name if lease else 'its session'} does not answer"
+        else:
+            if meta.get("over") or reduce(job_id, read_events(directory, job_id)).state.is_final:
+                raise Finished
+            why = "somebody else took it over at this moment"
+            try:
+                connection = find_or_start(config_of(meta))
+                if connection.post("/v1/adopt", {"directory": str(directory)})["adopted"]:
+                    return connection
+            except SessionEnding as error:
+                why = str(error)
+        if time.monotonic() > deadline:
+            raise SessionError(f"job {job_id} cannot be reached: {why}")
+        time.sleep(PAUSE)
+    raise SessionError(f"job {job_id} is no longer wanted")
