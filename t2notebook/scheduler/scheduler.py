@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..jobmaster.jobs import JobRecord, Jobs
-from ..journal import JournalError
+from ..model.errors import JournalError
 from ..model.events import Event, EventKind
 from ..model.launch import WorkerLaunch, decode_status_data
 from ..model.reducer import WorkerView

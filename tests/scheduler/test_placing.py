@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from t2notebook.journal import JournalError
+from t2notebook.model.errors import JournalError
 from t2notebook.model.events import EventKind
 from t2notebook.model.job import Placement
 from t2notebook.model.launch import WorkerLaunch
