@@ -230,6 +230,28 @@ def test_what_a_gang_tried_is_free_again() -> None:
     assert len(placed(plan)) == 6
 
 
+def test_a_warm_executor_that_a_gang_tried_waits_again() -> None:
+    gang = demand(9, placement=Placement(gang=True))
+    plan = match([offer(1)], [gang, demand(1, job="b")], [RunningExecutor("t2-1", "S1")])
+    assert placed(plan) == [("h1", "t2-1", 0)]
+
+
+def test_a_gang_that_tried_what_it_holds_tries_anew_with_what_others_hold() -> None:
+    gangs = [
+        demand(2, placement=Placement(where="unique:hostname", gang=True)),
+        demand(9, job="b", placement=Placement(gang=True)),
+    ]
+    plan = match([offer(1), offer(2)], gangs, held={"O1": "a", "O2": "b"})
+    assert sorted(hosts(plan)) == ["h1", "h2"]
+
+
+def test_what_others_use_is_not_gathered() -> None:
+    gang = demand(9, placement=Placement(gang=True))
+    plan = match([offer(1), offer(2)], [gang, demand(1, job="b")], may_hold={"a"})
+    (acceptance,) = plan.acceptances
+    assert {one.id for one in plan.gathered["a"]} == {"O1", "O2"} - {one.id for one in acceptance.offers}
+
+
 def test_a_gang_gathers_only_what_it_would_use() -> None:
     gang = demand(4, placement=Placement(gang=True))
     small = offer(3, 0.5)
