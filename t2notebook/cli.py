@@ -60,7 +60,9 @@ def _list(options: argparse.Namespace) -> None:
     if frame.empty:
         print("no jobs yet")
         return
-    frame = frame[["job_id", "state", "workers", "submitted", "session", "message"]].tail(None if options.all else 20)
+    frame = frame[["job_id", "state", "workers", "submitted", "session", "message"]].tail(
+        None if options.all else 20
+    )
     frame["submitted"] = frame.submitted.dt.strftime("%Y-%m-%d %H:%M:%S")
     frame["message"] = frame.message.str.slice(0, 60)
     print(frame.to_string(index=False, justify="left"))

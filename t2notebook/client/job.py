@@ -74,7 +74,7 @@ class Job:
         """Why workers wait for resources: one row an offer and a thing it lacked; empty if none waits."""
         try:
             return why_frame(self._link.reach().get(f"/v1/jobs/{self.job_id}/why")["why"])
-        except SessionEnding:
+        except (SessionEnding, UnknownJob):
             if self.state.is_final:
                 return why_frame([])
             raise
@@ -314,7 +314,7 @@ class Job:
         try:
             path = f"/v1/jobs/{self.job_id}/logs/{worker_id}"
             return self._link.reach().get_bytes(path, stream=stream, offset=offset)[0]
-        except SessionEnding:
+        except (SessionEnding, UnknownJob):
             with self._mirror.changed:
                 events = list(self._mirror.events)
             return read_output(self._directory, events, worker_id, stream, offset)

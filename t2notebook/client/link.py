@@ -119,14 +119,17 @@ class Link:
         self._lock = threading.Lock()
         self._attached = threading.Event()
         self._is_wanted = True
+        self._is_replaced = False
         self._stream = self._attach(connection)
+        _all.add(self)
         self._pid = os.getpid()
         atexit.register(_say_bye, weakref.ref(self))
         self._reader = threading.Thread(target=self._read, name="t2-events", daemon=True)
         self._reader.start()
 
     def reach(self) -> Connection:
-        """Return the connection to the session; while one is taking the place of another, wait for it.
+        """Return the connection to the session, also when we no longer watch it; while one is taking the place of
+        another, wait for it.
 
         Raises
         ------
@@ -134,7 +137,7 @@ class Link:
             When there is none any more.
         """
         self._attached.wait(REACH_TIMEOUT)
-        if not self.is_open:
+        if not self.is_open and not self.connection.is_alive():
             raise SessionEnding("the session process has ended")
         return self.connection
 
@@ -192,6 +195,13 @@ class Link:
         """Wait for the session to end, `timeout` seconds at the most."""
         self._reader.join(timeout)
 
+    def replace(self) -> None:
+        """Go on only as long as jobs need it: another link takes new ones."""
+        self._is_replaced = True
+        if not self._awaited():
+            self._is_wanted = False
+            self._stream.abort()
+
     def let_go(self, patience: float = 2.0) -> None:
         """End the attachment; a session that is ending has `patience` seconds to tell the rest first."""
         self._is_wanted = False
@@ -246,6 +256,8 @@ class Link:
                     self.mirror(event.job_id).apply(event)
                 else:
                     self.mirror(record["orphan"]).orphan(record["why"])
+                if self._is_replaced and not self._awaited():
+                    return "nothing more was to come"
         except Exception as error:
             return f"the connection to the session broke: {error or type(error).__name__}"
         return "the session process has ended"
@@ -300,6 +312,7 @@ class Link:
 
 
 _links: dict[str, Link] = {}
+_all: weakref.WeakSet[Link] = weakref.WeakSet()
 _links_lock = threading.Lock()
 
 
@@ -339,12 +352,12 @@ def forget(link: Link) -> None:
     with _links_lock:
         for key in [key for key, other in _links.items() if other is link]:
             del _links[key]
+    link.replace()
 
 
 def open_links() -> list[Link]:
     """Return the links that are open."""
-    with _links_lock:
-        return [link for link in _links.values() if link.is_open]
+    return [link for link in list(_all) if link.is_open]
 
 
 def _say_bye(link: weakref.ref[Link]) -> None:

@@ -104,21 +104,22 @@ class Journal:
         try:
             with journal._explaining(), journal._transaction(check=False):
                 meta = journal.meta()
-                if is_owned(meta) or meta.get("over"):
-                    journal._db.execute("ROLLBACK")
-                    journal.close()
-                    return None
-                facts = {
-                    "owner": journal._token,
-                    "renewed": repr(time.time()),
-                    "claims": str(int(meta.get("claims", 0)) + 1),
-                    "last_seen": meta.get("renewed", ""),
-                }
-                journal._db.executemany(_SET, facts.items())
+                is_free = not is_owned(meta) and not meta.get("over")
+                if is_free:
+                    facts = {
+                        "owner": journal._token,
+                        "renewed": repr(time.time()),
+                        "claims": str(int(meta.get("claims", 0)) + 1),
+                        "last_seen": meta.get("renewed", ""),
+                    }
+                    journal._db.executemany(_SET, facts.items())
         except BaseException:
             journal.close()
             raise
-        return journal
+        if is_free:
+            return journal
+        journal.close()
+        return None
 
     @property
     def packages(self) -> Path:
@@ -213,8 +214,7 @@ class Journal:
             if check:
                 self._check()
             yield
-            if self._db.in_transaction:
-                self._db.execute("COMMIT")
+            self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:  # SQLite itself rolls back what a full disk interrupts
                 self._db.execute("ROLLBACK")

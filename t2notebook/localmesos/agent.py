@@ -6,13 +6,13 @@ is `Runtime`, which `agent_process` provides and tests can fake.
 
 from __future__ import annotations
 
-import itertools
 import uuid
 
 from t2notebook.localmesos import containers
 from t2notebook.localmesos.agent_commands import KILL_GRACE, LINGER, command_executor
+from t2notebook.localmesos.agent_custom import CustomExecutors
 from t2notebook.localmesos.agent_groups import TaskGroups
-from t2notebook.localmesos.agent_recovery import Recovery
+from t2notebook.localmesos.agent_runtime import Fetching
 from t2notebook.localmesos.containers import SandboxError, User
 from t2notebook.localmesos.records import Json
 from t2notebook.localmesos.runs import (
@@ -24,13 +24,13 @@ from t2notebook.localmesos.runs import (
     Verdict,
     grace_seconds,
 )
-from t2notebook.localmesos.server import EventStream
+from t2notebook.localmesos.volumes import prepare
 
 SHUTDOWN_GRACE = 5.0
 EXECUTOR_HEARTBEAT = 30 * 60.0
 
 
-class Agent(TaskGroups, Recovery):
+class Agent(TaskGroups, CustomExecutors):
     """One agent."""
 
     def message(self, message: Json) -> None:
@@ -66,6 +66,15 @@ class Agent(TaskGroups, Recovery):
             self.save_framework(framework)
             self.resume(framework.id)
 
+    def _framework(self, message: Json) -> FrameworkRun:
+        framework_id, info = message["framework_id"], message["framework"]
+        framework = self.frameworks.get(framework_id)
+        if framework is None:
+            framework = self.frameworks[framework_id] = FrameworkRun(framework_id, info)
+        framework.info = info
+        self._keep_framework(framework)
+        return framework
+
     def find(self, framework_id: str, executor_id: str) -> ExecutorRun | None:
         """Find a living run."""
         framework = self.frameworks.get(framework_id)
@@ -73,10 +82,7 @@ class Agent(TaskGroups, Recovery):
 
     def run_task(self, message: Json) -> None:
         """Launch a task, and its executor if there is none."""
-        framework = self.frameworks.setdefault(
-            message["framework_id"], FrameworkRun(message["framework_id"], message["framework"])
-        )
-        framework.info = message["framework"]
+        framework = self._framework(message)
         info = message["task"]
         command = "command" in info
         executor_id = (info["task_id"] if command else info["executor"]["executor_id"])["value"]
@@ -93,6 +99,7 @@ class Agent(TaskGroups, Recovery):
             self._drop(framework, task, executor_id, text, "REASON_TASK_INVALID")
         elif run.state is ExecutorState.REGISTERING:
             run.queued[task.id] = task
+            self._resize_soon(run)
         elif run.state is ExecutorState.RUNNING:
             self._give(run, task)
         else:
@@ -102,10 +109,7 @@ class Agent(TaskGroups, Recovery):
 
     def run_group(self, message: Json) -> None:
         """Launch a task group, and its executor if there is none."""
-        framework = self.frameworks.setdefault(
-            message["framework_id"], FrameworkRun(message["framework_id"], message["framework"])
-        )
-        framework.info = message["framework"]
+        framework = self._framework(message)
         info, group = message["executor"], str(uuid.uuid4())
         executor_id = info["executor_id"]["value"]
         tasks = [TaskRun({**one, "executor": info}, group=group) for one in message["tasks"]]
@@ -118,6 +122,7 @@ class Agent(TaskGroups, Recovery):
                 self._drop(framework, task, executor_id, text, "REASON_EXECUTOR_TERMINATED")
         elif run.state is ExecutorState.REGISTERING:
             run.queued |= {task.id: task for task in tasks}
+            self._resize_soon(run)
         elif run.default:
             self._launch_group(run, tasks)
         else:
@@ -139,29 +144,33 @@ class Agent(TaskGroups, Recovery):
         try:
             user = containers.find_user(cmd.get("user") or framework.info["user"], directory)
             containers.make_sandbox(directory, user)
+            self._keep_executor(run)
         except SandboxError as error:
             for one in tasks:
                 self._drop(framework, one, executor_id, str(error), "REASON_EXECUTOR_TERMINATED")
             if not command:
                 self._tell_exit(run, None)
+            self._discard_framework(framework)
             return
         run.queued |= {one.id: one for one in tasks}
         framework.executors[executor_id] = run
         self._containers[container_id] = run
         uris = cmd.get("uris", [])
-        # A group's tasks share their executor's fate: it is one container here.
-        wanted = [info.get("container"), *(one.info.get("container") for one in tasks)]
-        fault = next(filter(None, map(containers.image_fault, wanted)), None)
+        # A group's tasks have containers of their own.
+        container = info.get("container") or (task.info.get("container") if command else None)
+        variables = cmd.get("environment", {}).get("variables", [])
+        fault = prepare(container, variables, directory, None, user)
         if fault is not None:
             run.verdict = Verdict("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED", fault)
             self._ended(run, None)
         elif run.default:
             run.move(ExecutorState.RUNNING)
+            run.sized = True
+            self.save_run(run)
             self._launch_group(run, tasks)
         elif uris:
-            self.runtime.fetch(
-                uris, directory, user, lambda: run.destroyed, lambda failure: self.fetched(run, user, failure)
-            )
+            wanted = Fetching(uris, directory, user, lambda: run.destroyed)
+            self.runtime.fetch(wanted, lambda failure: self.fetched(run, user, failure))
         else:
             self.fetched(run, user, None)
 
@@ -196,6 +205,8 @@ class Agent(TaskGroups, Recovery):
             user,
             checkpoint=framework.info.get("checkpoint", False),
         )
+        run.sized = True
+        self._resize(run)
         self.runtime.launch(run.launched)
 
     def container_started(self, container_id: str, pid: int) -> None:
@@ -278,11 +289,18 @@ class Agent(TaskGroups, Recovery):
         self._to_executor(run, {"type": "SHUTDOWN"})
         run.timers.append(self.runtime.later(grace, self.destroy, run))
 
-    def exceeds_memory(self, run: ExecutorRun, limit: int, used: int) -> None:
-        """Kill a container that uses more memory than it has (bytes)."""
-        text = f"Memory limit exceeded: Requested: {limit >> 20}MB Maximum Used: {used >> 20}MB"
-        run.verdict = Verdict("TASK_FAILED", "REASON_CONTAINER_LIMITATION_MEMORY", text)
-        self.destroy(run)
+    def over_memory(self, container_id: str, text: str) -> None:
+        """Kill a container that used more memory than it has, whole; `text` is Mesos's message about it."""
+        run = self._containers.get(container_id)
+        if not self._nested_over_memory(container_id, text) and run is not None and not run.destroyed:
+            run.verdict = Verdict("TASK_FAILED", "REASON_CONTAINER_LIMITATION_MEMORY", text)
+            self.destroy(run)
+
+    def _judge(self, run: ExecutorRun) -> None:
+        """Find out whether the kernel killed of a container what ended just now."""
+        text = self.runtime.over_memory(run.container_id) if run.verdict is None else None
+        if text is not None:
+            self.over_memory(run.container_id, text)
 
     # The end of containers
 
@@ -292,10 +310,12 @@ class Agent(TaskGroups, Recovery):
             return
         run = self._containers.get(container_id)
         if run is not None:
+            self._judge(run)
             self._ended(run, status)
 
     def _ended(self, run: ExecutorRun, status: int | None) -> None:
         del self._containers[run.container_id]
+        self.runtime.release(run.container_id)
         run.cancel_timers()
         run.pid = None
         if run.stream is not None:
@@ -326,60 +346,10 @@ class Agent(TaskGroups, Recovery):
                 self.forget_run(framework.completed[0])
             framework.completed.append(run)
             self.save_run(run)
+            self._discard(framework, run)
             left = [one.id for one in self.frameworks.values() if one.leaving and not one.executors]
             for framework_id in left[:-MAX_COMPLETED_FRAMEWORKS]:
                 self.forget_framework(self.frameworks.pop(framework_id))
-
-    # Executors' calls
-
-    def subscribe(self, run: ExecutorRun, stream: EventStream, call: Json) -> None:
-        """Register an executor, or take it back after its connection broke."""
-        if run.stream is not None:
-            run.stream.close()
-        run.stream = stream
-        if run.state is ExecutorState.REGISTERING:
-            run.move(ExecutorState.RUNNING)
-            run.cancel_timers()
-            self.save_run(run)
-        framework = self.frameworks[run.framework_id]
-        subscribed = {
-            "executor_info": run.info,
-            "framework_info": framework.info,
-            "agent_info": {name: value for name, value in self.info.items() if name != "checkpoint"},
-            "container_id": {"value": run.container_id},
-        }
-        self._to_executor(run, {"type": "SUBSCRIBED", "subscribed": subscribed})
-        backlog, run.backlog = run.backlog, []
-        for event in backlog:
-            self._to_executor(run, event)
-        for update in call.get("subscribe", {}).get("unacknowledged_updates", []):
-            self.status(run, update["status"])
-        if run.container_id in self.reconnecting:
-            self._reconnected(run, call.get("subscribe", {}))
-        if run.state is ExecutorState.TERMINATING:
-            self._to_executor(run, {"type": "SHUTDOWN"})
-            return
-        for _, found in itertools.groupby(list(run.queued.values()), lambda task: task.group or task.id):
-            self._give(run, *found)
-
-    def _give(self, run: ExecutorRun, *tasks: TaskRun) -> None:
-        """Give an executor a task, or a task group."""
-        if tasks[0].group is None:
-            event = {"type": "LAUNCH", "launch": {"task": tasks[0].info}}
-        else:
-            infos = [{k: v for k, v in task.info.items() if k != "executor"} for task in tasks]
-            event = {"type": "LAUNCH_GROUP", "launch_group": {"task_group": {"tasks": infos}}}
-        self.save_given(run, tasks)
-        self._to_executor(run, event)
-        for task in tasks:
-            run.queued.pop(task.id, None)
-            task.forget_data()
-            run.tasks[task.id] = task
-
-    def executor_message(self, run: ExecutorRun, data: str) -> None:
-        """Forward an executor's message."""
-        ids = {"agent_id": self.place.id, "framework_id": run.framework_id, "executor_id": run.executor_id}
-        self.runtime.send({"op": "executor_message", **ids, "data": data})
 
 
 def _original(info: Json) -> Json:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from t2notebook.localmesos import containers
+from t2notebook.localmesos.agent_runtime import Connecting
 from t2notebook.localmesos.agent_updates import AgentUpdates
 from t2notebook.localmesos.checks import Checker, News
 from t2notebook.localmesos.records import Json
@@ -25,6 +28,8 @@ class Probing:
     ----------
     launched
         The task's own launch request: a command check runs in the same place, as the same user.
+    tell
+        Gets what its results make the executor say.
     probe
         The container of the command that runs now.
     """
@@ -33,6 +38,7 @@ class Probing:
     task: TaskRun
     checker: Checker
     launched: Json
+    tell: Callable[[ExecutorRun, TaskRun, News], None]
     timer: asyncio.TimerHandle | None = None
     probe: str | None = None
     stopped: bool = False
@@ -41,13 +47,28 @@ class Probing:
 class Checks(AgentUpdates):
     """Starting, repeating and ending checks."""
 
-    def _start_checks(self, run: ExecutorRun, task: TaskRun, launched: Json) -> None:
+    def _start_checks(
+        self,
+        run: ExecutorRun,
+        task: TaskRun,
+        launched: Json,
+        tell: Callable[[ExecutorRun, TaskRun, News], None],
+    ) -> None:
+        age = 0.0 if task.since is None else max(0.0, time.time() - task.since)
         for name in ("check", "health_check"):
             if name in task.info:
-                checker = Checker(task.info[name], health=name == "health_check", now=self.runtime.now())
-                probing = Probing(run, task, checker, launched)
+                checker = Checker(
+                    task.info[name],
+                    health=name == "health_check",
+                    now=self.runtime.now() - age,
+                    healthy=task.healthy,
+                    check_status=task.check_status,
+                )
+                probing = Probing(run, task, checker, launched, tell)
                 self._checks.setdefault((run.framework_id, task.id), []).append(probing)
-                probing.timer = self.runtime.later(SETTLING + checker.delay, self._probe, probing)
+                probing.timer = self.runtime.later(
+                    max(SETTLING, SETTLING + checker.delay - age), self._probe, probing
+                )
 
     def _stop_checks(self, run: ExecutorRun, task_id: str) -> None:
         for probing in self._checks.pop((run.framework_id, task_id), []):
@@ -64,7 +85,7 @@ class Checks(AgentUpdates):
         if checker.kind == "COMMAND":
             command, launched = checker.command, probing.launched
             variables = command.get("environment", {}).get("variables", [])
-            env = {**launched["env"], **{one["name"]: one.get("value", "") for one in variables}}
+            env = launched["env"] | containers.values_of(variables)
             own = containers.command_line(command)
             probing.probe = str(uuid.uuid4())
             self._probes[probing.probe] = probing
@@ -78,9 +99,8 @@ class Checks(AgentUpdates):
             self._probed(probing, outcome)
 
         path = where.get("path", "/") if checker.kind == "HTTP" else None
-        self.runtime.connect(
-            where["port"], path, where.get("scheme", "http"), checker.timeout or 3600.0, done
-        )
+        scheme, timeout = where.get("scheme", "http"), checker.timeout or 3600.0
+        self.runtime.connect(Connecting(where["port"], path, scheme, timeout), done)
 
     def _timed_out(self, probing: Probing, probe: str) -> None:
         if probing.probe == probe:
@@ -106,31 +126,6 @@ class Checks(AgentUpdates):
             return
         news = probing.checker.result(outcome, self.runtime.now())
         if news is not None:
-            self._tell(probing, news)
+            probing.tell(probing.run, probing.task, news)
         if not probing.stopped:
             probing.timer = self.runtime.later(probing.checker.interval, self._probe, probing)
-
-    def _tell(self, probing: Probing, news: News) -> None:
-        run, task = probing.run, probing.task
-        if news.healthy is not None:
-            task.healthy = news.healthy
-        if news.check_status is not None:
-            task.check_status = news.check_status
-        status = self._own_status(run, task, "TASK_RUNNING", None, news.reason)
-        self.status(run, status)
-        if news.kill:
-            task.unhealthy = True
-            self._kill_own(run, task, None)
-
-    def _own_status(
-        self,
-        run: ExecutorRun,
-        task: TaskRun,
-        state: str,
-        message: str | None = None,
-        reason: str | None = None,
-    ) -> Json:
-        raise NotImplementedError
-
-    def _kill_own(self, run: ExecutorRun, task: TaskRun, policy: Json | None) -> None:
-        raise NotImplementedError

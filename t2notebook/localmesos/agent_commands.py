@@ -6,7 +6,7 @@ import signal
 import time
 
 from t2notebook.localmesos.agent_checks import Checks
-from t2notebook.localmesos.checks import empty_status
+from t2notebook.localmesos.checks import News, empty_status
 from t2notebook.localmesos.master_state import new_uuid
 from t2notebook.localmesos.records import Json, can
 from t2notebook.localmesos.runs import (
@@ -50,16 +50,26 @@ class CommandTasks(Checks):
             run.tasks[task.id] = task
             for state in ("TASK_STARTING", "TASK_RUNNING"):
                 self.status(run, self._own_status(run, task, state))
-            self._watch_command(run, task, since=time.time())
+            self._watch_command(run, task)
 
-    def _watch_command(self, run: ExecutorRun, task: TaskRun, since: float) -> None:
-        """Start a task's checks and the clock of its longest time, which began at `since`."""
+    def _watch_command(self, run: ExecutorRun, task: TaskRun) -> None:
+        """Start a task's checks and the clock of its longest time."""
         if run.launched is not None:
-            self._start_checks(run, task, run.launched)
-        limit = task.info.get("max_completion_time")
-        if limit is not None:
-            left = max(0.0, grace_seconds(limit, 0.0) - (time.time() - since))
+            self._start_checks(run, task, run.launched, self._news)
+        left = task.time_left(time.time())
+        if left is not None:
             run.timers.append(self.runtime.later(left, self._too_long, run))
+
+    def _news(self, run: ExecutorRun, task: TaskRun, news: News) -> None:
+        """Tell what a check found."""
+        if news.healthy is not None:
+            task.healthy = news.healthy
+        if news.check_status is not None:
+            task.check_status = news.check_status
+        self.status(run, self._own_status(run, task, "TASK_RUNNING", None, news.reason))
+        if news.kill:
+            task.unhealthy = True
+            self._kill_own(run, task, None)
 
     def _too_long(self, run: ExecutorRun) -> None:
         run.verdict = Verdict("TASK_FAILED", "REASON_MAX_COMPLETION_TIME_REACHED", "")
@@ -118,7 +128,11 @@ class CommandTasks(Checks):
             status["check_status"] = known or empty_status(task.info["check"])
         if task.healthy is not None and (state == "TASK_RUNNING" or task.unhealthy):
             status["healthy"] = task.healthy
-        return status
+        return status | self._place(run, task, state)
+
+    def _place(self, run: ExecutorRun, task: TaskRun, state: str) -> Json:
+        """Give what a status says of the task's own container, if it has one."""
+        return {}
 
 
 def command_executor(task: Json) -> Json:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from t2notebook.localmesos import containers
 from t2notebook.localmesos.agent_commands import KILL_GRACE, CommandTasks
+from t2notebook.localmesos.agent_runtime import Fetching
 from t2notebook.localmesos.containers import SandboxError, User
-from t2notebook.localmesos.records import Json, can
+from t2notebook.localmesos.records import TERMINAL, Json, can
 from t2notebook.localmesos.runs import ExecutorRun, ExecutorState, TaskRun, exit_message, grace_seconds
+from t2notebook.localmesos.volumes import prepare
 
 EXECUTOR_ENDS = 0.05
 """How long the default executor takes to end after its last task."""
@@ -30,6 +34,8 @@ class Nested:
     ----------
     verdict
         State and reason that it ends with, if not with what its exit status says.
+    limitation
+        Mesos's message, if it used too much memory.
     """
 
     id: str
@@ -38,10 +44,10 @@ class Nested:
     directory: str
     user: User
     pid: int | None = None
-    launched: Json | None = None
     killing: bool = False
     destroyed: bool = False
     verdict: tuple[str, str | None] | None = None
+    limitation: str | None = None
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
 
@@ -54,19 +60,25 @@ class TaskGroups(CommandTasks):
         for task in tasks:
             run.queued.pop(task.id, None)
             run.tasks[task.id] = task
+        self._resize(run)
+        for task in tasks:
             container_id = str(uuid.uuid4())
             directory = os.path.join(run.directory, "containers", container_id)
-            command = task.info.get("command", {})
-            name = command.get("user") or self.frameworks[run.framework_id].info["user"]
+            container = task.info.get("container")
+            name = task.info.get("command", {}).get("user") or self.frameworks[run.framework_id].info["user"]
+            variables = task.info.get("command", {}).get("environment", {}).get("variables", [])
             try:
                 user = containers.find_user(name, directory)
                 containers.make_nested_sandbox(run.directory, directory, task.id, user)
+                fault = prepare(container, variables, directory, run.directory, user)
             except SandboxError as error:
-                self._agent_status(run, task, "TASK_FAILED", str(error), "REASON_CONTAINER_LAUNCH_FAILED")
+                fault = str(error)
+            if fault is not None:
+                self._agent_status(run, task, "TASK_FAILED", fault, "REASON_CONTAINER_LAUNCH_FAILED")
                 continue
-            nested = Nested(container_id, run, task, directory, user)
-            self._nested[container_id] = nested
-            self.status(run, self._nested_status(nested, "TASK_STARTING"))
+            task.container = container_id
+            nested = self._nested[container_id] = Nested(container_id, run, task, directory, user)
+            self.status(run, self._own_status(run, task, "TASK_STARTING"))
             started.append(nested)
         for nested in started:
             uris = nested.task.info.get("command", {}).get("uris", [])
@@ -76,6 +88,7 @@ class TaskGroups(CommandTasks):
                 self._nested_fetched(nested, None)
         if len(started) < len(tasks):
             self._kill_group(run, tasks[0].group)
+            self._end_if_empty(run)
 
     def _fetch_nested(self, nested: Nested, uris: list[Json]) -> None:
         def cancelled() -> bool:
@@ -84,7 +97,7 @@ class TaskGroups(CommandTasks):
         def done(failure: str | None) -> None:
             self._nested_fetched(nested, failure)
 
-        self.runtime.fetch(uris, nested.directory, nested.user, cancelled, done)
+        self.runtime.fetch(Fetching(uris, nested.directory, nested.user, cancelled), done)
 
     def _nested_fetched(self, nested: Nested, failure: str | None) -> None:
         run, task = nested.run, nested.task
@@ -98,18 +111,30 @@ class TaskGroups(CommandTasks):
             self._nested_ended(nested, None, text)
             return
         framework, command = self.frameworks[run.framework_id], task.info["command"]
+        checkpoint = framework.info.get("checkpoint", False)
         env = containers.environment(
             self.place,
             run.framework_id,
             run.executor_id,
             nested.directory,
-            checkpoint=framework.info.get("checkpoint", False),
+            checkpoint=checkpoint,
             grace=grace_seconds(run.info.get("shutdown_grace_period"), KILL_GRACE),
             role=run.role,
             variables=command.get("environment", {}).get("variables", []),
         )
-        nested.launched = containers.launch_request(nested.id, command, env, nested.directory, nested.user)
-        self.runtime.launch(nested.launched)
+        task.launched = containers.launch_request(
+            nested.id,
+            command,
+            env,
+            nested.directory,
+            nested.user,
+            checkpoint=checkpoint,
+            limited=nested.id if task.alone else run.container_id,
+        )
+        if task.alone:
+            self.runtime.limit(nested.id, task.limits)
+        self.save_task(run, task)
+        self.runtime.launch(task.launched)
 
     def _nested_started(self, container_id: str, pid: int) -> bool:
         """Note a container's start; False if it is no task's of a group."""
@@ -126,13 +151,18 @@ class TaskGroups(CommandTasks):
         if nested.killing:
             self.runtime.signal(container_id, signal.SIGTERM)
             return True
-        self.status(run, self._nested_status(nested, "TASK_RUNNING"))
-        assert nested.launched is not None
-        self._start_checks(run, task, nested.launched)
-        limit = task.info.get("max_completion_time")
-        if limit is not None:
-            nested.timers.append(self.runtime.later(grace_seconds(limit, 0.0), self._nested_too_long, nested))
+        self.status(run, self._own_status(run, task, "TASK_RUNNING"))
+        self._watch_nested(nested)
         return True
+
+    def _watch_nested(self, nested: Nested) -> None:
+        """Start a task's checks and the clock of its longest time."""
+        run, task = nested.run, nested.task
+        if task.launched is not None:
+            self._start_checks(run, task, task.launched, self._news)
+        left = task.time_left(time.time())
+        if left is not None:
+            nested.timers.append(self.runtime.later(left, self._nested_too_long, nested))
 
     def _nested_too_long(self, nested: Nested) -> None:
         nested.verdict = ("TASK_FAILED", "REASON_MAX_COMPLETION_TIME_REACHED")
@@ -143,19 +173,40 @@ class TaskGroups(CommandTasks):
         nested = self._nested.get(container_id)
         if nested is None:
             return False
+        self._judge_nested(nested)
         if error is not None:
             nested.verdict = ("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED")
         self._nested_ended(nested, status, error and f"Failed to launch container: Failed to fork: {error}")
         return True
 
+    def _judge_nested(self, nested: Nested) -> None:
+        """Find out whether the kernel killed of a container what ended just now."""
+        self._judge(nested.run)
+        text = self.runtime.over_memory(nested.id) if nested.task.alone else None
+        if text is not None:
+            self._nested_over_memory(nested.id, text)
+
+    def _nested_over_memory(self, container_id: str, text: str) -> bool:
+        """Kill a group's task that is limited by itself; False if it is none."""
+        nested = self._nested.get(container_id)
+        if nested is None:
+            return False
+        if nested.limitation is None:
+            nested.limitation = text
+            nested.verdict = ("TASK_FAILED", "REASON_CONTAINER_LIMITATION_MEMORY")
+            self._destroy_nested(nested)
+        return True
+
     def _nested_ended(self, nested: Nested, status: int | None, text: str | None = None) -> None:
         run, task = nested.run, nested.task
-        del self._nested[nested.id]
         run.nested_pids.pop(nested.id, None)
         for timer in nested.timers:
             timer.cancel()
         self._stop_checks(run, task.id)
+        if task.alone:
+            self.runtime.release(nested.id)
         if run.verdict is not None:
+            del self._nested[nested.id]
             self._agent_status(run, task, run.verdict.state, run.verdict.message, run.verdict.reason)
         else:
             if nested.verdict is not None:
@@ -164,12 +215,67 @@ class TaskGroups(CommandTasks):
                 state, reason = "TASK_KILLED", None
             else:
                 state, reason = ("TASK_FINISHED" if status == 0 else "TASK_FAILED"), None
+            text = text or nested.limitation
             if text is None and status is not None:
                 text = f"Command {exit_message(status)}"
-            self.status(run, self._nested_status(nested, state, text, reason))
+            last = self._own_status(run, task, state, text, reason)
+            del self._nested[nested.id]
+            self.status(run, last)
             if state != "TASK_FINISHED":
                 self._kill_group(run, task.group)
         self._end_if_empty(run)
+
+    # Recovery
+
+    def _recover_groups(
+        self, run: ExecutorRun, living: Mapping[str, int], ended: Mapping[str, int | None]
+    ) -> None:
+        """Take a default executor's tasks up again: those that live go on, the others end as they did meanwhile."""
+        run.sized = True
+        self._resize(run)
+        user = User(self.frameworks[run.framework_id].info["user"])
+        found, failed = [], set()
+        for task in list(run.tasks.values()):
+            if task.state in TERMINAL:
+                # Its last update was written, and then the agent died.
+                run.tasks.pop(task.id)
+                run.ended.append(task)
+                self.save_task(run, task)
+                failed |= {task.group} if task.state != "TASK_FINISHED" else set()
+                continue
+            container_id = task.container or ""
+            directory = os.path.join(run.directory, "containers", container_id)
+            nested = self._nested[container_id] = Nested(container_id, run, task, directory, user)
+            nested.killing = task.killing
+            found.append(nested)
+        for nested in found:
+            pid = living.get(nested.id)
+            if pid is not None:
+                self._recover_nested(nested, pid)
+            elif nested.id in self._nested:
+                text = None
+                if nested.id not in ended:
+                    nested.verdict = ("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED")
+                    text = "Failed to launch container: The agent restarted meanwhile"
+                self._judge_nested(nested)
+                self._nested_ended(nested, ended.get(nested.id), text)
+        for group in failed:
+            self._kill_group(run, group)
+        if run.killed:
+            self.destroy(run)
+        self._end_if_empty(run)
+
+    def _recover_nested(self, nested: Nested, pid: int) -> None:
+        run, task = nested.run, nested.task
+        nested.pid = run.nested_pids[nested.id] = pid
+        if task.alone:
+            self.runtime.limit(nested.id, task.limits)
+        if nested.killing:
+            self._destroy_nested(nested)
+            return
+        if task.state != "TASK_RUNNING":
+            self.status(run, self._own_status(run, task, "TASK_RUNNING"))
+        self._watch_nested(nested)
 
     def _end_if_empty(self, run: ExecutorRun) -> None:
         if not run.tasks and not run.queued and run.state is not ExecutorState.TERMINATED:
@@ -180,11 +286,15 @@ class TaskGroups(CommandTasks):
         if run.tasks or run.queued or run.state is ExecutorState.TERMINATED:
             return
         self._containers.pop(run.container_id, None)
+        self.runtime.release(run.container_id)
         if not self.frameworks[run.framework_id].leaving:
             self._tell_exit(run, 0)
         self._gone(run)
 
     def _gone(self, run: ExecutorRun) -> None:
+        raise NotImplementedError
+
+    def _judge(self, run: ExecutorRun) -> None:
         raise NotImplementedError
 
     # Killing
@@ -199,8 +309,9 @@ class TaskGroups(CommandTasks):
             return
         framework = self.frameworks.get(nested.run.framework_id)
         if framework is not None and can(framework.info, "TASK_KILLING_STATE"):
-            self.status(nested.run, self._nested_status(nested, "TASK_KILLING"))
-        nested.killing = True
+            self.status(nested.run, self._own_status(nested.run, nested.task, "TASK_KILLING"))
+        nested.killing = nested.task.killing = True
+        self.save_task(nested.run, nested.task)
         self._stop_checks(nested.run, nested.task.id)
         own = policy or nested.task.info.get("kill_policy", {})
         if nested.pid is not None:
@@ -223,12 +334,14 @@ class TaskGroups(CommandTasks):
 
     def _shutdown_default(self, run: ExecutorRun) -> None:
         run.move(ExecutorState.TERMINATING)
+        self.save_run(run)
         for nested in list(self._nested.values()):
             if nested.run is run:
                 self._kill_nested(nested, None)
         self._end_if_empty(run)
 
     def _destroy_default(self, run: ExecutorRun) -> None:
+        self.save_run(run)
         for nested in list(self._nested.values()):
             if nested.run is run:
                 self._destroy_nested(nested)
@@ -236,26 +349,12 @@ class TaskGroups(CommandTasks):
 
     # Statuses
 
-    def _nested_status(
-        self, nested: Nested, state: str, message: str | None = None, reason: str | None = None
-    ) -> Json:
-        status = super()._own_status(nested.run, nested.task, state, message, reason)
-        container_id = {"value": nested.id, "parent": {"value": nested.run.container_id}}
-        place: Json = {"container_id": container_id}
-        if state == "TASK_RUNNING":
-            place = {**self._container_status(nested.run), "container_id": container_id}
-            place["executor_pid"] = nested.pid
-        return {**status, "container_status": place}
-
-    def _own_status(
-        self,
-        run: ExecutorRun,
-        task: TaskRun,
-        state: str,
-        message: str | None = None,
-        reason: str | None = None,
-    ) -> Json:
-        for nested in self._nested.values():
-            if nested.run is run and nested.task is task:
-                return self._nested_status(nested, state, message, reason)
-        return super()._own_status(run, task, state, message, reason)
+    def _place(self, run: ExecutorRun, task: TaskRun, state: str) -> Json:
+        nested = self._nested.get(task.container or "")
+        if nested is None:
+            return super()._place(run, task, state)
+        container_id = {"value": nested.id, "parent": {"value": run.container_id}}
+        if state != "TASK_RUNNING":
+            return {"container_status": {"container_id": container_id}}
+        place = {**self._container_status(run), "container_id": container_id, "executor_pid": nested.pid}
+        return {"container_status": place}

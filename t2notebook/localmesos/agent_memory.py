@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 LIVES, ENDS, ENDED = "lives", "ends", "ended"
 
+_OF_A_TASK = (
+    *("state", "status", "since", "healthy", "check_status", "unhealthy"),
+    *("group", "container", "launched", "killing"),
+)
+
 
 class AgentMemory:
     """Writes to a checkpoint, and reads what an earlier agent wrote; does nothing without one."""
@@ -28,8 +33,7 @@ class AgentMemory:
     def save_run(self, run: ExecutorRun) -> None:
         """Write a run down, or that it is about to end, or ended (its sandbox can still be read then)."""
         framework = self.frameworks.get(run.framework_id)
-        # The nested containers of a default executor hang on their agent.
-        if self.checkpoint is None or framework is None or run.default:
+        if self.checkpoint is None or framework is None:
             return
         if not framework.info.get("checkpoint", False):
             return
@@ -50,6 +54,7 @@ class AgentMemory:
             "role",
             "directory",
             "command",
+            "default",
             "launched",
         )
         record = {**{name: getattr(run, name) for name in names}, "state": state}
@@ -60,7 +65,7 @@ class AgentMemory:
         if self.checkpoint is None or self.checkpoint.get("run", run.container_id) is None:
             return
         info = {name: value for name, value in task.info.items() if name != "data"}
-        record: Json = {"info": info, "state": task.state, "status": task.status}
+        record: Json = {"info": info, **{name: getattr(task, name) for name in _OF_A_TASK}}
         ended = task.state in TERMINAL
         self.checkpoint.put(("task", run.container_id, task.id), None if ended else record)
 
@@ -107,7 +112,7 @@ class AgentMemory:
             self.updates.restore((framework_id, task_id), record, now)
         tasks: dict[str, list[TaskRun]] = {}
         for (container_id, _), record in self.checkpoint.under("task"):
-            task = TaskRun(record["info"], record["state"], record["status"])
+            task = TaskRun(record["info"], **{name: record.get(name) for name in _OF_A_TASK})
             tasks.setdefault(container_id, []).append(task)
         for (container_id,), record in self.checkpoint.under("run"):
             run = _run(container_id, record)
@@ -132,5 +137,6 @@ def _run(container_id: str, record: Json) -> ExecutorRun:
         container_id,
         record["directory"],
         record["command"],
+        default=record.get("default", False),
         launched=record["launched"],
     )

@@ -8,10 +8,10 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from t2notebook.localmesos import (
+    agent_garbage,
     agent_views,
     calls,
     containers,
@@ -23,37 +23,20 @@ from t2notebook.localmesos import (
     validation,
 )
 from t2notebook.localmesos.agent import EXECUTOR_HEARTBEAT, Agent
+from t2notebook.localmesos.agent_options import AgentOptions
+from t2notebook.localmesos.agent_runtime import Connecting, Fetching
+from t2notebook.localmesos.cgroups import Limits
 from t2notebook.localmesos.channel import LauncherChannel
 from t2notebook.localmesos.checkpoint import Checkpoint
-from t2notebook.localmesos.containers import AgentPlace, User
+from t2notebook.localmesos.containers import AgentPlace
 from t2notebook.localmesos.fetcher import Cache, Fetcher, FetchError
+from t2notebook.localmesos.garbage import Collector
+from t2notebook.localmesos.isolation import Isolation
 from t2notebook.localmesos.link import Json, Link
-from t2notebook.localmesos.resources import Resources
 from t2notebook.localmesos.runs import ExecutorRun, ExecutorState
 from t2notebook.localmesos.server import Answer, EventStream, HttpServer, listen
 
 log = logging.getLogger(__name__)
-
-PING_SECONDS = 1.0
-MEMORY_SETTLES = 3.0
-"""A task's end lowers its container's limit before its memory is back; so long the higher limit holds."""
-
-
-@dataclass(frozen=True)
-class AgentOptions:
-    """What the supervisor tells an agent."""
-
-    index: int
-    ip: str
-    master: tuple[str, int]
-    secret: str
-    work_dir: str
-    resources: Resources
-    attributes: list[tuple[str, str]] = field(default_factory=list)
-    ping: float = PING_SECONDS
-    registration_timeout: float = 60.0
-    zk: str | None = None
-    zk_session_timeout: float = 10.0
 
 
 class AgentProcess:
@@ -72,8 +55,22 @@ class AgentProcess:
         self._agent: Agent | None = None
         self._views: agent_views.AgentViews | None = None
         self._heard = 0.0
-        self._cache = Cache(os.path.join(options.work_dir, "fetch"))
+        cache = os.path.join(options.work_dir, "fetch")
+        self._cache = Cache(cache)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._isolation = Isolation(options.cgroups, options.owner, self._over_memory)
+        log.info("isolation: %s %s", self._isolation.name, options.cgroups or "")
+        self._collector = Collector(
+            options.work_dir,
+            options.gc_delay,
+            options.gc_disk_headroom,
+            options.disk_watch_interval,
+            lambda directory: self._agent is not None and self._agent.lives_in(directory),
+            lambda directory: None if self._agent is None else self._agent.collected(directory),
+        )
+
+        # As Mesos's agent does: nobody knows any more what is in it.
+        self._collector.drop(cache)
 
     # Runtime
 
@@ -82,7 +79,8 @@ class AgentProcess:
             self._link.send(message)
 
     def launch(self, request: Json) -> None:
-        self._launcher.send(request)
+        doors = self._isolation.doors(request["limited"])
+        self._launcher.send({**request, "cgroups": doors} if doors else request)
 
     def signal(self, container_id: str, signum: int) -> None:
         self._launcher.send({"op": "signal", "id": container_id, "signal": signum})
@@ -96,41 +94,42 @@ class AgentProcess:
     def now(self) -> float:
         return self._loop.time()
 
-    def fetch(
-        self,
-        uris: list[Json],
-        directory: str,
-        user: User,
-        cancelled: Callable[[], bool],
-        done: Callable[[str | None], None],
-    ) -> None:
-        fetcher = Fetcher(directory, user, self._cache, cancelled)
+    def fetch(self, what: Fetching, done: Callable[[str | None], None]) -> None:
+        fetcher = Fetcher(what.directory, what.user, self._cache, what.cancelled)
 
         async def work() -> None:
             failure = None
             try:
-                await asyncio.to_thread(fetcher.run, uris)
+                await asyncio.to_thread(fetcher.run, what.uris)
             except FetchError:
                 failure = "exited with status 1"
             except Exception:
-                log.exception("fetching into %s", directory)
+                log.exception("fetching into %s", what.directory)
                 failure = "exited with status 1"
             done(failure)
 
         self._keep(work())
 
-    def connect(
-        self,
-        port: int,
-        path: str | None,
-        scheme: str,
-        timeout: float,
-        done: Callable[[int | bool | None], None],
-    ) -> None:
+    def connect(self, where: Connecting, done: Callable[[int | bool | None], None]) -> None:
         async def work() -> None:
-            done(await probe.connect(self.options.ip, port, path, scheme, timeout))
+            done(await probe.connect(self.options.ip, where.port, where.path, where.scheme, where.timeout))
 
         self._keep(work())
+
+    def limit(self, container_id: str, limits: Limits) -> None:
+        self._isolation.limit(container_id, limits)
+
+    def over_memory(self, container_id: str) -> str | None:
+        return self._isolation.over_memory(container_id)
+
+    def release(self, container_id: str) -> None:
+        self._isolation.release(container_id)
+
+    def garbage(self, directory: str) -> None:
+        self._collector.add(directory, fresh=True)
+
+    def keep(self, directory: str) -> None:
+        self._collector.discard(directory)
 
     def _keep(self, work: Any) -> None:
         task = self._loop.create_task(work)
@@ -187,8 +186,12 @@ class AgentProcess:
         """Recover what an earlier agent left, if there was one, and only then turn to the master."""
         if agent_id is not None:
             containers_there = await attached
-            self._become(agent_id).recover(containers_there["living"], containers_there["ended"])
+            agent = self._become(agent_id)
+            agent.recover(containers_there["living"], containers_there["ended"])
+            self._isolation.keep_only(agent.container_ids)
+            self._look_for_garbage(agent)
         self._keep(self._every_second())
+        self._keep(self._collector.watch())
         while self._agent is not None and self._agent.reconnecting:
             await asyncio.sleep(0.02)
         self._keep(self._stay_connected())
@@ -200,8 +203,17 @@ class AgentProcess:
         agent = self._agent = Agent(place, info, self, registration_timeout=timeout)
         agent.checkpoint = self._checkpoint
         self._checkpoint.put(("agent",), {"id": agent_id, "port": self._port})
-        self._views = agent_views.AgentViews(agent, self.options)
+        containers.point_latest(place)
+        self._views = agent_views.AgentViews(agent, self.options, self._isolation.name)
         return agent
+
+    def _look_for_garbage(self, agent: Agent) -> None:
+        """Note what earlier agents left; its age counts from its last change, that of other agents' from now."""
+        others, own = agent_garbage.directories(self.options.work_dir, agent.place.id)
+        for directory in others:
+            self._collector.add(directory, fresh=True)
+        for directory in agent.left_behind(own):
+            self._collector.add(directory, fresh=False)
 
     def unregister(self) -> None:
         """Leave the cluster for good, at SIGUSR1 as Mesos's agent does; what runs ends."""
@@ -282,7 +294,7 @@ class AgentProcess:
 
     def _registered(self, agent_id: str) -> None:
         if self._agent is None:
-            self._become(agent_id)
+            self._look_for_garbage(self._become(agent_id))
         else:
             self._agent.registered()
 
@@ -296,22 +308,11 @@ class AgentProcess:
                 self._agent.retry()
                 for framework in list(self._agent.frameworks.values()):
                     for run in list(framework.executors.values()):
-                        self._watch_memory(self._agent, run)
+                        self._isolation.look(run)
 
-    def _watch_memory(self, agent: Agent, run: ExecutorRun) -> None:
-        leaders = run.leaders
-        if not leaders or run.destroyed or not life.LINUX:
-            return
-        now = self._loop.time()
-        current = run.resources.scalars.get("mem", 0) * 1024 * 1024 // 1000
-        run.limits = [one for one in run.limits if now - one[0] < MEMORY_SETTLES] + [(now, current)]
-        limit = max(one[1] for one in run.limits)
-        if not limit:
-            return
-        processes = [pid for leader in leaders for pid in (leader, *life.descendants(leader))]
-        used = containers.usage_bytes(processes, limit)
-        if used > limit:
-            agent.exceeds_memory(run, limit, used)
+    def _over_memory(self, container_id: str, text: str) -> None:
+        if self._agent is not None:
+            self._agent.over_memory(container_id, text)
 
     # HTTP
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from t2notebook.localmesos import containers
-from t2notebook.localmesos.agent_memory import AgentMemory
 from t2notebook.localmesos.agent_updates import AgentUpdates
 from t2notebook.localmesos.records import Json, can
 from t2notebook.localmesos.runs import ExecutorRun, TaskRun, Verdict
@@ -15,7 +14,7 @@ REREGISTRATION = 10.0
 attempts; a loaded machine needs more.)"""
 
 
-class Recovery(AgentUpdates, AgentMemory):
+class Recovery(AgentUpdates):
     """What follows from an earlier agent's records and what its launcher says of its containers."""
 
     def recover(self, living: Mapping[str, int], ended: Mapping[str, int | None]) -> None:
@@ -34,21 +33,28 @@ class Recovery(AgentUpdates, AgentMemory):
             for task in run.tasks.values():
                 # What had been told before the agent died may have been all that was missing.
                 task.state = self.updates.latest((run.framework_id, task.id)) or task.state
+        known = {run.container_id for run in runs}
+        known |= {task.container for run in runs for task in run.tasks.values() if task.container}
         for run in runs:
+            if run.default:
+                self._recover_groups(run, living, ended)
+                continue
             pid = living.get(run.container_id)
             if pid is None:
+                self._judge(run)
                 self._ended(run, ended.get(run.container_id))
                 continue
             run.pid = run.first_pid = pid
+            run.sized = True
+            self._resize(run)
             if run.killed:
                 self.destroy(run)
             elif run.command:
                 for task in run.tasks.values():
-                    self._watch_command(run, task, since=(task.status or {}).get("timestamp", 0.0))
+                    self._watch_command(run, task)
             else:
                 self.reconnecting.add(run.container_id)
                 run.timers.append(self.runtime.later(REREGISTRATION, self._not_back, run))
-        known = {run.container_id for run in runs}
         for container_id in living.keys() - known:
             self.runtime.destroy(container_id)
 
@@ -71,7 +77,15 @@ class Recovery(AgentUpdates, AgentMemory):
                 run, task, lost, "Task launched during agent restart", "REASON_AGENT_RESTARTED"
             )
 
-    def _watch_command(self, run: ExecutorRun, task: TaskRun, since: float) -> None:
+    def _watch_command(self, run: ExecutorRun, task: TaskRun) -> None:
+        raise NotImplementedError
+
+    def _recover_groups(
+        self, run: ExecutorRun, living: Mapping[str, int], ended: Mapping[str, int | None]
+    ) -> None:
+        raise NotImplementedError
+
+    def _judge(self, run: ExecutorRun) -> None:
         raise NotImplementedError
 
     def destroy(self, run: ExecutorRun) -> None:

@@ -2,66 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from t2notebook.localmesos import recordio, schema
-from t2notebook.localmesos.agent_memory import AgentMemory
-from t2notebook.localmesos.containers import AgentPlace, User
+from t2notebook.localmesos.agent_garbage import Garbage
+from t2notebook.localmesos.agent_runtime import Runtime
+from t2notebook.localmesos.containers import AgentPlace
 from t2notebook.localmesos.master_state import new_uuid
 from t2notebook.localmesos.records import TERMINAL, Json, can
 from t2notebook.localmesos.runs import ExecutorRun, FrameworkRun, TaskRun
 from t2notebook.localmesos.updates import UpdateStreams
 
-
-class Runtime(Protocol):
-    """What an agent needs of the world."""
-
-    def send(self, message: Json) -> None:
-        """Send a message to the master."""
-
-    def launch(self, request: Json) -> None:
-        """Have the launcher start a container."""
-
-    def signal(self, container_id: str, signum: int) -> None:
-        """Signal every process of a container."""
-
-    def destroy(self, container_id: str) -> None:
-        """Kill a container; `container_exited` is called when nothing is left of it."""
-
-    def fetch(
-        self,
-        uris: list[Json],
-        directory: str,
-        user: User,
-        cancelled: Callable[[], bool],
-        done: Callable[[str | None], None],
-    ) -> None:
-        """Fetch into a sandbox, and call `done` with None or what went wrong."""
-
-    def connect(
-        self,
-        port: int,
-        path: str | None,
-        scheme: str,
-        timeout: float,
-        done: Callable[[int | bool | None], None],
-    ) -> None:
-        """Connect to a port of this machine, and ask for a path if there is one.
-
-        `done` gets whether the connection stood, or the answer's status code; None for nothing in time.
-        """
-
-    def later(self, seconds: float, call: Callable[..., None], *args: Any) -> asyncio.TimerHandle:
-        """Call something later."""
-
-    def now(self) -> float:
-        """Give a steady clock's time."""
+SHRINKS = 0.1
+"""A task's end may wait so long (seconds) until its share is taken from its container; others then end as well."""
 
 
-class AgentUpdates(AgentMemory):
+class AgentUpdates(Garbage):
     """What an agent knows, and how it tells of its tasks."""
 
     def __init__(
@@ -81,22 +38,41 @@ class AgentUpdates(AgentMemory):
         self._probes: dict[str, Any] = {}
         self._nested: dict[str, Any] = {}
 
+    @property
+    def container_ids(self) -> set[str]:
+        """Give the containers that have not ended."""
+        return {*self._containers, *self._nested}
+
     def status(self, run: ExecutorRun, status: Json) -> None:
-        """Take an executor's status update, and acknowledge it to the executor."""
+        """Take an executor's status update, and acknowledge it to the executor (if it is of a task it was given)."""
         task_id = status["task_id"]["value"]
         task = run.tasks.get(task_id)
         full = {**status, "agent_id": {"value": self.place.id}}
         full.setdefault("timestamp", time.time())
+        known = task is not None or task_id in {one.id for one in run.ended}
         if "container_status" in full:
             pass
-        elif (
-            (task is not None or task_id in {one.id for one in run.ended}) and run.pid is not None
-        ) or run.command:
+        elif (known and run.pid is not None) or run.command:
             full["container_status"] = self._container_status(run)
         self._queue(run, task, full)
-        if not run.own:
+        if known and not run.own:
             acknowledged = {"task_id": status["task_id"], "uuid": status["uuid"]}
             self._to_executor(run, {"type": "ACKNOWLEDGED", "acknowledged": acknowledged})
+
+    def _resize(self, run: ExecutorRun) -> None:
+        """Fit the limits of a container that is there to the tasks in it."""
+        run.resizing = None
+        if run.sized and run.container_id in self._containers:
+            self.runtime.limit(run.container_id, run.limits)
+
+    def _resize_soon(self, run: ExecutorRun, seconds: float = 0.0) -> None:
+        """Fit them once for all tasks that come or go now: of a thousand, each costs a look at all."""
+        due = self.runtime.now() + seconds
+        if run.resizing is not None:
+            if run.resizing.when() <= due:
+                return
+            run.resizing.cancel()
+        run.resizing = self.runtime.later(seconds, self._resize, run)
 
     def _container_status(self, run: ExecutorRun) -> Json:
         address = {"protocol": "IPv6" if ":" in self.place.ip else "IPv4", "ip_address": self.place.ip}
@@ -125,15 +101,22 @@ class AgentUpdates(AgentMemory):
         ordered = {f.name: status[f.name] for f in schema.fields_of("TaskStatus") if f.name in status}
         if task is not None:
             task.state, task.status = ordered["state"], ordered
+            if task.state == "TASK_RUNNING" and task.since is None:
+                task.since = ordered["timestamp"]
             if ordered["state"] in TERMINAL:
                 run.tasks.pop(task.id, None)
                 run.ended = [*run.ended, task][-100:]
-            self.save_task(run, task)
+                self._resize_soon(run, SHRINKS)
         framework = self.frameworks.get(run.framework_id)
-        if framework is None or framework.leaving:
-            return
-        key = (run.framework_id, ordered["task_id"]["value"])
-        sent_now = self.updates.add(key, ordered, self.runtime.now())
+        if framework is not None and not framework.leaving:
+            self._add(ordered, run.framework_id)
+        if task is not None:
+            # After the update: an agent that dies in between then still knows how the task ended.
+            self.save_task(run, task)
+
+    def _add(self, status: Json, framework_id: str) -> None:
+        key = (framework_id, status["task_id"]["value"])
+        sent_now = self.updates.add(key, status, self.runtime.now())
         self.save_updates(key)
         self._forward(key, sent_now)
 
@@ -151,11 +134,7 @@ class AgentUpdates(AgentMemory):
             "agent_id": {"value": self.place.id},
             "executor_id": {"value": executor_id},
         }
-        status |= {"timestamp": time.time(), "uuid": new_uuid()}
-        key = (framework.id, task.id)
-        sent_now = self.updates.add(key, status, self.runtime.now())
-        self.save_updates(key)
-        self._forward(key, sent_now)
+        self._add(status | {"timestamp": time.time(), "uuid": new_uuid()}, framework.id)
 
     def _forward(self, key: tuple[str, str], status: Json | None) -> None:
         if status is not None:

@@ -112,5 +112,5 @@ def _container(run: ExecutorRun, statistics: Json) -> Json:
         "executor_name": run.info.get("name", ""),
         "container_id": {"value": run.container_id},
         "container_status": {"container_id": {"value": run.container_id}, "executor_pid": run.pid},
-        "resource_statistics": {name: numbers[name] for name in order},
+        "resource_statistics": {name: numbers[name] for name in order if name in numbers},
     }

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import TYPE_CHECKING
 
-from t2notebook.localmesos import agent_v1, calls, files, http1, life
+from t2notebook.localmesos import agent_v1, calls, containers, files, http1, life
 from t2notebook.localmesos.agent import Agent
+from t2notebook.localmesos.agent_options import AgentOptions
+from t2notebook.localmesos.master_page import small_answer
 from t2notebook.localmesos.master_state import VERSION
+from t2notebook.localmesos.metrics import of_resources, of_system, timeout_fault
 from t2notebook.localmesos.records import TERMINAL, Json, roles_of
 from t2notebook.localmesos.resources import Resources
 from t2notebook.localmesos.runs import ExecutorRun, FrameworkRun, TaskRun
 from t2notebook.localmesos.v1_messages import AGENT_CAPABILITIES
-
-if TYPE_CHECKING:
-    from t2notebook.localmesos.agent_process import AgentOptions
 
 BUILD: Json = {"build_date": "2024-08-01 00:00:00 UTC", "build_time": 1722470400.0, "build_user": ""}
 _FILE_CALLS = {"LIST_FILES": "list_files", "READ_FILE": "read_file"}
@@ -50,9 +49,10 @@ def version() -> Json:
 class AgentViews:
     """Answers questions; changes nothing."""
 
-    def __init__(self, agent: Agent, options: AgentOptions) -> None:
+    def __init__(self, agent: Agent, options: AgentOptions, isolation: str) -> None:
         self._agent = agent
         self._options = options
+        self._isolation = isolation
 
     def handle(self, request: http1.Request, path: str) -> http1.Response:
         """Answer one request."""
@@ -60,6 +60,8 @@ class AgentViews:
             return self._files_get(request, path)
         if path == "/api/v1" or path.startswith("/api/v1/"):
             return self._v1(request)
+        if path.startswith(("/logging/", "/system/")):
+            return small_answer(request, path)
         if path == "/health":
             return http1.Response(200)
         if path == "/version":
@@ -73,6 +75,9 @@ class AgentViews:
         if path == "/containers":
             return old_json([self._container(run) for run in self._living() if run.pid is not None], request)
         if path == "/metrics/snapshot":
+            fault = timeout_fault(request.query.get("timeout"))
+            if fault is not None:
+                return http1.text(400, fault)
             return old_json(self._metrics(), request)
         return http1.not_found()
 
@@ -80,10 +85,13 @@ class AgentViews:
         found = files.Files()
         for framework in self._agent.frameworks.values():
             for run in (*framework.completed, *framework.executors.values()):
-                found.attach(run.directory, run.directory)
-                base = f"/frameworks/{framework.id}/executors/{run.executor_id}/runs"
-                found.attach(f"{base}/latest", run.directory)
-                found.attach(f"{base}/{run.container_id}", run.directory)
+                if run.collected:
+                    continue
+                virtual = f"/frameworks/{framework.id}/executors/{run.executor_id}/runs"
+                # The last is ours: the page links to a task's own run, which may not be the latest.
+                for runs in (os.path.dirname(run.directory), virtual):
+                    found.attach(f"{runs}/latest", run.directory)
+                    found.attach(f"{runs}/{run.container_id}", run.directory)
         return found
 
     def _files_get(self, request: http1.Request, path: str) -> http1.Response:
@@ -114,6 +122,8 @@ class AgentViews:
         found = agent_v1.answers(self._agent, self._statistics).get(kind)
         if found is not None:
             return v1_json(kind, found())
+        if kind == "SET_LOGGING_LEVEL":
+            return http1.Response(200)
         return http1.text(501, "501 Not Implemented.")
 
     # /state
@@ -179,9 +189,24 @@ class AgentViews:
             "role": run.role,
             **more,
             "tasks": [self._task(run, task) for task in run.tasks.values()],
-            "queued_tasks": [self._task(run, task) for task in run.queued.values()],
+            "queued_tasks": [self._queued(run, task) for task in run.queued.values()],
             "completed_tasks": [self._task(run, task) for task in run.ended],
         }
+
+    def _queued(self, run: ExecutorRun, task: TaskRun) -> Json:
+        """Show a task that its executor did not get yet, as `slave/http.cpp` shows a TaskInfo."""
+        shown: Json = {
+            "id": task.id,
+            "name": task.info["name"],
+            "slave_id": self._agent.place.id,
+            "resources": task.resources.summary(),
+            "role": run.role,
+        }
+        if "command" in task.info:
+            shown["command"] = old_command(task.info["command"])
+        if "executor" in task.info:
+            shown["executor_id"] = run.executor_id
+        return {**shown, **({"discovery": task.info["discovery"]} if "discovery" in task.info else {})}
 
     def _task(self, run: ExecutorRun, task: TaskRun) -> Json:
         status = task.status or {}
@@ -190,6 +215,9 @@ class AgentViews:
             if status
             else []
         )
+        for one in shown:
+            if "container_status" in one:
+                one["container_status"] = without_pid(one["container_status"])
         labels = task.info.get("labels", {}).get("labels")
         return {
             "id": task.id,
@@ -202,6 +230,7 @@ class AgentViews:
             "role": run.role,
             "statuses": shown,
             **({} if labels is None else {"labels": labels}),
+            **({"discovery": task.info["discovery"]} if "discovery" in task.info else {}),
         }
 
     def _flags(self) -> dict[str, str]:
@@ -210,8 +239,13 @@ class AgentViews:
             "attributes": ";".join(f"{name}:{value}" for name, value in options.attributes),
             "executor_registration_timeout": f"{options.registration_timeout:g}secs",
             "executor_shutdown_grace_period": "5secs",
+            "cgroups_enable_cfs": "true" if options.cgroups is not None and options.cgroups.cfs else "false",
+            "disk_watch_interval": containers.duration(options.disk_watch_interval),
+            "gc_delay": containers.duration(options.gc_delay),
+            "gc_disk_headroom": f"{options.gc_disk_headroom:g}",
             "hostname": options.ip,
             "ip": options.ip,
+            "isolation": self._isolation,
             "master": f"{options.master[0]}:{options.master[1]}",
             "port": str(self._agent.place.port),
             "switch_user": "true" if os.geteuid() == 0 else "false",
@@ -230,7 +264,8 @@ class AgentViews:
             fields = line[line.rfind(b")") + 2 :].split()
             user, system = user + int(fields[11]), system + int(fields[12])
             rss += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-        limit = run.resources.scalars.get("mem", 0) * 1024 * 1024 // 1000
+        limits = run.limits
+        hard = limits.memory_bytes
         return {
             "executor_id": run.executor_id,
             "executor_name": run.info.get("name", ""),
@@ -240,9 +275,9 @@ class AgentViews:
                 "cpus_soft_limit": run.resources.amount("cpus"),
                 "cpus_system_time_secs": system / ticks,
                 "cpus_user_time_secs": user / ticks,
-                "mem_limit_bytes": limit,
+                **({} if hard is None else {"mem_limit_bytes": hard}),
                 "mem_rss_bytes": rss,
-                "mem_soft_limit_bytes": limit,
+                "mem_soft_limit_bytes": int(limits.mem * (1 << 20)),
                 "timestamp": time.time(),
             },
         }
@@ -266,11 +301,7 @@ class AgentViews:
             "slave/registered": 1.0,
             "slave/uptime_secs": time.time() - self._agent.started,
         }
-        for name in ("cpus", "gpus", "mem", "disk"):
-            total = self._options.resources.amount(name)
-            metrics[f"slave/{name}_total"] = total
-            metrics[f"slave/{name}_used"] = used.amount(name)
-            metrics[f"slave/{name}_percent"] = used.amount(name) / total if total else 0.0
+        metrics |= {**of_resources("slave", self._options.resources, used), **of_system()}
         tasks = [task for run in self._living() for task in (*run.queued.values(), *run.tasks.values())]
         for state in ("staging", "starting", "running", "killing"):
             metrics[f"slave/tasks_{state}"] = float(sum(t.state == f"TASK_{state.upper()}" for t in tasks))
@@ -280,19 +311,57 @@ class AgentViews:
             for r in (*f.executors.values(), *f.completed)
             for t in r.ended
         ]
-        for name in sorted(TERMINAL):
+        for name in sorted(TERMINAL - {"TASK_DROPPED", "TASK_ERROR", "TASK_GONE_BY_OPERATOR"}):
             metrics[f"slave/{name.lower().replace('task_', 'tasks_')}"] = float(
                 sum(t.state == name for t in ended)
             )
         return dict(sorted(metrics.items()))
 
 
-_NEEDED = {
-    "GET_METRICS": "get_metrics",
-    "LIST_FILES": "list_files",
-    "READ_FILE": "read_file",
-    "TEARDOWN": "teardown",
-}
+def old_command(command: Json) -> Json:
+    """Give a CommandInfo as the older endpoints do (`common/http.cpp`)."""
+    uris = [
+        {"value": one["value"], "executable": one.get("executable", False)} for one in command.get("uris", [])
+    ]
+    shown: Json = {name: command[name] for name in ("shell", "value") if name in command}
+    shown["argv"] = command.get("arguments", [])
+    if "environment" in command:
+        shown["environment"] = command["environment"]
+    return {**shown, "uris": uris}
+
+
+def without_pid(container_status: Json) -> Json:
+    """Give a ContainerStatus as the older endpoints do."""
+    return {name: value for name, value in container_status.items() if name != "executor_pid"}
+
+
+_NEEDED = frozenset(
+    [
+        "GET_METRICS",
+        "LIST_FILES",
+        "READ_FILE",
+        "TEARDOWN",
+        "SET_LOGGING_LEVEL",
+        "UPDATE_WEIGHTS",
+        "RESERVE_RESOURCES",
+        "UNRESERVE_RESOURCES",
+        "CREATE_VOLUMES",
+        "DESTROY_VOLUMES",
+        "GROW_VOLUME",
+        "SHRINK_VOLUME",
+        "UPDATE_MAINTENANCE_SCHEDULE",
+        "START_MAINTENANCE",
+        "STOP_MAINTENANCE",
+        "DRAIN_AGENT",
+        "DEACTIVATE_AGENT",
+        "REACTIVATE_AGENT",
+        "SET_QUOTA",
+        "REMOVE_QUOTA",
+        "UPDATE_QUOTA",
+        "MARK_AGENT_GONE",
+    ]
+)
+"""Calls that have a payload, named as they are in lower case."""
 
 
 def validate_call(_: str):
@@ -302,7 +371,7 @@ def validate_call(_: str):
         kind = call.get("type")
         if kind is None:
             return "Expecting 'type' to be present"
-        needed = _NEEDED.get(kind)
-        return f"Expecting '{needed}' to be present" if needed is not None and needed not in call else None
+        needed = kind.lower()
+        return f"Expecting '{needed}' to be present" if kind in _NEEDED and needed not in call else None
 
     return validate

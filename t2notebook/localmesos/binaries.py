@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from t2notebook.localmesos.control import START_SECONDS, StartError, end
@@ -32,6 +32,7 @@ class Binaries:
         attributes: str | Sequence[str] | None,
         work_dir: str | os.PathLike[str] | None,
         port: int,
+        flags: Mapping[str, object] | None = None,
     ) -> None:
         programs = {name: shutil.which(name) for name in ("mesos-master", "mesos-agent")}
         absent = [name for name, path in programs.items() if path is None]
@@ -62,11 +63,11 @@ class Binaries:
                     f"--master={self.master}",
                     f"--resources={resources}" + (f";gpus:{gpus}" if gpus else ""),
                 ]
-                command += [
-                    "--no-systemd_enable_support",
-                    "--launcher=posix",
-                    "--isolation=posix/cpu,posix/mem",
-                ]
+                own = {"launcher": "posix", "isolation": "posix/cpu,posix/mem", **(flags or {})}
+                command.append("--no-systemd_enable_support")
+                for name, value in own.items():
+                    shown = str(value).lower() if isinstance(value, bool) else value
+                    command.append(f"--{name}={shown}")
                 if texts:
                     command.append(f"--attributes={texts[index % len(texts)]}")
                 self._start(f"agent{index + 1}", command)

@@ -50,9 +50,19 @@ class Checker:
         The v1 CheckInfo, or HealthCheck if `health`.
     now
         When the task started (seconds of any steady clock).
+    healthy, check_status
+        What it said last, if an earlier agent asked before.
     """
 
-    def __init__(self, info: Json, *, health: bool, now: float) -> None:
+    def __init__(
+        self,
+        info: Json,
+        *,
+        health: bool,
+        now: float,
+        healthy: bool | None = None,
+        check_status: Json | None = None,
+    ) -> None:
         self.info = info
         self.health = health
         self.kind: str = info["type"]
@@ -63,6 +73,12 @@ class Checker:
         self._initializing = True
         self._failures = 0
         self._last: int | bool | None = None
+        if health and healthy is not None:
+            # How often it had failed in a row is not known any more: at least once.
+            self._initializing, self._failures = False, 0 if healthy else 1
+        elif not health and check_status is not None:
+            self._last = check_status.get(self.kind.lower(), {}).get(_FIELD[self.kind])
+            self._initializing = self._last is None
 
     @property
     def command(self) -> Json:

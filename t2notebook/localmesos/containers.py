@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import os
 import pwd
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,12 +44,19 @@ class AgentPlace:
         return f"slave(1)@{self.ip}:{self.port}"
 
 
+def framework_path(place: AgentPlace, framework_id: str) -> str:
+    """Give a framework's directory, as in `docs/sandbox.md`."""
+    return os.path.join(place.work_dir, "slaves", place.id, "frameworks", framework_id)
+
+
+def executor_path(place: AgentPlace, framework_id: str, executor_id: str) -> str:
+    """Give the directory of all of an executor's runs."""
+    return os.path.join(framework_path(place, framework_id), "executors", executor_id)
+
+
 def sandbox_path(place: AgentPlace, framework_id: str, executor_id: str, container_id: str) -> str:
-    """Give a run's directory, as in `docs/sandbox.md`."""
-    return os.path.join(
-        place.work_dir,
-        *("slaves", place.id, "frameworks", framework_id, "executors", executor_id, "runs", container_id),
-    )
+    """Give a run's directory."""
+    return os.path.join(executor_path(place, framework_id, executor_id), "runs", container_id)
 
 
 def find_user(name: str, directory: str) -> User:
@@ -72,7 +82,10 @@ def find_user(name: str, directory: str) -> User:
 
 
 def image_fault(container: Json | None) -> str | None:
-    """Say in Mesos's words why a container cannot be: there is no Docker here, and nothing that unpacks images."""
+    """Say in Mesos's words why a container cannot be: there is no Docker here, and nothing that unpacks images.
+
+    The text is a whole message.
+    """
     if container is None:
         return None
     if container["type"] == "DOCKER":
@@ -103,11 +116,25 @@ def make_sandbox(directory: str, user: User) -> None:
         if user.uid is not None and user.gid is not None:
             for path in (directory, *(os.path.join(directory, name) for name in ("stdout", "stderr"))):
                 os.chown(path, user.uid, user.gid)
-        fresh = os.path.join(runs, f".latest-{os.path.basename(directory)}")
-        os.symlink(directory, fresh)
-        os.replace(fresh, os.path.join(runs, "latest"))
+        _link_latest(directory)
     except OSError as error:
         raise SandboxError(f"Failed to create executor directory '{directory}': {error.strerror}") from None
+
+
+def point_latest(place: AgentPlace) -> None:
+    """Make an agent's directory, and point `slaves/latest` at it."""
+    directory = os.path.join(place.work_dir, "slaves", place.id)
+    os.makedirs(directory, exist_ok=True)
+    _link_latest(directory)
+
+
+def _link_latest(directory: str) -> None:
+    around, name = os.path.split(directory)
+    fresh = os.path.join(around, f".latest-{name}")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(fresh)
+    os.symlink(directory, fresh)
+    os.replace(fresh, os.path.join(around, "latest"))
 
 
 def make_nested_sandbox(parent: str, directory: str, task_id: str, user: User) -> None:
@@ -147,6 +174,24 @@ def duration(seconds: float) -> str:
         if nanoseconds and nanoseconds % size == 0:
             return f"{nanoseconds // size}{unit}"
     return f"{nanoseconds}ns"
+
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "secs": 1.0, "mins": 60.0, "hrs": 3600.0}
+_UNITS |= {"days": 86400.0, "weeks": 604800.0}
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration as Mesos's flags have it (`1weeks`, `1.5mins`), or plain seconds; give seconds.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([a-z]*)", text)
+    if match is None or match[2] not in (*_UNITS, ""):
+        raise ValueError(f"'{text}' is no duration, such as 30secs, 2hrs or 1weeks")
+    return float(match[1]) * _UNITS.get(match[2], 1.0)
 
 
 def environment(
@@ -189,9 +234,30 @@ def environment(
         env["MESOS_SUBSCRIPTION_BACKOFF_MAX"] = "2secs"
     if role is not None:
         env["MESOS_ALLOCATION_ROLE"] = role
+    return env | values_of(variables)
+
+
+def secret_fault(variables: list[Json]) -> str | None:
+    """Say in Mesos's words why a secret variable has no value here: nothing knows what references mean."""
     for variable in variables:
-        env[variable["name"]] = variable.get("value", "")
-    return env
+        secret = variable.get("secret", {})
+        if "reference" in secret:
+            return "Default secret resolver cannot resolve references"
+        if variable.get("type") == "SECRET" and "value" not in secret:
+            return "Secret has no value"
+    return None
+
+
+def values_of(variables: list[Json]) -> dict[str, str]:
+    """Give the values of a command's environment variables, secrets among them (`environment_secret`)."""
+    found = {}
+    for variable in variables:
+        if variable.get("type") == "SECRET":
+            value = variable.get("secret", {}).get("value", {}).get("data", "")
+            found[variable["name"]] = os.fsdecode(base64.b64decode(value))
+        else:
+            found[variable["name"]] = variable.get("value", "")
+    return found
 
 
 def launch_request(
@@ -202,6 +268,7 @@ def launch_request(
     user: User,
     *,
     checkpoint: bool = False,
+    limited: str | None = None,
 ) -> dict[str, Any]:
     """Give what the launcher needs to start a container.
 
@@ -209,6 +276,8 @@ def launch_request(
     ----------
     checkpoint
         It outlives an agent that was killed.
+    limited
+        The container whose limits hold for it, if not its own.
     """
     return {
         "op": "launch",
@@ -222,6 +291,7 @@ def launch_request(
         "gid": user.gid,
         "groups": list(user.groups),
         "checkpoint": checkpoint,
+        "limited": limited or container_id,
     }
 
 

@@ -174,6 +174,9 @@ class LocalMesos:
     credentials
         A file with credentials (as `mesos-master --credentials` reads it): frameworks and readers must say who
         they are.
+    agent_flags
+        mesos-agent's flags by name, of which the embedded agents know `isolation`, `cgroups_enable_cfs`, `gc_delay`,
+        `gc_disk_headroom` and `disk_watch_interval`: `{"gc_delay": "2days"}`.
 
     Attributes
     ----------
@@ -213,6 +216,7 @@ class LocalMesos:
         zk: str | None = None,
         zk_session_timeout: float | None = None,
         credentials: str | os.PathLike[str] | None = None,
+        agent_flags: Mapping[str, object] | None = None,
     ) -> None:
         self._closed = False
         self._shape = f"agents={agents}, cpus={cpus:g}, mem={mem:g}"
@@ -223,6 +227,9 @@ class LocalMesos:
             extra += ["--zk-session-timeout", str(zk_session_timeout)]
         if credentials is not None:
             extra += ["--credentials", os.path.abspath(credentials)]
+        for name, value in (agent_flags or {}).items():
+            if value is not False:
+                extra += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
         arguments = cluster_arguments(
             agents=agents,
             cpus=cpus,
@@ -241,7 +248,7 @@ class LocalMesos:
         if binaries:
             from t2notebook.localmesos.binaries import Binaries
 
-            self._cluster = Binaries(agents, cpus, mem, disk, gpus, attributes, work_dir, port)
+            self._cluster = Binaries(agents, cpus, mem, disk, gpus, attributes, work_dir, port, agent_flags)
         else:
             self._cluster = _Embedded([*arguments, *extra, "--parent-pid", str(os.getpid())])
         self.master: str = self._cluster.master

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from functools import partial
 
 from t2notebook.localmesos import agent_process, launcher, life, master_process
+from t2notebook.localmesos.agent_options import AgentOptions
+from t2notebook.localmesos.cgroups import Cgroups
 from t2notebook.localmesos.resources import Resources
 
 FIRST_PORT, PORTS = 31000, 1000
@@ -38,6 +40,8 @@ class Family:
 
     Attributes
     ----------
+    cgroups
+        Where containers have control groups; None (as at first) when they are watched.
     pids
         Of those that live, by name: master, agent1, launcher1, ..., simulator.
     statuses
@@ -53,6 +57,7 @@ class Family:
         self._options = options
         self._address = address
         self._work_dir = work_dir
+        self.cgroups: Cgroups | None = None
         self._secret = secrets.token_urlsafe(24)
         self._supervisor = os.getpid()
         self._life, life_write = os.pipe()
@@ -99,11 +104,11 @@ class Family:
             self.private.add(channel.fileno())
             # A launcher outlives its agent for as long as the sweeping takes: it does not die with the supervisor.
             temporary = self._work_dir if self._options.work_dir is None else None
-            sweep = partial(launcher.main, launchers, self._life, temporary)
+            sweep = partial(launcher.main, launchers, self._life, temporary, self.cgroups)
             self._fork(f"launcher{index + 1}", [launchers], sweep, dies=False)
             launchers.close()
         options = self._options
-        agent = agent_process.AgentOptions(
+        agent = AgentOptions(
             index=index,
             ip=options.ip,
             master=self._address,
@@ -114,6 +119,11 @@ class Family:
             registration_timeout=options.executor_registration_timeout,
             zk=options.zk,
             zk_session_timeout=options.zk_session_timeout,
+            cgroups=self.cgroups,
+            owner=life.identity(self.pids[f"launcher{index + 1}"]),
+            gc_delay=options.gc_delay,
+            gc_disk_headroom=options.gc_disk_headroom,
+            disk_watch_interval=options.disk_watch_interval,
         )
         body = partial(agent_process.main, agent, channel, life.Watched(self._life))
         self._fork(name, [channel], body)

@@ -6,6 +6,9 @@ import argparse
 from collections.abc import Sequence
 
 from t2notebook.localmesos import durations, faults, gate, zookeeper
+from t2notebook.localmesos.agent_options import DISK_WATCH, GC_HEADROOM, WEEK
+from t2notebook.localmesos.containers import parse_duration
+from t2notebook.localmesos.isolation import CGROUPS, WATCHING
 from t2notebook.localmesos.sorter import POLICIES
 
 
@@ -77,6 +80,7 @@ def parse(
     parser.add_argument(
         "--fault", action="append", type=_fault, default=[], metavar="SECONDS:WHAT[:...]", help=faults.HELP
     )
+    _agent_flags(parser)
     options = parser.parse_args(arguments)
     if options.agents is None:
         options.agents = 0 if options.simulate else 2
@@ -97,6 +101,59 @@ def parse(
     except ValueError as error:
         parser.error(str(error))
     return options
+
+
+def _agent_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that mesos-agent has by the same names."""
+    group = parser.add_argument_group("agents, as mesos-agent's flags of these names")
+    group.add_argument(
+        "--isolation",
+        choices=("auto", CGROUPS, WATCHING),
+        default="auto",
+        help="how containers are kept to their memory: by control groups (also to their share of the cpus), by "
+        "watching them, or (auto) by control groups where they can be had",
+    )
+    group.add_argument(
+        "--cgroups-enable-cfs", action="store_true", help="with control groups: cpus are a limit, not a share"
+    )
+    group.add_argument(
+        "--gc-delay",
+        type=_seconds,
+        default=WEEK,
+        metavar="DURATION",
+        help="sandboxes are kept so long (1weeks)",
+    )
+    group.add_argument(
+        "--gc-disk-headroom",
+        type=_share,
+        default=GC_HEADROOM,
+        metavar="SHARE",
+        help="they go after gc_delay * (1 - this - disk usage), if that is sooner (0.1)",
+    )
+    group.add_argument(
+        "--disk-watch-interval",
+        type=_seconds,
+        default=DISK_WATCH,
+        metavar="DURATION",
+        help="how often the disk is looked at (1mins)",
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a share between 0 and 1")
+    return share
 
 
 def _secrets(path: str | None) -> dict[str, str] | None:

@@ -45,6 +45,8 @@ def summary(options: argparse.Namespace, line: Json) -> str:
     if options.allocator != "drf" or options.weights:
         weights = ", ".join(f"{role}={weight:g}" for role, weight in options.weights.items())
         rows.append(("allocator", options.allocator + (f" with weights {weights}" if weights else "")))
+    if options.agents:
+        rows.append(("memory", f"containers are kept to it {line['isolation']}"))
     rows.append(("work dir", work_dir + ("" if options.work_dir else "  (removed at the end)")))
     rows.append(("logs", f"{work_dir}/log"))
     rows += [("fault", f"after {one.after:g} s: {_shown(one.request)}") for one in options.fault]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote
 
 MAX_BODY = 100 * 1024 * 1024
 MAX_HEAD = 64 * 1024
 GZIP_FROM = 1024
+REMEMBERED_HEADS, REMEMBERED_HEAD = 16, 2048
+"""So many heads of a connection, each of less than so many bytes, are remembered."""
 
 REASONS = {
     200: "OK",
@@ -103,8 +105,9 @@ def not_found() -> Response:
 
 
 def method_not_allowed(expected: str, received: str) -> Response:
-    """Give what libprocess says about another method."""
-    message = f"405 Method Not Allowed. Expecting one of {{ '{expected}' }}, but received '{received}'."
+    """Give what libprocess says about another method than those expected ("GET, PUT")."""
+    quoted = ", ".join(f"'{one}'" for one in expected.split(", "))
+    message = f"405 Method Not Allowed. Expecting one of {{ {quoted} }}, but received '{received}'."
     return Response(405, message.encode(), [("Allow", expected), ("Content-Type", TEXT)])
 
 
@@ -121,23 +124,19 @@ def _http_date() -> str:
 
 def render(response: Response, request: Request) -> bytes:
     """Write a response. HEAD gets a body, too: libprocess does not know the difference."""
-    body = response.body
-    lines = [f"HTTP/1.1 {response.status} {REASONS.get(response.status, 'Unknown')}"]
-    wants = request.headers.get("accept-encoding", "")
-    if response.gzip and len(body) >= GZIP_FROM and response.status == 200 and accepts_gzip(wants):
+    body, encoding = response.body, ""
+    large = response.gzip and len(body) >= GZIP_FROM and response.status == 200
+    if large and accepts_gzip(request.headers.get("accept-encoding", "")):
         import gzip
 
         body = gzip.compress(body, compresslevel=1, mtime=0)
-        lines.append("Content-Encoding: gzip")
-    length = f"Content-Length: {len(body)}"
-    if response.length_first:
-        lines.append(length)
-    lines.append(f"Date: {_http_date()}")
-    lines += [f"{name}: {value}" for name, value in response.headers]
-    if not response.length_first:
-        lines.append(length)
-    lines += [f"{name}: {value}" for name, value in response.late_headers]
-    return "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + body
+        encoding = "Content-Encoding: gzip\r\n"
+    start = f"HTTP/1.1 {response.status} {REASONS.get(response.status, 'Unknown')}\r\n{encoding}"
+    date, length = f"Date: {_http_date()}\r\n", f"Content-Length: {len(body)}\r\n"
+    headers = "".join([f"{name}: {value}\r\n" for name, value in response.headers])
+    late = "".join([f"{name}: {value}\r\n" for name, value in response.late_headers])
+    middle = f"{length}{date}{headers}" if response.length_first else f"{date}{headers}{length}"
+    return f"{start}{middle}{late}\r\n".encode("latin-1", "replace") + body
 
 
 def render_stream_head(headers: Sequence[tuple[str, str]]) -> bytes:
@@ -180,15 +179,17 @@ def _quality(header: str, *names: str) -> float:
     return best
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Head:
+    """A request without its body, and how the body comes: in chunks, or with this length."""
+
     method: str
-    target: str
-    version: str
+    path: str
+    query: dict[str, str]
     headers: dict[str, str]
-    length: int = 0
-    chunked: bool = False
-    body: bytearray = field(default_factory=bytearray)
+    version: str
+    length: int
+    chunked: bool
 
 
 class RequestParser:
@@ -197,6 +198,8 @@ class RequestParser:
     def __init__(self, max_body: int = MAX_BODY) -> None:
         self._buffer = bytearray()
         self._head: _Head | None = None
+        self._known: dict[bytes, _Head] = {}
+        self._chunks = bytearray()
         self._chunk_left = -1
         self._in_trailer = False
         self._max_body = max_body
@@ -216,9 +219,12 @@ class RequestParser:
                 return requests
             head = self._head
             assert head is not None
-            if not (self._read_chunks(head) if head.chunked else self._read_length(head)):
+            body = self._read_chunks() if head.chunked else self._read_length(head.length)
+            if body is None:
                 return requests
-            requests.append(_request(head))
+            # The headers are a dict of the request's own: its head may be that of the next, too.
+            query, headers = dict(head.query), dict(head.headers)
+            requests.append(Request(head.method, head.path, query, headers, body, head.version))
             self._head = None
 
     @property
@@ -242,62 +248,53 @@ class RequestParser:
             return False
         if end > MAX_HEAD:
             raise ProtocolError(400, "Request head is too long")
-        lines = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
+        raw = bytes(self._buffer[:end])
         del self._buffer[: end + 4]
-        parts = lines[0].split(" ")
-        if len(parts) != 3 or parts[2] not in ("HTTP/1.0", "HTTP/1.1") or not parts[0].isalpha():
-            raise ProtocolError(400, "Malformed request line")
-        headers: dict[str, str] = {}
-        for line in lines[1:]:
-            name, colon, value = line.partition(":")
-            if not colon or not name or name != name.strip() or "\0" in line:
-                raise ProtocolError(400, "Malformed header")
-            key, value = name.lower(), value.strip()
-            headers[key] = f"{headers[key]}, {value}" if key in headers else value
-        head = _Head(parts[0], parts[1], parts[2], headers)
-        if "transfer-encoding" in headers:
-            # A request with both is how requests are smuggled; nobody honest sends it.
-            if headers["transfer-encoding"].lower() != "chunked" or "content-length" in headers:
-                raise ProtocolError(400, "Unsupported Transfer-Encoding")
-            head.chunked = True
-        elif "content-length" in headers:
-            value = headers["content-length"]
-            if not value.isascii() or not value.isdigit() or len(value) > 18:
-                raise ProtocolError(400, "Malformed Content-Length")
-            head.length = int(value)
+        # A client repeats itself: most of its heads differ in nothing but the length, and many not even in that.
+        head = self._known.get(raw)
+        if head is None:
+            head = _parse_head(raw)
             if head.length > self._max_body:
                 raise ProtocolError(413, f"Request body is greater than {self._max_body} bytes")
+            if len(raw) < REMEMBERED_HEAD:
+                if len(self._known) >= REMEMBERED_HEADS:
+                    self._known.clear()
+                self._known[raw] = head
         self._head = head
         return True
 
-    def _read_length(self, head: _Head) -> bool:
-        if len(self._buffer) < head.length:
-            return False
-        head.body += self._buffer[: head.length]
-        del self._buffer[: head.length]
-        return True
+    def _read_length(self, length: int) -> bytes | None:
+        if len(self._buffer) < length:
+            return None
+        body = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        return body
 
-    def _read_chunks(self, head: _Head) -> bool:
+    def _read_chunks(self) -> bytes | None:
         while True:
             if self._in_trailer:
                 end = self._buffer.find(b"\r\n")
                 if end < 0:
-                    return self._short(MAX_HEAD)
+                    self._check_waiting(MAX_HEAD)
+                    return None
                 line = bytes(self._buffer[:end])
                 del self._buffer[: end + 2]
                 if not line:
                     self._in_trailer = False
-                    return True
+                    body = bytes(self._chunks)
+                    self._chunks.clear()
+                    return body
             elif self._chunk_left < 0:
                 end = self._buffer.find(b"\r\n")
                 if end < 0:
-                    return self._short(256)
+                    self._check_waiting(256)
+                    return None
                 size = bytes(self._buffer[:end]).split(b";", 1)[0].strip()
                 del self._buffer[: end + 2]
                 if not size or len(size) > 15 or size.strip(b"0123456789abcdefABCDEF"):
                     raise ProtocolError(400, "Malformed chunk size")
                 length = int(size, 16)
-                if len(head.body) + length > self._max_body:
+                if len(self._chunks) + length > self._max_body:
                     raise ProtocolError(413, f"Request body is greater than {self._max_body} bytes")
                 if length == 0:
                     self._in_trailer = True
@@ -305,25 +302,45 @@ class RequestParser:
                     self._chunk_left = length
             else:
                 if len(self._buffer) < self._chunk_left + 2:
-                    return False
+                    return None
                 if self._buffer[self._chunk_left : self._chunk_left + 2] != b"\r\n":
                     raise ProtocolError(400, "Malformed chunk")
-                head.body += self._buffer[: self._chunk_left]
+                self._chunks += self._buffer[: self._chunk_left]
                 del self._buffer[: self._chunk_left + 2]
                 self._chunk_left = -1
 
-    def _short(self, limit: int) -> bool:
+    def _check_waiting(self, limit: int) -> None:
         if len(self._buffer) > limit:
             raise ProtocolError(400, "Malformed chunk")
-        return False
 
 
-def _request(head: _Head) -> Request:
-    target = head.target
+def _parse_head(raw: bytes) -> _Head:
+    lines = raw.decode("latin-1").split("\r\n")
+    parts = lines[0].split(" ")
+    if len(parts) != 3 or parts[2] not in ("HTTP/1.0", "HTTP/1.1") or not parts[0].isalpha():
+        raise ProtocolError(400, "Malformed request line")
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon or not name or name != name.strip() or "\0" in line:
+            raise ProtocolError(400, "Malformed header")
+        key, value = name.lower(), value.strip()
+        headers[key] = f"{headers[key]}, {value}" if key in headers else value
+    length, chunked = 0, "transfer-encoding" in headers
+    if chunked:
+        # A request with both is how requests are smuggled; nobody honest sends it.
+        if headers["transfer-encoding"].lower() != "chunked" or "content-length" in headers:
+            raise ProtocolError(400, "Unsupported Transfer-Encoding")
+    elif "content-length" in headers:
+        value = headers["content-length"]
+        if not value.isascii() or not value.isdigit() or len(value) > 18:
+            raise ProtocolError(400, "Malformed Content-Length")
+        length = int(value)
+    target = parts[1]
     if "://" in target.split("?", 1)[0]:
         target = "/" + target.split("://", 1)[1].partition("/")[2]
     path, _, query = target.partition("?")
     fields: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         fields.setdefault(name, value)
-    return Request(head.method, unquote(path), fields, head.headers, bytes(head.body), head.version)
+    return _Head(parts[0], unquote(path), fields, headers, parts[2], length, chunked)

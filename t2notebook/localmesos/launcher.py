@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from t2notebook.localmesos import life
+from t2notebook.localmesos.cgroups import Cgroups
 
 Json = dict[str, Any]
 
@@ -239,6 +240,9 @@ def _run(request: Json, launcher: int) -> NoReturn:
         os.dup2(os.open(request["stdout"], flags, 0o644), 1)
         os.dup2(os.open(request["stderr"], flags, 0o644), 2)
         os.closerange(3, 4096)
+        for door in request.get("cgroups", ()):
+            with open(door, "w") as file:
+                file.write("0")
         if request.get("uid") is not None:
             os.setgroups(request["groups"])
             os.setgid(request["gid"])
@@ -255,7 +259,18 @@ def _run(request: Json, launcher: int) -> NoReturn:
     os._exit(code)
 
 
-def main(channel: socket.socket, pipe: int, temporary: str | None) -> NoReturn:
+def _close(cgroups: Cgroups, owner: str) -> None:
+    """Remove all groups: the last process of one may still be on its way out."""
+    for _ in range(50):
+        cgroups.close(owner)
+        if not cgroups.exists(owner):
+            return
+        time.sleep(0.02)
+
+
+def main(
+    channel: socket.socket, pipe: int, temporary: str | None, cgroups: Cgroups | None = None
+) -> NoReturn:
     """Run a launcher in this (forked) process.
 
     Parameters
@@ -264,10 +279,14 @@ def main(channel: socket.socket, pipe: int, temporary: str | None) -> NoReturn:
         Ends when the supervisor does (its pid would still be our parent's for a moment).
     temporary
         A directory to remove when the supervisor was killed and cannot do it.
+    cgroups
+        Where the containers' groups are; they go at the end.
     """
     life.become_subreaper()
     try:
         Launcher(channel).run()
+        if cgroups is not None:
+            _close(cgroups, life.identity(os.getpid()))
         if temporary is not None and select.select([pipe], [], [], 0)[0]:
             shutil.rmtree(temporary, ignore_errors=True)
     except BaseException as error:

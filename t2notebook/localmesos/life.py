@@ -126,6 +126,11 @@ def start_time(pid: int) -> int | None:
     return None if one is None or one.zombie else one.start
 
 
+def identity(pid: int) -> str:
+    """Name a living process for good: `pid-start`."""
+    return f"{pid}-{start_time(pid) or 0}"
+
+
 def alive(pid: int, start: int | None = None) -> bool:
     """Tell whether a process lives; with its start, whether it is still that one."""
     found = start_time(pid)

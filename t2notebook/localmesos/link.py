@@ -19,6 +19,8 @@ SECRET_HEADER = "X-Localmesos-Secret"
 
 Json = dict[str, Any]
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+
 
 class Link(asyncio.Protocol):
     """One end. `on_message` gets every message, `on_lost` is called once at the end."""
@@ -78,7 +80,7 @@ class Link(asyncio.Protocol):
     def send(self, message: Json) -> None:
         """Send a message; on a broken link it is lost (registration settles what was)."""
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+            self._transport.write(_ENCODER.encode(message).encode() + b"\n")
 
     def close(self) -> None:
         """Close the connection."""

@@ -39,13 +39,15 @@ class Master(MasterCalls, MasterAgents):
         framework = self.frameworks.get(framework_id)
         kind = "FRAMEWORK_ADDED" if framework is None else "FRAMEWORK_UPDATED"
         if framework is None:
-            if not framework_id:
+            moment = again = self.wall()
+            if framework_id:
+                again += 1e-6  # it comes back to a master that never heard of it
+            else:
                 framework_id = f"{self.id}-{self._next_framework:04d}"
                 self._next_framework += 1
                 # The id stands behind the name in Mesos's own printing; the parser would have put it there.
                 info = with_id(info, framework_id)
-            moment = self.wall()
-            framework = Framework(framework_id, info, moment, moment)
+            framework = Framework(framework_id, info, moment, again)
             self.frameworks[framework_id] = framework
         else:
             if framework.stream_id is not None:
@@ -60,7 +62,7 @@ class Master(MasterCalls, MasterAgents):
             }
             framework.reregistered = self.wall()
             if framework.recovered:
-                framework.recovered, framework.registered = False, framework.reregistered
+                framework.recovered, framework.registered = False, framework.reregistered - 1e-6
         framework.stream_id = stream_id
         framework.failover_at = None
         framework.suppressed = set(suppressed)
@@ -108,7 +110,7 @@ class Master(MasterCalls, MasterAgents):
             if framework.failover_at is not None and now >= framework.failover_at:
                 self.remove_framework(now, framework)
         for agent in list(self.agents.values()):
-            if agent.reachable and now - agent.heard > self.agent_timeout:
+            if now - agent.heard > self.agent_timeout and agent.reachable:
                 self._agent_lost(now, agent)
         if self.recovered and self.return_until is not None and now >= self.return_until:
             self.give_up_recovered()

@@ -37,7 +37,7 @@ class MasterAgents(MasterState):
         self.recovered.clear()
 
     def register_agent(self, now: float, link: str, message: Json) -> str:
-        """Take an agent in, or back; give its id.
+        """Take an agent in, or back; give its id. The caller then allocates, once for all that came together.
 
         `message` has `info` (AgentInfo without id), `port_pid`, `agent_id` (None the first time), `index`,
         and of one that comes back `tasks` and `executors`.
@@ -61,6 +61,7 @@ class MasterAgents(MasterState):
             self.recovered.pop(agent_id, None)
             self.unreachable_ids.pop(agent_id, None)
             self.out.append(Save(agent_id, {"info": info}))
+            self.count("slave_reregistrations" if known else "slave_registrations")
             if known:
                 agent.reregistered = moment
                 self._adopt(now, agent, message)
@@ -70,6 +71,7 @@ class MasterAgents(MasterState):
             agent.link, agent.heard, agent.reregistered = link, now, moment
             agent.info, agent.pid = agent_info({**message["info"], "id": {"value": agent.id}}), message["pid"]
             self._links[link] = agent.id
+            self.count("slave_reregistrations")
             if not agent.reachable:
                 self._agent_back(agent, message)
                 self.out.append(Save(agent.id, {"info": agent.info}))
@@ -81,10 +83,11 @@ class MasterAgents(MasterState):
         self.out.append(ToAgent(link, {"op": "registered", "agent_id": agent.id}))
         kills, agent.kills = agent.kills, []
         self.out += [ToAgent(link, kill) for kill in kills]
-        gone = set(message.get("frameworks", ())) - set(self.frameworks)
-        for framework_id in sorted(gone):
-            self.out.append(ToAgent(link, {"op": "shutdown_framework", "framework_id": framework_id}))
-        self.allocate(now, [agent.id])
+        for framework_id in sorted(message.get("frameworks", ())):
+            if framework_id in self.frameworks:
+                self.frameworks[framework_id].served_by[agent.id] = None
+            else:
+                self.out.append(ToAgent(link, {"op": "shutdown_framework", "framework_id": framework_id}))
         return agent.id
 
     def _adopt(self, now: float, agent: Agent, message: Json) -> None:
@@ -218,6 +221,8 @@ class MasterAgents(MasterState):
         self.announce("AGENT_REMOVED", lambda: {"agent_id": {"value": agent.id}})
         del self.agents[agent.id]
         self.out.append(Save(agent.id, None))
+        self.count("slave_removals")
+        self.count("slave_removals/reason_unregistered")
 
     def _lose_tasks(self, framework: Framework, agent: Agent, what: str, reason: str) -> None:
         """End a framework's tasks and executors on an agent, in the master's books (LOST, whatever it is aware of)."""
@@ -282,6 +287,13 @@ class MasterAgents(MasterState):
             self.out.append(ToAgent(agent.link, {"op": "close"}))
             agent.link = None
         agent.unreachable_since = self.wall()
+        for name in (
+            "unreachable_scheduled",
+            "unreachable_completed",
+            "removals",
+            "removals/reason_unhealthy",
+        ):
+            self.count(f"slave_{name}")
         self.out.append(Save(agent.id, {"info": agent.info, "unreachable_since": agent.unreachable_since}))
         self.allocator.deactivate_agent(agent.id)
         self.rescind(now, agent)

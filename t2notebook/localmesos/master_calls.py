@@ -98,7 +98,7 @@ class MasterCalls(MasterState):
         self._enter(framework)
         self.announce("FRAMEWORK_UPDATED", lambda: framework_event(framework))
         self.allocate(now)
-        for agent in self.agents.values():
+        for agent in self.agents_of(framework):
             if agent.link is not None:
                 message = {"op": "update_framework", "framework": info, "framework_id": framework.id}
                 self.out.append(ToAgent(agent.link, message))
@@ -148,14 +148,11 @@ class MasterCalls(MasterState):
         """Launch one valid task; give what it takes from the offer."""
         info = dict(info)
         info["resources"] = _allocated(info.get("resources", []), role)
-        taken = Resources.from_json(info["resources"])
-        executor_id, new_executor = "", False
+        executor_id, held = "", None
         if "executor" in info:
             executor_id = info["executor"]["executor_id"]["value"]
             info["executor"], held = self._admit_executor(framework, agent, role, info["executor"])
-            new_executor = held is not None
-            taken = taken + (held or Resources())
-        self._admit_task(framework, agent, role, info, executor_id)
+        taken = self._admit_task(framework, agent, role, info, executor_id)
         if agent.link is not None:
             message = {
                 "op": "run_task",
@@ -163,10 +160,10 @@ class MasterCalls(MasterState):
                 "framework": framework.info,
                 "task": info,
                 "role": role,
-                "new_executor": new_executor,
+                "new_executor": held is not None,
             }
             self.out.append(ToAgent(agent.link, message))
-        return taken
+        return taken if held is None else taken + held
 
     def _accept_group(
         self, framework: Framework, agent: Agent, role: str, left: Resources, group: Json
@@ -183,8 +180,7 @@ class MasterCalls(MasterState):
         taken, tasks = held or Resources(), []
         for item in infos:
             info = {**item, "resources": _allocated(item.get("resources", []), role)}
-            self._admit_task(framework, agent, role, info, original["executor_id"]["value"])
-            taken = taken + Resources.from_json(info["resources"])
+            taken = taken + self._admit_task(framework, agent, role, info, original["executor_id"]["value"])
             tasks.append(info)
         if agent.link is not None:
             message = {
@@ -215,7 +211,8 @@ class MasterCalls(MasterState):
 
     def _admit_task(
         self, framework: Framework, agent: Agent, role: str, info: Json, executor_id: str
-    ) -> None:
+    ) -> Resources:
+        """Enter a task in the books; give what it takes."""
         task = Task(
             id=info["task_id"]["value"],
             name=info["name"],
@@ -228,9 +225,11 @@ class MasterCalls(MasterState):
             labels=info.get("labels"),
             discovery=info.get("discovery"),
         )
+        framework.served_by[agent.id] = None
         framework.tasks[task.id] = task
         agent.tasks[(framework.id, task.id)] = task
         self.announce("TASK_ADDED", lambda: {"task": task_json(task)})
+        return task.resources
 
     def _refuse_operation(self, framework: Framework, operation: Json, why: str) -> None:
         """Refuse what is no launch; only an operation with an id gets feedback, as in Mesos."""

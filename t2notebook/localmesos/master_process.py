@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -305,32 +306,38 @@ class MasterProcess:
     def _agent_message(self, peer: Link, message: Json) -> None:
         now = asyncio.get_running_loop().time()
         if message["op"] == "many":
-            for index, one in message["messages"]:
-                self._agent_says(now, peer, index, one)
+            self._agents_say(now, peer, message["messages"])
         elif message["op"] == "ping":
-            names = [name for name in self._peers.names(peer) if not self._peers.silent(name)]
+            names = self._peers.names(peer)
             for name in names:
                 self.master.agent_heard(now, name)
             if names:
                 peer.send({"op": "pong"})
         else:
-            self._agent_says(now, peer, None, message)
+            self._agents_say(now, peer, [(None, message)])
         self._drain()
 
-    def _agent_says(self, now: float, peer: Link, index: int | None, message: Json) -> None:
+    def _agents_say(self, now: float, peer: Link, messages: Iterable[tuple[int | None, Json]]) -> None:
+        fresh = [self._agent_says(now, peer, index, message) for index, message in messages]
+        # Once for all: each agent changes the cluster's total, and so everybody's share of it.
+        if agents := [agent_id for agent_id in fresh if agent_id is not None]:
+            self.master.allocate(now, agents)
+
+    def _agent_says(self, now: float, peer: Link, index: int | None, message: Json) -> str | None:
+        """Handle an agent's message; give the agent's id if it registered."""
         name, op = self._peers.name(peer, index), message["op"]
         if name is None:
             if op != "register":
                 if index is None:
                     peer.close()
-                return
+                return None
             name = self._peers.introduce(peer, index, message["index"])
         if self._peers.silent(name):
-            return
+            return None
         self.master.agent_heard(now, name)
         if op == "register":
-            self.master.register_agent(now, name, message)
-        elif op == "update":
+            return self.master.register_agent(now, name, message)
+        if op == "update":
             self.faults.update(name, message, lambda one: self.master.update(one["agent_id"], one))
         elif op == "unregister":
             self.master.agent_unregistered(now, name)
@@ -340,6 +347,7 @@ class MasterProcess:
         elif op == "executor_message":
             ids = (message["agent_id"], message["framework_id"], message["executor_id"])
             self.master.executor_message(*ids, message["data"])
+        return None
 
     def _agent_lost(self, peer: Link) -> None:
         now = asyncio.get_running_loop().time()

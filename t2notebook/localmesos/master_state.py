@@ -191,10 +191,14 @@ class MasterState:
         """Sum up what a role holds, offers included."""
         return self.allocated_to(role) + self.offered_to(role)
 
+    def agents_of(self, framework: Framework) -> list[Agent]:
+        """Give the agents that may know of a framework: to tell all would cost every framework the whole cluster."""
+        return [self.agents[agent_id] for agent_id in framework.served_by if agent_id in self.agents]
+
     def used_by(self, framework: Framework) -> Resources:
         """Sum up what a framework's tasks and executors hold."""
         used = sum_of(task.resources for task in framework.tasks.values() if task.state not in TERMINAL)
-        for agent in self.agents.values():
+        for agent in self.agents_of(framework):
             for (framework_id, _), executor in agent.executors.items():
                 if framework_id == framework.id:
                     used = used + executor.resources
@@ -270,7 +274,7 @@ class MasterState:
                 self.count("tasks_killed")
             self._complete(framework, task)
         framework.unreachable.clear()
-        for agent in self.agents.values():
+        for agent in self.agents_of(framework):
             for key in [key for key in agent.executors if key[0] == framework.id]:
                 executor = agent.executors.pop(key)
                 self.allocator.recover(framework.id, executor.role, agent.id, executor.resources)
@@ -299,6 +303,7 @@ class MasterState:
         status |= more
         self._send(framework, {"type": "UPDATE", "update": {"status": status}})
         if reason != "REASON_RECONCILIATION" and ids["task_id"]["value"] in framework.tasks:
+            framework.tasks[ids["task_id"]["value"]].note(status)
             self._announce_status(framework, status, state)
 
     def _announce_status(self, framework: Framework, status: Json, state: str) -> None:

@@ -9,7 +9,7 @@ from t2notebook.localmesos.agent_views import BUILD, v1_json, validate_call
 from t2notebook.localmesos.master_state import VERSION, MasterState
 from t2notebook.localmesos.records import Json
 from t2notebook.localmesos.server import EventStream
-from t2notebook.localmesos.v1_messages import agent_json, framework_json, task_json
+from t2notebook.localmesos.v1_messages import agent_json, executor_json, framework_json, task_json
 
 Teardown = Callable[[str], bool]
 Subscribe = Callable[[Json], EventStream]
@@ -73,6 +73,8 @@ class OperatorApi:
             if not teardown(call["teardown"]["framework_id"]["value"]):
                 return http1.text(400, "No framework found with specified ID")
             return http1.Response(202)
+        if kind == "SET_LOGGING_LEVEL":
+            return http1.Response(200)  # as /logging/toggle: it is taken, and changes nothing here
         return http1.text(501, "501 Not Implemented.")
 
     def _file(self, kind: str, ask: Json) -> http1.Response:
@@ -117,9 +119,9 @@ class OperatorApi:
     def _executors(self) -> Json:
         return {
             "executors": [
-                {"executor_info": executor.info, "agent_id": {"value": agent.id}}
+                {"executor_info": executor_json(framework_id, one), "agent_id": {"value": agent.id}}
                 for agent in self._master.agents.values()
-                for executor in agent.executors.values()
+                for (framework_id, _), one in agent.executors.items()
             ],
         }
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
-from t2notebook.localmesos import files, http1
-from t2notebook.localmesos.agent_views import BUILD, old_json, version
+from t2notebook.localmesos import files, http1, metrics, operator_routes
+from t2notebook.localmesos.agent_views import BUILD, old_command, old_json, version
 from t2notebook.localmesos.master_page import page, role_amounts, small_answer
 from t2notebook.localmesos.master_state import MASTER_CAPABILITIES, VERSION, MasterState, sum_of
 from t2notebook.localmesos.master_v1 import OperatorApi, Subscribe, Teardown
-from t2notebook.localmesos.records import TERMINAL, Agent, Framework, Json, Task
+from t2notebook.localmesos.records import Agent, Executor, Framework, Json, Task
 from t2notebook.localmesos.server import EventStream
 from t2notebook.localmesos.v1_messages import AGENT_CAPABILITIES
 
@@ -23,7 +24,7 @@ class MasterViews:
         self._master = master
         self._work_dir = work_dir
         self._files = files.Files()
-        self._operator = OperatorApi(master, self._flags, self._metrics, self._files)
+        self._operator = OperatorApi(master, self._flags, partial(metrics.of_master, master), self._files)
 
     def handle(
         self, request: http1.Request, path: str, teardown: Teardown, subscribe: Subscribe
@@ -42,13 +43,19 @@ class MasterViews:
         if path == "/redirect":
             where = f"//{self._master.ip}:{self._master.port}"
             return http1.Response(307, headers=[("Location", where)])
+        changing = operator_routes.answer(request, path)
+        if changing is not None:
+            return changing
         if path == "/teardown":
             return self._old_teardown(request, teardown)
         # /version is libprocess's own and not under /master.
         if path == "/version" and not request.path.startswith("/master"):
             return old_json(version(), request)
         if path == "/metrics/snapshot":
-            return old_json(self._metrics(), request)
+            fault = metrics.timeout_fault(request.query.get("timeout"))
+            if fault is not None:
+                return http1.text(400, fault)
+            return old_json(metrics.of_master(self._master), request)
         views: dict[str, Callable[[http1.Request], Any]] = {
             "/state": self._state,
             "/slaves": self._slaves,
@@ -180,17 +187,10 @@ class MasterViews:
 
     def _framework(self, framework: Framework) -> Json:
         info, used = framework.info, self._master.used_by(framework)
+        again = {"reregistered_time": framework.reregistered}
         offered = sum_of(offer.resources for offer in framework.offers.values())
         executors = [
-            {
-                "executor_id": executor_id,
-                "name": executor.info.get("name", ""),
-                "framework_id": framework.id,
-                "source": executor.info.get("source", ""),
-                "resources": executor.resources.summary(),
-                "role": executor.role,
-                "slave_id": agent.id,
-            }
+            _executor(framework, executor_id, executor, agent)
             for agent in self._master.agents.values()
             for (framework_id, executor_id), executor in agent.executors.items()
             if framework_id == framework.id
@@ -222,12 +222,14 @@ class MasterViews:
             "registered_time": framework.registered,
             "unregistered_time": framework.unregistered,
             "resources": (used + offered).summary(),
+            **(again if framework.reregistered != framework.registered else {}),
             **({"roles": framework.roles} if framework.can("MULTI_ROLE") else {"role": framework.roles[0]}),
             "tasks": [_task(task) for task in framework.tasks.values()],
             "unreachable_tasks": [_task(task) for task in framework.unreachable.values()],
             "completed_tasks": [_task(task) for task in framework.completed],
             "offers": offers,
             "executors": executors,
+            **(info.get("labels") or {}),
             "offer_constraints": {},
         }
 
@@ -252,40 +254,6 @@ class MasterViews:
             "work_dir": self._work_dir,
         }
 
-    def _metrics(self) -> dict[str, float]:
-        master = self._master
-        agents = [agent for agent in master.agents.values() if agent.reachable]
-        total, used = sum_of(a.total for a in agents), sum_of(a.allocated() for a in agents)
-        frameworks = master.frameworks.values()
-        metrics: dict[str, float] = {
-            "allocator/mesos/offer_filters/roles/*/active": float(master.allocator.filters_active()),
-            "master/elected": 1.0,
-            "master/uptime_secs": master.wall() - master.started,
-            "master/outstanding_offers": float(len(master.offers)),
-            "master/slaves_active": float(sum(a.link is not None for a in agents)),
-            "master/slaves_connected": float(sum(a.link is not None for a in agents)),
-            "master/slaves_disconnected": float(sum(a.link is None for a in agents)),
-            "master/slaves_inactive": 0.0,
-            "master/slaves_unreachable": float(len(master.agents) - len(agents)),
-            "master/frameworks_active": float(sum(f.connected for f in frameworks)),
-            "master/frameworks_connected": float(sum(f.connected for f in frameworks)),
-            "master/frameworks_disconnected": float(sum(not f.connected for f in frameworks)),
-            "master/frameworks_inactive": 0.0,
-        }
-        for name in ("cpus", "gpus", "mem", "disk"):
-            amount = total.amount(name)
-            metrics[f"master/{name}_total"] = amount
-            metrics[f"master/{name}_used"] = used.amount(name)
-            metrics[f"master/{name}_percent"] = used.amount(name) / amount if amount else 0.0
-        tasks = [task for framework in frameworks for task in framework.tasks.values()]
-        for state in ("staging", "starting", "running", "killing"):
-            metrics[f"master/tasks_{state}"] = float(sum(t.state == f"TASK_{state.upper()}" for t in tasks))
-        metrics["master/tasks_unreachable"] = float(sum(len(f.unreachable) for f in frameworks))
-        for state in TERMINAL:
-            name = state.lower().replace("task_", "tasks_")
-            metrics[f"master/{name}"] = float(master.counters.get(name, 0))
-        return dict(sorted(metrics.items()))
-
 
 _SUMMARY = (
     *("id", "name", "used_resources", "offered_resources", "capabilities", "hostname", "webui_url"),
@@ -297,6 +265,22 @@ _STATES = "STAGING STARTING RUNNING KILLING FINISHED KILLED FAILED LOST ERROR UN
 def _counts(tasks: Iterable[Task]) -> dict[str, int]:
     states = [task.state for task in tasks]
     return {f"TASK_{state}": states.count(f"TASK_{state}") for state in _STATES.split()}
+
+
+def _executor(framework: Framework, executor_id: str, executor: Executor, agent: Agent) -> Json:
+    """Show a custom executor as `common/http.cpp` does."""
+    info = executor.info
+    return {
+        "executor_id": executor_id,
+        "name": info.get("name", ""),
+        "framework_id": framework.id,
+        "command": old_command(info.get("command", {})),
+        "resources": executor.resources.summary(),
+        **({"role": executor.role} if executor.resources else {}),
+        **(info.get("labels") or {}),
+        **({"type": info["type"]} if "type" in info else {}),
+        "slave_id": agent.id,
+    }
 
 
 def _int(text: str | None, default: int) -> int:

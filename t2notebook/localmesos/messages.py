@@ -1,7 +1,8 @@
 """The table of Mesos v1 messages that the embedded Mesos understands, in the order of the `.proto` files.
 
-One word a field: `name` `!` (required) or `*` (repeated) `:` type, `=` default. Deprecated fields have no
-default, since Mesos prints none for them. Fields that are not here are ignored, as Mesos ignores unknown ones.
+One word a field: `name` `!` (required), `*` (repeated) or `%` (map from strings) `:` type, `=` default.
+Deprecated fields have no default, since Mesos prints none for them. Fields that are not here are ignored, as Mesos
+ignores unknown ones.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ ENUMS: dict[str, frozenset[str]] = {
             MULTI_ROLE RESERVATION_REFINEMENT REGION_AWARE""",
         "ExecutorType": "DEFAULT CUSTOM",
         "VariableType": "VALUE SECRET",
+        "SecretType": "REFERENCE VALUE",
+        "VolumeMode": "RW RO",
+        "VolumeType": "DOCKER_VOLUME HOST_PATH SANDBOX_PATH SECRET CSI_VOLUME",
+        "SandboxPathType": "SELF PARENT",
         "CheckType": "COMMAND HTTP TCP",
         "ContainerType": "DOCKER MESOS",
         "ImageType": "APPC DOCKER",
@@ -83,11 +88,22 @@ MESSAGES: dict[str, str] = {
         roles*:string hostname:string principal:string webui_url:string capabilities*:FrameworkCapability
         labels:Labels""",
     "Uri": "value!:string executable:bool extract:bool=true cache:bool output_file:string",
-    "Variable": "name!:string type:VariableType=VALUE value:string",
+    "Variable": "name!:string type:VariableType=VALUE value:string secret:Secret",
+    "SecretReference": "name!:string key:string",
+    "SecretValue": "data!:bytes",
+    "Secret": "type:SecretType reference:SecretReference value:SecretValue",
     "Environment": "variables*:Variable",
     "CommandInfo": """uris*:Uri environment:Environment shell:bool=true value:string arguments*:string
         user:string""",
-    "ContainerInfo": "type!:ContainerType volumes*:Empty hostname:string docker:DockerInfo mesos:MesosInfo",
+    "ContainerInfo": """type!:ContainerType volumes*:Volume hostname:string docker:DockerInfo mesos:MesosInfo
+        linux_info:LinuxInfo""",
+    "LinuxInfo": "share_cgroups:bool=true",
+    "Volume": "container_path!:string host_path:string mode!:VolumeMode image:Image source:VolumeSource",
+    "VolumeSource": """type:VolumeType docker_volume:DockerVolume host_path:HostPath sandbox_path:SandboxPath
+        secret:Secret csi_volume:Empty""",
+    "DockerVolume": "driver:string name!:string",
+    "HostPath": "path!:string",
+    "SandboxPath": "type:SandboxPathType path!:string",
     "DockerInfo": "image!:string force_pull_image:bool",
     "MesosInfo": "image:Image",
     "Image": "type:ImageType docker:DockerImage cached:bool",
@@ -117,7 +133,7 @@ MESSAGES: dict[str, str] = {
     "TaskInfo": """name!:string task_id!:ID agent_id!:ID resources*:Resource executor:ExecutorInfo
         command:CommandInfo container:ContainerInfo health_check:HealthCheck check:CheckInfo
         kill_policy:KillPolicy data:bytes labels:Labels discovery:DiscoveryInfo
-        max_completion_time:DurationInfo limits:Empty""",
+        max_completion_time:DurationInfo limits%:Scalar""",
     "TaskGroupInfo": "tasks*:TaskInfo",
     "IpAddress": "protocol:string ip_address:string",
     "NetworkInfo": "ip_addresses*:IpAddress",
@@ -165,7 +181,11 @@ MESSAGES: dict[str, str] = {
     "operator.ReadFile": "path!:string offset!:uint64 length:uint64",
     "operator.Teardown": "framework_id!:ID",
     "master.Call": """type:MasterCall get_metrics:operator.GetMetrics list_files:operator.ListFiles
-        read_file:operator.ReadFile teardown:operator.Teardown""",
+        read_file:operator.ReadFile teardown:operator.Teardown set_logging_level:Empty update_weights:Empty
+        reserve_resources:Empty unreserve_resources:Empty create_volumes:Empty destroy_volumes:Empty
+        grow_volume:Empty shrink_volume:Empty update_maintenance_schedule:Empty start_maintenance:Empty
+        stop_maintenance:Empty drain_agent:Empty deactivate_agent:Empty reactivate_agent:Empty set_quota:Empty
+        remove_quota:Empty update_quota:Empty mark_agent_gone:Empty""",
     "agent.Call": """type:AgentCall get_metrics:operator.GetMetrics list_files:operator.ListFiles
-        read_file:operator.ReadFile""",
+        read_file:operator.ReadFile set_logging_level:Empty""",
 }

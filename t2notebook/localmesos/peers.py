@@ -32,8 +32,9 @@ class Peers:
         return self._names.get(peer, {}).get(index)
 
     def names(self, peer: Link) -> list[str]:
-        """Give the names of all agents behind a link."""
-        return list(self._names.get(peer, {}).values())
+        """Give the names of all agents behind a link that are not muted."""
+        names = list(self._names.get(peer, {}).values())
+        return [name for name in names if not self.silent(name)] if self.muted else names
 
     def introduce(self, peer: Link, index: int | None, place: int) -> str:
         """Name an agent that registers."""

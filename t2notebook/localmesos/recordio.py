@@ -8,6 +8,10 @@ from typing import Any
 MAX_RECORD = 100 * 1024 * 1024
 
 
+# An event is made of fresh dicts: there is no circle to look for.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False)
+
+
 class RecordError(ValueError):
     """The bytes are not RecordIO."""
 
@@ -19,7 +23,7 @@ def encode(record: bytes) -> bytes:
 
 def encode_event(event: dict[str, Any]) -> bytes:
     """Frame an event, written as compactly as Mesos writes."""
-    return encode(json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace"))
+    return encode(_ENCODER.encode(event).encode("utf-8", "replace"))
 
 
 class Decoder:

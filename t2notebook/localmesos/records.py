@@ -121,6 +121,8 @@ class Framework:
     ----------
     recovered
         An agent told of it, and it did not come back yet.
+    served_by
+        Ids of the agents that were ever given work of it, or came with some (in order; the values mean nothing).
     """
 
     id: str
@@ -136,6 +138,7 @@ class Framework:
     unreachable: dict[str, Task] = field(default_factory=dict)
     completed: deque[Task] = field(default_factory=lambda: deque(maxlen=MAX_COMPLETED_TASKS))
     offers: dict[str, Offer] = field(default_factory=dict)
+    served_by: dict[str, None] = field(default_factory=dict)
 
     @property
     def connected(self) -> bool:

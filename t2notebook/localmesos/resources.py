@@ -105,6 +105,8 @@ class Resources:
         return cls({k: v for k, v in scalars.items() if v}, {k: v for k, v in ranges.items() if v})
 
     def __add__(self, other: Resources) -> Resources:
+        if not self or not other:
+            return self or other
         scalars = dict(self.scalars)
         for name, value in other.scalars.items():
             scalars[name] = scalars.get(name, 0) + value
@@ -115,6 +117,8 @@ class Resources:
 
     def __sub__(self, other: Resources) -> Resources:
         """Take `other` away; what is not there cannot be taken (Mesos clamps at zero, too)."""
+        if self == other:
+            return Resources()
         scalars = dict(self.scalars)
         for name, value in other.scalars.items():
             scalars[name] = max(0, scalars.get(name, 0) - value)
@@ -194,8 +198,12 @@ def _ranges_text(spans: Ranges) -> str:
     return "[" + ", ".join(f"{begin}-{end}" for begin, end in spans) + "]"
 
 
+_APART = ("provider_id", "reservation", "disk", "revocable", "shared")
+_APART_SET = frozenset(_APART)
+
+
 def _qualifier(item: Mapping[str, Any]) -> str:
-    odd = [name for name in ("provider_id", "reservation", "disk", "revocable", "shared") if name in item]
+    odd = [] if _APART_SET.isdisjoint(item) else [name for name in _APART if name in item]
     if item.get("reservations") or item.get("role", "*") != "*":
         odd.append("reserved")
     return "{" + ",".join(odd) + "}" if odd else ""

@@ -8,7 +8,9 @@ import signal
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
+from t2notebook.localmesos.cgroups import Limits
 from t2notebook.localmesos.records import Json
 from t2notebook.localmesos.resources import Resources
 from t2notebook.localmesos.server import EventStream
@@ -60,6 +62,10 @@ class TaskRun:
         It is killed because its health check failed too often.
     group
         The task group that it came with.
+    container, launched, killing
+        Of a group's task: its own container, its launch request, and whether it is being killed.
+    since
+        When it began to run (seconds since 1970).
     """
 
     info: Json
@@ -69,6 +75,10 @@ class TaskRun:
     check_status: Json | None = None
     unhealthy: bool = False
     group: str | None = None
+    container: str | None = None
+    launched: Json | None = None
+    killing: bool = False
+    since: float | None = None
 
     @property
     def id(self) -> str:
@@ -79,6 +89,25 @@ class TaskRun:
     def resources(self) -> Resources:
         """Give what it holds."""
         return Resources.from_json(self.info["resources"])
+
+    @property
+    def alone(self) -> bool:
+        """Tell whether a group's task is limited by itself, not with its executor."""
+        return not self.info.get("container", {}).get("linux_info", {}).get("share_cgroups", True)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """Give what it may use."""
+        held, given = self.resources, self.info.get("limits", {})
+        most = {name: float(value["value"]) for name, value in given.items()}
+        return Limits(held.amount("cpus"), held.amount("mem"), most.get("cpus"), most.get("mem"))
+
+    def time_left(self, now: float) -> float | None:
+        """Give the seconds until it has run too long; None when it may run for ever."""
+        limit = self.info.get("max_completion_time")
+        if limit is None:
+            return None
+        return max(0.0, grace_seconds(limit, 0.0) - (now - (now if self.since is None else self.since)))
 
     def forget_data(self) -> None:
         """Drop the secret."""
@@ -103,6 +132,10 @@ class ExecutorRun:
         Tasks that the executor has and that are not terminal.
     backlog
         Events for an executor whose stream is broken.
+    sized
+        Its container has been given its limits.
+    collected
+        Its sandbox is gone.
     """
 
     framework_id: str
@@ -126,8 +159,10 @@ class ExecutorRun:
     launched: Json | None = None
     killed: bool = False
     destroyed: bool = False
+    sized: bool = False
+    collected: bool = False
+    resizing: asyncio.TimerHandle | None = None
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
-    limits: list[tuple[float, int]] = field(default_factory=list)
     nested_pids: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -147,6 +182,21 @@ class ExecutorRun:
         for task in (*self.queued.values(), *self.tasks.values()):
             total = total + task.resources
         return total
+
+    @property
+    def limits(self) -> Limits:
+        """Give what its containers may use together (for a thousand tasks, too, this is asked at each change)."""
+        own = COMMAND_EXECUTOR if self.command else Resources.from_json(self.info.get("resources", []))
+        tasks = [one.limits for one in (*self.queued.values(), *self.tasks.values())]
+        cpus = own.amount("cpus") + sum(one.cpus for one in tasks)
+        mem = own.amount("mem") + sum(one.mem for one in tasks)
+        cpu_limit = mem_limit = None
+        # Who says nothing may use what it asked for.
+        if any(one.cpu_limit is not None for one in tasks):
+            cpu_limit = own.amount("cpus") + sum(one.most_cpus for one in tasks)
+        if any(one.mem_limit is not None for one in tasks):
+            mem_limit = own.amount("mem") + sum(one.most_mem for one in tasks)
+        return Limits(cpus, mem, cpu_limit, mem_limit)
 
     @property
     def leaders(self) -> list[int]:

@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,7 @@ class Field:
     kind
         `string`, `bytes`, `bool`, a number's type, an enum's or a message's name.
     label
-        `?` optional, `!` required, `*` repeated.
+        `?` optional, `!` required, `*` repeated, `%` a map from strings.
     default
         What an absent optional field is printed as, or None.
     """
@@ -50,7 +51,7 @@ class Field:
 def _compile(spec: str) -> tuple[Field, ...]:
     fields = []
     for part in spec.split():
-        match = re.fullmatch(r"(\w+)([!*]?):([\w.]+)(?:=(\S+))?", part)
+        match = re.fullmatch(r"(\w+)([!*%]?):([\w.]+)(?:=(\S+))?", part)
         assert match is not None, part
         name, label, kind, default = match.groups()
         value: Any = None
@@ -73,12 +74,17 @@ def fields_of(message: str) -> tuple[Field, ...]:
     return found
 
 
+Convert = Callable[[Any, list[str]], Any]
+"""(JSON value, where to note messages that lack a required field) -> value; None is "as if it were not there"."""
+
+
 @dataclass(frozen=True)
 class _Shape:
-    """What is asked of a message's fields again and again."""
+    """A message, made ready to convert: what each call needs of it again and again."""
 
-    by_name: dict[str, Field]
-    required: tuple[Field, ...]
+    converters: dict[str, tuple[bool, Convert]]
+    defaults: dict[str, Any]
+    required: tuple[str, ...]
     nested: tuple[Field, ...]
 
 
@@ -90,8 +96,15 @@ def _shape(message: str) -> _Shape:
     if found is None:
         fields = fields_of(message)
         found = _shapes[message] = _Shape(
-            {field.name: field for field in fields},
-            tuple(field for field in fields if field.label == "!"),
+            {
+                field.name: (
+                    field.label == "*",
+                    (_map_converter if field.label == "%" else _converter)(field),
+                )
+                for field in fields
+            },
+            {field.name: field.default for field in fields if field.default is not None},
+            tuple(field.name for field in fields if field.label == "!"),
             tuple(field for field in fields if field.kind in MESSAGES),
         )
     return found
@@ -101,36 +114,77 @@ def _not_expecting(value: Any, name: str) -> SchemaError:
     return SchemaError(f"Not expecting a JSON {_KIND_NAMES[type(value)]} for field '{name}'")
 
 
-def _scalar(field: Field, value: Any) -> Any:
-    """Convert one value of a field; None means "as if it had not been there"."""
-    kind = field.kind
-    if value is None:
-        return None  # as stout's parser has it: a field that is null is not set
-    if isinstance(value, dict):
-        if kind not in MESSAGES:
-            raise _not_expecting(value, field.name)
-        return _convert(kind, value)
-    if isinstance(value, str):
-        if kind == "string":
-            return value
-        if kind == "bytes":
-            return _bytes(field.name, value)
-        if kind in ENUMS:
+def _converter(field: Field) -> Convert:
+    """Give what converts one value of a field (null is no value, as stout's parser has it)."""
+    kind, name = field.kind, field.name
+
+    def message(value: Any, lacking: list[str]) -> Any:
+        if isinstance(value, dict):
+            return _convert(kind, value, lacking)
+        return other(value)
+
+    def string(value: Any, lacking: list[str]) -> Any:
+        return value if isinstance(value, str) else other(value)
+
+    def octets(value: Any, lacking: list[str]) -> Any:
+        return _bytes(name, value) if isinstance(value, str) else other(value)
+
+    def enum(value: Any, lacking: list[str]) -> Any:
+        if isinstance(value, str):
             return value if value in ENUMS[kind] else None
-        if kind in _NUMBERS:
-            try:
-                number = json.loads(value)
-            except ValueError:
-                number = None
-            if isinstance(number, bool) or not isinstance(number, int | float):
-                raise SchemaError(f"Failed to parse '{value}' as a JSON number for field '{field.name}'")
-            return _number(kind, number)
-    elif isinstance(value, bool):
-        if kind == "bool":
-            return value
-    elif isinstance(value, int | float) and kind in _NUMBERS:
-        return _number(kind, value)
-    raise _not_expecting(value, field.name)
+        return other(value)
+
+    def boolean(value: Any, lacking: list[str]) -> Any:
+        return value if isinstance(value, bool) else other(value)
+
+    def number(value: Any, lacking: list[str]) -> Any:
+        if isinstance(value, str):
+            return _number(kind, _number_in(name, value))
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return _number(kind, value)
+        return other(value)
+
+    def other(value: Any) -> None:
+        if value is not None:
+            raise _not_expecting(value, name)
+
+    if kind in MESSAGES:
+        return message
+    if kind in ENUMS:
+        return enum
+    if kind in _NUMBERS:
+        return number
+    return {"string": string, "bytes": octets, "bool": boolean}[kind]
+
+
+def _map_converter(field: Field) -> Convert:
+    """Give what converts a map from strings to values of a field's kind."""
+    convert = _converter(field)
+
+    def mapping(value: Any, lacking: list[str]) -> Any:
+        if not isinstance(value, dict):
+            raise _not_expecting(value, field.name)
+        entries = {key: _finite(convert(item, lacking)) for key, item in value.items()}
+        return {key: item for key, item in entries.items() if item is not None} or None
+
+    return mapping
+
+
+def _number_in(name: str, text: str) -> int | float:
+    try:
+        number = json.loads(text)
+    except ValueError:
+        number = None
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise SchemaError(f"Failed to parse '{text}' as a JSON number for field '{name}'")
+    return number
+
+
+def _finite(value: Any) -> Any:
+    """Keep an infinite amount as protobuf's JSON writes it: as a number it is no JSON."""
+    if isinstance(value, dict) and value.get("value") == float("inf"):
+        return {**value, "value": "Infinity"}
+    return value
 
 
 def _number(kind: str, value: int | float) -> int | float:
@@ -141,9 +195,12 @@ def _number(kind: str, value: int | float) -> int | float:
         raise SchemaError(f"Failed to parse '{value}' as a JSON number") from None
 
 
+_NO_BASE64 = re.compile(r"[^A-Za-z0-9+/=]")
+
+
 def _bytes(name: str, value: str) -> str:
     """Check base64 and give its canonical form (bytes stay base64 within the dicts: they only pass through)."""
-    bad = re.search(r"[^A-Za-z0-9+/=]", value)
+    bad = _NO_BASE64.search(value)
     if bad is not None:
         raise SchemaError(f"Failed to base64 decode bytes field '{name}': Invalid character '{bad.group()}'")
     try:
@@ -152,46 +209,41 @@ def _bytes(name: str, value: str) -> str:
         raise SchemaError(f"Failed to base64 decode bytes field '{name}': Invalid length") from None
 
 
-def _convert(message: str, obj: Message) -> Message:
-    fields = _shape(message).by_name
-    found: Message = {}
+def _convert(message: str, obj: Message, lacking: list[str]) -> Message:
+    shape = _shapes.get(message) or _shape(message)
+    found: Message = dict(shape.defaults)
     # Mesos keeps JSON objects in a sorted map, so of two faults the first by name is reported.
-    for name in sorted(obj):
-        field = fields.get(name)
+    for name in sorted(obj) if len(obj) > 1 else obj:
         value = obj[name]
-        if field is None or value is None:
+        if value is None or name not in shape.converters:
             continue
-        if field.label == "*":
+        repeated, convert = shape.converters[name]
+        if repeated:
             items = value if isinstance(value, list) else [value]
-            converted = [_scalar(field, item) for item in items]
             # An empty list is no list: protobuf cannot tell them apart, and Mesos prints none.
-            if kept := [item for item in converted if item is not None]:
+            if kept := [one for item in items if (one := convert(item, lacking)) is not None]:
                 found[name] = kept
-        elif isinstance(value, list):
-            raise _not_expecting(value, name)
         else:
-            one = _scalar(field, value)
+            one = convert(value, lacking)
             if one is not None:
                 found[name] = one
-    result = {}
-    for name, field in fields.items():
-        if name in found:
-            result[name] = found[name]
-        elif field.default is not None:
-            result[name] = field.default
-    return result
+    for name in shape.required:
+        if name not in found:
+            lacking.append(message)
+    return found if len(found) < 2 else {name: found[name] for name in shape.converters if name in found}
 
 
 def _missing(message: str, value: Message, path: str, into: list[str]) -> None:
     shape = _shape(message)
-    for field in shape.required:
-        if field.name not in value:
-            into.append(path + field.name)
+    into += [path + name for name in shape.required if name not in value]
     for field in shape.nested:
         if field.name in value:
             if field.label == "*":
                 for index, item in enumerate(value[field.name]):
                     _missing(field.kind, item, f"{path}{field.name}[{index}].", into)
+            elif field.label == "%":
+                for key, item in value[field.name].items():
+                    _missing(field.kind, item, f"{path}{field.name}.{key}.", into)
             else:
                 _missing(field.kind, value[field.name], f"{path}{field.name}.", into)
 
@@ -206,12 +258,20 @@ def parse(message: str, obj: Any) -> Message:
     """
     if not isinstance(obj, dict):
         raise SchemaError("Expecting a JSON object")
-    result = _convert(message, obj)
-    missing: list[str] = []
-    _missing(message, result, "", missing)
-    if missing:
+    lacking: list[str] = []
+    result = _convert(message, obj, lacking)
+    if lacking:
+        missing: list[str] = []
+        _missing(message, result, "", missing)
         raise SchemaError("Missing required fields: " + ", ".join(missing))
     return result
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+_STRICT = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def load_json(body: bytes) -> Any:
@@ -222,13 +282,9 @@ def load_json(body: bytes) -> Any:
     SchemaError
         With the text that Mesos puts behind "Failed to parse body into JSON: ".
     """
-
-    def constant(name: str) -> Any:
-        raise ValueError(name)
-
     try:
         text = body.decode("utf-8")
-        value = json.loads(text, parse_constant=constant)
+        value = _STRICT.decode(text)
         if "\\ud" in text.lower():
             # Half of a surrogate pair is no character: no file, no environment and no other JSON could hold it.
             json.dumps(value, ensure_ascii=False).encode()
@@ -240,31 +296,6 @@ def load_json(body: bytes) -> Any:
         raise SchemaError("syntax error at line 1 near: too deeply nested") from None
     except ValueError:
         raise SchemaError("syntax error at line 1 near: ") from None
-
-
-def debug_string(message: str, value: Message, indent: int = 0) -> str:
-    """Print a message as protobuf's text format does (Mesos shows two ExecutorInfos so)."""
-    pad = "  " * indent
-    lines = []
-    for field in fields_of(message):
-        if field.name not in value:
-            continue
-        items = value[field.name] if field.label == "*" else [value[field.name]]
-        for item in items:
-            if isinstance(item, dict):
-                lines.append(f"{pad}{field.name} {{\n{debug_string(field.kind, item, indent + 1)}{pad}}}\n")
-            elif isinstance(item, bool):
-                lines.append(f"{pad}{field.name}: {str(item).lower()}\n")
-            elif isinstance(item, float):
-                lines.append(
-                    f"{pad}{field.name}: {item:.17g}\n" if item % 1 else f"{pad}{field.name}: {item:.0f}\n"
-                )
-            elif field.kind in ("string", "bytes"):
-                text = base64.b64decode(item).decode("latin-1") if field.kind == "bytes" else item
-                lines.append(f"{pad}{field.name}: {json.dumps(text)}\n")
-            else:
-                lines.append(f"{pad}{field.name}: {item}\n")
-    return "".join(lines)
 
 
 def in_order(message: str, value: Message) -> Message:

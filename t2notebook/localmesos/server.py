@@ -79,7 +79,10 @@ Handler = Callable[[http1.Request], "Answer | Awaitable[Answer]"]
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection."""
+    """One client's connection.
+
+    What is written in one turn of the loop goes out at its end, at once: to send costs as much as to make an answer.
+    """
 
     def __init__(self, handler: Handler, connections: set[Connection]) -> None:
         self._handler = handler
@@ -90,6 +93,7 @@ class Connection(asyncio.Protocol):
         self._stream: EventStream | None = None
         self._transport: asyncio.Transport | None = None
         self._half_closed = False
+        self._unsent: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -118,6 +122,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         # A subscriber that half-closes has left (recorded); a plain request still gets its answer.
         self._half_closed = True
+        self._send()
         return self._stream is None and (self._task is not None or bool(self._queue))
 
     def _advance(self) -> None:
@@ -149,6 +154,7 @@ class Connection(asyncio.Protocol):
                 answer.lost()
             return
         if isinstance(answer, Takeover):
+            self._send()
             transport, rest = self._transport, self._parser.rest()
             self._transport = None
             self._connections.discard(self)
@@ -169,9 +175,15 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Write bytes, or cut off a client that does not read."""
-        if self._transport is None or self._transport.is_closing():
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._unsent.append(data)
+
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if not unsent or self._transport is None or self._transport.is_closing():
             return
-        self._transport.write(data)
+        self._transport.write(b"".join(unsent))
         if self._transport.get_write_buffer_size() > MAX_UNREAD:
             log.warning("cutting off a client that does not read")
             self._transport.abort()
@@ -187,6 +199,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close after what was written is out."""
+        self._send()
         if self._transport is not None:
             self._transport.close()
 

@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from t2notebook.localmesos.control import START_SECONDS, STOP_SECONDS, Spawned, StartError, cluster_arguments
 
@@ -113,15 +113,17 @@ def spawn_shared(
         raise
 
 
-def shared(
-    runtime_dir: str | os.PathLike[str],
-    *,
-    agents: int = 2,
-    cpus: float = 4,
-    mem: float = 4096,
-    idle: float = IDLE_SECONDS,
-    timeout: float = START_SECONDS,
-) -> SharedInfo:
+class SharedOptions(TypedDict, total=False):
+    """What `spawn_shared` can be told; it says what each is by default."""
+
+    agents: int
+    cpus: float
+    mem: float
+    idle: float
+    timeout: float
+
+
+def shared(runtime_dir: str | os.PathLike[str], **options: Unpack[SharedOptions]) -> SharedInfo:
     """Find or start the user's cluster.
 
     Raises
@@ -129,8 +131,7 @@ def shared(
     StartError
         It did not start in time.
     """
-    handle = spawn_shared(runtime_dir, agents=agents, cpus=cpus, mem=mem, idle=idle, timeout=timeout)
-    return handle.wait(timeout)
+    return spawn_shared(runtime_dir, **options).wait(options.get("timeout", START_SECONDS))
 
 
 def running(runtime_dir: str | os.PathLike[str]) -> SharedInfo | None:

@@ -22,9 +22,11 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
-from t2notebook.localmesos import faults, flags, life
+from t2notebook.localmesos import cgroup_places, faults, flags, life
+from t2notebook.localmesos.cgroups import Cgroups
 from t2notebook.localmesos.control_server import ControlServer
 from t2notebook.localmesos.family import ENDING, Family
+from t2notebook.localmesos.isolation import CGROUPS, WATCHING
 from t2notebook.localmesos.server import listen
 
 ANSWER_SECONDS = 5.0
@@ -81,6 +83,7 @@ class Supervisor:
         self._others: dict[str, int] = {}
         self._restarted: dict[str, tuple[float, float]] = {}
         self._channel: socket.socket | None = None
+        self._limits = "by watching"
 
     def run(self, announce: Callable[[faults.Json], None] | None) -> int:
         """Run until the end; give the exit code."""
@@ -91,6 +94,12 @@ class Supervisor:
         self._family = Family(self._options, self._address, self._work_dir)
         self._wake()
         self._start_master(self._listening)
+        # Meanwhile the master starts.
+        self._family.cgroups = self._find_cgroups()
+        if self._family.cgroups is None and self._options.isolation == CGROUPS:
+            print(f"t2notebook.localmesos: --isolation {CGROUPS}: {self._limits}", file=sys.stderr)
+            self._family.stop()
+            return 1
         for number in range(2, self._options.masters + 1):
             listening = listen(self._options.ip, 0)
             self._others[f"master{number}"] = listening.getsockname()[1]
@@ -108,6 +117,7 @@ class Supervisor:
             "work_dir": self._work_dir,
             "masters": [f"{host}:{one}" for one in (port, *self._others.values())],
             "control": control.path,
+            "isolation": self._limits,
         }
         (announce or self._announce)(line)
         for fault in self._options.fault:
@@ -126,6 +136,17 @@ class Supervisor:
             control.close()
             self._family.stop()
         return 0
+
+    def _find_cgroups(self) -> Cgroups | None:
+        """Find out what can keep containers to their memory."""
+        if not self._options.agents or self._options.isolation == WATCHING:
+            return None
+        found = cgroup_places.detect(cfs=self._options.cgroups_enable_cfs)
+        if isinstance(found, str):
+            self._limits = f"by watching, for want of control groups ({found})"
+            return None
+        self._limits = f"by control groups (v{found.kind.version})"
+        return found
 
     def _has_master(self) -> bool:
         return any(name.startswith("master") for name in (*self._family.pids, *self._down))

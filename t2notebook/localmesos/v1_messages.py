@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from t2notebook.localmesos import schema
 from t2notebook.localmesos.master_state import VERSION, nanoseconds, offer_json, sum_of
-from t2notebook.localmesos.records import Agent, Framework, Json, Task
+from t2notebook.localmesos.records import Agent, Executor, Framework, Json, Task
 
 if TYPE_CHECKING:
     from t2notebook.localmesos.master_state import MasterState
@@ -79,6 +80,14 @@ def framework_json(master: MasterState, framework: Framework) -> Json:
         offered = sum_of(offer.resources for offer in offers)
         shown["offered_resources"] = offered.to_json("*", allocated=role)
     return {**shown, "offer_constraints": {}}
+
+
+def executor_json(framework_id: str, executor: Executor) -> Json:
+    """Give a custom executor's ExecutorInfo as the master has it: of a framework, its resources allocated."""
+    allocated = {"allocation_info": {"role": executor.role}}
+    resources = [{**one, **allocated} for one in executor.info.get("resources", [])]
+    whole = {**executor.info, "framework_id": {"value": framework_id}}
+    return schema.in_order("ExecutorInfo", {**whole, "resources": resources} if resources else whole)
 
 
 def task_json(task: Task) -> Json:

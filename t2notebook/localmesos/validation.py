@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 
-from t2notebook.localmesos import checks, schema
+from t2notebook.localmesos import checks, container_rules, debug_text
 from t2notebook.localmesos import resources as res
 from t2notebook.localmesos.records import Agent, Framework, Json, Offer, can
 from t2notebook.localmesos.resources import Resources
@@ -192,7 +192,13 @@ def offers(ids: Sequence[str], known: Mapping[str, Offer], framework: Framework)
 
 
 def task(
-    info: Json, framework: Framework, agent: Agent, offered: Resources, allocated_role: str
+    info: Json,
+    framework: Framework,
+    agent: Agent,
+    offered: Resources,
+    allocated_role: str,
+    *,
+    group: bool = False,
 ) -> str | None:
     """Check a TaskInfo against the offer it is launched on; give the text of its TASK_ERROR.
 
@@ -216,13 +222,16 @@ def task(
         return "Task's 'max_completion_time' must be non-negative"
     if ("executor" in info) == ("command" in info):
         return _BOTH
-    fault = _extras(info)
+    fault = _extras(info) or container_rules.limits(info, group=group)
     if fault is not None:
         return fault
-    for command in (info.get("command"), info.get("executor", {}).get("command")):
+    for whose, command in (
+        ("Task", info.get("command")),
+        ("Executor", info.get("executor", {}).get("command")),
+    ):
         fault = None if command is None else _command(command)
         if fault is not None:
-            return fault
+            return f"{whose}'s `CommandInfo` is invalid: {fault}"
     items = info.get("resources", [])
     try:
         res.check(items)
@@ -251,10 +260,9 @@ def task(
 
 
 def _extras(info: Json) -> str | None:
-    if "limits" in info:
-        return "'TaskInfo.limits' is not supported by the embedded Mesos"
-    if info.get("container", {}).get("volumes"):
-        return "'TaskInfo.container.volumes' is not supported by the embedded Mesos"
+    fault = container_rules.container(info.get("container"))
+    if fault is not None:
+        return f"Task's `ContainerInfo` is invalid: {fault}"
     for name, what in (("health_check", "health check"), ("check", "check")):
         if name in info:
             fault = checks.fault(info[name], health=name == "health_check")
@@ -281,7 +289,9 @@ def task_group(
             return f"Task '{task_id}' is invalid: 'TaskInfo.executor' must not be set"
         # The rules of a lone task, save that a group's tasks are weighed against the offer together.
         held = Resources.from_json(info.get("resources", []))
-        fault = task({**info, "command": info.get("command", {})}, framework, agent, held, role)
+        fault = task({**info, "command": info.get("command", {})}, framework, agent, held, role, group=True)
+        if fault is None and info.get("container", {}).get("type") == "DOCKER":
+            fault = "Docker ContainerInfo is not supported on the task"
         if fault is not None:
             return f"Task '{task_id}' is invalid: {fault}"
         total = total + held
@@ -310,13 +320,9 @@ def task_group(
 
 
 def _command(command: Json) -> str | None:
-    for variable in command.get("environment", {}).get("variables", []):
-        if variable.get("type") == "SECRET":
-            return "Environment variables of type 'SECRET' are not supported by the embedded Mesos"
-        if "value" not in variable:
-            return f"Environment variable '{variable['name']}' of type 'VALUE' must have a value set"
-        if "\0" in variable["name"] + variable["value"] or "=" in variable["name"]:
-            return f"Environment variable '{variable['name']}' is invalid"
+    fault = container_rules.environment(command)
+    if fault is not None:
+        return fault
     for text in (command.get("value", ""), *command.get("arguments", [])):
         if "\0" in text:
             return "'CommandInfo' contains a NUL character"
@@ -339,8 +345,9 @@ def _executor(info: Json, framework: Framework, agent: Agent, *, group: bool = F
         return "'ExecutorInfo.command' must not be set for 'DEFAULT' executor"
     if kind == "CUSTOM" and "command" not in info:
         return "'ExecutorInfo.command' must be set for 'CUSTOM' executor"
-    if info.get("container", {}).get("volumes"):
-        return "'ExecutorInfo.container.volumes' is not supported by the embedded Mesos"
+    fault = container_rules.container(info.get("container"))
+    if fault is not None:
+        return f"Executor's `ContainerInfo` is invalid: {fault}"
     expected = info.get("framework_id", {"value": framework.id})["value"]
     if expected != framework.id:
         return f"ExecutorInfo has an invalid FrameworkID (Actual: {expected} vs Expected: {framework.id})"
@@ -351,7 +358,14 @@ def _executor(info: Json, framework: Framework, agent: Agent, *, group: bool = F
     if existing is not None and _without_framework(existing.info) != _without_framework(info):
         return (
             "ExecutorInfo is not compatible with existing ExecutorInfo with same ExecutorID.\n"
-            f"{_RULE}\nExisting ExecutorInfo:\n{schema.debug_string('ExecutorInfo', existing.info)}\n"
-            f"{_RULE}\nExecutorInfo:\n{schema.debug_string('ExecutorInfo', info)}\n{_RULE}\n"
+            f"{_RULE}\nExisting ExecutorInfo:\n{_executor_text(existing.info, framework, existing.role)}\n"
+            f"{_RULE}\nExecutorInfo:\n{_executor_text(info, framework, existing.role)}\n{_RULE}\n"
         )
     return None
+
+
+def _executor_text(info: Json, framework: Framework, role: str) -> str:
+    """Print an ExecutorInfo as the master has it: of a framework, its resources allocated to a role."""
+    allocated = [{"allocation_info": {"role": role}, **one} for one in info.get("resources", [])]
+    whole = {**info, "framework_id": {"value": framework.id}, "resources": allocated}
+    return debug_text.text("ExecutorInfo", whole)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,11 +17,12 @@ PATIENCE, SHOWN = 0.04, 2
 def say_what_runs() -> None:
     """Print a line or two if there is something; never fail, and start nothing."""
     try:
-        from ..config import data_dir
+        from jupyter_core.paths import jupyter_data_dir
 
-        root = data_dir() / "sessions"
+        # As `config.data_dir` has it, which would make the folder, and takes longer to import than this may.
+        root = Path(jupyter_data_dir()) / "t2notebook" / "sessions"
         if not root.is_dir():
-            return  # and nothing is imported for it
+            return
         from ..journal.left import left_jobs
 
         client = sys.modules.get("t2notebook.client")

@@ -267,7 +267,8 @@ class Driver(Calls):
     async def _await_leader(self) -> Address:
         if self._masters.trouble:
             self._guard(self._listener.disconnected, self._masters.trouble)
-        return await self._masters.leader()
+        self._known = await self._masters.leader()
+        return self._known
 
     async def _pause(self, seconds: float) -> None:
         """Sleep, unless there is another leader before."""

@@ -237,8 +237,10 @@ class _Follower:
                 if self._leader is not None:
                     self._tell(self._leader, "")
             except NoNodeError:
+                self._forget()
                 self._tell(None, f"no Mesos master has been at {self._path} of {self._ensemble} yet")
             except NoAuthError:
+                self._forget()
                 what = f"{self._ensemble} does not let us read {self._path}"
                 self._tell(None, f"{what}; give user and password: T2_MASTER={ZK}user:password@...")
             except KazooException as error:
@@ -255,6 +257,7 @@ class _Follower:
         self._detector.choose([numbers[min(numbers)]] if numbers else [])
 
     def _forget(self) -> None:
+        # The detector ignores a node of the same name as the last; a path that was made anew begins at 0 again.
         self._detector.masterSeq = None
 
     def _tell(self, leader: Address | None, trouble: str) -> None:

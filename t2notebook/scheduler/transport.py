@@ -74,9 +74,12 @@ class Connection:
         StreamClosedError
             When TLS does not come about; its `real_error` says why.
         """
-        stream = await TCPClient().connect(
-            address.host, address.port, max_buffer_size=_UNLIMITED, timeout=CONNECT_TIMEOUT
-        )
+        try:
+            stream = await TCPClient().connect(
+                address.host, address.port, max_buffer_size=_UNLIMITED, timeout=CONNECT_TIMEOUT
+            )
+        except TimeoutError:
+            raise TimeoutError("no answer in time") from None
         stream.set_nodelay(True)
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if address.tls:

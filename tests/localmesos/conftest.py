@@ -11,10 +11,18 @@ from typing import Any
 import pytest
 
 from t2notebook.localmesos import LocalMesos
+from tests.localmesos import client
 from tests.localmesos.client import Framework, Json, resources
 
 EXECUTOR = Path(__file__).with_name("executor.py")
-TRACES = Path(__file__).resolve().parents[3] / "shared" / "mesos-traces"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_stays_open() -> Iterator[None]:
+    """Close what a module's tests opened: a socket that a failed one leaves is found in the middle of another."""
+    yield
+    while client.opened:
+        client.opened.pop().close()
 
 
 @pytest.fixture(scope="session")

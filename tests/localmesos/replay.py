@@ -2,7 +2,8 @@
 
 A recorded call is sent when every event that had come before it then has come now. Offers are not the same from
 run to run (Mesos itself splits them by chance), so a call that names offers gets those of the same agent; ids,
-uuids and times are translated, and everything else has to be equal.
+uuids and times are translated, and everything else has to be equal. What was done to the recorded cluster between
+the calls (an agent was killed, say) is an `Act` of the story.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ import json
 import re
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.localmesos import client, oracle
 from tests.localmesos.client import Connection, Json, Stream
+from tests.localmesos.likeness import UUID, canonical, difference, of_frameworks, settled
+from tests.localmesos.traces import TRACES
 
-UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 FRAMEWORK = re.compile(UUID.pattern + r"-\d{4}")
 NOT_EVENTS = ("HEARTBEAT", "OFFERS", "RESCIND")
-VOLATILE = ("timestamp", "uuid", "executor_pid", "nanoseconds", "port", "pid")
 WAIT = 25.0
 
 
@@ -37,11 +39,29 @@ class Recorded:
     events: list[tuple[float, Json]] = field(default_factory=list)
     ended: tuple[float, str] | None = None
     stream: bool = False
+    marks: list[tuple[float, str]] = field(default_factory=list)
+
+    def call(self) -> Json:
+        """Give the call of its body; {} if it has none."""
+        try:
+            found = json.loads(self.request.get("body") or "{}")
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+@dataclass
+class Act:
+    """Something that is not a call and has its moment in a story."""
+
+    at: float
+    do: Callable[[], object]
+    name: str = ""
 
 
 def load(folder: str) -> list[Recorded]:
     """Read a folder's exchanges in the order of their time."""
-    directory = oracle.TRACES / folder
+    directory = TRACES / folder
     found = []
     for line in oracle.lines(directory / "index.jsonl"):
         if "file" not in line:
@@ -52,6 +72,7 @@ def load(folder: str) -> list[Recorded]:
             head, _, body = path.read_bytes().partition(b"\r\n\r\n")
             first, *rest = head.decode().split("\r\n")
         else:  # an HTML page, which was not kept
+            head = b""
             first, body = f"HTTP/1.1 {line['status']} {line['reason']}", b"html"
             rest = [f"{key}: {value}" for key, value in line["headers"]]
         one = Recorded(
@@ -61,11 +82,17 @@ def load(folder: str) -> list[Recorded]:
             status=first.split(" ", 1)[1],
             headers=[tuple(item.split(": ", 1)) for item in rest],  # type: ignore[misc]
             body=body.decode("utf-8", "replace"),
-            stream=bool(line.get("stream")) and " 200 " in first,
+            stream=b"\r\nMesos-Stream-Id:" in head or (bool(line.get("stream")) and " 200 " in first),
         )
-        if one.stream:
-            for item in oracle.lines(directory / f"{name}.events.jsonl"):
-                if item.get("event"):
+        if one.stream and not line.get("stream"):  # it was left at once
+            one.ended = (at + line["seconds"], "closed")
+            one.events = [(at, json.loads(text)) for text in one.body.splitlines() if text.startswith("{")]
+        elif one.stream:
+            path = directory / f"{name}.events.jsonl"
+            for item in oracle.lines(path):
+                if item.get("mark"):
+                    one.marks.append((at + item["t"], item["mark"]))
+                elif item.get("event"):
                     one.events.append((at + item["t"], item["event"]))
                 elif item.get("connection"):
                     one.ended = (at + item["t"], item["how"])
@@ -73,32 +100,22 @@ def load(folder: str) -> list[Recorded]:
     return sorted(found, key=lambda one: one.at)
 
 
-def canonical(value: Any, key: str = "", parent: str = "") -> Any:
-    """Give a message without what differs from run to run."""
-    if isinstance(value, dict):
-        return {name: canonical(item, name, key) for name, item in value.items()}
-    if isinstance(value, list):
-        return [canonical(item, key, parent) for item in value]
-    if key in VOLATILE:
-        return type(value).__name__
-    if isinstance(value, str):
-        text = re.sub(r"'/\S*/slaves/", "'/slaves/", value)
-        return re.sub(r"-(\d{4}|[OS]\d+)\b", lambda m: "-" + m[1][0], UUID.sub("ID", text))
-    return value
-
-
 def subject(event: Json) -> str:
     """Say what an event is about: only events of one subject have an order."""
     if event["type"] == "UPDATE":
         return f"UPDATE {event['update']['status']['task_id']['value']}"
+    if event["type"] == "ACKNOWLEDGED":
+        return f"ACKNOWLEDGED {event['acknowledged']['task_id']['value']}"
     return str(event["type"])
 
 
 class Player:
-    """Plays one folder.
+    """Plays a story.
 
     Parameters
     ----------
+    story
+        Exchanges, in the order of their time: a folder's (`load`), or those of several.
     master
         The embedded Mesos.
     skip
@@ -107,22 +124,26 @@ class Player:
         Subjects of events that are known to differ.
     rewrite
         Text in requests -> ours (a file server's address, say).
+    acts
+        What is done between the calls.
     """
 
     def __init__(
         self,
-        folder: str,
+        story: Sequence[Recorded],
         master: str,
         *,
         skip: tuple[str, ...] = (),
         forgive: tuple[str, ...] = (),
         rewrite: dict[str, str] | None = None,
+        acts: Sequence[Act] = (),
     ) -> None:
         self.master = master
         self.skip = skip
         self.forgive = forgive
         self.rewrite = rewrite or {}
-        self.recorded = [one for one in load(folder) if one.name not in skip]
+        self.acts = acts
+        self.recorded = [one for one in story if one.name not in skip]
         self.streams: dict[str, Stream] = {}
         self.seen: dict[str, list[Json]] = {}
         self.offers: dict[str, Json] = {}
@@ -131,6 +152,7 @@ class Player:
         self.stream_ids: dict[str, str] = {}
         self.uuids: dict[str, str] = {}
         self.agents: dict[str, str] = {}
+        self.addresses: dict[str, str] = {}
         self.recorded_offers = {
             offer["id"]["value"]: offer
             for one in self.recorded
@@ -138,27 +160,37 @@ class Player:
             if event["type"] == "OFFERS"
             for offer in event["offers"]["offers"]
         }
+        self.hosts = {
+            f"{offer['url']['address']['ip']}:{offer['url']['address']['port']}": offer["agent_id"]["value"]
+            for offer in self.recorded_offers.values()
+        }
+        """The recorded agents, by their address."""
 
     def run(self) -> None:
         """Play it all; what came beyond the recorded story is a fault, too."""
         try:
-            for one in self.recorded:
+            for one in sorted((*self.recorded, *self.acts), key=lambda one: one.at):
                 self._end_streams(one.at)
                 self._wait_for(max(one.at, self._answered(one)))
-                if one.stream:
+                if isinstance(one, Act):
+                    one.do()
+                elif one.stream:
                     self._subscribe(one)
                 else:
                     self._call(one)
             self._wait_for(float("inf"))
-            assert not self._beyond()
+            beyond = self._beyond()
+            assert not beyond, beyond
         finally:
             for stream in self.streams.values():
                 stream.close()
             for framework_id in self.ids.values():
                 client.request(self.master, "POST", "/teardown", f"frameworkId={framework_id}".encode())
 
-    def _answered(self, one: Recorded) -> float:
+    def _answered(self, one: Recorded | Act) -> float:
         """Give the time of the update that a call acknowledges (the recorded clocks differ by milliseconds)."""
+        if isinstance(one, Act) or one.call().get("type") != "ACKNOWLEDGE":
+            return 0.0
         for other in self.recorded:
             for when, event in other.events:
                 status = event.get("update", {}).get("status", {})
@@ -198,8 +230,13 @@ class Player:
                     continue
                 index, counts[about] = counts[about], counts[about] + 1
                 mine = self._nth(f"{one.name} {about}", index)
-                assert canonical(mine) == canonical(event), f"{about} {index + 1}:\n{mine}\n{event}"
-                assert list(mine) == list(event)
+                theirs = canonical(self._rewritten(event))
+                assert canonical(mine) == theirs, f"{about} {index + 1}:\n{mine}\n{event}"
+                # Byte for byte, but for what differs from run to run: fields stand in the recorded order.
+                assert json.dumps(canonical(mine)) == json.dumps(theirs)
+                if event["type"] == "ACKNOWLEDGED":
+                    uuid = event["acknowledged"]["uuid"]
+                    assert mine["acknowledged"]["uuid"] == self.uuids.get(uuid, uuid)
                 self._learn(event, mine)
 
     def _nth(self, about: str, index: int) -> Json:
@@ -210,7 +247,7 @@ class Player:
         return self.seen[about][index]
 
     def _learn(self, theirs: Json, mine: Json) -> None:
-        if theirs["type"] == "SUBSCRIBED":
+        if theirs["type"] == "SUBSCRIBED" and "framework_id" in theirs["subscribed"]:
             self.ids[theirs["subscribed"]["framework_id"]["value"]] = mine["subscribed"]["framework_id"][
                 "value"
             ]
@@ -234,12 +271,12 @@ class Player:
     # Streams
 
     def _subscribe(self, one: Recorded) -> None:
-        body = self._translate(json.loads(one.request["body"]))
+        body = self._translate(one.call())
         headers = dict(one.request["headers"])
         headers.setdefault("Accept", "")
         if not headers["Accept"]:
             del headers["Accept"]
-        self.streams[one.name] = stream = Stream(self.master, one.request["path"], body, headers)
+        self.streams[one.name] = stream = Stream(self._address(one), one.request["path"], body, headers)
         assert f"HTTP/1.1 {stream.status} {stream.reason}".split(" ", 1)[1] == one.status
         assert [name for name, _ in stream.headers] == [name for name, _ in one.headers]
         for (name, mine), (_, theirs) in zip(stream.headers, one.headers, strict=True):
@@ -267,14 +304,14 @@ class Player:
     def _call(self, one: Recorded) -> None:
         path = one.request["path"]
         text = one.request.get("body") or ""
-        if text.startswith("{"):
-            text = json.dumps(self._translate(json.loads(text)))
+        if one.call():
+            text = json.dumps(self._translate(one.call()))
         else:
             text = FRAMEWORK.sub(lambda m: self.ids.get(m[0], m[0]), text)
         headers = {}
         for name, value in one.request["headers"]:
             headers[name] = self.stream_ids.get(value, value) if name == "Mesos-Stream-Id" else value
-        connection = Connection(self.master)
+        connection = Connection(self._address(one))
         connection.send(one.request["method"], path, text.encode() if text else None, headers)
         answer = connection.answer()
         connection.close()
@@ -285,6 +322,10 @@ class Player:
                 assert mine == theirs, f"{one.name}: {name}"
         if answer.text.startswith("{"):
             oracle.check(answer.json(), oracle.place_of(one.request))
+            if "/state" in path or "/slaves" in path or "/frameworks" in path:
+                ours = settled(of_frameworks(answer.json(), self.ids.values()))
+                recorded = settled(of_frameworks(self._rewritten(json.loads(one.body)), self.ids))
+                assert ours == recorded, f"{one.name}:\n{difference(ours, recorded)}"
         else:
             assert canonical(answer.text) == canonical(one.body), one.name
 
@@ -304,12 +345,28 @@ class Player:
             value = value.replace(theirs, mine)
         return re.sub(UUID.pattern + r"-S(\d+)", lambda m: self._agent(m[1]), value)
 
+    def _rewritten(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: self._rewritten(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._rewritten(item) for item in value]
+        if isinstance(value, str):
+            for theirs, mine in self.rewrite.items():
+                value = value.replace(theirs, mine)
+        return value
+
+    def _address(self, one: Recorded) -> str:
+        """Give the address of who was asked: the master, or one of the agents."""
+        agent = self.hosts.get(one.request["host"])
+        return self.master if agent is None else self.addresses[self._agent(agent.rsplit("-S", 1)[1])]
+
     def _agent(self, number: str) -> str:
         deadline = time.monotonic() + WAIT
         while number not in self.agents:
             assert time.monotonic() < deadline, f"no agent {number}"
             found = client.request(self.master, "GET", "/slaves").json()["slaves"]
             self.agents = {one["id"].rsplit("-S", 1)[1]: one["id"] for one in found}
+            self.addresses = {one["id"]: f"{one['hostname']}:{one['port']}" for one in found}
         return self.agents[number]
 
     def _offers(self, wanted: list[Json]) -> list[Json]:

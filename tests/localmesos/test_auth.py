@@ -12,7 +12,7 @@ import pytest
 from t2notebook.localmesos import LocalMesos, StartError
 from t2notebook.localmesos.gate import CredentialsError, read_credentials
 from tests.localmesos.client import Json, Stream, request
-from tests.localmesos.conftest import TRACES
+from tests.localmesos.traces import TRACES
 
 CREDENTIALS = {
     "credentials": [{"principal": "alice", "secret": "s3cret"}, {"principal": "bob", "secret": "b0b"}]
@@ -29,7 +29,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesos]:
 
 def recorded() -> list[Json]:
     path = TRACES / "auth/index.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 class Recorded:

@@ -121,7 +121,8 @@ def group(
     }
     tasks = [task(name, offer, command, **more) for name, command in commands.items()]
     operation = {"type": "LAUNCH_GROUP", "launch_group": {"executor": info, "task_group": {"tasks": tasks}}}
-    one.call("ACCEPT", {"offer_ids": [offer["id"]], "operations": [operation]})
+    filters = {"refuse_seconds": 0}
+    one.call("ACCEPT", {"offer_ids": [offer["id"]], "operations": [operation], "filters": filters})
 
 
 def ends(one: Framework, count: int) -> dict[str, str]:

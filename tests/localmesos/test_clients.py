@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,3 +89,66 @@ def test_mesos_framework_executor(framework: Make, node: Path) -> None:
     one.until("TASK_KILLED")
     one.call("SHUTDOWN", ids)
     assert one.stream.next("FAILURE")["failure"]["executor_id"] == {"value": "node"}
+
+
+# Mesos's own
+
+
+@pytest.fixture
+def mesos_execute(cluster: LocalMesos) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the real mesos-execute, where there is one (MESOS_EXECUTE, or on the PATH)."""
+    program = shutil.which(os.environ.get("MESOS_EXECUTE", "mesos-execute"))
+    if program is None:
+        pytest.skip("mesos-execute is not there")
+
+    def execute(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [program, f"--master={cluster.master}", *options]
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, "LIBPROCESS_IP": "127.0.0.1"},
+        )
+
+    return execute
+
+
+SMALL = "--resources=cpus:0.1;mem:32"
+EXECUTED = [
+    (("--command=exit 0", SMALL), [["STARTING", "RUNNING", "FINISHED"]]),
+    (("--command=exit 3", SMALL, "--checkpoint", "--role=dev"), [["STARTING", "RUNNING", "FAILED"]]),
+    (("--command=sleep 1000", SMALL, "--kill_after=1secs"), [["STARTING", "RUNNING", "KILLING", "KILLED"]]),
+    (("--command=test $A = b", SMALL, '--env={"A": "b"}'), [["STARTING", "RUNNING", "FINISHED"]]),
+    (("sleep 0.2", "exit 0"), [["STARTING", "RUNNING", "FINISHED"]] * 2),
+    (
+        ("sleep 1000", "exit 4"),
+        [["STARTING", "RUNNING", "KILLING", "KILLED"], ["STARTING", "RUNNING", "FAILED"]],
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "wanted"), EXECUTED)
+def test_mesos_execute(
+    mesos_execute: Callable[..., Any], options: tuple[str, ...], wanted: list[list[str]]
+) -> None:
+    """What the same client says of a real master, run beside this one."""
+    if not options[0].startswith("--"):
+        own = {"agent_id": {"value": ""}, "resources": resources(cpus=0.1, mem=32, disk=32)}
+        tasks = [
+            {"name": f"t{i}", "task_id": {"value": f"t{i}"}, "command": {"value": command}, **own}
+            for i, command in enumerate(options)
+        ]
+        options = (f"--task_group={json.dumps({'tasks': tasks})}",)
+    else:
+        options = ("--name=t0", *options)
+    done = mesos_execute("--content_type=json", *options)
+    assert done.returncode == 0, done.stderr
+    said = re.findall(r"Received status update TASK_(\w+) for task 't(\d)'", done.stdout)
+    assert [[state for state, task in said if int(task) == i] for i in range(len(wanted))] == wanted
+
+
+def test_mesos_execute_in_protobuf(mesos_execute: Callable[..., Any]) -> None:
+    done = mesos_execute("--name=t0", "--command=true")
+    assert done.returncode != 0
+    assert "415 Unsupported Media Type" in done.stderr

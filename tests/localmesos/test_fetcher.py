@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from t2notebook.localmesos import LocalMesos
 from t2notebook.localmesos.containers import User
 from t2notebook.localmesos.fetcher import Cache, Fetcher, FetchError, basename
 from tests.localmesos.client import Framework, agent_address, encoded, request, task
 from tests.localmesos.conftest import executor_info
+from tests.localmesos.test_recovery import checkpointing, kill_agent
 
 Make = Callable[..., Framework]
 
@@ -234,6 +236,22 @@ def test_executor_with_cached_uri_on_a_real_agent(web: Web, framework: Make) -> 
         found = request(agent_address(offer), "GET", f"/files/read?path={path}&offset=0")
         assert found.json() == {"data": "inside\n", "offset": 0}
     assert web.log == ["HEAD /pack.tar.gz", "GET /pack.tar.gz"]
+
+
+def test_a_new_agent_begins_with_an_empty_cache(web: Web) -> None:
+    """What an earlier one fetched is in no index any more, and would lie there for ever."""
+    with LocalMesos(agents=1, restart=0) as cluster:
+        one = checkpointing(cluster)
+        uri = {"value": f"{web.url}/hello.txt", "cache": True}
+        offer = one.offers()[0]
+        one.accept(offer, [task("t", offer, {"shell": True, "value": "true", "uris": [uri]})])
+        one.until("TASK_FINISHED")
+        cache = Path(cluster.work_dir) / "agent1/fetch"
+        assert list(cache.iterdir())
+        kill_agent(cluster, offer)
+        assert not cache.exists()
+        one.call("TEARDOWN")
+        one.close()
 
 
 def test_failed_fetch_fails_the_task(web: Web, framework: Make) -> None:

@@ -15,8 +15,8 @@ import pytest
 from t2notebook.localmesos import LocalMesos
 from t2notebook.localmesos.zookeeper import parse
 from tests.localmesos.client import Framework, Json, request
-from tests.localmesos.conftest import TRACES
 from tests.localmesos.test_recovery import custom, launch, wait_for
+from tests.localmesos.traces import TRACES
 from tests.localmesos.zookeeper import absent, zookeeper
 
 pytestmark = pytest.mark.skipif(absent() is not None, reason=absent() or "")
@@ -76,11 +76,10 @@ def test_znodes_are_as_recorded(masters: LocalMesos, quorum: str, request: pytes
     leader, _ = roles(masters)
     lowest = json.loads(found[nodes[0]][0])
     assert f"{lowest['hostname']}:{lowest['port']}" == leader
-    if TRACES.is_dir():
-        recorded = json.loads((TRACES / "zk/znodes-three-masters.json").read_text())
-        theirs = recorded["json.info_0000000001"]["data_latin1"]
-        plain = re.compile(r'"[0-9a-f-]{36}"|:\d{4,5}')
-        assert plain.sub("_", found[nodes[0]][0].decode()) == plain.sub("_", theirs)
+    recorded = json.loads((TRACES / "zk/znodes-three-masters.json").read_text())
+    theirs = recorded["json.info_0000000001"]["data_latin1"]
+    plain = re.compile(r'"[0-9a-f-]{36}"|:\d{4,5}')
+    assert plain.sub("_", found[nodes[0]][0].decode()) == plain.sub("_", theirs)
 
 
 def test_pymesos_finds_the_leader(masters: LocalMesos, quorum: str) -> None:
@@ -152,7 +151,7 @@ def test_leader_that_stands_still_too_long_steps_down(masters: LocalMesos) -> No
 
 def recorded() -> list[Json]:
     path = TRACES / "zk/index.jsonl"
-    found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    found = [json.loads(line) for line in path.read_text().splitlines()]
     return [one for one in found if "follower" in one.get("file", "") and one.get("status")]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.localmesos.client import Framework, task
 from tests.localmesos.conftest import executor_info
+from tests.localmesos.test_checks import group
 
 DOCKER = {"type": "DOCKER", "docker": {"image": "alpine"}}
 MESOS = {"type": "MESOS", "mesos": {"image": {"type": "DOCKER", "docker": {"name": "alpine"}}}}
@@ -34,6 +35,21 @@ def test_images_are_refused(
     status = one.update()
     assert (status["state"], status["reason"]) == ("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED")
     assert status["message"] == text
+
+
+def test_a_groups_task_with_an_image_is_refused(framework: Callable[..., Framework]) -> None:
+    """In an executor that runs already, too."""
+    one = framework()
+    group(one, one.offers()[0], {"first": "sleep 1000"})
+    one.until("TASK_RUNNING", "first")
+    group(one, one.offers()[0], {"a": "true"}, container=MESOS)
+    status = one.update()
+    assert (status["state"], status["reason"]) == ("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED")
+    assert status["message"] == UNSUPPORTED
+    group(one, one.offers()[0], {"b": "true"}, container=DOCKER)
+    status = one.update()
+    assert status["state"] == "TASK_ERROR"
+    assert status["message"].endswith("Docker ContainerInfo is not supported on the task")
 
 
 def test_container_without_image_is_a_plain_one(framework: Callable[..., Framework]) -> None:

@@ -26,7 +26,9 @@ class Game:
     def register(self, agent_id: str | None = None, link: str = "link", **more: Any) -> str:
         info = {"hostname": "h", "port": 1, "resources": Resources.of(cpus=4, mem=4096).to_json()}
         message = {"index": 0, "pid": "slave(1)@127.0.0.1:1", "agent_id": agent_id, "info": info, **more}
-        return self.master.register_agent(self.now, link, message)
+        agent_id = self.master.register_agent(self.now, link, message)
+        self.master.allocate(self.now, [agent_id])
+        return agent_id
 
     def subscribe(self, stream: str, framework_id: str | None = None) -> list[Json]:
         call: Json = {"type": "SUBSCRIBE", "subscribe": {"framework_info": dict(self.info)}}
@@ -56,8 +58,8 @@ class Game:
     def told(self, kind: str) -> list[Json]:
         return [event[kind.lower()] for event in self.events() if event["type"] == kind]
 
-    def launch(self, task_id: str = "t") -> None:
-        offers = list(self.master.frameworks[self.framework_id].offers)
+    def launch(self, task_id: str = "t", only: str | None = None) -> None:
+        offers = [only] if only is not None else list(self.master.frameworks[self.framework_id].offers)
         info = {
             "name": "n",
             "task_id": {"value": task_id},
@@ -97,6 +99,27 @@ def test_failover_timeout_removes_the_framework() -> None:
     assert not game.master.busy()
     assert game.subscribe("s2", game.framework_id)[0]["error"]["message"] == "Framework has been removed"
     assert game.master.allocator.free(game.agent) == Resources.of(cpus=4, mem=4096)
+
+
+def test_a_frameworks_end_is_told_only_where_it_was() -> None:
+    """It was told to every agent: with thousands of them, the removals of small frameworks were most of the work."""
+    game = Game()
+    away, elsewhere = game.register(link="away"), game.register(link="elsewhere")
+    game.agent = away
+    (offer_id,) = (one.id for one in game.master.agents[away].offers.values())
+    game.launch(only=offer_id)
+    # An agent that comes back with work of it may know more of it than the master.
+    reported: Json = {"tasks": [], "executors": [], "frameworks": {game.framework_id: game.info}}
+    game.register(elsewhere, link="elsewhere", **reported)
+    game.outputs()
+    game.call("TEARDOWN")
+    told = {
+        one.link
+        for one in game.outputs()
+        if isinstance(one, ToAgent) and one.message["op"] == "shutdown_framework"
+    }
+    assert told == {"away", "elsewhere"}
+    assert game.master.allocator.free(away) == Resources.of(cpus=4, mem=4096)
 
 
 def test_resubscription_in_time_keeps_the_tasks() -> None:

@@ -24,6 +24,7 @@ from tests.localmesos.client import (
     task,
 )
 from tests.localmesos.conftest import executor_info
+from tests.localmesos.test_checks import group
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
@@ -251,6 +252,58 @@ def test_master_comes_back_with_its_registry(phoenix: LocalMesos) -> None:
     two.close()
 
 
+def test_master_comes_back_with_nothing(phoenix: LocalMesos) -> None:
+    """A master that lost its work directory knows nobody, says so, and takes everybody in again as they come."""
+    one = checkpointing(phoenix)
+    offer, pids = launch(one, ("custom", custom()), ("command", "sleep 1000"))
+    before = request(phoenix.master, "GET", "/state").json()
+    assert phoenix.faults is not None
+    os.kill(phoenix.pids["agent1"], signal.SIGSTOP)
+    phoenix.faults.kill("master")
+    one.stream.end()
+    one.close()
+    registry = Path(phoenix.work_dir) / "registry.jsonl"
+    assert offer["agent_id"]["value"] in registry.read_text()
+    registry.unlink()
+    phoenix.faults.start("master")
+    wait_for(lambda: up(phoenix))
+    two = checkpointing(phoenix, framework_id=one.id)
+    assert two.id == one.id
+    state = request(phoenix.master, "GET", "/state").json()
+    assert state["id"] != before["id"]
+    assert (state["slaves"], state["recovered_slaves"]) == ([], [])
+    # It has no agents to wait for, so what it does not know is unknown: not even with the agent's id it waits.
+    for wanted in (
+        {"task_id": {"value": "command"}, "agent_id": offer["agent_id"]},
+        {"task_id": {"value": "command"}},
+    ):
+        two.call("RECONCILE", {"tasks": [wanted]})
+        status = two.update()
+        assert (status["state"], status["message"]) == ("TASK_UNKNOWN", "Reconciliation: Task is unknown")
+    two.call("RECONCILE", {"tasks": []})
+    two.stream.none("UPDATE", 0.3)
+    os.kill(phoenix.pids["agent1"], signal.SIGCONT)
+    back = two.offers()[0]
+    assert back["agent_id"] == offer["agent_id"]
+    assert back["executor_ids"] == [{"value": "ex"}]
+    two.call("RECONCILE", {"tasks": []})
+    for _ in pids:
+        status = two.update()
+        assert (status["state"], status["message"]) == ("TASK_RUNNING", "Reconciliation: Latest task state")
+        assert status["container_status"]["executor_pid"] == pids[status["task_id"]["value"]]
+    assert offer["agent_id"]["value"] in registry.read_text()
+    (shown,) = request(phoenix.master, "GET", "/state").json()["frameworks"]
+    assert (shown["id"], shown["active"], shown["recovered"]) == (one.id, True, False)
+    # New ids do not meet the old ones.
+    three = Framework(phoenix.master).subscribed()
+    assert three.id != one.id
+    three.close()
+    for task_id in pids:
+        two.call("KILL", {"task_id": {"value": task_id}})
+        two.until("TASK_KILLED", task_id)
+    two.close()
+
+
 def test_frameworks_that_do_not_return_are_shown_as_recovered(phoenix: LocalMesos) -> None:
     one = checkpointing(phoenix)
     launch(one, ("command", "sleep 1000"))
@@ -333,3 +386,155 @@ def test_checkpoint_file(tmp_path: Path) -> None:
     again.clear()
     assert Checkpoint(str(path)).get("n") is None
     assert [json.loads(line) for line in path.read_text().splitlines()] == []
+
+
+# Task groups
+
+
+def launch_group(one: Framework, commands: dict[str, str], **more: Any) -> tuple[Json, dict[str, Json]]:
+    """Launch a group, wait until it runs; the offer, and the tasks' containers."""
+    offer = one.offers()[0]
+    group(one, offer, commands, **more)
+    running: dict[str, Json] = {}
+    while len(running) < len(commands):
+        status = one.update()
+        if status["state"] == "TASK_RUNNING":
+            running[status["task_id"]["value"]] = status["container_status"]
+    return offer, running
+
+
+def test_task_groups_survive_their_agent(phoenix: LocalMesos) -> None:
+    """All of it: processes, containers, sandboxes, limits of time, and that a failed task takes its group along."""
+    one = checkpointing(phoenix)
+    done = Path(phoenix.work_dir) / "done"
+    wait = f"while ! test -e {done}; do sleep 0.02; done"
+    offer, before = launch_group(one, {"a": f"{wait}; exit 3", "b": "sleep 1000"})
+    kill_agent(phoenix, offer)
+    one.stream.none("UPDATE", 0.3)
+    for task_id, container in before.items():
+        one.call("RECONCILE", {"tasks": [{"task_id": {"value": task_id}}]})
+        status = one.update()
+        assert status["state"] == "TASK_RUNNING"
+        assert status["container_status"] == container
+        assert life.alive(container["executor_pid"])
+    agent = request(agent_address(offer), "GET", "/state").json()
+    (executor,) = agent["frameworks"][0]["executors"]
+    assert (executor["type"], sorted(each["id"] for each in executor["tasks"])) == ("DEFAULT", ["a", "b"])
+    back = one.offers()[0]
+    assert back["executor_ids"] == [{"value": "group"}]
+    # A second group comes into the executor that was recovered.
+    group(one, back, {"c": "sleep 1000"})
+    one.until("TASK_RUNNING", "c")
+    done.touch()
+    ended = {}
+    while len(ended) < 2:
+        status = one.update()
+        if status["state"] != "TASK_KILLING":
+            ended[status["task_id"]["value"]] = (status["state"], status.get("message"))
+    assert ended["a"] == ("TASK_FAILED", "Command exited with status 3")
+    assert ended["b"][0] == "TASK_KILLED"
+    one.call("KILL", {"task_id": {"value": "c"}})
+    one.until("TASK_KILLED", "c")
+    assert one.stream.next("FAILURE")["failure"]["executor_id"] == {"value": "group"}
+    one.close()
+
+
+def test_a_groups_ends_of_a_dead_agents_time_arrive(phoenix: LocalMesos) -> None:
+    one = checkpointing(phoenix)
+    launch_group(one, {"a": "sleep 0.5", "b": "sleep 0.6; exit 4", "c": "sleep 1000"})
+    os.kill(phoenix.pids["agent1"], signal.SIGSTOP)
+    time.sleep(0.9)
+    os.kill(phoenix.pids["agent1"], signal.SIGKILL)
+    ended = {}
+    while len(ended) < 3:
+        status = one.update()
+        if status["state"] not in ("TASK_RUNNING", "TASK_KILLING"):
+            ended[status["task_id"]["value"]] = (status["state"], status.get("message"))
+    assert ended["a"] == ("TASK_FINISHED", "Command exited with status 0")
+    assert ended["b"] == ("TASK_FAILED", "Command exited with status 4")
+    assert ended["c"][0] == "TASK_KILLED", "it goes with its group"
+    one.close()
+
+
+def test_unacknowledged_updates_of_a_group_come_again(phoenix: LocalMesos) -> None:
+    one = checkpointing(phoenix)
+    offer = one.offers()[0]
+    group(one, offer, {"a": "sleep 1000"})
+    first = one.update(acknowledge=False)
+    kill_agent(phoenix, offer)
+    again = one.update(acknowledge=False)
+    assert again["uuid"] == first["uuid"]
+    one.acknowledge(again)
+    one.until("TASK_RUNNING", "a")
+    one.close()
+
+
+def test_groups_of_others_die_with_their_agent(phoenix: LocalMesos) -> None:
+    one = Framework(phoenix.master, failover_timeout=60).subscribed()
+    _, before = launch_group(one, {"a": "sleep 1000"})
+    os.kill(phoenix.pids["agent1"], signal.SIGKILL)
+    assert one.update()["reason"] == "REASON_AGENT_DISCONNECTED"
+    wait_for(lambda: not life.alive(before["a"]["executor_pid"]))
+    one.close()
+
+
+def test_a_group_that_was_being_killed_is_dead_afterwards(phoenix: LocalMesos) -> None:
+    one = checkpointing(phoenix, capabilities=(*PARTITION_AWARE, "TASK_KILLING_STATE"))
+    stubborn = {"grace_period": {"nanoseconds": 3600 * 10**9}}
+    offer, before = launch_group(
+        one, {"a": "trap '' TERM; while :; do sleep 0.1; done"}, kill_policy=stubborn
+    )
+    one.call("KILL", {"task_id": {"value": "a"}})
+    one.until("TASK_KILLING", "a")
+    kill_agent(phoenix, offer)
+    one.until("TASK_KILLED", "a")
+    assert not life.alive(before["a"]["executor_pid"])
+    one.close()
+
+
+# Checks
+
+
+CHECK = {"delay_seconds": 0, "interval_seconds": 0.05, "timeout_seconds": 5, "consecutive_failures": 2}
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_checks_go_on_after_the_agents_death(phoenix: LocalMesos, tmp_path: Path, grouped: bool) -> None:
+    """What was told is not told again, what changes is; and an unhealthy task is killed by the next agent."""
+    one = checkpointing(phoenix)
+    ill = tmp_path / "ill"
+    probe = {"shell": True, "value": f"test ! -e {ill}"}
+    more = {
+        "health_check": {**CHECK, "grace_period_seconds": 0, "type": "COMMAND", "command": probe},
+        "check": {**CHECK, "type": "COMMAND", "command": {"command": probe}},
+    }
+    offer = one.offers()[0]
+    if grouped:
+        group(one, offer, {"t": "sleep 1000"}, **more)
+    else:
+        one.accept(offer, [task("t", offer, "sleep 1000", **more)])
+    known: Json = {}
+    while not (known.get("healthy") and known.get("check_status", {}).get("command") == {"exit_code": 0}):
+        known = one.update()
+    kill_agent(phoenix, offer)
+    one.stream.none("UPDATE", 0.5)
+    ill.touch()
+    reasons = set()
+    while (status := one.update())["state"] == "TASK_RUNNING":
+        reasons.add(status["reason"])
+    assert reasons == {"REASON_TASK_HEALTH_CHECK_STATUS_UPDATED", "REASON_TASK_CHECK_STATUS_UPDATED"}
+    assert (status["state"], status["healthy"]) == ("TASK_KILLED", False)
+    one.close()
+
+
+def test_the_longest_time_counts_from_the_start(phoenix: LocalMesos) -> None:
+    """Not from the agent's restart, nor from the last status."""
+    one = checkpointing(phoenix)
+    limit = {"max_completion_time": {"nanoseconds": 1_500_000_000}}
+    offer, _ = launch(one, ("t", {"command": {"shell": True, "value": "sleep 1000"}, **limit}))
+    begun = time.monotonic()
+    kill_agent(phoenix, offer)
+    status = one.until("TASK_FAILED", "t")
+    assert status["reason"] == "REASON_MAX_COMPLETION_TIME_REACHED"
+    assert time.monotonic() - begun >= 1.0
+    one.close()

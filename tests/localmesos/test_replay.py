@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import re
+import signal
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -16,12 +18,10 @@ import pytest
 from t2notebook.localmesos import LocalMesos
 from tests.localmesos import oracle
 from tests.localmesos.client import Framework, Json, Stream, request, task
-from tests.localmesos.replay import UUID, Player, canonical, load
+from tests.localmesos.likeness import UUID, canonical
+from tests.localmesos.replay import Act, Player, load
 from tests.localmesos.test_traces import head_of, known_differences, play
-
-pytestmark = pytest.mark.skipif(
-    not oracle.TRACES.is_dir(), reason="the recorded traces lie outside of the repository"
-)
+from tests.localmesos.traces import TRACES
 
 
 @pytest.fixture(scope="module")
@@ -33,25 +33,62 @@ def recorded_cluster() -> Iterator[LocalMesos]:
 
 
 STORIES: dict[str, tuple[str, ...]] = {
-    "scheduler-health": (),
     # The operations of this story are refused here, and what stands on them does not happen.
     "scheduler-group": ("UPDATE_OPERATION_STATUS", "UPDATE vol-task"),
     "scheduler-failover": (),
     "operator-scheduler-side": (),
     "files-scheduler-side": (),
 }
-LONG = ("scheduler-health",)
 
 
 def skipped(folder: str) -> tuple[str, ...]:
     return tuple(name.split("/")[1] for name in known_differences() if name.startswith(folder + "/"))
 
 
-@pytest.mark.parametrize(
-    "folder", [pytest.param(one, marks=pytest.mark.slow if one in LONG else ()) for one in STORIES]
-)
+@pytest.mark.parametrize("folder", STORIES)
 def test_story(recorded_cluster: LocalMesos, folder: str) -> None:
-    Player(folder, recorded_cluster.master, skip=skipped(folder), forgive=STORIES[folder]).run()
+    Player(load(folder), recorded_cluster.master, skip=skipped(folder), forgive=STORIES[folder]).run()
+
+
+@pytest.mark.slow
+def test_the_story_of_launches(recorded_cluster: LocalMesos) -> None:
+    """`scheduler-errors` from 060 on as the one story that it is (`test_traces` plays the calls before)."""
+    story = [one for one in load("scheduler-errors") if one.name.startswith("001") or one.name >= "060"]
+    at = {one.name: one.at for one in story}
+
+    def removed() -> None:
+        """That id had been used, and torn down, before the recording began."""
+        one = Framework(recorded_cluster.master, framework_id="my-own-framework-id").subscribed()
+        one.call("TEARDOWN")
+        one.close()
+
+    acts = [Act(at["060-subscribe-unknown-id"] - 1e-6, removed)]
+    Player(story, recorded_cluster.master, acts=acts).run()
+
+
+@pytest.mark.slow
+def test_the_story_of_checks(recorded_cluster: LocalMesos) -> None:
+    """The recorded executor took a quarter of a second to start, and the first check as long: ours wait for nothing.
+
+    So what the recorded agents had not got to yet is not got to here because they stand still.
+    """
+    story = load("scheduler-health")
+    at = {one.name: one.at for one in story}
+
+    def agents(signum: int) -> None:
+        for name, pid in recorded_cluster.pids.items():
+            if name.startswith("agent"):
+                os.kill(pid, signum)
+
+    acts = [
+        Act(at["032-launch-kill-at-once"] - 1e-6, lambda: agents(signal.SIGSTOP)),
+        Act(at["033-kill-at-once"] + 1e-6, lambda: agents(signal.SIGCONT)),
+    ]
+    rewrite = {"exit $(cat n)": "exit $(cat n 2>&- || echo 0)"}
+    try:
+        Player(story, recorded_cluster.master, acts=acts, rewrite=rewrite).run()
+    finally:
+        agents(signal.SIGCONT)
 
 
 @pytest.mark.slow
@@ -73,7 +110,7 @@ def test_the_happy_story(recorded_cluster: LocalMesos, tmp_path: Path) -> None:
             "127.0.0.1:8099": f"127.0.0.1:{server.server_address[1]}",
             "/var/lib/mesos/web/hello.txt": str(tmp_path / "hello.txt"),
         }
-        Player("scheduler-happy", recorded_cluster.master, rewrite=rewrite).run()
+        Player(load("scheduler-happy"), recorded_cluster.master, rewrite=rewrite).run()
         server.shutdown()
 
 
@@ -87,7 +124,7 @@ def address_of(cluster: LocalMesos, host: str) -> str:
     return next(f"127.0.0.1:{one['port']}" for one in agents if one["id"].endswith("-S0"))
 
 
-OPERATOR = [one.name for one in load("operator") if not one.stream] if oracle.TRACES.is_dir() else []
+OPERATOR = [one.name for one in load("operator") if not one.stream]
 FREE = ("flags", "metrics_snapshot", "GET_FLAGS", "GET_METRICS", "metrics-empty", "processes", "help", "get-")
 """Endpoints whose names are not compared: they speak of what an implementation has inside."""
 
@@ -124,7 +161,7 @@ def test_operator(busy_cluster: LocalMesos, name: str) -> None:
         pytest.skip(known_differences()[f"operator/{name}"])
     one = next(one for one in load("operator") if one.name == name)
     address = address_of(busy_cluster, one.request["host"])
-    path = oracle.TRACES / "operator" / f"{name}.request.http"
+    path = TRACES / "operator" / f"{name}.request.http"
     raw = f"GET {one.request['path']} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     if path.exists():
         raw = path.read_bytes()
@@ -150,7 +187,7 @@ def test_operator_events(recorded_cluster: LocalMesos) -> None:
     """A story as an operator's stream tells it: the same events in the same order with the same fields."""
     stream = Stream(recorded_cluster.master, "/api/v1", {"type": "SUBSCRIBE"})
     assert [key for key, _ in stream.headers] == ["Date", "Transfer-Encoding", "Content-Type"]
-    Player("operator-scheduler-side", recorded_cluster.master).run()
+    Player(load("operator-scheduler-side"), recorded_cluster.master).run()
     recorded = [event for one in load("operator") if one.stream for _, event in one.events]
     stream.next("FRAMEWORK_REMOVED")
     # What was read after it stands in `chunks` too, so the order is that of the wire.

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from t2notebook.localmesos import LocalMesos, durations
+from t2notebook.localmesos.link import Link
+from t2notebook.localmesos.master_process import MasterOptions, MasterProcess
 from t2notebook.localmesos.resources import Resources
 from t2notebook.localmesos.simulation import SimulatedAgents
+from t2notebook.localmesos.sorter import Sorter
 from tests.localmesos.client import Framework, request, resources, task
 
 Json = dict[str, Any]
@@ -51,6 +56,31 @@ def crowd(count: int = 1, duration: str = "fixed:10") -> SimulatedAgents:
     for index in range(count):
         one.message(0.0, index, {"op": "registered", "agent_id": f"S{index}"})
     return one
+
+
+def test_a_crowd_that_registers_is_ranked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each agent changes all shares: with an allocation an agent, all frameworks were ranked for each of them."""
+    ranked = 0
+    rank = Sorter._rank
+
+    def counting(self: Sorter, node: Any) -> None:
+        nonlocal ranked
+        ranked += 1
+        rank(self, node)
+
+    async def run() -> int:
+        process = MasterProcess(MasterOptions("127.0.0.1", 5050, "secret", str(tmp_path)))
+        process._lead()
+        for index in range(5):
+            info = {"user": "u", "name": "n", "role": "*"}
+            process.master.subscribe(0.0, {"subscribe": {"framework_info": info}}, f"stream{index}")
+        monkeypatch.setattr(Sorter, "_rank", counting)
+        peer = Link(process._agent_message, process._agent_lost)
+        process._agent_message(peer, {"op": "many", "messages": list(crowd(300).registrations())})
+        return len(process.master.offers)
+
+    assert asyncio.run(run()) == 300
+    assert ranked <= 10  # the root, a role, its own frameworks, and each of them
 
 
 def run_task(task_id: str, **task: Any) -> Json:

@@ -14,11 +14,8 @@ from typing import Any
 import pytest
 
 from tests.localmesos.client import Connection, Framework, Json, Stream, agent_address, encoded, request, task
-from tests.localmesos.conftest import TRACES, executor_info
-
-pytestmark = pytest.mark.skipif(
-    not TRACES.is_dir(), reason="the recorded traces lie outside of the repository"
-)
+from tests.localmesos.conftest import executor_info
+from tests.localmesos.traces import TRACES
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 Make = Callable[..., Framework]
@@ -27,8 +24,6 @@ Make = Callable[..., Framework]
 @cache
 def index(folder: str) -> dict[str, Json]:
     path = TRACES / folder / "index.jsonl"
-    if not path.exists():
-        return {}
     return {one["file"]: one for one in map(json.loads, path.read_text().splitlines()) if "file" in one}
 
 

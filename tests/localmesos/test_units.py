@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t2notebook.localmesos import http1, schema
+from t2notebook.localmesos import debug_text, http1, schema
 from t2notebook.localmesos.allocator import Allocator, refuse_duration
 from t2notebook.localmesos.containers import duration
 from t2notebook.localmesos.recordio import Decoder, RecordError, encode
@@ -152,6 +152,26 @@ def test_http_refuses_great_bodies() -> None:
     assert caught.value.status == 413
 
 
+def test_http_heads_that_repeat_make_requests_of_their_own() -> None:
+    """A head is parsed once, but who changes one request must not change the next."""
+    parser = http1.RequestParser()
+    wire = b"GET /a%20b?x=1 HTTP/1.1\r\nHost: h\r\n\r\n"
+    first, second = parser.feed(wire + wire)
+    assert first == second
+    assert (second.path, second.query, second.headers) == ("/a b", {"x": "1"}, {"host": "h"})
+    first.headers["host"] = first.query["x"] = "changed"
+    (third,) = parser.feed(wire)
+    assert third == second
+
+
+def test_http_remembers_few_heads() -> None:
+    parser = http1.RequestParser()
+    for number in range(10 * http1.REMEMBERED_HEADS):
+        (request,) = parser.feed(b"GET /%d HTTP/1.1\r\n\r\n" % number)
+        assert request.path == f"/{number}"
+    assert len(parser._known) <= http1.REMEMBERED_HEADS
+
+
 # Schema
 
 FIELDS = [
@@ -198,6 +218,41 @@ def test_schema_takes_or_refuses_anything(value: object) -> None:
         return
     assert list(call) == [field.name for field in schema.fields_of("scheduler.Call") if field.name in call]
     assert schema.parse("scheduler.Call", call) == call
+
+
+@pytest.mark.parametrize(
+    ("message", "value", "text"),
+    [
+        (
+            "TaskInfo",
+            {"name": 1, "data": "%"},
+            "Failed to base64 decode bytes field 'data': Invalid character '%'",
+        ),
+        (
+            "TaskInfo",
+            {"name": "n", "data": "A"},
+            "Failed to base64 decode bytes field 'data': Invalid length",
+        ),
+        ("TaskInfo", {"task_id": [{}], "name": 1}, "Not expecting a JSON number for field 'name'"),
+        ("TaskInfo", {"task_id": [{"value": "a"}]}, "Not expecting a JSON array for field 'task_id'"),
+        ("TaskInfo", {"resources": [[]]}, "Not expecting a JSON array for field 'resources'"),
+        ("Uri", {"value": "v", "cache": 1}, "Not expecting a JSON number for field 'cache'"),
+        ("Scalar", {"value": True}, "Not expecting a JSON boolean for field 'value'"),
+        ("Scalar", {"value": "x"}, "Failed to parse 'x' as a JSON number for field 'value'"),
+        ("Range", {"begin": 1e400}, "Failed to parse 'inf' as a JSON number"),
+        (
+            "TaskInfo",
+            {"resources": [{"name": "cpus", "type": "SCALAR"}, {"scalar": {}}], "agent_id": {}},
+            "Missing required fields: name, task_id, agent_id.value, resources[1].name, resources[1].type, "
+            "resources[1].scalar.value",
+        ),
+    ],
+)
+def test_schema_says_what_mesos_says(message: str, value: object, text: str) -> None:
+    """Of two faults the first by name; what is missing, all at once, in the order of the declaration."""
+    with pytest.raises(schema.SchemaError) as caught:
+        schema.parse(message, value)
+    assert str(caught.value) == text
 
 
 @given(st.binary(max_size=100))
@@ -358,3 +413,31 @@ def test_null_is_no_value() -> None:
     call["subscribe"]["framework_info"]["user"] = None  # type: ignore[index]
     with pytest.raises(schema.SchemaError, match="Missing required fields"):
         schema.parse("scheduler.Call", call)
+
+
+def test_text_format() -> None:
+    """Fields by number, shortest numbers, defaults of enums left out (`debug_text`)."""
+    info = {
+        "type": "CUSTOM",
+        "executor_id": {"value": 'a"b'},
+        "command": {
+            "environment": {"variables": [{"name": "A", "type": "VALUE", "value": "1"}]},
+            "shell": True,
+            "value": "x",
+        },
+        "resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.1}}],
+        "data": "ZGF0YQ==",
+    }
+    lines = debug_text.text("ExecutorInfo", info).splitlines()
+    assert [line for line in lines if not line.startswith((" ", "}"))] == [
+        "executor_id {",
+        'data: "data"',
+        "resources {",
+        "command {",
+        "type: CUSTOM",
+    ]
+    assert lines[1] == '  value: "a\\"b"'
+    assert "    value: 0.1" in lines
+    assert not [line for line in lines if "VALUE" in line]
+    for number, shown in ((32.0, "32"), (float("inf"), "inf"), (1e300, "1e+300"), (0.5, "0.5")):
+        assert debug_text.text("Scalar", {"value": number}) == f"value: {shown}\n"

@@ -21,11 +21,12 @@ from t2notebook.localmesos import LocalMesos
 from t2notebook.model.masters import Address
 from t2notebook.scheduler import driver as driver_module
 from t2notebook.scheduler import masters as masters_module
+from t2notebook.scheduler import transport
 from t2notebook.scheduler.driver import Driver
 from t2notebook.scheduler.masters import OneMaster, ZooKeeperMasters, find, master_address
 from tests.localmesos.client import request
 from tests.localmesos.zookeeper import absent, zookeeper
-from tests.scheduler.fakes import SUBSCRIBED, FakeMaster, Recorder, a_driver, stream, until
+from tests.scheduler.fakes import SUBSCRIBED, FakeMaster, Recorder, a_driver, answer, stream, until
 
 TRACES = Path("/work/shared/mesos-traces")
 needs_zookeeper = pytest.mark.skipif(absent() is not None, reason=absent() or "")
@@ -98,7 +99,7 @@ class Zoo:
     def __init__(self, quorum: str, path: str, **options: Any) -> None:
         from kazoo.client import KazooClient
 
-        self.client = KazooClient(quorum, **options)
+        self.client = KazooClient(quorum, timeout=2.0, **options)
         self.client.start()
         self.path = path
 
@@ -236,7 +237,8 @@ def test_a_zookeeper_that_is_not_there() -> None:
     follow(f"127.0.0.1:{port}", "/m", scenario)
 
 
-def test_a_zookeeper_that_accepts_and_says_nothing() -> None:
+def test_a_zookeeper_that_accepts_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masters_module, "STOP_TIMEOUT", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
 
         async def main() -> None:
@@ -257,8 +259,10 @@ def test_a_zookeeper_that_accepts_and_says_nothing() -> None:
 
 
 @needs_zookeeper
-def test_a_zookeeper_that_comes_later(tmp_path: Path) -> None:
+def test_a_zookeeper_that_comes_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And one that goes: who is subscribed stays so."""
+    # While it starts it may accept a connection and say nothing on it.
+    monkeypatch.setattr(masters_module, "SESSION_TIMEOUT", 1.0)
 
     before = threads()
 
@@ -330,6 +334,105 @@ def test_the_driver_goes_with_the_leader(quorum: str, way: str) -> None:
     with LocalMesos(agents=1, masters=2, zk=uri, zk_session_timeout=1.0) as cluster:
         asyncio.run(scenario(cluster, uri))
     assert threads() <= before
+
+
+class Told:
+    """Masters of whom the test says who leads."""
+
+    def __init__(self, port: int) -> None:
+        self.callbacks: list[Any] = []
+        self.trouble = ""
+        self.current: Address | None = Address("127.0.0.1", port)
+
+    async def leader(self) -> Address:
+        while self.current is None:
+            await asyncio.sleep(0.01)
+        return self.current
+
+    def listen(self, callback: Any) -> Any:
+        self.callbacks.append(callback)
+        return lambda: self.callbacks.remove(callback)
+
+    async def stop(self) -> None:
+        raise AssertionError("they are the giver's to stop")
+
+    def tell(self, port: int | None, trouble: str = "") -> None:
+        self.current = Address("127.0.0.1", port) if port else None
+        self.trouble = trouble
+        for callback in self.callbacks:
+            callback()
+
+
+def at_told(scenario: Any) -> None:
+    async def main() -> None:
+        first, second, recorder = FakeMaster(), FakeMaster(), Recorder()
+        first.script = second.script = [stream(SUBSCRIBED)]
+        masters = Told(first.port)
+        driver = a_driver(recorder, masters)
+        try:
+            await scenario(masters, driver, recorder, first, second)
+        finally:
+            await driver.stop()
+            assert masters.callbacks == []
+            for master in (first, second):
+                await master.close()
+
+    asyncio.run(main())
+
+
+def test_trouble_with_zookeeper_is_no_reason_to_leave_a_master() -> None:
+    """Not even one that ZooKeeper has not named: it may be behind, and the master that it names sent us here."""
+
+    async def scenario(masters: Told, driver: Driver, recorder: Recorder, first: Any, second: Any) -> None:
+        first.script = [answer(307, Location=f"//{second.address}/master/api/v1/scheduler")]
+        driver.start()
+        await until(lambda: driver.connected)
+        masters.tell(first.port)
+        masters.tell(first.port, "ZooKeeper does not answer")
+        masters.tell(first.port)
+        masters.tell(None, "no Mesos master leads")
+        await asyncio.sleep(0.1)
+        assert driver.connected and recorder.names() == ["subscribed"]
+        assert driver.leader == second.address
+
+    at_told(scenario)
+
+
+def test_a_leader_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes 10 s to learn that a machine without power does not answer, and another leads after 2."""
+    connect = transport.Connection.open
+
+    async def scenario(masters: Told, driver: Driver, recorder: Recorder, first: Any, second: Any) -> None:
+        async def open_other(address: Address, access: Any) -> Any:
+            if address.port == first.port:
+                await asyncio.sleep(60)
+            return await connect(address, access)
+
+        monkeypatch.setattr(transport.Connection, "open", open_other)
+        driver.start()
+        await asyncio.sleep(0.1)
+        assert recorder.told == []
+        masters.tell(second.port)
+        await until(lambda: driver.connected)
+        assert driver.leader == second.address
+
+    at_told(scenario)
+
+
+def test_while_nobody_leads_the_driver_says_so_and_waits() -> None:
+    async def scenario(masters: Told, driver: Driver, recorder: Recorder, first: Any, second: Any) -> None:
+        driver.start()
+        await until(lambda: driver.connected)
+        masters.tell(None, "no Mesos master leads, says ZooKeeper")
+        assert driver.connected, "it may live on"
+        await first.server.close_all_connections()
+        await until(lambda: recorder.told[-1] == ("disconnected", "no Mesos master leads, says ZooKeeper"))
+        await asyncio.sleep(0.2)
+        assert len(first.subscriptions) == 1
+        masters.tell(first.port)
+        await until(lambda: driver.connected)
+
+    at_told(scenario)
 
 
 @needs_zookeeper

@@ -21,6 +21,7 @@ from t2notebook.localmesos import LocalMesos
 from t2notebook.model.launch import WorkerLaunch, decode_status_data
 from t2notebook.package.core import build_core
 from t2notebook.worker.framing import EventDecoder
+from tests.localmesos import oracle
 from tests.worker.fakes import FakeSession
 from tests.worker.test_executor_ends import gone, written
 
@@ -69,6 +70,7 @@ class Scheduler:
         while data := self._response.read1(1 << 16):
             for record in decoder.feed(data):
                 event = json.loads(record)
+                oracle.check(event, event["type"])
                 if event["type"] == "SUBSCRIBED":
                     self.framework_id = event["subscribed"]["framework_id"]
                     self._subscribed.set()

@@ -48,7 +48,9 @@ def status(ip: Any, arguments: argparse.Namespace) -> None:
 
 def list_parser() -> VerbParser:
     """Return the parser of ``%twister2 list``."""
-    return VerbParser("list", "Return a table of all your jobs, from all kernels and sessions, living and dead.")
+    return VerbParser(
+        "list", "Return a table of all your jobs, from all kernels and sessions, living and dead."
+    )
 
 
 def list_jobs(ip: Any, arguments: argparse.Namespace) -> Any:
