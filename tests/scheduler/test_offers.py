@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from t2notebook.scheduler.offers import EXECUTOR, Carver, Offer
+from tests.localmesos.traces import TRACES
 
-TRACES = Path(__file__).resolve().parents[3] / "shared" / "mesos-traces"
 ROLE = {"allocation_info": {"role": "grp"}}
 RESERVED = {**ROLE, "reservations": [{"type": "DYNAMIC", "role": "grp"}]}
 
@@ -105,8 +104,6 @@ def test_only_offers_of_which_something_is_taken_are_touched() -> None:
 
 def test_recorded_offers_can_be_read() -> None:
     traces = TRACES / "scheduler-happy" / "001-subscribe.events.jsonl"
-    if not traces.exists():
-        pytest.skip("no recordings here")
     offers = [
         offer
         for line in traces.read_text().splitlines()

@@ -131,3 +131,19 @@ def test_gpus_that_this_session_is_not_offered_are_named(racks: Any) -> None:
 def test_what_cannot_be_is_refused_at_once(racks: Any, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(SubmitError, match=message):
         racks.submit(lambda env: None, **arguments)
+
+
+def test_gpus_on_a_session_that_takes_them(home: object) -> None:
+    import t2notebook
+
+    with LocalMesos(agents=1, cpus=2, mem=1024, gpus=2) as cluster:
+        t2notebook.configure(master=cluster.master, gpus=True)
+        try:
+            job = t2notebook.submit(lambda env: env.worker_id, workers=2, cpu=0.5, ram_mega_bytes=64, gpus=1)
+            assert job.results(timeout=30) == [0, 1]
+            more = t2notebook.submit(lambda env: None, ram_mega_bytes=64, gpus=3)
+            until(more, "3 GPUs asked, the only one has 2")
+            more.kill()
+        finally:
+            t2notebook.shutdown()
+            t2notebook.configure(master="local", gpus=False)
