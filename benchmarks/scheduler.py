@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from t2notebook.model.job import MAX, ComputeResource, Placement
-from t2notebook.scheduler.matching import Demand, match
+from t2notebook.scheduler.demands import Demand
+from t2notebook.scheduler.matching import match
 from t2notebook.scheduler.offers import Offer
 
 OFFERS, WORKERS = 10_000, 50_000

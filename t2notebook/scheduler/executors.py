@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..model.job import MAX
-from .matching import RunningExecutor
+from .demands import RunningExecutor
 
 
 @dataclass

@@ -13,8 +13,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..model.placement import Attributes
+from .demands import Demand, RunningExecutor, Spot
 from .hosts import Avoided
-from .matching import Demand, Plan, RunningExecutor, Spot, match
+from .matching import Plan, match
 from .offers import Offer
 
 #: How long a gang that let its offers go holds none, seconds; doubled each time.

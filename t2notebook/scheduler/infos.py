@@ -10,7 +10,7 @@ from typing import Any
 from ..model.events import Event, EventKind
 from ..model.launch import WorkerLaunch
 from ..model.states import TaskState
-from .matching import Launch
+from .demands import Launch
 from .offers import EXECUTOR, scalars
 
 #: Seconds that workers have between SIGTERM and SIGKILL (Mesos's own default is 3).

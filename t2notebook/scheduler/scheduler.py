@@ -18,13 +18,14 @@ from ..model.reducer import WorkerView
 from ..model.states import TaskState
 from .capacity import ASK_AFTER, Capacity
 from .deadlines import Deadlines
+from .demands import Launch, Spot
 from .driver import Driver
 from .executors import Executors
 from .failures import ADVICE, MAX_RETRIES, Consequence, Rule, judge, pause_before
 from .gangs import Matcher
 from .hosts import Hosts
 from .infos import KILL_GRACE, ExecutorTemplate, launch_event, task_info
-from .matching import Launch, Plan, Spot
+from .matching import Plan
 from .offers import Offer
 from .reconciliation import Reconciliation
 from .sandbox import Sandbox, agent_url
@@ -242,7 +243,9 @@ class Scheduler:
         )
         try:
             self._carry_out(plan)
-        except JournalError:  # nothing may be launched; who offered hears of it, and takes the new offers back
+        except (
+            JournalError
+        ):  # nothing may be launched; who offered hears of it, and takes the new offers back
             self.matcher.clear()
             self._decline(held)
             raise

@@ -8,8 +8,10 @@ from typing import Any
 
 from ..model.job import MAX
 from ..model.placement import attributes_of_agent, value_of
-from .matching import Demand, Round, is_admitted
+from .demands import Demand
+from .matching import Round
 from .offers import EXECUTOR, NAMES, Offer, asked_by, usable
+from .places import is_admitted
 from .refusals import NO_GPUS, Refusal, extras, listed, number, quantity
 
 #: Never more rows in ``job.why`` than a person can look through.

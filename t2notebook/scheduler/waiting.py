@@ -9,7 +9,8 @@ from itertools import islice
 from typing import Any
 
 from ..model.job import JobSpec
-from .matching import Demand, Plan, Unplaced
+from .demands import Demand
+from .matching import Plan, Unplaced
 from .refusals import NO_GPUS, Refusal
 from .totals import MOST_ROWS, Verdict
 

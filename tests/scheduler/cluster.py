@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from t2notebook.model.job import MAX, ComputeResource, Placement
 from t2notebook.model.placement import value_of
-from t2notebook.scheduler.matching import Demand, Launch, Plan, RunningExecutor
+from t2notebook.scheduler.demands import Demand, Launch, RunningExecutor
+from t2notebook.scheduler.matching import Plan
 from t2notebook.scheduler.offers import EXECUTOR, Offer, asked_by, scalars
 
 RACKS, ZONES = 3, 2

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from t2notebook.model.job import MAX, Placement
+from t2notebook.scheduler.demands import Demand
 from t2notebook.scheduler.gangs import FIRST_PAUSE, Matcher
 from t2notebook.scheduler.hosts import Avoided
-from t2notebook.scheduler.matching import Demand, Plan
+from t2notebook.scheduler.matching import Plan
 from t2notebook.scheduler.offers import Offer
 from tests.scheduler.cluster import check, demand, offer, placed
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t2notebook.model.job import MAX, Placement
+from t2notebook.scheduler.demands import Demand, RunningExecutor, Spot
 from t2notebook.scheduler.hosts import Avoided
-from t2notebook.scheduler.matching import Demand, RunningExecutor, Spot, match
+from t2notebook.scheduler.matching import match
 from t2notebook.scheduler.offers import Offer
 from tests.scheduler import cluster
 from tests.scheduler.cluster import check, demand, hosts, messages, offer, placed

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from t2notebook.model.job import Placement
-from t2notebook.scheduler.matching import Demand
+from t2notebook.scheduler.demands import Demand
 from t2notebook.scheduler.offers import Offer
 from t2notebook.scheduler.totals import totals_of, verdicts
 from tests.scheduler.cluster import demand, offer
