@@ -47,13 +47,14 @@ def measure(name: str, home: Path) -> dict[str, float] | None:
 
 def main() -> int:
     """Run what is asked for: `notebook` (against peers), `session` (what a kernel notices of 1,000 workers),
-    `mesos` (the embedded Mesos's scale), or all.
+    `scheduler` (matching), `mesos` (the embedded Mesos's scale), or all.
     """
     parser = argparse.ArgumentParser(prog="benchmarks")
     parser.add_argument("--rounds", type=int, default=5, help="of the comparison with peers")
-    parser.add_argument("which", nargs="?", choices=["notebook", "session", "mesos", "all"], default="all")
+    parts = ["notebook", "session", "scheduler", "mesos"]
+    parser.add_argument("which", nargs="?", choices=[*parts, "all"], default="all")
     options, rest = parser.parse_known_args()
-    if rest and options.which not in ("session", "mesos"):
+    if rest and options.which in ("notebook", "all"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     code = 0
     if options.which in ("notebook", "all"):
@@ -64,6 +65,12 @@ def main() -> int:
         if options.which == "all":
             print()
         code = session.main(rest) or code
+    if options.which in ("scheduler", "all"):
+        from . import scheduler
+
+        if options.which == "all":
+            print()
+        code = scheduler.main(rest) or code
     if options.which in ("mesos", "all"):
         from . import mesos
 

@@ -21,6 +21,8 @@ _PUBLIC = {
     "configure": "config",
     "Twister2Job": "model.job",
     "ComputeResource": "model.job",
+    "Placement": "model.job",
+    "FaultTolerance": "model.job",
     "JobState": "model.states",
     "Twister2Error": "model.errors",
     "SubmitError": "model.errors",
@@ -34,11 +36,13 @@ _PUBLIC = {
 
 __all__ = [
     "ComputeResource",
+    "FaultTolerance",
     "Job",
     "JobFailed",
     "JobState",
     "LocalMesos",
     "PackageError",
+    "Placement",
     "SessionError",
     "SubmitError",
     "Twister2Error",
@@ -65,7 +69,7 @@ if TYPE_CHECKING:
         UnknownJob,
         VersionMismatch,
     )
-    from .model.job import ComputeResource, Twister2Job
+    from .model.job import ComputeResource, FaultTolerance, Placement, Twister2Job
     from .model.states import JobState
 
 

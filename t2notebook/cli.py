@@ -38,6 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     status = verbs.add_parser("status", help="show a job's workers")
     status.add_argument("job", help="job id, or the beginning of one")
     status.set_defaults(run=_status)
+    why = verbs.add_parser("why", help="say why a job waits for resources, or has waited")
+    why.add_argument("job")
+    why.set_defaults(run=_why)
     logs = verbs.add_parser("logs", help="show what a worker wrote")
     logs.add_argument("job")
     logs.add_argument("worker", type=int)
@@ -72,6 +75,14 @@ def _status(options: argparse.Namespace) -> None:
     print(job)
     columns = ["worker_id", "state", "host", "cpus", "mem", "started", "finished", "progress", "message"]
     print(job.tasks[columns].to_string(index=False))
+
+
+def _why(options: argparse.Namespace) -> None:
+    from . import client
+    from .frames import why_text
+
+    job = client.attach(options.job)
+    print(why_text(job.view(), job.why))
 
 
 def _logs(options: argparse.Namespace) -> None:

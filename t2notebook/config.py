@@ -62,6 +62,8 @@ class Config:
         Seconds that the embedded Mesos lives on after its last framework has gone.
     role, user : str
         Mesos role (``"eng"``, ``"eng/ml"``) and user of the framework; an empty user is the one who runs the session.
+    gpus : bool
+        Have Mesos offer agents that have GPUs, too; it keeps them for who asks for that.
     bind, advertise_host, port
         Where the session serves workers; empty and 0: found out.
     start_timeout : float
@@ -85,6 +87,7 @@ class Config:
     tls_key: str = ""
     role: str = "*"
     user: str = ""
+    gpus: bool = False
     bind: str = ""
     advertise_host: str = ""
     port: int = 0
@@ -126,7 +129,17 @@ class Config:
         where: tuple[Any, ...] = (self.local_agents, self.local_cpus, self.local_mem)
         if self.master != "local":
             where = (self.principal, *(getattr(self, name) for name in PATHS))
-        parts = (self.master, where, self.role, self.user, sys.executable, sys.version, __version__)
+        parts: tuple[Any, ...] = (
+            self.master,
+            where,
+            self.role,
+            self.user,
+            sys.executable,
+            sys.version,
+            __version__,
+        )
+        if self.gpus:
+            parts += ("gpus",)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
@@ -323,6 +336,20 @@ def _private(path: Path) -> Path:
 _TYPES: dict[str, type[Any]] = {one.name: type(one.default) for one in fields(Config)}
 
 
+def _truth(value: Any) -> bool:
+    """Return what a yes or no means: in the environment, all are texts.
+
+    Raises
+    ------
+    ValueError
+    """
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
+    text = str(value).strip().lower()
+    if text not in words:
+        raise ValueError(value)
+    return words[text]
+
+
 def _convert(name: str, value: Any, where: str, folder: Path | None = None) -> Any:
     if name == "secret":
         raise Twister2Error(
@@ -332,7 +359,7 @@ def _convert(name: str, value: Any, where: str, folder: Path | None = None) -> A
     if name not in _TYPES:
         raise Twister2Error(f"{where}: there is no setting {name!r}; there are {', '.join(sorted(_TYPES))}")
     try:
-        value = _TYPES[name](value)
+        value = _truth(value) if _TYPES[name] is bool else _TYPES[name](value)
     except (TypeError, ValueError):
         raise Twister2Error(f"{where} is {value!r}; give a {_TYPES[name].__name__}") from None
     if name == "master":

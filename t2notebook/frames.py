@@ -165,6 +165,34 @@ def phases_frame(metrics: JobMetrics) -> pd.DataFrame:
     return frame
 
 
+def why_text(view: JobView, why: pd.DataFrame) -> str:
+    """Return in words why a job waits or has waited, and ``job.why`` as a table under it.
+
+    Parameters
+    ----------
+    view : JobView
+    why : pandas.DataFrame
+        The job's ``why``.
+    """
+    launched = [worker for worker in view.workers if worker.state is not TaskState.PENDING and worker.task_id]
+    head = f"Job {view.job_id} is {view.state}"
+    if view.waiting_for:
+        head += f": {view.waiting_for}."
+    elif view.state is JobState.PENDING:
+        head += f": {view.counts[TaskState.PENDING]} of {view.number_of_workers} workers wait; no offer has come yet."
+    elif not launched:
+        head += "; none of its workers was ever launched."
+    elif why.empty:
+        head += "; no worker waited for resources: the first offers did."
+    else:
+        head += f"; {len(launched)} of {view.number_of_workers} workers were launched, after waiting for:"
+    if why.empty:
+        return head
+    columns = [name for name in ("host", "lacked", "offered", "asked", "message") if why[name].notna().any()]
+    table = why[columns].to_string(index=False, na_rep="", justify="left", max_colwidth=None)
+    return f"{head}\n\n{table}"
+
+
 def _frame(rows: list[Any], columns: Mapping[str, str], states: str) -> pd.DataFrame:
     import pandas as pd
 

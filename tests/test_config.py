@@ -185,3 +185,17 @@ def test_a_zookeepers_password_stays_out_of_the_settings(
     assert secrets.zookeeper == "ada:pw"
     assert "pw" not in repr(settings) + repr(secrets) + str(settings.to_dict())
     assert config.secrets_of(t2.configure(master="zk://elsewhere/mesos")).zookeeper == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "gpus"), [("1", True), ("true", True), ("0", False), ("False", False), ("", False)]
+)
+def test_a_yes_or_no_from_the_environment(monkeypatch: pytest.MonkeyPatch, text: str, gpus: bool) -> None:
+    """As a Python value, every text but the empty one would be a yes."""
+    monkeypatch.setenv("T2_GPUS", text)
+    found = config.get_config()
+    assert found.gpus is gpus
+    assert (found.session_key == config.Config().session_key) is not gpus, "a framework has GPUs or has none"
+    monkeypatch.setenv("T2_GPUS", "some")
+    with pytest.raises(t2.Twister2Error, match="T2_GPUS is 'some'; give a bool"):
+        config.get_config()

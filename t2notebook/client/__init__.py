@@ -9,8 +9,8 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from ..config import Config, configure, data_dir, get_config, runtime_dir
 from ..frames import job_row, jobs_frame
 from ..journal import is_owned, read_events, read_jobs, read_meta, session_directories
 from ..model.errors import SessionError, SubmitError
-from ..model.job import MAX, ComputeResource, JobSpec, Twister2Job
+from ..model.job import MAX, ComputeResource, FaultTolerance, JobSpec, Placement, Twister2Job
 from ..model.reducer import reduce
 from . import finding
 from .archive import Archive, read_job
@@ -90,6 +90,15 @@ def submit(
     workers_per_executor: int | str = MAX,
     config: Mapping[str, Any] | None = None,
     on_exit: str | None = None,
+    gpus: int = 0,
+    ports: int = 0,
+    nodes: Sequence[str] | str = (),
+    where: str = "",
+    gang: bool = False,
+    gang_timeout: float = Placement.gang_timeout,
+    max_worker_restarts: int = FaultTolerance.max_worker_restarts,
+    launch_timeout: float = FaultTolerance.launch_timeout,
+    unreachable_timeout: float = FaultTolerance.unreachable_timeout,
 ) -> Job:
     """Run a function on workers on Mesos.
 
@@ -109,6 +118,25 @@ def submit(
         The workers find it as ``env.config``.
     on_exit : str, optional
         ``"kill"`` or ``"detach"``: what a clean exit of this kernel does to the job.
+    gpus : int
+        Whole GPUs for each worker.
+    ports : int
+        How many ports of its host each worker has to itself, as ``env.additional_ports``.
+    nodes : sequence of str, or str
+        Host names of the agents that may be used; a text has commas between them.
+    where : str
+        Constraints on agents: ``"rack=r1,zone!=b,unique:hostname,spread:rack"``; the module
+        `t2notebook.model.placement` says what they mean.
+    gang : bool
+        Launch all workers at once, or none.
+    gang_timeout : float
+        Seconds for which offers are gathered for a gang before they are let go.
+    max_worker_restarts : int
+        How often one worker is started again before the job fails.
+    launch_timeout : float
+        Seconds within which a launched worker must run; then it is started elsewhere.
+    unreachable_timeout : float
+        Seconds that a worker may be unreachable before another is started in its place.
 
     Returns
     -------
@@ -135,6 +163,15 @@ def submit(
         name=name,
         workers_per_executor=workers_per_executor,
         config=config,
+        gpus=gpus,
+        ports=ports,
+        nodes=nodes,
+        where=where,
+        gang=gang,
+        gang_timeout=gang_timeout,
+        max_worker_restarts=max_worker_restarts,
+        launch_timeout=launch_timeout,
+        unreachable_timeout=unreachable_timeout,
     )
     spool = _spool()
     try:
@@ -284,17 +321,21 @@ def stop_cluster() -> bool:
 def _describe(
     job: Twister2Job | Callable[..., Any],
     workers: int,
-    cpu: float = 1.0,
-    ram_mega_bytes: float = 512.0,
+    cpu: float = ComputeResource.cpu,
+    ram_mega_bytes: float = ComputeResource.ram_mega_bytes,
     *,
-    disk_giga_bytes: float = 0.0,
     name: str | None = None,
-    workers_per_executor: int | str = MAX,
     config: Mapping[str, Any] | None = None,
+    workers_per_executor: int | str = MAX,
+    **more: Any,
 ) -> Twister2Job:
+    """Return the job; `more` are fields of `ComputeResource`, `Placement` and `FaultTolerance` by their names."""
+    if unknown := set(more) - set(_DEFAULTS):
+        raise TypeError(f"there is no argument {min(unknown)!r}")
     if isinstance(job, Twister2Job):
-        others = (workers, cpu, ram_mega_bytes, disk_giga_bytes, name, workers_per_executor, config)
-        if others != (1, 1.0, 512.0, 0.0, None, MAX, None):
+        others = {"cpu": cpu, "ram_mega_bytes": ram_mega_bytes, **more}
+        is_default = all(value == _DEFAULTS[option] for option, value in others.items())
+        if not is_default or (workers, name, config, workers_per_executor) != (1, None, None, MAX):
             raise SubmitError(
                 "a Twister2Job says its workers and resources itself; give them there, not to submit"
             )
@@ -308,11 +349,26 @@ def _describe(
     resource = ComputeResource(
         cpu=cpu,
         ram_mega_bytes=ram_mega_bytes,
-        disk_giga_bytes=disk_giga_bytes,
         instances=workers,
         workers_per_executor=workers_per_executor,
+        **_of(ComputeResource, more),
     )
-    return Twister2Job(name or _name_of(job), job, (resource,), config or {})
+    placement, faults = Placement(**_of(Placement, more)), FaultTolerance(**_of(FaultTolerance, more))
+    return Twister2Job(name or _name_of(job), job, (resource,), config or {}, placement, faults)
+
+
+#: What a job need not say, by the names of `submit`'s arguments.
+_DEFAULTS = {
+    field.name: field.default
+    for kind in (ComputeResource, Placement, FaultTolerance)
+    for field in fields(kind)
+}
+
+
+def _of(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of `values` that are fields of a dataclass."""
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in values.items() if name in names}
 
 
 def _name_of(function: Callable[..., Any]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .errors import SubmitError
+from .placement import Constraint, parse_where
 
 #: As many workers in one executor as the offer holds.
 MAX = "max"
@@ -39,13 +40,14 @@ class ComputeResource:
     instances : int
         How many workers of this kind.
     workers_per_executor : int or "max"
-        How many workers share one executor; the last one may hold fewer.
+        How many workers share one executor; the last one may hold fewer. With ``"max"``, as many as an offer
+        holds.
     scalable : bool
         Whether the number of these workers may change while the job runs.
     gpus : int
         Whole GPUs.
     ports : int
-        How many ports each worker gets from the offer.
+        How many ports each worker gets from the offer; it finds them as ``env.additional_ports``.
 
     Raises
     ------
@@ -85,13 +87,19 @@ class Placement:
     Parameters
     ----------
     nodes : tuple of str
-        Host names of agents (Twister2's ``desired_nodes``); empty: any.
+        Host names of agents (Twister2's ``desired_nodes``), also as one text with commas; empty: any.
     where : str
         Constraints on the agents' attributes: ``rack=r1,zone!=b,unique:hostname,spread:rack``; empty: none.
+        The module `t2notebook.model.placement` says what they mean.
     gang : bool
         Launch all workers at once, or none.
     gang_timeout : float
         Seconds for which offers are gathered for a gang before they are let go.
+
+    Raises
+    ------
+    SubmitError
+        When `where` cannot be understood, a node is no name or the time-out no time.
     """
 
     nodes: tuple[str, ...] = ()
@@ -100,7 +108,25 @@ class Placement:
     gang_timeout: float = 30.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "nodes", tuple(self.nodes))
+        nodes = self.nodes.split(",") if isinstance(self.nodes, str) else tuple(self.nodes)
+        if not all(isinstance(node, str) for node in nodes):
+            raise SubmitError(f"nodes is {self.nodes!r}; give the host names of agents")
+        nodes = tuple(node.strip() for node in nodes)
+        if self.nodes and not all(nodes):
+            raise SubmitError(f"nodes is {self.nodes!r}; one of the names is empty")
+        object.__setattr__(self, "nodes", nodes if self.nodes else ())
+        if not isinstance(self.where, str):
+            raise SubmitError(f"where is {self.where!r}; give a text such as 'rack=r1,unique:hostname'")
+        parse_where(self.where)
+        if not isinstance(self.gang, bool):
+            raise SubmitError(f"gang is {self.gang!r}; give True or False")
+        if _number("gang_timeout", self.gang_timeout) <= 0:
+            raise SubmitError(f"gang_timeout is {self.gang_timeout:g}; give seconds, more than 0")
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What `where` says."""
+        return parse_where(self.where)
 
 
 @dataclass(frozen=True)

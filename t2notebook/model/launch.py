@@ -32,6 +32,8 @@ class WorkerLaunch:
         ``major.minor`` of the Python that made the package.
     cpus, mem : float
         The worker's own share; `mem` in MiB.
+    ports : tuple of int
+        The worker's own ports on its host.
     """
 
     job_id: str
@@ -45,6 +47,7 @@ class WorkerLaunch:
     python: str
     cpus: float
     mem: float
+    ports: tuple[int, ...] = ()
 
     def encode(self) -> str:
         """Return the base64 text for `TaskInfo.data`."""
@@ -65,6 +68,7 @@ class WorkerLaunch:
             raise ValueError(
                 "this executor and the session that launched it are of different t2notebook versions"
             )
+        record["ports"] = tuple(record.get("ports", ()))
         return cls(**{name: record[name] for name in cls.__dataclass_fields__})
 
 

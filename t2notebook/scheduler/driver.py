@@ -155,6 +155,18 @@ class Driver(Calls):
         """FrameworkInfo as it was given: no capability and no time-out of pymesos's own."""
         return dict(self._framework)
 
+    async def connect(self) -> Connection:
+        """Open a connection of its own to the leading master, for questions; the caller closes it.
+
+        Raises
+        ------
+        OSError
+            Also when no master is known.
+        """
+        if self._address is None:
+            raise ConnectionError("no master is known")
+        return await Connection.open(self._address, self._access)
+
     def _send(self, body: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
         if self._caller is not None:
             self._caller.put(body)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from .matching import RunningExecutor
+from ..model.job import MAX
+from .demands import RunningExecutor
 
 
 @dataclass
@@ -15,6 +18,15 @@ class _Executor:
     idle_since: float | None = None
     proven: bool = False
     adopted: bool = False  # of an earlier session: its ExecutorInfo is not ours to repeat
+    limit: int | str = MAX
+    resources: tuple[dict[str, Any], ...] = ()
+    reusable: bool = True
+
+    @property
+    def role(self) -> str:
+        if not self.resources:
+            return ""
+        return str(self.resources[0].get("allocation_info", {}).get("role", ""))
 
 
 class Executors:
@@ -52,11 +64,44 @@ class Executors:
             if executor.adopted and executor.tasks
         }
 
-    def launched(self, executor_id: str, agent: str, task_id: str, job_id: str) -> None:
-        """A task is on its way to an executor, new or old."""
-        executor = self._executors.setdefault(executor_id, _Executor(executor_id, agent))
+    def launched(
+        self,
+        executor_id: str,
+        agent: str,
+        task_id: str,
+        job_id: str,
+        limit: int | str = MAX,
+        resources: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """A task is on its way to an executor, new or old.
+
+        Parameters
+        ----------
+        executor_id, agent, task_id, job_id : str
+        limit : int or "max"
+            The task's `workers_per_executor`.
+        resources : sequence of dict
+            What a new executor was given: its ExecutorInfo may never change.
+        """
+        executor = self._executors.setdefault(
+            executor_id, _Executor(executor_id, agent, resources=tuple(resources))
+        )
+        if not executor.tasks:
+            executor.limit = MAX
+        limits = [int(one) for one in (limit, executor.limit) if one != MAX]
+        executor.limit = min(limits, default=MAX)
         executor.tasks[task_id] = job_id
         executor.idle_since = None
+
+    def resources(self, executor_id: str) -> tuple[dict[str, Any], ...]:
+        """Return the `Resource` objects that an executor was given."""
+        executor = self._executors.get(executor_id)
+        return executor.resources if executor is not None else ()
+
+    def spoil(self, executor_id: str) -> None:
+        """Give an executor no further workers."""
+        if executor := self._executors.get(executor_id):
+            executor.reusable = False
 
     def ran(self, executor_id: str) -> None:
         """A task of this executor has been seen running, so its executor lives."""
@@ -94,6 +139,9 @@ class Executors:
                 executor.agent,
                 next(iter(executor.tasks.values()), ""),
                 len(executor.tasks),
+                executor.limit,
+                executor.reusable,
+                executor.role,
             )
             for executor in self._executors.values()
             if not executor.adopted

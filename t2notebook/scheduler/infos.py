@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..model.events import Event, EventKind
 from ..model.launch import WorkerLaunch
 from ..model.states import TaskState
-from .matching import EXECUTOR, Launch, asked_by
+from .demands import Launch
+from .offers import EXECUTOR, scalars
 
 #: Seconds that workers have between SIGTERM and SIGKILL (Mesos's own default is 3).
 KILL_GRACE = 3.0
 
 
 def framework_info(
-    *, user: str, name: str, role: str, failover_timeout: float, principal: str = ""
+    *,
+    user: str,
+    name: str,
+    role: str,
+    failover_timeout: float,
+    principal: str = "",
+    gpus: bool = False,
 ) -> dict[str, Any]:
-    """Return the FrameworkInfo; `failover_timeout` in seconds, as Mesos wants it."""
+    """Return the FrameworkInfo; `failover_timeout` in seconds, as Mesos wants it.
+
+    With `gpus`, Mesos offers agents that have GPUs. Without, it keeps these agents for those who need them (Mesos,
+    ``docs/gpu-support.md``), so it is not for everybody.
+    """
+    capabilities = [
+        "MULTI_ROLE",
+        "PARTITION_AWARE",
+        "TASK_KILLING_STATE",
+        *(["GPU_RESOURCES"] if gpus else []),
+    ]
     return {
         **({"principal": principal} if principal else {}),
         "user": user,
@@ -26,7 +44,7 @@ def framework_info(
         "roles": [role],
         "checkpoint": True,
         "failover_timeout": failover_timeout,
-        "capabilities": [{"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}, {"type": "TASK_KILLING_STATE"}],
+        "capabilities": [{"type": name} for name in capabilities],
     }
 
 
@@ -52,8 +70,13 @@ class ExecutorTemplate:
     core_file: str
     idle_timeout: float
 
-    def info(self, executor_id: str, framework_id: str) -> dict[str, Any]:
-        """Return the ExecutorInfo; for one id it is always the same."""
+    def info(
+        self, executor_id: str, framework_id: str, resources: Sequence[dict[str, Any]] = ()
+    ) -> dict[str, Any]:
+        """Return the ExecutorInfo; for one id it is always the same, so `resources` must be.
+
+        Without `resources`, they are plain: of no role and without reservations.
+        """
         return {
             "type": "CUSTOM",
             "executor_id": {"value": executor_id},
@@ -65,7 +88,7 @@ class ExecutorTemplate:
                 "value": self._command(),
                 "uris": [{"value": self.core_url, "extract": False, "cache": True}],
             },
-            "resources": _scalars(EXECUTOR),
+            "resources": list(resources) or scalars(EXECUTOR),
             "shutdown_grace_period": {"nanoseconds": int((KILL_GRACE + 2) * 1e9)},
         }
 
@@ -87,8 +110,8 @@ def task_info(launch: Launch, task_id: str, worker: WorkerLaunch, executor: dict
     return {
         "name": f"{worker.job_id} worker {worker.worker_id}",
         "task_id": {"value": task_id},
-        "agent_id": {"value": launch.offer.agent},
-        "resources": _scalars(asked_by(launch.resource)),
+        "agent_id": {"value": launch.agent},
+        "resources": list(launch.resources),
         "executor": executor,
         "labels": {
             "labels": [
@@ -103,8 +126,14 @@ def task_info(launch: Launch, task_id: str, worker: WorkerLaunch, executor: dict
 def launch_event(launch: Launch, task_id: str, restart_count: int, now: float, agent_url: str = "") -> Event:
     """Return the intent to launch a worker, for the journal, before ACCEPT.
 
-    `now` in seconds since 1970; `agent_url` is where a later session finds the sandbox.
+    `now` in seconds since 1970; `agent_url` is where a later session finds the sandbox. A new executor's resources are
+    part of it: whoever takes the executor over must describe it in the same words.
     """
+    more: dict[str, Any] = {}
+    if launch.ports:
+        more["ports"] = list(launch.ports)
+    if launch.new_executor:
+        more["executor_resources"] = list(launch.executor_resources)
     return Event(
         EventKind.LAUNCHED,
         launch.job_id,
@@ -113,22 +142,16 @@ def launch_event(launch: Launch, task_id: str, restart_count: int, now: float, a
         task_id,
         TaskState.STAGING.value,
         "SESSION",
-        message=f"on {launch.offer.host}",
+        message=f"on {launch.host}",
         data={
-            "agent": launch.offer.agent,
+            "agent": launch.agent,
             "agent_url": agent_url,
-            "host": launch.offer.host,
+            "host": launch.host,
             "executor_id": launch.executor_id,
             "new_executor": launch.new_executor,
             "cpus": launch.resource.cpu,
             "mem": launch.resource.ram_mega_bytes,
             "restart_count": restart_count,
+            **more,
         },
     )
-
-
-def _scalars(amounts: dict[str, int]) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "type": "SCALAR", "scalar": {"value": amount / 1000}}
-        for name, amount in amounts.items()
-    ]

@@ -6,23 +6,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..jobmaster.jobs import JobRecord, Jobs
+from ..model.errors import JournalError
 from ..model.events import Event, EventKind
 from ..model.launch import WorkerLaunch, decode_status_data
 from ..model.reducer import WorkerView
 from ..model.states import TaskState
+from .capacity import ASK_AFTER, Capacity
 from .deadlines import Deadlines
+from .demands import Launch, Spot
 from .driver import Driver
 from .executors import Executors
 from .failures import ADVICE, MAX_RETRIES, Consequence, Rule, judge, pause_before
+from .gangs import Matcher
+from .hosts import Hosts
 from .infos import KILL_GRACE, ExecutorTemplate, launch_event, task_info
-from .matching import Launch, Offer, Plan, match
+from .matching import Plan
+from .offers import Offer
 from .reconciliation import Reconciliation
 from .sandbox import Sandbox, agent_url
+from .totals import verdicts
+from .transport import Connection
 from .waiting import NO_OFFER_AFTER, Waiting
 
 log = logging.getLogger(__name__)
@@ -52,6 +60,8 @@ class Scheduler:
         Called with the framework id.
     on_error : callable
         Called with the message when the master has ended the framework.
+    gpus : bool
+        Whether the framework has the capability GPU_RESOURCES.
     """
 
     def __init__(
@@ -62,11 +72,18 @@ class Scheduler:
         executor_linger: float,
         on_subscribed: Callable[[str], None] = lambda framework_id: None,
         on_error: Callable[[str], None] = lambda message: None,
+        gpus: bool = False,
     ) -> None:
         self.jobs = jobs
         self.driver: Driver | None = None
         self.executors = Executors()
-        self.waiting = Waiting()
+        self.waiting = Waiting(gpus, on_drop=self._let_go)
+        self.matcher = Matcher(self.executors.new_id)
+        self.hosts = Hosts()
+        self._gpus = gpus
+        self._capacity = Capacity(
+            self._connect, lambda: self.driver.framework["roles"] if self.driver else ()
+        )
         self.agents: dict[str, str] = {}
         self.reconciliation = Reconciliation()
         self.deadlines = Deadlines()
@@ -147,6 +164,7 @@ class Scheduler:
         """Stop the timers."""
         for timer in self._timers.values():
             timer.cancel()
+        self._capacity.close()
 
     # What the driver tells.
 
@@ -174,6 +192,8 @@ class Scheduler:
     def disconnected(self, why: str) -> None:
         """Offers are void; tasks go on."""
         self.trouble = why
+        self.matcher.clear()
+        self._capacity.forget()
         self.reconciliation.stop()
         self._say_why()
 
@@ -184,22 +204,61 @@ class Scheduler:
         for offer in offers:
             if offer.get("url", {}).get("address"):
                 self.agents[offer["agent_id"]["value"]] = agent_url(offer["url"])
-        parsed = [Offer.from_mesos(offer) for offer in offers]
-        plan = match(
-            parsed, self.waiting.demands(self._now()), self.executors.running(), self.executors.new_id
+        # Mesos's times are those of the calendar; ours are never adjusted.
+        ahead = self.jobs.clock() - self._now()
+        self._match([Offer.from_mesos(offer, ahead) for offer in offers])
+
+    def _match_held(self) -> None:
+        """Match what is held with who came since: it may be all that is free, so that no offer would come."""
+
+        def match() -> None:
+            try:
+                if self.matcher.held:
+                    self._match([])
+            except JournalError as error:
+                log.warning("%s", error)
+
+        if self.matcher.held:
+            self._later("match", 0.0, match)
+
+    def _match(self, offers: list[Offer]) -> None:
+        """Match new offers, and those that are held, with all that waits."""
+        now = self._now()
+        held = list(self.matcher.held.values())
+        self.hosts.seen(offer.host for offer in offers)
+        demands = self.waiting.demands(now, self._is_running)
+        plan = self.matcher.round(
+            offers,
+            demands,
+            self.executors.running(),
+            spots={
+                demand.job_id: self._spots(demand.job_id)
+                for demand in demands
+                if any(constraint.operator.counts_workers for constraint in demand.placement.constraints)
+            },
+            avoided=self.hosts.avoided(now),
+            hopeless=self.waiting.hopeless,
+            gpus=self._gpus,
+            now=now,
         )
-        self._carry_out(plan)
-        if plan.declined:
-            self.driver.declineOffer(
-                [{"value": offer.id} for offer in plan.declined], {"refuse_seconds": REFUSE_SECONDS}
-            )
+        try:
+            self._carry_out(plan)
+        except (
+            JournalError
+        ):  # nothing may be launched; who offered hears of it, and takes the new offers back
+            self.matcher.clear()
+            self._decline(held)
+            raise
+        self._decline(plan.declined)
+        self._await_expiry()
         self.waiting.learn(plan, self.jobs.clock())
         self._make_room(plan)
         self._say_why()
         self._suppress_if_idle()
 
     def rescinded(self, offer_id: str) -> None:
-        """Nothing is held, so nothing is to be given up: an ACCEPT that crosses it comes back as DROPPED."""
+        """Hold it no more; an ACCEPT that crosses it comes back as DROPPED."""
+        self.matcher.rescinded(offer_id)
 
     def update(self, status: Mapping[str, Any]) -> None:
         """Write an update down, then acknowledge it."""
@@ -248,6 +307,7 @@ class Scheduler:
     def agent_lost(self, agent_id: str) -> None:
         """Its tasks' fates come as updates of their own."""
         self.executors.lost_agent(agent_id)
+        self.matcher.lost_agent(agent_id)
 
     def error(self, message: str) -> None:
         """The framework is over, and so is all that it ran."""
@@ -285,33 +345,65 @@ class Scheduler:
     def _carry_out(self, plan: Plan) -> None:
         assert self.driver is not None
         intents = []
-        for launches in plan.launches.values():
-            for launch in launches:
-                job = self.jobs[launch.job_id]
-                restart_count = job.view.workers[launch.worker_id].restarts
-                task_id = f"{launch.job_id}-{launch.worker_id}-{restart_count}"
-                url = self.agents.get(launch.offer.agent, "")
-                intents.append(launch_event(launch, task_id, restart_count, self.jobs.clock(), url))
+        for launch in plan.launches:
+            job = self.jobs[launch.job_id]
+            restart_count = job.view.workers[launch.worker_id].restarts
+            task_id = f"{launch.job_id}-{launch.worker_id}-{restart_count}"
+            url = self.agents.get(launch.agent, "")
+            intents.append(launch_event(launch, task_id, restart_count, self.jobs.clock(), url))
         if not intents:
             return
         self.jobs.record(*intents)  # if it raises, nothing has been launched, and nothing is taken to be
-        for launch in [launch for launches in plan.launches.values() for launch in launches]:
+        for launch in plan.launches:
             job = self.jobs[launch.job_id]
             worker = job.view.workers[launch.worker_id]
             self._tasks[worker.task_id] = (launch.job_id, launch.worker_id)
-            self.executors.launched(launch.executor_id, launch.offer.agent, worker.task_id, launch.job_id)
+            self.executors.launched(
+                launch.executor_id,
+                launch.agent,
+                worker.task_id,
+                launch.job_id,
+                launch.resource.workers_per_executor,
+                launch.executor_resources,
+            )
             self._watch(job, worker)
-        for offer_id, launches in plan.launches.items():
+        for acceptance in plan.acceptances:
+            tasks = [self._task_info(launch) for launch in acceptance.launches]
             self.driver.acceptOffers(
-                [{"value": offer_id}],
-                [
-                    {
-                        "type": "LAUNCH",
-                        "launch": {"task_infos": [self._task_info(launch) for launch in launches]},
-                    }
-                ],
+                [{"value": offer.id} for offer in acceptance.offers],
+                [{"type": "LAUNCH", "launch": {"task_infos": tasks}}],
                 {"refuse_seconds": REFUSE_SECONDS},
             )
+
+    def _decline(self, offers: Collection[Offer]) -> None:
+        if offers and self.driver is not None:
+            self.driver.declineOffer(
+                [{"value": offer.id} for offer in offers], {"refuse_seconds": REFUSE_SECONDS}
+            )
+
+    def _is_running(self, job_id: str) -> bool:
+        return any(worker.is_on_mesos for worker in self.jobs[job_id].view.workers)
+
+    def _spots(self, job_id: str) -> list[Spot]:
+        workers = self.jobs[job_id].view.workers
+        return [Spot(worker.agent, worker.host) for worker in workers if worker.is_on_mesos]
+
+    # What is held, and until when.
+
+    def _let_go(self, job_id: str) -> None:
+        """Hold nothing for a job that waits no more."""
+        self._decline(self.matcher.drop(job_id))
+
+    def _await_expiry(self) -> None:
+        if (due := self.matcher.next_deadline) is not None:
+            self._later("expiry", max(0.0, due - self._now()), self._expire, sooner=True)
+
+    def _expire(self) -> None:
+        expired = self.matcher.expire(self._now())
+        self._decline(expired.declined)
+        if expired.revive:
+            self._revive()
+        self._await_expiry()
 
     def _task_info(self, launch: Launch) -> dict[str, Any]:
         assert self.driver is not None
@@ -329,8 +421,10 @@ class Scheduler:
             python=job.spec.python,
             cpus=launch.resource.cpu,
             mem=launch.resource.ram_mega_bytes,
+            ports=launch.ports,
         )
-        executor = self._template.info(launch.executor_id, self.driver.framework_id)
+        carved = self.executors.resources(launch.executor_id)
+        executor = self._template.info(launch.executor_id, self.driver.framework_id, carved)
         return task_info(launch, worker.task_id, details, executor)
 
     # How tasks end.
@@ -483,14 +577,18 @@ class Scheduler:
 
     def _make_room(self, plan: Plan) -> None:
         """Let idle executors go where a worker does not fit beside them, but for the one that it could use."""
-        tight = {refusal.offer.agent for refusal in plan.refusals}
         spare: dict[str, list[str]] = {}
         for executor_id, agent, _ in self.executors.idle():
-            if agent in tight:
-                spare.setdefault(agent, []).append(executor_id)
+            spare.setdefault(agent, []).append(executor_id)
+        several = {agent for agent, executor_ids in spare.items() if len(executor_ids) > 1}
+        tight: set[str] = set()
+        for unplaced in plan.unplaced:
+            if several <= tight:
+                break
+            tight |= unplaced.tight(several)
         assert self.driver is not None
-        for agent, executor_ids in spare.items():
-            for executor_id in executor_ids[1:]:
+        for agent in tight:
+            for executor_id in spare[agent][1:]:
                 self.driver.shutdown_executor(agent, executor_id)
                 self.executors.lost(executor_id)
 
@@ -530,6 +628,7 @@ class Scheduler:
             return
         self._suppressed = False
         self.driver.reviveOffers()
+        self._match_held()
 
     def _suppress_if_idle(self) -> None:
         if self.driver is not None and self.driver.connected and not self.waiting and not self._suppressed:
@@ -537,10 +636,28 @@ class Scheduler:
             self.driver.suppressOffers()
 
     def _say_why(self) -> None:
-        now = self._now()
-        for job_id, sentence in self.waiting.sentences(self.trouble, self._offered, now):
+        shown = self.jobs.clock()
+        for job_id, sentence in self.waiting.sentences(self.trouble, self._offered, self._now()):
             if sentence != self.jobs[job_id].view.waiting_for:
-                self.jobs.record(Event(EventKind.PENDING, job_id, now, source="SESSION", message=sentence))
+                self.jobs.record(Event(EventKind.PENDING, job_id, shown, source="SESSION", message=sentence))
+        due = self.waiting.next_judgement(ASK_AFTER, self._capacity.stale_at)
+        if due is not None and not self.trouble:
+            self._later("judgement", max(0.0, due - self._now()), self._judge, sooner=True)
+
+    def _judge(self) -> None:
+        """Find out for whom this cluster, as it is, can never do."""
+        if self.waiting and self.driver is not None and self.driver.connected:
+            self._capacity.ask(self._now(), self._judged)
+
+    def _judged(self, totals: list[Offer] | None) -> None:
+        hopeless = {} if totals is None else verdicts(totals, self.waiting.demands(self._now()), self._gpus)
+        self.waiting.judge(hopeless, self.jobs.clock())
+        self._match_held()  # for a gang, perhaps, that can never be whole
+        self._say_why()
+
+    async def _connect(self) -> Connection:
+        assert self.driver is not None
+        return await self.driver.connect()
 
     def _later(self, name: str, delay: float, callback: Callable[[], None], sooner: bool = False) -> None:
         """Call once, `delay` seconds from now; what is due already stays, unless this is to be `sooner`."""

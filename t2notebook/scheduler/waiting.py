@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from ..model.job import JobSpec
-from .matching import Demand, Plan, Refusal
+from .demands import Demand
+from .matching import Plan, Unplaced
+from .refusals import NO_GPUS, Refusal
+from .totals import MOST_ROWS, Verdict
 
 #: Seconds without any offer after which a waiting job says so.
 NO_OFFER_AFTER = 1.0
 #: A sentence names so many offers at the most; ``job.why`` has all.
 SHOWN = 3
+#: A sentence looks at so many refusals at the most.
+LOOKED_AT = 64
+#: Agents offer one by one, too: so many rounds are remembered, and of each agent the last.
+ROUNDS = 8
 
 
 @dataclass
@@ -22,19 +30,41 @@ class _Waiting:
     since: float
     worker_ids: list[int]
     not_before: dict[int, float] = field(default_factory=dict)
-    refusals: list[Refusal] = field(default_factory=list)
-    refused_at: float = 0.0
+    rounds: deque[tuple[float, list[Unplaced]]] = field(default_factory=lambda: deque(maxlen=ROUNDS))
+    verdict: tuple[float, Verdict] | None = None
+    is_judged: bool = False
+
+    def refusals(self) -> Iterator[tuple[float, Refusal]]:
+        """Yield when and why, of each agent what it last lacked; the newest first."""
+        told: set[str] = set()
+        for time, unplaced in reversed(self.rounds):
+            agents = set()
+            for one in unplaced:
+                for refusal in one.refusals():
+                    if refusal.agent not in told:
+                        agents.add(refusal.agent)
+                        yield time, refusal
+            told |= agents
 
 
 class Waiting:
     """The queue of workers that wait, by job, in the order in which the jobs came.
 
-    Times are seconds by a clock that is never adjusted, but for `learn`'s, which are shown.
+    Times are seconds by a clock that is never adjusted, but for those of `learn` and `judge`, which are shown.
+
+    Parameters
+    ----------
+    gpus : bool
+        Whether Mesos offers GPUs to this framework.
+    on_drop : callable
+        Called with the id of a job of which nothing is wanted any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gpus: bool = True, on_drop: Callable[[str], None] = lambda job_id: None) -> None:
         self._jobs: dict[str, _Waiting] = {}
-        self._past: dict[str, _Waiting] = {}
+        self._past: dict[str, list[dict[str, Any]]] = {}
+        self._gpus = gpus
+        self._on_drop = on_drop
 
     def __bool__(self) -> bool:
         return bool(self._jobs)
@@ -61,43 +91,93 @@ class Waiting:
 
     def drop(self, job_id: str) -> None:
         """Take a job out: nothing of it is wanted any more. Why it waited is kept."""
-        if (job := self._jobs.pop(job_id, None)) is not None and job.refusals:
-            self._past[job_id] = job
+        if (job := self._jobs.pop(job_id, None)) is None:
+            return
+        if rows := _rows(job):
+            self._past[job_id] = rows
+        self._on_drop(job_id)
 
-    def demands(self, now: float) -> list[Demand]:
+    def demands(self, now: float, is_running: Callable[[str], bool] = lambda job_id: False) -> list[Demand]:
         """Return what matching is to place: the workers of a job that ask for the same are one demand.
 
-        One that pauses before it is started again is not in it.
+        One that pauses before it is started again is not in it; nor is a gang while one of its workers pauses.
+
+        Parameters
+        ----------
+        now : float
+        is_running : callable
+            Whether any worker of a job runs, or is about to. A gang of which some run needs the rest one by
+            one.
         """
         demands = []
         for job_id, job in self._jobs.items():
+            placement = job.spec.placement
+            gang = placement.gang and not is_running(job_id)
+            if gang and any(time > now for time in job.not_before.values()):
+                continue
             groups: dict[int, list[int]] = {}
             for worker_id in job.worker_ids:
                 if job.not_before and job.not_before.get(worker_id, 0.0) > now:
                     continue
                 groups.setdefault(id(job.spec.resource_of(worker_id)), []).append(worker_id)
-            demands += [Demand(job_id, ids, job.spec.resource_of(ids[0])) for ids in groups.values()]
+            demands += [
+                Demand(
+                    job_id,
+                    ids,
+                    job.spec.resource_of(ids[0]),
+                    placement,
+                    gang,
+                    job.spec.number_of_workers,
+                )
+                for ids in groups.values()
+            ]
         return demands
 
     def learn(self, plan: Plan, now: float) -> None:
         """Take out what was placed, and keep what the rest was refused for."""
+        refused: dict[str, list[Unplaced]] = {}
+        for unplaced in plan.unplaced:
+            refused.setdefault(unplaced.job_id, []).append(unplaced)
+        for job_id, some in refused.items():
+            if job_id in self._jobs:
+                self._jobs[job_id].rounds.append((now, some))
         placed: dict[str, set[int]] = {}
-        for launches in plan.launches.values():
-            for launch in launches:
-                placed.setdefault(launch.job_id, set()).add(launch.worker_id)
+        for launch in plan.launches:
+            placed.setdefault(launch.job_id, set()).add(launch.worker_id)
         for job_id, worker_ids in placed.items():
             job = self._jobs[job_id]
+            job.verdict, job.is_judged = None, False
             job.worker_ids = [worker_id for worker_id in job.worker_ids if worker_id not in worker_ids]
             for worker_id in worker_ids:
                 job.not_before.pop(worker_id, None)
             if not job.worker_ids:
                 self.drop(job_id)
-        refused: dict[str, list[Refusal]] = {}
-        for refusal in plan.refusals:
-            refused.setdefault(refusal.job_id, []).append(refusal)
-        for job_id, refusals in refused.items():
-            if job_id in self._jobs:
-                self._jobs[job_id].refusals, self._jobs[job_id].refused_at = refusals, now
+
+    def next_judgement(self, after: float, again_at: float) -> float | None:
+        """Return when it is to be looked whether the cluster can do at all for those who wait; None if none
+        waits.
+
+        Parameters
+        ----------
+        after : float
+            Seconds that a job has waited before it is looked at for the first time.
+        again_at : float
+            When more may be known for the others.
+        """
+        times = (again_at if job.is_judged else job.since + after for job in self._jobs.values())
+        return min(times, default=None)
+
+    def judge(self, verdicts: Mapping[str, Verdict], now: float) -> None:
+        """Learn for which jobs this cluster can never do."""
+        for job_id, job in self._jobs.items():
+            verdict = verdicts.get(job_id)
+            job.verdict = (now, verdict) if verdict is not None else None
+            job.is_judged = True
+
+    @property
+    def hopeless(self) -> Collection[str]:
+        """The jobs for which this cluster can never do."""
+        return {job_id for job_id, job in self._jobs.items() if job.verdict is not None}
 
     def sentences(self, trouble: str, offered: bool, now: float) -> Iterator[tuple[str, str]]:
         """Yield ``(job_id, sentence)`` for the jobs of which it can be said why they wait.
@@ -118,31 +198,36 @@ class Waiting:
             who = f"{count} worker{'s' * (count != 1)} waiting"
             if trouble:
                 yield job_id, f"{who}: no master ({trouble})"
-            elif job.refusals:
-                counts = Counter(refusal.message for refusal in job.refusals)
-                texts = [
-                    f"{text} (on {times} agents)" if times > 1 else text for text, times in counts.items()
-                ]
-                more = f"; and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
-                yield job_id, f"{who}: {'; '.join(texts[:SHOWN])}{more}"
+            elif not self._gpus and any(resource.gpus for resource in job.spec.resources):
+                yield job_id, f"{who}: {NO_GPUS}"
+            elif job.verdict is not None:
+                yield job_id, f"{who}: {job.verdict[1].sentence}"
+            elif texts := _texts(job):
+                yield job_id, f"{who}: {texts}"
             elif not offered and now - job.since >= NO_OFFER_AFTER:
                 yield job_id, f"{who}: the master has made no offer; nothing is free, or there are no agents"
 
     def why(self, job_id: str) -> list[dict[str, Any]]:
         """Return why workers of a job wait, or last waited, as rows of ``job.why``."""
-        job = self._jobs.get(job_id) or self._past.get(job_id)
-        if job is None:
-            return []
-        return [
-            {
-                "time": job.refused_at,
-                "offer": refusal.offer.id,
-                "agent": refusal.offer.agent,
-                "host": refusal.offer.host,
-                "lacked": refusal.lacked,
-                "offered": refusal.offered / 1000,
-                "asked": refusal.asked / 1000,
-                "message": refusal.message,
-            }
-            for refusal in job.refusals
-        ]
+        job = self._jobs.get(job_id)
+        return self._past.get(job_id, []) if job is None else _rows(job)
+
+
+def _texts(job: _Waiting) -> str:
+    found = list(islice(job.refusals(), LOOKED_AT + 1))
+    counts = Counter(refusal.message for _, refusal in found)
+    texts = [f"{text} (on {times} agents)" if times > 1 else text for text, times in counts.items()]
+    more = ""
+    if len(found) > LOOKED_AT:
+        more = "; and many more"
+    elif len(texts) > SHOWN:
+        more = f"; and {len(texts) - SHOWN} more"
+    return f"{'; '.join(texts[:SHOWN])}{more}"
+
+
+def _rows(job: _Waiting) -> list[dict[str, Any]]:
+    rows = []
+    if job.verdict is not None:
+        time, verdict = job.verdict
+        rows = [refusal.row(time) for refusal in verdict.refusals]
+    return rows + [refusal.row(time) for time, refusal in islice(job.refusals(), MOST_ROWS - len(rows))]

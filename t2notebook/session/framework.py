@@ -133,8 +133,17 @@ class Framework:
         """
         if self.over:
             return
+        if framework_id := self.facts.get("framework_id"):
+            info = {**json.loads(self.facts["framework"]), "id": {"value": framework_id}}
+        else:
+            self.journal.set_meta(framework=json.dumps(info))
         scheduler = self.scheduler = Scheduler(
-            self.jobs, template, worker_url, self._executor_linger, on_subscribed=self._subscribed
+            self.jobs,
+            template,
+            worker_url,
+            self._executor_linger,
+            on_subscribed=self._subscribed,
+            gpus={"type": "GPU_RESOURCES"} in info["capabilities"],
         )
         self._patient = Patient(
             scheduler,
@@ -143,10 +152,6 @@ class Framework:
             on_message=self._on_message,
             first=self._before,
         )
-        if framework_id := self.facts.get("framework_id"):
-            info = {**json.loads(self.facts["framework"]), "id": {"value": framework_id}}
-        else:
-            self.journal.set_meta(framework=json.dumps(info))
         if self.is_adopted:
             self._announcer = Announcer(worker_url, self.claims, self._send_message)
             recovery.adopt(scheduler)

@@ -172,6 +172,7 @@ class Session:
             role=self.config["role"],
             failover_timeout=float(self.config["failover_timeout"]),
             principal=access.principal,
+            gpus=bool(self.config.get("gpus", False)),
         )
         framework.start(self._masters, access, self.worker_url, self._template, info)
         framework.journal.set_meta(

@@ -24,6 +24,8 @@ class WorkerEnvironment:
         How often this worker was restarted; 0 the first time.
     report : callable
         ``report(fraction, text)`` takes a worker's progress.
+    additional_ports : tuple of int
+        Ports on this host that are the worker's alone, as many as it asked for.
     """
 
     def __init__(
@@ -35,12 +37,14 @@ class WorkerEnvironment:
         config: Mapping[str, Any],
         restart_count: int,
         report: Callable[[float, str], None],
+        additional_ports: tuple[int, ...] = (),
     ) -> None:
         self.worker_id = worker_id
         self.number_of_workers = number_of_workers
         self.job_id = job_id
         self.config = config
         self.restart_count = restart_count
+        self.additional_ports = additional_ports
         self._report = report
 
     def progress(self, done: float, total: float | None = None, text: str = "") -> None:

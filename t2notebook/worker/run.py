@@ -147,6 +147,7 @@ def _work(
         config=config,
         restart_count=launch.restart_count,
         report=progress.report,
+        additional_ports=launch.ports,
     )
     called = time.monotonic()
     phases["start"] = called - begun

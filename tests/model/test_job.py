@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -99,6 +100,8 @@ def test_a_job_id_tells_user_name_and_time() -> None:
 def test_a_launch_round_trips_and_hides_nothing_but_from_its_repr() -> None:
     launch = WorkerLaunch("j", 1, 0, 4, "ab" * 32, "http://h:1", "0" * 64, 10, "3.11", 1.0, 64.0)
     assert WorkerLaunch.decode(launch.encode()) == launch
+    with_ports = replace(launch, ports=(31000, 31001))
+    assert WorkerLaunch.decode(with_ports.encode()) == with_ports
 
 
 def test_status_data_round_trips_and_foreign_data_is_empty() -> None:

@@ -33,6 +33,13 @@ def test_submit_passes_what_was_asked_for(shell, fake_client):
         "ram_mega_bytes": 256.0,
         "disk_giga_bytes": 1.0,
         "workers_per_executor": 2,
+        "gpus": 0,
+        "ports": 0,
+        "nodes": (),
+        "where": "",
+        "gang": False,
+        "gang_timeout": 30.0,
+        "max_worker_restarts": 5,
     }
     assert shell.user_ns["job"] is fake_client.handles[shell.user_ns["job"].job_id]
 
@@ -141,6 +148,70 @@ def test_a_dry_run_submits_nothing_and_says_what_would_travel(shell, fake_client
     assert "job" not in shell.user_ns
 
 
+def test_a_dry_run_says_where_and_how_workers_would_start(shell, fake_client, capsys):
+    line = "--name pi --gpus 1 --ports 2 --workers-per-executor 1 --nodes h1,h2 --where rack=r1 --gang --max-restarts 0"
+    submit(shell, f"{line} --dry-run")
+    assert capsys.readouterr().out.splitlines()[1:8] == [
+        "job        pi",
+        "workers    1, each with 1 cpu, 512 MiB of memory, 1 GPU, 2 ports",
+        "executors  1 worker in each",
+        "nodes      only h1, h2",
+        "agents     rack=r1",
+        "gang       all workers at once; offers are gathered for 30 s",
+        "restarts   up to 0 of each worker",
+    ]
+
+
+def test_submit_hands_placement_and_restarts_on(shell, fake_client):
+    submit(
+        shell,
+        "--nodes h1,h2 --where unique:hostname --ports 1 --gpus 2 --gang --gang-timeout 9 --max-restarts 1",
+    )
+    options = fake_client.submitted[0].options
+    wanted = {
+        "nodes": ("h1", "h2"),
+        "where": "unique:hostname",
+        "ports": 1,
+        "gpus": 2,
+        "gang": True,
+        "gang_timeout": 9.0,
+        "max_worker_restarts": 1,
+    }
+    assert {name: options[name] for name in wanted} == wanted
+
+
+def test_why_says_why_a_job_waits_and_why_it_has_waited(shell, fake_client, capsys):
+    submit(shell, "--name pi --workers 2 -o job")
+    job = shell.user_ns["job"]
+    capsys.readouterr()
+    shell.run_line_magic("twister2", "why job")
+    head = f"Job {job.job_id} is"
+    assert capsys.readouterr().out == f"{head} PENDING: 2 of 2 workers wait; no offer has come yet.\n"
+    message = "h1: 4.0 cpus free, 8.1 asked, 0.1 of it for the executor"
+    job.why_rows = [
+        {"time": 1.0, "host": "h1", "lacked": "cpus", "offered": 4.0, "asked": 8.1, "message": message},
+        {"time": 1.0, "host": "h2", "lacked": "rack", "message": "h2: rack is r2, r1 asked"},
+    ]
+    job.pending(f"2 workers waiting: {message}")
+    shell.run_line_magic("twister2", "why job")
+    first, blank, headings, one, two = capsys.readouterr().out.splitlines()
+    assert (first, blank) == (f"{head} PENDING: 2 workers waiting: {message}.", "")
+    assert headings.split() == ["host", "lacked", "offered", "asked", "message"]
+    assert one.split()[:4] == ["h1", "cpus", "4.0", "8.1"]
+    assert one.endswith(message)
+    assert two.split(None, 2) == ["h2", "rack", "h2: rack is r2, r1 asked"]
+    job.start()
+    shell.run_line_magic("twister2", "why job")
+    assert capsys.readouterr().out.startswith(
+        f"{head} STARTED; 2 of 2 workers were launched, after waiting for:\n\n"
+    )
+    job.why_rows = []
+    shell.run_line_magic("twister2", "why job")
+    assert (
+        capsys.readouterr().out == f"{head} STARTED; no worker waited for resources: the first offers did.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("cell", "number", "text"),
     [
@@ -223,7 +294,7 @@ def test_help_needs_no_cell_and_is_no_error(shell, fake_client, capsys):
         ("stats", "there is no verb 'stats'; did you mean status?"),
         (
             "xyz",
-            "there is no verb 'xyz'; there are submit, status, list, logs, kill, attach, cluster, config",
+            "there is no verb 'xyz'; there are submit, status, list, why, logs, kill, attach, cluster, config",
         ),
     ],
 )
@@ -289,8 +360,8 @@ def test_a_far_fetched_verb_is_no_guess(shell, line):
 
 
 def test_a_far_fetched_option_is_no_guess(shell):
-    with pytest.raises(UsageError, match=r"unknown option --nodes \("):
-        submit(shell, "--nodes 3")
+    with pytest.raises(UsageError, match=r"unknown option --colour \("):
+        submit(shell, "--colour 3")
 
 
 def test_an_unknown_job_is_one_line(shell, fake_client):

@@ -19,6 +19,13 @@ def test_submit_has_the_defaults_of_a_compute_resource():
         "ram": 512.0,
         "disk": 0.0,
         "workers_per_executor": "max",
+        "gpus": 0,
+        "ports": 0,
+        "nodes": [],
+        "where": "",
+        "gang": False,
+        "gang_timeout": 30.0,
+        "max_restarts": 5,
         "include": [],
         "output": None,
         "wait": False,
@@ -29,6 +36,7 @@ def test_submit_has_the_defaults_of_a_compute_resource():
 def test_submit_understands_every_option():
     line = (
         'submit --name "my job" --workers 4 --cpus .5 --ram 256 --disk 1.5 --workers-per-executor 2 '
+        "--gpus 1 --ports 2 --nodes h1,h2 --where rack=r1,unique:hostname --gang --gang-timeout 5 --max-restarts 0 "
         "-i a,b --include c -o job --wait --dry-run"
     )
     assert vars(parse(line)) == {
@@ -38,6 +46,13 @@ def test_submit_understands_every_option():
         "ram": 256.0,
         "disk": 1.5,
         "workers_per_executor": 2,
+        "gpus": 1,
+        "ports": 2,
+        "nodes": ["h1", "h2"],
+        "where": "rack=r1,unique:hostname",
+        "gang": True,
+        "gang_timeout": 5.0,
+        "max_restarts": 0,
         "include": ["a", "b", "c"],
         "output": "job",
         "wait": True,
@@ -65,6 +80,12 @@ def test_submit_understands_every_option():
             "submit --workers-per-executor 0",
             "--workers-per-executor is 0; give a whole number from 1 or max",
         ),
+        ("submit --ports -1", "--ports is -1; give a whole number from 0"),
+        ("submit --gpus half", "--gpus is half; give a whole number from 0"),
+        ("submit --nodes h1,,h2", "--nodes is 'h1,,h2'; give names with commas between them"),
+        ("submit --gang-timeout 0", "--gang-timeout is 0; give more than 0, seconds"),
+        ("submit --gang=yes", "--gang takes no value (%%twister2 submit --help)"),
+        ("submit --max-restarts -1", "--max-restarts is -1; give a whole number from 0"),
         ("submit --output 3x", "--output is '3x'; give the name of a variable"),
         ("submit -o for", "--output is 'for'; give the name of a variable"),
         ("submit -i a,b-c", "--include is 'b-c'; give the name of a variable"),
@@ -85,6 +106,7 @@ def test_submit_understands_every_option():
         ("logs job", "WORKER is missing (%twister2 logs --help)"),
         ("logs job one", "WORKER is one; give a whole number from 0"),
         ("logs job 0 --folow", "unknown option --folow; did you mean --follow? (%twister2 logs --help)"),
+        ("why", "JOB is missing (%twister2 why --help)"),
         ("kill", "JOB is missing (%twister2 kill --help)"),
         ("attach", "JOB is missing (%twister2 attach --help)"),
         ("config --set", "unknown option --set (%twister2 config --help)"),

@@ -25,6 +25,20 @@ def environment(reports: list[tuple[float, str]]) -> WorkerEnvironment:
     )
 
 
+def test_a_worker_finds_its_ports_if_it_asked_for_some() -> None:
+    assert environment([]).additional_ports == ()
+    env = WorkerEnvironment(
+        worker_id=0,
+        number_of_workers=1,
+        job_id="job",
+        config={},
+        restart_count=0,
+        report=print,
+        additional_ports=(31000, 31001),
+    )
+    assert env.additional_ports == (31000, 31001)
+
+
 @pytest.mark.parametrize(
     ("arguments", "fraction"),
     [((0.5,), 0.5), ((1, 4), 0.25), ((5, 4), 1.0), ((0,), 0.0), ((np.int64(3), np.float32(4)), 0.75)],

@@ -14,7 +14,7 @@ from .targets import handles
 
 _LINE = re.compile(r"^(?:.*=)?\s*(?P<magic>%%?)twister2(?P<rest>\s.*)$", re.DOTALL)
 #: Verbs whose first word is a job.
-_TAKES_JOB = frozenset({"status", "logs", "kill", "attach"})
+_TAKES_JOB = frozenset({"status", "why", "logs", "kill", "attach"})
 #: Never more worker ids than a person can read.
 _MOST_WORKERS = 100
 
@@ -71,6 +71,8 @@ def _values(name: str, namespace: dict[str, Any]) -> Iterable[str]:
         return [MAX]
     if name == "output":
         return handles(namespace)
+    if name == "where":
+        return ["unique:hostname", "spread:hostname"]
     if name == "include":
         return sorted(key for key in list(namespace) if not key.startswith("_"))
     return []

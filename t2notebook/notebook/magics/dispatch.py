@@ -27,6 +27,7 @@ VERBS: dict[str, Verb] = {
     "submit": Verb(submit.make_parser, submit.run),
     "status": Verb(jobs.status_parser, jobs.status),
     "list": Verb(jobs.list_parser, jobs.list_jobs),
+    "why": Verb(jobs.why_parser, jobs.why),
     "logs": Verb(jobs.logs_parser, jobs.logs),
     "kill": Verb(jobs.kill_parser, jobs.kill),
     "attach": Verb(jobs.attach_parser, jobs.attach),

@@ -1,4 +1,4 @@
-"""The verbs about jobs: status, list, logs, kill, attach."""
+"""The verbs about jobs: status, list, why, logs, kill, attach."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from ...frames import why_text
 from ..errors import UsageError
 from ..html import jobs_html
 from ..output import kernel_shell
@@ -55,6 +56,21 @@ def list_parser() -> VerbParser:
 def list_jobs(ip: Any, arguments: argparse.Namespace) -> Any:
     """Return the table of jobs."""
     return the_client().jobs()
+
+
+def why_parser() -> VerbParser:
+    """Return the parser of ``%twister2 why``."""
+    parser = VerbParser(
+        "why", "Say why a job waits for resources, or has waited: what each agent lacked for it."
+    )
+    parser.add_argument("job", metavar="JOB", help=JOB_HELP)
+    return parser
+
+
+def why(ip: Any, arguments: argparse.Namespace) -> None:
+    """Print the sentence and the table."""
+    job = find_job(arguments.job, ip.user_ns)
+    print(why_text(job.view(), job.why))
 
 
 def logs_parser() -> VerbParser:

@@ -176,3 +176,15 @@ def variables(option: str) -> Callable[[str], list[str]]:
         return [one(name.strip()) for name in text.split(",") if name.strip()]
 
     return convert
+
+
+def names(option: str) -> Callable[[str], list[str]]:
+    """Return a type for argparse: names of any kind with commas between them."""
+
+    def convert(text: str) -> list[str]:
+        found = [name.strip() for name in text.split(",")]
+        if not all(found):
+            raise UsageError(f"{option} is {text!r}; give names with commas between them")
+        return found
+
+    return convert

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from ...model.errors import JobFailed
+from ...model.job import FaultTolerance, Placement
 from ...model.states import JobState
 from ..display import display_job
 from ..errors import CellSyntaxError, Interrupted, UsageError
@@ -13,7 +14,7 @@ from ..output import kernel_shell
 from ..publisher import Watch
 from ..snapshot import mebibytes, size, snapshot
 from ..text import align, job_text
-from .parser import MAX, VerbParser, amount, variable, variables, whole
+from .parser import MAX, VerbParser, amount, names, variable, variables, whole
 from .targets import the_client
 
 #: How long the final view may take after the job has ended, s.
@@ -77,6 +78,51 @@ def make_parser() -> VerbParser:
         help="workers that share one executor: a number, or max, as many as an offer holds (default: max)",
     )
     add(
+        "--gpus",
+        type=whole("--gpus", minimum=0),
+        default=0,
+        metavar="N",
+        help="whole GPUs per worker (default: 0)",
+    )
+    add(
+        "--ports",
+        type=whole("--ports", minimum=0),
+        default=0,
+        metavar="N",
+        help="ports of its host that each worker has to itself: env.additional_ports (default: 0)",
+    )
+    add(
+        "--nodes",
+        type=names("--nodes"),
+        default=[],
+        metavar="H1,H2",
+        help="hosts of the agents that may be used (default: any)",
+    )
+    add(
+        "--where",
+        default="",
+        metavar="C1,C2",
+        help="agents by their attributes: rack=r1, rack=r1|r2, zone!=b, unique:hostname (one worker a host), "
+        "spread:rack (evenly over the racks)",
+    )
+    add("--gang", action="store_true", help="launch all workers at once, or none")
+    add(
+        "--gang-timeout",
+        type=amount("--gang-timeout", "seconds"),
+        default=Placement.gang_timeout,
+        metavar="S",
+        help="seconds for which offers are gathered for a gang before they are let go "
+        f"(default: {Placement.gang_timeout:g})",
+    )
+    add(
+        "--max-restarts",
+        type=whole("--max-restarts", minimum=0),
+        default=FaultTolerance.max_worker_restarts,
+        metavar="N",
+        help="how often one worker is started again before the job fails "
+        f"(default: {FaultTolerance.max_worker_restarts})",
+    )
+    add(
         "-i",
         "--include",
         type=variables("--include"),
@@ -119,6 +165,13 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
         "disk_giga_bytes": arguments.disk,
         "workers_per_executor": arguments.workers_per_executor,
         "name": name,
+        "gpus": arguments.gpus,
+        "ports": arguments.ports,
+        "nodes": tuple(arguments.nodes),
+        "where": arguments.where,
+        "gang": arguments.gang,
+        "gang_timeout": arguments.gang_timeout,
+        "max_worker_restarts": arguments.max_restarts,
     }
     client = the_client()
     if arguments.dry_run:
@@ -212,17 +265,22 @@ def _function(cell: str, namespace: dict[str, Any], name: str, include: list[str
 
 def describe(prepared: Any, arguments: argparse.Namespace, name: str) -> str:
     """Return what ``--dry-run`` prints of a prepared job."""
-    disk = f", {arguments.disk:g} GiB of disk" if arguments.disk else ""
+    extras = f", {arguments.disk:g} GiB of disk" if arguments.disk else ""
+    for count, what in ((arguments.gpus, "GPU"), (arguments.ports, "port")):
+        extras += f", {count} {what}{'s' * (count != 1)}" if count else ""
     cpus = f"{arguments.cpus:g} cpu{'' if arguments.cpus == 1 else 's'}"
-    each = f"{cpus}, {mebibytes(arguments.ram)} of memory{disk}"
+    each = f"{cpus}, {mebibytes(arguments.ram)} of memory{extras}"
     share = arguments.workers_per_executor
     facts = [
         ["job", name],
         ["workers", f"{arguments.workers}, each with {each}"],
         [
             "executors",
-            "as many workers in each as an offer holds" if share == MAX else f"up to {share} workers in each",
+            "as many workers in each as an offer holds"
+            if share == MAX
+            else f"{share} worker{'s' * (share != 1)} in each",
         ],
+        *_placement(arguments),
         ["package", f"{size(prepared.size)}, {prepared.digest}"],
     ]
     lines = ["Nothing was submitted. This would be:", *align(facts)]
@@ -234,3 +292,17 @@ def describe(prepared: Any, arguments: argparse.Namespace, name: str) -> str:
     else:
         lines += ["", "Nothing travels with the cell: it uses no name of this notebook."]
     return "\n".join(lines)
+
+
+def _placement(arguments: argparse.Namespace) -> list[list[str]]:
+    """Return what ``--dry-run`` prints of where and how the workers start, if that is not left open."""
+    facts = []
+    if arguments.nodes:
+        facts.append(["nodes", f"only {', '.join(arguments.nodes)}"])
+    if arguments.where:
+        facts.append(["agents", arguments.where])
+    if arguments.gang:
+        facts.append(["gang", f"all workers at once; offers are gathered for {arguments.gang_timeout:g} s"])
+    if arguments.max_restarts != FaultTolerance.max_worker_restarts:
+        facts.append(["restarts", f"up to {arguments.max_restarts} of each worker"])
+    return facts

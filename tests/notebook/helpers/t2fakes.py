@@ -11,7 +11,7 @@ import types
 from dataclasses import dataclass, field, replace
 
 from t2notebook.config import Config
-from t2notebook.frames import events_frame, job_row, jobs_frame, tasks_frame
+from t2notebook.frames import events_frame, job_row, jobs_frame, tasks_frame, why_frame
 from t2notebook.model.errors import JobFailed, SessionError, SubmitError, UnknownJob
 from t2notebook.model.events import Event, EventKind
 from t2notebook.model.job import ComputeResource, JobSpec
@@ -31,6 +31,7 @@ class Job:
         self.stderr = ""
         self.killed_by_client = False
         self.lost = ""
+        self.why_rows = []
         self.texts = {}
         self._view = JobView(self.job_id)
         self._events = []
@@ -57,6 +58,10 @@ class Job:
     @property
     def events(self):
         return events_frame(self._events)
+
+    @property
+    def why(self):
+        return why_frame(self.why_rows)
 
     def wait(self, timeout=None):
         end = None if timeout is None else time.monotonic() + timeout

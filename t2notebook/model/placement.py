@@ -1,0 +1,185 @@
+"""Constraints on the attributes of agents, as text for people and as objects for matching. Pure.
+
+``rack=r1,zone!=b,unique:hostname,spread:rack``: commas separate constraints, and all of them must hold.
+
+| written | an agent may take a worker if |
+| --- | --- |
+| ``rack=r1`` | its attribute `rack` is `r1`; ``rack=r1|r2``: is one of them |
+| ``zone!=b`` | its attribute `zone` is not `b`, or it has none; ``zone!=a|b``: is none of them |
+| ``unique:rack`` | no other worker of the job runs on an agent with its value of `rack` |
+| ``spread:rack`` | its value of `rack` has not yet had its even share of the job's workers, rounded up |
+
+`hostname` is the agent's host, written as any attribute. Mesos's SCALARs are compared as numbers (in
+thousandths, as Mesos rounds them); of RANGES a number or ``a-b`` must lie in one; of a SET, or of an
+attribute that an agent has several times, one must be equal. An agent without the attribute takes no worker
+under ``=``, ``unique:`` and ``spread:``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+from .errors import SubmitError
+
+HOSTNAME = "hostname"
+
+Ranges = tuple[tuple[int, int], ...]
+#: TEXT and an item of a SET: str; SCALAR: whole thousandths; RANGES: inclusive pairs.
+Value = str | int | Ranges
+#: By name: all values that an agent has under it.
+Attributes = Mapping[str, tuple[Value, ...]]
+
+_RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
+
+
+class Operator(StrEnum):
+    """How a constraint looks at an attribute."""
+
+    EQUAL = "="
+    NOT_EQUAL = "!="
+    UNIQUE = "unique"
+    SPREAD = "spread"
+
+    @property
+    def counts_workers(self) -> bool:
+        """Whether it depends on where the job's other workers are."""
+        return self in (Operator.UNIQUE, Operator.SPREAD)
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """One constraint; `values` is empty for those that count workers."""
+
+    operator: Operator
+    attribute: str
+    values: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.operator.counts_workers:
+            return f"{self.operator}:{self.attribute}"
+        return f"{self.attribute}{self.operator}{'|'.join(self.values)}"
+
+    def admits(self, host: str, attributes: Attributes) -> bool:
+        """Return whether an agent may take a worker, as far as its attributes alone decide."""
+        found = values_of(self.attribute, host, attributes)
+        if self.operator.counts_workers:
+            return bool(found)
+        is_there = any(_is(value, text) for value in found for text in self.values)
+        return is_there if self.operator is Operator.EQUAL else not is_there
+
+    def refusal(self, host: str, attributes: Attributes) -> str:
+        """Say why an agent is not admitted: ``rack is r2, r1 asked``."""
+        found = value_of(self.attribute, host, attributes)
+        if found is None:
+            asked = f"{self} asked" if self.operator.counts_workers else f"{' or '.join(self.values)} asked"
+            return f"has no attribute {self.attribute}, {asked}"
+        but = "any but " if self.operator is Operator.NOT_EQUAL else ""
+        return f"{self.attribute} is {found}, {but}{' or '.join(self.values)} asked"
+
+
+@lru_cache(maxsize=1024)
+def parse_where(where: str) -> tuple[Constraint, ...]:
+    """Return the constraints in a text; none for an empty one.
+
+    Raises
+    ------
+    SubmitError
+        When a part is no constraint; the message says what one looks like.
+    """
+    if not where.strip():
+        return ()
+    return tuple(_parse(part.strip(), where) for part in where.split(","))
+
+
+def _parse(part: str, where: str) -> Constraint:
+    if not part:
+        raise SubmitError(f"where is {where!r}: a constraint is missing between its commas")
+    word, colon, attribute = part.partition(":")
+    if colon and word in (Operator.UNIQUE, Operator.SPREAD):
+        attribute = attribute.strip()
+        if not attribute or re.search(r"[=!|:]", attribute):
+            raise SubmitError(f"{part!r} names no attribute; write {word}:rack or {word}:{HOSTNAME}")
+        return Constraint(Operator(word), attribute)
+    name, equals, text = part.partition("=")
+    operator = Operator.NOT_EQUAL if name.endswith("!") else Operator.EQUAL
+    name = name.removesuffix("!").strip()
+    if not equals or not name:
+        hint = "write rack=r1, rack=r1|r2, rack!=r1, unique:rack or spread:rack"
+        raise SubmitError(f"{part!r} is no constraint; {hint}")
+    values = tuple(value.strip() for value in text.split("|"))
+    if not all(values):
+        raise SubmitError(f"{part!r} lacks a value; write {name}{operator}r1 or {name}{operator}r1|r2")
+    return Constraint(operator, name, values)
+
+
+def values_of(attribute: str, host: str, attributes: Attributes) -> tuple[Value, ...]:
+    """Return the values of an attribute, or of ``hostname``."""
+    return (host,) if attribute == HOSTNAME else attributes.get(attribute, ())
+
+
+def value_of(attribute: str, host: str, attributes: Attributes) -> str | None:
+    """Return an attribute as one text, by which agents are alike or differ; None where there is none."""
+    if attribute == HOSTNAME:
+        return host
+    found = attributes.get(attribute)
+    return ", ".join(map(_text, found)) if found else None
+
+
+def attributes_of(items: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Value, ...]]:
+    """Read the attributes of an offer (JSON of v1's `Attribute` messages)."""
+    read: dict[str, tuple[Value, ...]] = {}
+    for item in items:
+        values: tuple[Value, ...] = ()
+        if "scalar" in item:
+            values = (round(item["scalar"]["value"] * 1000),)
+        elif "ranges" in item:
+            values = (tuple((part["begin"], part["end"]) for part in item["ranges"].get("range", ())),)
+        elif "set" in item:
+            values = tuple(item["set"].get("item", ()))
+        elif "text" in item:
+            values = (item["text"]["value"],)
+        read[item["name"]] = read.get(item["name"], ()) + values
+    return read
+
+
+def attributes_of_agent(record: Mapping[str, Any]) -> dict[str, tuple[Value, ...]]:
+    """Read an agent's attributes as the master's ``/slaves`` writes them: numbers, and texts for the rest."""
+    read: dict[str, tuple[Value, ...]] = {}
+    for name, value in record.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            read[name] = (round(value * 1000),)
+        elif str(value).startswith("[") and (found := _RANGE.findall(str(value))):
+            read[name] = (tuple((int(begin), int(end)) for begin, end in found),)
+        elif str(value).startswith("{") and str(value).endswith("}"):
+            read[name] = tuple(item.strip() for item in str(value)[1:-1].split(",") if item.strip())
+        else:
+            read[name] = (str(value),)
+    return read
+
+
+def _is(value: Value, text: str) -> bool:
+    if isinstance(value, str):
+        return value == text
+    if isinstance(value, int):
+        try:
+            return round(float(text) * 1000) == value
+        except (ValueError, OverflowError):
+            return False
+    span = _RANGE.fullmatch(text)
+    if span is None and not text.isdecimal():
+        return False
+    begin, end = (int(span[1]), int(span[2])) if span else (int(text), int(text))
+    return any(low <= begin <= end <= high for low, high in value)
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return f"{value / 1000:.3f}".rstrip("0").rstrip(".")
+    return f"[{', '.join(f'{begin}-{end}' for begin, end in value)}]"
