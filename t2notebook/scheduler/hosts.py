@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 #: Failures without a success between them from which on a host is avoided.
 TOLERATED = 2
+#: Workers of one job that fail together, with their executor, are one failure: within so many seconds.
+TOGETHER = 0.4
 #: How long the first time, and how long at the most, seconds.
 FIRST, LONGEST = 30.0, 3600.0
 
 
 @dataclass(frozen=True)
 class Avoided:
-    """A host that gets no workers: until when (seconds), and how many workers failed there."""
+    """A host that gets no workers: until when (seconds), and how often workers failed there."""
 
     until: float
     failures: int
@@ -21,16 +23,28 @@ class Avoided:
 
 @dataclass
 class _Host:
-    failures: int = 0
-    until: float = 0.0
+    by_job: dict[str, int] = field(default_factory=dict)
+    last: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> int:
+        return sum(self.by_job.values())
+
+    @property
+    def until(self) -> float:
+        if self.failures < TOLERATED:
+            return 0.0
+        # 2.0 ** of more than a thousand failures would overflow
+        return max(self.last.values()) + min(LONGEST, FIRST * 2.0 ** min(self.failures - TOLERATED, 20))
 
 
 class Hosts:
     """Keeps book of failures by host.
 
     From the second failure without a success between them, a host is avoided for 30 s; each further failure
-    doubles that, up to an hour. A success clears all. One host that is known is always left: where there is
-    nowhere else to go, waiting would help nobody; if all are bad, it is the one that is free again first.
+    doubles that, up to an hour. A success clears all, and a job that fails in the end takes its failures along:
+    they were its own. One host that is known is always left: where there is nowhere else to go, waiting would help
+    nobody; if all are bad, it is the one that is free again first.
     """
 
     def __init__(self) -> None:
@@ -45,13 +59,18 @@ class Hosts:
         """A host is no longer part of the cluster."""
         self._hosts.pop(host, None)
 
-    def failed(self, host: str, now: float) -> None:
+    def failed(self, host: str, job_id: str, now: float) -> None:
         """A worker failed there, by no fault of the job's own code that is known."""
         book = self._hosts.setdefault(host, _Host())
-        book.failures += 1
-        if book.failures >= TOLERATED:
-            # 2.0 ** of more than a thousand failures would overflow
-            book.until = now + min(LONGEST, FIRST * 2.0 ** min(book.failures - TOLERATED, 20))
+        if now - book.last.get(job_id, -TOGETHER) >= TOGETHER:
+            book.by_job[job_id] = book.by_job.get(job_id, 0) + 1
+            book.last[job_id] = now
+
+    def forgive(self, job_id: str) -> None:
+        """A job has failed wherever it was tried: that says nothing of the hosts."""
+        for book in self._hosts.values():
+            book.by_job.pop(job_id, None)
+            book.last.pop(job_id, None)
 
     def succeeded(self, host: str) -> None:
         """A worker ended well there: the host is good again."""

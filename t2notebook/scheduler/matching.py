@@ -289,9 +289,10 @@ class Round:
 
     def _bar(self, place: Place, avoided: Mapping[str, Avoided], now: float) -> None:
         if (bad := avoided.get(place.host)) is not None and bad.until > now:
-            workers = f"{bad.failures} worker{'s' * (bad.failures != 1)}"
             place.barred_as = "avoided"
-            place.barred = f"avoided for {lasting(bad.until - now)}, since {workers} failed there"
+            place.barred = (
+                f"avoided for {lasting(bad.until - now)}, since workers failed there {bad.failures} times"
+            )
             self.retry_at = min(bad.until, self.retry_at or math.inf)
         for offer in place.offers:
             if offer.maintenance is not None and now < offer.maintenance[1]:

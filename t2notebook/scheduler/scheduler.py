@@ -15,7 +15,7 @@ from ..model.errors import JournalError
 from ..model.events import Event, EventKind
 from ..model.launch import WorkerLaunch, decode_status_data
 from ..model.reducer import WorkerView
-from ..model.states import TaskState
+from ..model.states import JobState, TaskState
 from .capacity import ASK_AFTER, Capacity
 from .deadlines import Deadlines
 from .demands import Launch, Spot
@@ -462,6 +462,10 @@ class Scheduler:
         event = Event(
             EventKind.STATUS, job.job_id, now, worker.worker_id, worker.task_id, state.value, source, reason
         )
+        if rule.blames_host and worker.host:
+            self.hosts.failed(worker.host, job.job_id, self._now())
+        elif state is TaskState.FINISHED:
+            self.hosts.succeeded(worker.host)
         more = {"restart": restart} if restart else {}
         self.jobs.record(replace(event, message=message, data={**data, **more}))
         self._watch(job, worker)
@@ -541,6 +545,7 @@ class Scheduler:
         self.driver.kill(task_id, worker.agent, KILL_GRACE)
         where = f" on {worker.host}" if worker.host else ""
         if worker.state is TaskState.STAGING:
+            self.hosts.failed(worker.host, job.job_id, self._now())
             seconds = job.spec.faults.launch_timeout
             reason, message = "LAUNCH_TIMEOUT", f"nothing was heard of its launch{where} for {seconds:g} s"
         else:
@@ -574,6 +579,8 @@ class Scheduler:
         if job.view.state.is_final:
             self.waiting.drop(job.job_id)
             self._suppress_if_idle()
+            if job.view.state is JobState.FAILED:
+                self.hosts.forgive(job.job_id)
 
     def _make_room(self, plan: Plan) -> None:
         """Let idle executors go where a worker does not fit beside them, but for the one that it could use."""

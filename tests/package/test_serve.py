@@ -187,6 +187,18 @@ def test_a_jobs_package_is_for_who_knows_its_secret(port: int) -> None:
         authorization("job-1", sign(SECRETS["job-1"], "HEAD", f"/v1/packages/{DIGEST}")),
         authorization("job-1", sign(SECRETS["job-1"], "GET", f"/v1/packages/{OTHER}")),
     ],
+    ids=[
+        "none",
+        "basic",
+        "no-mac",
+        "wrong",
+        "empty",
+        "not-ascii",
+        "nobody",
+        "other-job",
+        "other-method",
+        "other-path",
+    ],
 )
 def test_without_the_secret_there_is_nothing(port: int, header: str) -> None:
     status, headers, body = ask(port, "GET", f"/v1/packages/{DIGEST}", Authorization=header)

@@ -137,7 +137,7 @@ def test_without_the_capability_no_gpus_are_given_and_that_is_said() -> None:
 def test_an_avoided_host_gets_nothing_and_it_is_said_for_how_long() -> None:
     plan = match([offer(3), offer(4)], [demand(9)], avoided={"h3": Avoided(140.0, 3)}, now=100.0)
     assert set(hosts(plan)) == {"h4"}
-    assert messages(plan)[0] == "h3: avoided for 40 s, since 3 workers failed there"
+    assert messages(plan)[0] == "h3: avoided for 40 s, since workers failed there 3 times"
     assert plan.retry_at == 140.0
     assert match([offer(3)], [demand(1)], avoided={"h3": Avoided(140.0, 3)}, now=141.0).retry_at is None
 

@@ -235,11 +235,14 @@ def test_a_restarted_worker_keeps_away_from_the_others_hosts(play: Any) -> None:
 def test_a_host_that_is_avoided_is_asked_for_again_when_it_is_not(play: Any) -> None:
     async def scenario(stage: Stage) -> None:
         stage.scheduler.hosts.seen(["h1", "h2"])
-        for _ in range(2):
-            stage.scheduler.hosts.failed("h1", stage.loop.time())
+        for other in ("a", "b"):
+            stage.scheduler.hosts.failed("h1", other, stage.loop.time())
         job = stage.submit(workers=1)
         stage.scheduler.offers([offer(1)])
-        assert job.view.waiting_for == "1 worker waiting: h1: avoided for 30 s, since 2 workers failed there"
+        assert (
+            job.view.waiting_for
+            == "1 worker waiting: h1: avoided for 30 s, since workers failed there 2 times"
+        )
         revived = len(stage.asked("reviveOffers"))
         await asyncio.sleep(31.0)
         assert len(stage.asked("reviveOffers")) == revived + 1

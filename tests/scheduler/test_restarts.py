@@ -74,6 +74,43 @@ def test_an_exception_of_the_users_is_not_tried_again(play: Play) -> None:
     play(scenario)
 
 
+def test_a_host_on_which_a_worker_keeps_crashing_is_left_for_another(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1)
+        worker = job.view.workers[0]
+        stage.scheduler.hosts.seen(["h2"])
+        for _ in range(2):
+            await asyncio.sleep(max(0.0, worker.not_before - stage.jobs.clock() + 0.001))
+            stage.offer(1)
+            stage.play(job)
+            assert worker.host == "h1"
+            stage.update(worker.task_id, "FAILED", data=CRASHED)
+        await asyncio.sleep(1.1)
+        stage.offer(1)
+        assert worker.state is TaskState.PENDING
+        assert "h1: avoided for 29 s, since workers failed there 2 times" in job.view.waiting_for
+        stage.offer(2)
+        assert (worker.state, worker.host) == (TaskState.STAGING, "h2")
+
+    play(scenario)
+
+
+def test_a_job_that_crashes_everywhere_says_nothing_of_the_hosts(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.scheduler.hosts.seen(["h2"])
+        job = stage.submit(workers=1, faults=FaultTolerance(max_worker_restarts=1))
+        worker = job.view.workers[0]
+        for _ in range(2):
+            await asyncio.sleep(max(0.0, worker.not_before - stage.jobs.clock() + 0.001))
+            stage.offer(1)
+            stage.play(job)
+            stage.update(worker.task_id, "FAILED", data=CRASHED)
+        assert job.view.state is JobState.FAILED
+        assert stage.scheduler.hosts.avoided(stage.loop.time()) == {}
+
+    play(scenario)
+
+
 def test_a_launch_that_meets_an_ending_executor_is_repeated_at_once_and_not_counted(play: Play) -> None:
     async def scenario(stage: Stage) -> None:
         job = stage.submit(workers=1, faults=FaultTolerance(max_worker_restarts=0))

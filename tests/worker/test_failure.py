@@ -182,7 +182,7 @@ def test_missing_modules() -> None:
         (lambda env=None: env is ENV, True),
         (lambda *args: args == (ENV,), True),
         (asyncio.sleep, None),
-        (threading.get_ident, threading.get_ident()),
+        pytest.param(threading.get_ident, threading.get_ident(), id="get_ident"),
         (dict, None),
         (str, str(ENV)),
     ],
