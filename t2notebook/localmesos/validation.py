@@ -329,8 +329,15 @@ def _command(command: Json) -> str | None:
     return None
 
 
-def _without_framework(info: Json) -> Json:
-    return {name: value for name, value in info.items() if name != "framework_id"}
+def _as_given(info: Json) -> Json:
+    """Leave out what the master fills in itself: the framework, and the role that resources are allocated to."""
+    bare = {name: value for name, value in info.items() if name != "framework_id"}
+    if "resources" in bare:
+        bare["resources"] = [
+            {name: value for name, value in item.items() if name != "allocation_info"}
+            for item in bare["resources"]
+        ]
+    return bare
 
 
 def _executor(info: Json, framework: Framework, agent: Agent, *, group: bool = False) -> str | None:
@@ -355,7 +362,7 @@ def _executor(info: Json, framework: Framework, agent: Agent, *, group: bool = F
         return "ExecutorInfo's 'shutdown_grace_period' must be non-negative"
     res.check(info.get("resources", []))
     existing = agent.executors.get((framework.id, executor_id))
-    if existing is not None and _without_framework(existing.info) != _without_framework(info):
+    if existing is not None and _as_given(existing.info) != _as_given(info):
         return (
             "ExecutorInfo is not compatible with existing ExecutorInfo with same ExecutorID.\n"
             f"{_RULE}\nExisting ExecutorInfo:\n{_executor_text(existing.info, framework, existing.role)}\n"
