@@ -82,7 +82,7 @@ def claim(path: Path, barrier: Any, answers: Any) -> None:
 
 def test_of_many_that_claim_at_once_one_succeeds(tmp_path: Path) -> None:
     left_by_the_dead(tmp_path)
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     barrier, answers = context.Barrier(6), context.Queue()
     children = [context.Process(target=claim, args=(tmp_path, barrier, answers)) for _ in range(6)]
     for child in children:

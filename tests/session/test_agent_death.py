@@ -37,7 +37,7 @@ def test_job_survives_the_death_of_an_agent(t2: Any, tmp_path: Path, monkeypatch
         assert list(job.tasks.state) == ["FINISHED", "FINISHED"]
         t2.shutdown()
         # What the session did, as the operators' stream tells it: every event is of Mesos's shape (`oracle`).
-        watched.next("FRAMEWORK_REMOVED")
+        watched.next("FRAMEWORK_REMOVED", 30.0)
         told = [json.loads(chunk.split(b"\n", 1)[1])["type"] for chunk in watched.chunks]
         assert {"FRAMEWORK_ADDED", "TASK_ADDED", "TASK_UPDATED", "AGENT_ADDED"} <= set(told)
         watched.close()

@@ -351,6 +351,7 @@ def test_nobody_came_in_time(cluster: Path, tmp_path: Path, monkeypatch: pytest.
     import t2notebook as t2
 
     monkeypatch.setenv("T2_FAILOVER_TIMEOUT", "2")
+    monkeypatch.setenv("T2_LOCAL_LINGER", "20")  # so that the cluster is still there to be asked
     last = "time.sleep(60 * env.worker_id)"
     process, job_id = witness(tmp_path, seconds=0.5, last=last)
     kill_sessions_and(process, cluster)

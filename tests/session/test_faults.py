@@ -6,6 +6,7 @@ import glob
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,15 +54,22 @@ def on(t2: Any, mesos: LocalMesos, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     t2.shutdown()
 
 
-@pytest.mark.parametrize("pause", [0.0, 3.0])
-def test_a_master_that_forgets_everything_finds_the_job_as_it_was(
-    on: Any, mesos: LocalMesos, tmp_path: Path, pause: float
+@pytest.mark.parametrize(("work_dir", "pause"), [("kept", 0.0), ("kept", 3.0), ("empty", 0.5)])
+def test_a_master_that_restarts_finds_the_job_as_it_was(
+    on: Any, mesos: LocalMesos, tmp_path: Path, work_dir: str, pause: float
 ) -> None:
     go = tmp_path / "go"
     job = on.submit(job_of(work(str(go))))
     eventually(lambda: list(job.tasks.state) == ["RUNNING", "RUNNING"])
     assert mesos.faults is not None
-    mesos.faults.restart("master", pause)
+    mesos.faults.kill("master")
+    registries = list(Path(mesos.work_dir).rglob("registry.jsonl"))
+    assert registries, "it had written down which agents there are"
+    if work_dir == "empty":
+        for path in registries:
+            path.unlink()
+    time.sleep(pause)
+    mesos.faults.start("master")
     go.touch()
     assert job.results(timeout=60) == [0, 0]
     assert job.tasks.restarts.tolist() == [0, 0]
@@ -89,7 +97,7 @@ def test_updates_that_come_late_lose_nothing(on: Any, mesos: LocalMesos) -> None
 def test_a_full_disk_on_an_agent_is_said_and_the_result_comes_all_the_same(
     t2: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sandbox cannot take the result, so it comes straight to the session; what was printed is cut off."""
+    """The sandbox cannot take the result, so it comes straight to the session."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -101,18 +109,25 @@ def test_a_full_disk_on_an_agent_is_said_and_the_result_comes_all_the_same(
         with LocalMesos(agents=1, cpus=2, mem=1024, work_dir=disk) as mesos:
             monkeypatch.setenv("T2_MASTER", mesos.master)
 
-            def fill(env: Any) -> int:
-                try:
-                    with open("filler", "wb") as file:
-                        while True:
-                            file.write(bytes(1 << 16))
-                            file.flush()
-                except OSError as error:
-                    return error.errno or 0
+            def fill(env: Any) -> tuple[int, bytes]:
+                import os
+
+                with open("filler", "wb", buffering=0) as file:
+                    try:
+                        while file.write(bytes(1 << 16)):
+                            pass
+                    except OSError as error:
+                        number = error.errno or 0
+                    # Room for what the agent writes down, and not for the result.
+                    file.truncate(os.path.getsize("filler") - (1 << 18))
+                return number, bytes(1 << 20)
 
             job = t2.submit(job_of(fill, workers=1))
-            assert job.results(timeout=60) == [28], "ENOSPC, as the worker saw it"
-            t2.shutdown()
+            try:
+                ((number, result),) = job.results(timeout=60)
+                assert (number, len(result)) == (28, 1 << 20), "ENOSPC, as the worker saw it"
+            finally:
+                t2.shutdown()
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 

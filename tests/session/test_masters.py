@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import trustme
 
@@ -186,3 +188,41 @@ def test_a_job_by_zookeeper(t2: Any, home: Path, tmp_path: Path, monkeypatch: py
             from t2notebook.client.connection import find_or_start
 
             assert find_or_start(t2.configure()).get("/v1/info")["master"] in cluster.masters
+
+
+@pytest.mark.skipif(absent() is not None, reason=absent() or "")
+def test_a_job_goes_on_when_the_leader_changes(
+    t2: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = tmp_path / "go"
+    path = str(go)
+
+    def stay(env: Any) -> int:
+        import os
+        import time
+
+        while not os.path.exists(path):
+            time.sleep(0.05)
+        restarts: int = env.restart_count
+        return restarts
+
+    with zookeeper(tmp_path / "zookeeper") as quorum:
+        uri = f"zk://{quorum}/mesos"
+        set_all(monkeypatch, {"T2_MASTER": uri})
+        with LocalMesos(agents=1, masters=2, zk=uri, zk_session_timeout=1.0) as cluster:
+            job = t2.submit(stay, workers=2, cpu=0.5, ram_mega_bytes=64)
+            eventually(lambda: list(job.tasks.state) == ["RUNNING", "RUNNING"], timeout=30)
+            before = job._link.connection.get("/v1/info")
+            leader = next(
+                name
+                for name, pid in cluster.pids.items()
+                if name.startswith("master")
+                and int(before["master"].rpartition(":")[2])
+                in {connection.laddr.port for connection in psutil.Process(pid).net_connections()}
+            )
+            os.kill(cluster.pids[leader], signal.SIGKILL)
+            eventually(lambda: job._link.connection.get("/v1/info")["master"] != before["master"], timeout=30)
+            go.touch()
+            assert job.results(timeout=60) == [0, 0]
+            assert job._link.connection.get("/v1/info")["framework_id"] == before["framework_id"]
+            t2.shutdown()
