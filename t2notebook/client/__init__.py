@@ -234,13 +234,21 @@ def attach(job_id: str) -> Job:
     whole, directory = finding.find(job_id)
     if (known := _known.get(whole)) and known.is_attached:
         return known
-    try:
-        link = link_to(finding.reach(directory, whole))
-        handle = Job(link, *link.watch(whole))
-    except finding.Finished:
-        handle = Job(Archive(directory), *read_job(directory, whole))
-    _known[whole] = handle
-    return handle
+    deadline = time.monotonic() + get_config().start_timeout
+    while True:
+        try:
+            link = link_to(finding.reach(directory, whole))
+            handle = Job(link, *link.watch(whole))
+        except finding.Finished:
+            handle = Job(Archive(directory), *read_job(directory, whole))
+        except SessionEnding:
+            # A session that was killed a moment ago still took our connection while it died.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+            continue
+        _known[whole] = handle
+        return handle
 
 
 def jobs() -> pd.DataFrame:

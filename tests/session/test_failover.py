@@ -405,3 +405,29 @@ def test_a_clean_exit_after_a_failover_still_ends_the_kernels_jobs(cluster: Path
     assert end(process) == 0
     eventually(lambda: t2.jobs().set_index("job_id").loc[job_id, "state"] == "KILLED", timeout=20)
     assert "the kernel that submitted it has ended" in t2.attach(job_id).view().message
+
+
+def test_attach_goes_past_a_session_that_is_just_dying(
+    cluster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It accepted the connection, and was gone before the answer: `t2.attach` raised SessionEnding."""
+    import t2notebook as t2
+    from t2notebook import client
+    from t2notebook.client.connection import Connection, SessionEnding
+    from t2notebook.client.link import Link
+
+    job = t2.submit(lambda env: 7, ram_mega_bytes=64)
+    assert job.results(timeout=30) == [7]
+    left = [1, 1]
+
+    def dying(connection: Connection) -> Link:
+        if left:
+            left.pop()
+            raise SessionEnding("the session has just ended")
+        return real(connection)
+
+    real = client.link_to
+    monkeypatch.setattr(client, "link_to", dying)
+    monkeypatch.setattr(client, "_known", {})
+    assert t2.attach(job.job_id).results(timeout=30) == [7]
+    assert not left
