@@ -189,7 +189,10 @@ def why_text(view: JobView, why: pd.DataFrame) -> str:
     if why.empty:
         return head
     columns = [name for name in ("host", "lacked", "offered", "asked", "message") if why[name].notna().any()]
-    table = why[columns].to_string(index=False, na_rep="", justify="left", max_colwidth=None)
+    agents = why.groupby(columns, dropna=False, sort=False).agent.nunique().rename("agents").reset_index()
+    if (agents.agents < 2).all():
+        agents = agents.drop(columns="agents")
+    table = agents.to_string(index=False, na_rep="", justify="left", max_colwidth=None)
     return f"{head}\n\n{table}"
 
 

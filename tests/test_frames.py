@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
@@ -11,6 +13,7 @@ from t2notebook.frames import (
     task_rows,
     tasks_frame,
     why_frame,
+    why_text,
 )
 from t2notebook.model.events import Event, EventKind
 from t2notebook.model.reducer import JobView, reduce
@@ -55,3 +58,16 @@ def test_an_empty_frame_has_the_types_of_a_full_one(frame: pd.DataFrame, full: p
     assert frame.empty
     assert frame.dtypes.to_dict() == full.dtypes.to_dict()
     assert why_frame([]).time.dt.tz is not None
+
+
+def test_why_says_the_same_of_many_agents_once() -> None:
+    def row(agent: str, message: str) -> dict[str, Any]:
+        return {"time": 1.0, "agent": agent, "host": "h1", "lacked": "rack", "message": message}
+
+    same = [row(f"S{number}", "h1: has no attribute rack, r9 asked") for number in range(3)]
+    text = why_text(JobView("j"), why_frame([*same, *same]))
+    (row_of_all,) = [line for line in text.splitlines() if "has no attribute rack" in line]
+    assert row_of_all.split()[-1] == "3", "agents, not refusals"
+    alone = why_text(JobView("j"), why_frame([row("S1", "h1: no"), row("S2", "h1: never")]))
+    assert "agents" not in alone
+    assert alone.count("h1: ") == 2
