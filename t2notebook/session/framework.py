@@ -110,6 +110,11 @@ class Framework:
         """How often its journal has been taken over."""
         return int(self.facts.get("claims", 0))
 
+    @property
+    def worker_port(self) -> int:
+        """Where its workers look for their session; 0 if it has had none."""
+        return int(self.facts.get("worker_port", 0))
+
     def start(
         self,
         masters: Masters,
