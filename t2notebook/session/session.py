@@ -28,8 +28,6 @@ from ..journal import (
     Journal,
     Lease,
     is_owned,
-    owner_is_alive,
-    prune,
     read_unfinished,
     session_directories,
 )
@@ -39,13 +37,13 @@ from ..scheduler.infos import framework_info
 from ..scheduler.masters import Masters, find
 from . import api
 from .clients import Clients
-from .framework import KEEP_BYTES, Framework
+from .framework import Framework
+from .keeping import prune_ended
 from .local import Cluster
 from .workers import Workers
 
 log = logging.getLogger(__name__)
 
-KEEP_SECONDS = 7 * 86400.0
 #: Seconds that a session without a framework goes on after it has refused a job.
 REFUSAL_SECONDS = 0.5
 #: Seconds that an ending session takes at the most to say good-bye to everybody.
@@ -371,8 +369,7 @@ class Session:
         for server in self._servers:
             server.stop()
             await server.close_all_connections()
-        kept = [path for path in session_directories(self._sessions) if _is_needed(path)]
-        prune(self._sessions, kept, max_bytes=KEEP_BYTES, max_age=KEEP_SECONDS)
+        prune_ended(self._sessions)
 
     def _close_socket(self, inode: int) -> None:
         """Take our socket away, unless it is the next session's by now; nobody listens there from here on."""
@@ -425,23 +422,6 @@ class Session:
             "kernels": len(self.clients),
             "config": self.config,
         }
-
-
-def _is_needed(directory: Path) -> bool:
-    """Whether a session's directory is in use, or will be when somebody takes its jobs up."""
-    if owner_is_alive(directory):
-        return True
-    try:
-        unfinished = read_unfinished(directory)
-    except Exception:
-        return True
-    meta = unfinished.meta
-    timeout = json.loads(meta.get("framework", "{}")).get("failover_timeout", 0.0)
-    return (
-        bool(unfinished.jobs)
-        and not meta.get("over")
-        and time.time() - float(meta.get("renewed") or 0.0) < float(timeout) + KEEP_SECONDS
-    )
 
 
 def run(settings: dict[str, Any], cluster: Cluster | None, ready: Callable[[], None]) -> None:
