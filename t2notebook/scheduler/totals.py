@@ -9,10 +9,11 @@ from typing import Any
 from ..model.job import MAX
 from ..model.placement import attributes_of_agent, value_of
 from .demands import Demand
-from .matching import Round
 from .offers import EXECUTOR, NAMES, Offer, asked_by, usable
 from .places import is_admitted
 from .refusals import NO_GPUS, Refusal, extras, listed, number, quantity
+from .rounds import Round
+from .unplaced import lacks
 
 #: Never more rows in ``job.why`` than a person can look through.
 MOST_ROWS = 1000
@@ -66,7 +67,7 @@ def verdicts(agents: Sequence[Offer], demands: Iterable[Demand], gpus: bool = Tr
     workers, or the whole gang. Who is avoided or down for maintenance counts as there, since that passes.
     """
     found: dict[str, Verdict] = {}
-    empty = Round(agents, spots={}, avoided={}, held={}, known={}, gpus=gpus, now=0.0, in_all=True)
+    empty = Round(agents, spots={}, avoided={}, held={}, known={}, gpus=gpus, now=0.0)
     by_job: dict[str, list[Demand]] = {}
     for demand in demands:
         by_job.setdefault(demand.job_id, []).append(demand)
@@ -81,7 +82,7 @@ def verdicts(agents: Sequence[Offer], demands: Iterable[Demand], gpus: bool = Tr
             if key not in sentences:
                 sentences[key] = _sentence(agents, probe, gpus)
             rows: Iterator[Refusal] = (
-                refusal for place in empty.places for refusal in empty.lacks(place, job, 0, False)
+                refusal for place in empty.places for refusal in lacks(place, job, 0, False, in_all=True)
             )
             found[job_id] = Verdict(
                 sentences[key], tuple(row for row, _ in zip(rows, range(MOST_ROWS), strict=False))

@@ -10,9 +10,10 @@ from typing import Any
 
 from ..model.job import JobSpec
 from .demands import Demand
-from .matching import Plan, Unplaced
+from .matching import Plan
 from .refusals import NO_GPUS, Refusal
 from .totals import MOST_ROWS, Verdict
+from .unplaced import Unplaced
 
 #: Seconds without any offer after which a waiting job says so.
 NO_OFFER_AFTER = 1.0

@@ -26,13 +26,12 @@ from ..scheduler.driver import Driver
 from ..scheduler.infos import KILL_GRACE, ExecutorTemplate
 from ..scheduler.masters import Masters
 from ..scheduler.scheduler import Scheduler
-from .keeping import Quota
+from .keeping import KEEP_BYTES, Quota
 from .patient import Patient
 from .results import ResultFetcher
 
 log = logging.getLogger(__name__)
 
-KEEP_BYTES = 2 << 30
 #: What a master says to the old subscriber of a framework, and to one whose `failover_timeout` is over (Mesos,
 #: ``src/master/master.cpp``).
 FAILED_OVER, REMOVED = "Framework failed over", "Framework has been removed"
@@ -109,6 +108,11 @@ class Framework:
     def claims(self) -> int:
         """How often its journal has been taken over."""
         return int(self.facts.get("claims", 0))
+
+    @property
+    def worker_port(self) -> int:
+        """Where its workers look for their session; 0 if it has had none."""
+        return int(self.facts.get("worker_port", 0))
 
     def start(
         self,

@@ -1,12 +1,21 @@
-"""The quota of a living session: the oldest ended jobs give up their packages and results first."""
+"""What is kept, and how long: a living session's oldest ended jobs give up their packages and results first; of
+ended sessions, what somebody may yet take up stays.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
+import time
 from pathlib import Path
 
 from ..jobmaster.jobs import JobRecord, Jobs
+from ..journal import owner_is_alive, prune, read_unfinished, session_directories
 from ..model.events import Event, EventKind
+
+#: Bytes: of one living session's packages and results, and of all sessions' directories together.
+KEEP_BYTES = 2 << 30
+KEEP_SECONDS = 7 * 86400.0
 
 
 class Quota:
@@ -51,3 +60,26 @@ class Quota:
 
     def _package(self, record: JobRecord) -> Path:
         return self._jobs.journal.packages / f"{record.spec.package}.t2"
+
+
+def prune_ended(sessions: Path) -> None:
+    """Remove what ended sessions have left, as far as it is too old or too much, and nobody needs it."""
+    kept = [path for path in session_directories(sessions) if _is_needed(path)]
+    prune(sessions, kept, max_bytes=KEEP_BYTES, max_age=KEEP_SECONDS)
+
+
+def _is_needed(directory: Path) -> bool:
+    """Whether a session's directory is in use, or will be when somebody takes its jobs up."""
+    if owner_is_alive(directory):
+        return True
+    try:
+        unfinished = read_unfinished(directory)
+    except Exception:
+        return True
+    meta = unfinished.meta
+    timeout = json.loads(meta.get("framework", "{}")).get("failover_timeout", 0.0)
+    return (
+        bool(unfinished.jobs)
+        and not meta.get("over")
+        and time.time() - float(meta.get("renewed") or 0.0) < float(timeout) + KEEP_SECONDS
+    )

@@ -18,42 +18,36 @@ from pathlib import Path
 from typing import Any
 
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets, bind_unix_socket
+from tornado.netutil import bind_unix_socket
 from tornado.web import Application
 
 from .. import __version__
-from ..jobmaster import handlers
 from ..jobmaster.jobs import AllJobs, JobRecord
 from ..journal import (
     RENEW,
     Journal,
     Lease,
     is_owned,
-    owner_is_alive,
-    prune,
     read_unfinished,
     session_directories,
 )
 from ..model.events import Event, EventKind
-from ..package import core, serve
 from ..scheduler.access import Access
-from ..scheduler.infos import ExecutorTemplate, framework_info
+from ..scheduler.infos import framework_info
 from ..scheduler.masters import Masters, find
-from ..scheduler.transport import Address
 from . import api
 from .clients import Clients
-from .framework import KEEP_BYTES, Framework
+from .framework import Framework
+from .keeping import prune_ended
 from .local import Cluster
+from .workers import Workers
 
 log = logging.getLogger(__name__)
 
-KEEP_SECONDS = 7 * 86400.0
 #: Seconds that a session without a framework goes on after it has refused a job.
 REFUSAL_SECONDS = 0.5
 #: Seconds that an ending session takes at the most to say good-bye to everybody.
 END_TIMEOUT = 15.0
-#: An idle executor's own timer is only the fallback for ours.
-EXECUTOR_FALLBACK = 60.0
 
 
 class Session:
@@ -95,16 +89,13 @@ class Session:
         self.frameworks: list[Framework] = []
         self.own = self._add(journal)
         self.master = ""
-        self.worker_url = ""
         self.trouble = ""
-        self._template: ExecutorTemplate | None = None
+        self._workers: Workers | None = None
         self._over = asyncio.Event()
         self.is_closed = False
         self._leaving = False
         self._idle_since = self._renewed = time.monotonic()
         self._servers: list[HTTPServer] = []
-        self._worker_server: HTTPServer | None = None
-        self._worker_host = ""
         self._adopt_dead()
 
     def _facts(self) -> dict[str, str]:
@@ -153,8 +144,8 @@ class Session:
         framework = self._add(journal)
         framework.link_packages(self.own.journal.packages)
         journal.set_meta(socket=str(self._socket))
-        if self._template is not None:
-            self._listen_at(framework)
+        if self._workers is not None:
+            self._workers.listen_at(framework.worker_port)
             self._start(framework)
         log.warning("took over %d unfinished jobs of %s", len(framework.jobs.active), directory.name)
         return True
@@ -164,7 +155,7 @@ class Session:
         return next(framework for framework in self.frameworks if framework.jobs.get(job.job_id) is job)
 
     def _start(self, framework: Framework) -> None:
-        assert self._template is not None and self._masters is not None
+        assert self._workers is not None and self._masters is not None
         access = self._access()
         info = framework_info(
             user=self.config["user"] or getpass.getuser(),
@@ -174,9 +165,9 @@ class Session:
             principal=access.principal,
             gpus=bool(self.config.get("gpus", False)),
         )
-        framework.start(self._masters, access, self.worker_url, self._template, info)
+        framework.start(self._masters, access, self._workers.url, self._workers.template, info)
         framework.journal.set_meta(
-            worker_port=self.worker_url.rpartition(":")[2],
+            worker_port=self._workers.url.rpartition(":")[2],
             master_address=framework.facts.get("master_address", self.master),
         )
 
@@ -345,57 +336,17 @@ class Session:
         return Access.of(principal, secret, tls=self._has_tls(), **files)
 
     def _serve_workers(self) -> None:
-        core_dir = self._data / "core"
-        core_dir.mkdir(mode=0o700, exist_ok=True)
-        package = core.build_core(core_dir)
-        host = self._worker_host = self.config["bind"] or _address_towards(Address.parse(self.master))
-        sockets = self._bind(host)
-        port = sockets[0].getsockname()[1]
-        shown = self.config["advertise_host"] or host
-        self.worker_url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-        application = Application(
-            [
-                *handlers.routes(self.jobs),
-                *serve.routes(core_dir, self.own.journal.packages, self._package_of),
-            ]
+        self._workers = Workers(
+            self.config,
+            self.master,
+            self.jobs,
+            self._data / "core",
+            self.own.journal.packages,
+            [port for framework in reversed(self.frameworks) if (port := framework.worker_port)],
         )
-        server = self._worker_server = HTTPServer(application, max_body_size=1 << 20)
-        server.add_sockets(sockets)
-        self._servers.append(server)
+        self._servers.append(self._workers.server)
         for framework in self.frameworks:
-            self._listen_at(framework)
-        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        self._template = ExecutorTemplate(
-            # An agent that has this very Python (it is this machine, or shares its file system) has its packages too.
-            pythons=(self.config["python"],)
-            if self.config["python"]
-            else (sys.executable, f"python{version}"),
-            version=version,
-            core_url=f"{self.worker_url}/v1/core/{package.path.name}",
-            core_file=package.path.name,
-            idle_timeout=2 * float(self.config["executor_linger"]) + EXECUTOR_FALLBACK,
-        )
-
-    def _bind(self, host: str) -> list[socket.socket]:
-        """Return sockets to serve workers on: where they know the last session, if that is free."""
-        if not self.config["port"]:
-            for framework in reversed(self.frameworks):
-                if port := int(framework.facts.get("worker_port", 0)):
-                    try:
-                        return bind_sockets(port, host)
-                    except OSError:
-                        continue
-        return bind_sockets(self.config["port"], host)
-
-    def _listen_at(self, framework: Framework) -> None:
-        """Serve the workers of an earlier session where they look for it, too, if that port is free."""
-        port = int(framework.facts.get("worker_port", 0))
-        if not port or self._worker_server is None or self.worker_url.endswith(f":{port}"):
-            return
-        try:
-            self._worker_server.add_sockets(bind_sockets(port, self._worker_host))
-        except OSError as error:
-            log.warning("port %d is taken (%s): its workers are told where to go", port, error.strerror)
+            self._workers.listen_at(framework.worker_port)
 
     async def _close(self, inode: int) -> None:
         leaving = self._leaving
@@ -418,8 +369,7 @@ class Session:
         for server in self._servers:
             server.stop()
             await server.close_all_connections()
-        kept = [path for path in session_directories(self._sessions) if _is_needed(path)]
-        prune(self._sessions, kept, max_bytes=KEEP_BYTES, max_age=KEEP_SECONDS)
+        prune_ended(self._sessions)
 
     def _close_socket(self, inode: int) -> None:
         """Take our socket away, unless it is the next session's by now; nobody listens there from here on."""
@@ -452,10 +402,6 @@ class Session:
         # Who asked has been told; the next submit gets another session, which may have more luck.
         asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self.stop)
 
-    def _package_of(self, job_id: str) -> tuple[str, str] | None:
-        job = self.jobs.get(job_id)
-        return None if job is None else (job.secret, job.spec.package)
-
     def info(self) -> dict[str, Any]:
         """Return what ``%twister2 config`` and the client show of a session."""
         driver = self.own.driver
@@ -470,43 +416,12 @@ class Session:
             "framework_id": driver.framework_id if driver else None,
             "subscribed": self.own.connected,
             "trouble": next((trouble for trouble in troubles if trouble), ""),
-            "worker_url": self.worker_url,
+            "worker_url": self._workers.url if self._workers is not None else "",
             "directory": str(self.own.journal.directory),
             "adopted": [str(framework.journal.directory) for framework in self.frameworks[1:]],
             "kernels": len(self.clients),
             "config": self.config,
         }
-
-
-def _is_needed(directory: Path) -> bool:
-    """Whether a session's directory is in use, or will be when somebody takes its jobs up."""
-    if owner_is_alive(directory):
-        return True
-    try:
-        unfinished = read_unfinished(directory)
-    except Exception:
-        return True
-    meta = unfinished.meta
-    timeout = json.loads(meta.get("framework", "{}")).get("failover_timeout", 0.0)
-    return (
-        bool(unfinished.jobs)
-        and not meta.get("over")
-        and time.time() - float(meta.get("renewed") or 0.0) < float(timeout) + KEEP_SECONDS
-    )
-
-
-def _address_towards(master: Address) -> str:
-    """Return our address on the way to the master, loopback for a loopback master. Sends nothing."""
-    for family, kind, protocol, _, address in socket.getaddrinfo(
-        master.host, master.port, type=socket.SOCK_DGRAM
-    ):
-        with socket.socket(family, kind, protocol) as probe:
-            try:
-                probe.connect(address)
-            except OSError:
-                continue
-            return str(probe.getsockname()[0])
-    raise OSError(f"there is no way to the master {master}")
 
 
 def run(settings: dict[str, Any], cluster: Cluster | None, ready: Callable[[], None]) -> None:

@@ -13,7 +13,7 @@ from t2notebook.model.events import EventKind
 from t2notebook.model.job import FaultTolerance
 from t2notebook.model.launch import WorkerLaunch
 from t2notebook.model.states import JobState, TaskState
-from t2notebook.scheduler import scheduler as module
+from t2notebook.scheduler import scheduler_wants
 from t2notebook.scheduler.failures import RESTART_FIRST
 from t2notebook.scheduler.reconciliation import FIRST_PAUSE
 from tests.scheduler.stage import RAISED, Stage
@@ -105,7 +105,7 @@ def test_what_does_not_fit_is_declined_for_long_and_told(on_stage: Any) -> None:
 
 
 def test_when_nothing_is_offered_that_is_said(on_stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "NO_OFFER_AFTER", 0.02)
+    monkeypatch.setattr(scheduler_wants, "NO_OFFER_AFTER", 0.02)
     monkeypatch.setattr("t2notebook.scheduler.waiting.NO_OFFER_AFTER", 0.01)
 
     async def scenario(stage: Stage) -> None:

@@ -1,0 +1,64 @@
+"""When idle executors go: after their time, or sooner where they are in a worker's way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from .executors import Executors
+from .timers import Timers
+from .unplaced import Unplaced
+
+
+class Retirement:
+    """Lets executors go.
+
+    Parameters
+    ----------
+    executors : Executors
+    linger : float
+        Seconds that an idle executor is kept for the next job.
+    timers : Timers
+    shut_down : callable
+        Called with the agent and the executor's id.
+    """
+
+    def __init__(
+        self, executors: Executors, linger: float, timers: Timers, shut_down: Callable[[str, str], None]
+    ) -> None:
+        self._executors = executors
+        self._linger = linger
+        self._timers = timers
+        self._tell = shut_down
+
+    def expect(self) -> None:
+        """An executor may have become idle just now."""
+        self._timers.later("retire", self._linger, self._retire)
+
+    def make_room(self, waiting: Iterable[Unplaced]) -> None:
+        """Let idle executors go where a worker does not fit beside them, but for the one that it could use."""
+        spare: dict[str, list[str]] = {}
+        for executor_id, agent, _ in self._executors.idle():
+            spare.setdefault(agent, []).append(executor_id)
+        several = {agent for agent, executor_ids in spare.items() if len(executor_ids) > 1}
+        tight: set[str] = set()
+        for unplaced in waiting:
+            if several <= tight:
+                break
+            tight |= unplaced.tight(several)
+        for agent in tight:
+            for executor_id in spare[agent][1:]:
+                self._shut_down(agent, executor_id)
+
+    def _retire(self) -> None:
+        """Shut executors down that have waited for their time; come again for the next."""
+        now = self._timers.now()
+        for executor_id, agent, since in self._executors.idle():
+            remaining = since + self._linger - now
+            if remaining > 0.01:
+                self._timers.later("retire", remaining, self._retire)
+            else:
+                self._shut_down(agent, executor_id)
+
+    def _shut_down(self, agent: str, executor_id: str) -> None:
+        self._tell(agent, executor_id)
+        self._executors.lost(executor_id)

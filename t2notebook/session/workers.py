@@ -1,0 +1,134 @@
+"""Where workers reach their session: the HTTP server that they talk to, and the executor that agents fetch from it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+
+from ..jobmaster import handlers
+from ..jobmaster.jobs import AllJobs
+from ..package import core, serve
+from ..scheduler.infos import ExecutorTemplate
+from ..scheduler.transport import Address
+
+log = logging.getLogger(__name__)
+
+#: An idle executor's own timer is only the fallback for ours.
+EXECUTOR_FALLBACK = 60.0
+
+
+class Workers:
+    """Serves the workers of all frameworks of a session, from when it is made.
+
+    Parameters
+    ----------
+    config : mapping
+        The fields of `Config`.
+    master : str
+        Who is to be on the way to us: decides on which address to listen, unless `config` does.
+    jobs : AllJobs
+    core_dir : Path
+        Where the core package is built.
+    packages : Path
+        Where the packages of all jobs are.
+    known_ports : sequence of int
+        Where workers of earlier sessions look for theirs; the first that is free is used, unless `config` names
+        a port.
+
+    Attributes
+    ----------
+    url : str
+        Where workers reach us.
+    template : ExecutorTemplate
+        The executor that runs them.
+    server : HTTPServer
+
+    Raises
+    ------
+    OSError
+        When there is no way to the master, or nothing can be bound.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        master: str,
+        jobs: AllJobs,
+        core_dir: Path,
+        packages: Path,
+        known_ports: Sequence[int],
+    ) -> None:
+        self._jobs = jobs
+        core_dir.mkdir(mode=0o700, exist_ok=True)
+        package = core.build_core(core_dir)
+        self._host = config["bind"] or _address_towards(Address.parse(master))
+        sockets = _bind(self._host, config["port"], known_ports)
+        port = sockets[0].getsockname()[1]
+        shown = config["advertise_host"] or self._host
+        self.url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+        application = Application(
+            [*handlers.routes(jobs), *serve.routes(core_dir, packages, self._package_of)]
+        )
+        self.server = HTTPServer(application, max_body_size=1 << 20)
+        self.server.add_sockets(sockets)
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        self.template = ExecutorTemplate(
+            # An agent that has this very Python (it is this machine, or shares its file system) has its packages too.
+            pythons=(config["python"],) if config["python"] else (sys.executable, f"python{version}"),
+            version=version,
+            core_url=f"{self.url}/v1/core/{package.path.name}",
+            core_file=package.path.name,
+            idle_timeout=2 * float(config["executor_linger"]) + EXECUTOR_FALLBACK,
+        )
+
+    def listen_at(self, port: int) -> None:
+        """Serve the workers of an earlier session where they look for it, too, if that port is free.
+
+        Parameters
+        ----------
+        port : int
+            0 if there was none.
+        """
+        if not port or self.url.endswith(f":{port}"):
+            return
+        try:
+            self.server.add_sockets(bind_sockets(port, self._host))
+        except OSError as error:
+            log.warning("port %d is taken (%s): its workers are told where to go", port, error.strerror)
+
+    def _package_of(self, job_id: str) -> tuple[str, str] | None:
+        job = self._jobs.get(job_id)
+        return None if job is None else (job.secret, job.spec.package)
+
+
+def _bind(host: str, port: int, known_ports: Sequence[int]) -> list[socket.socket]:
+    """Return sockets to serve workers on: where they know the last session, if that is free."""
+    if not port:
+        for known in known_ports:
+            try:
+                return bind_sockets(known, host)
+            except OSError:
+                continue
+    return bind_sockets(port, host)
+
+
+def _address_towards(master: Address) -> str:
+    """Return our address on the way to the master, loopback for a loopback master. Sends nothing."""
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        master.host, master.port, type=socket.SOCK_DGRAM
+    ):
+        with socket.socket(family, kind, protocol) as probe:
+            try:
+                probe.connect(address)
+            except OSError:
+                continue
+            return str(probe.getsockname()[0])
+    raise OSError(f"there is no way to the master {master}")
