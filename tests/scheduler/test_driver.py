@@ -277,6 +277,18 @@ def test_pauses_begin_anew_after_a_subscription_that_held(
     run(scenario)
 
 
+def test_a_new_leader_that_recovers_is_asked_again_soon(pauses: list[float]) -> None:
+    """A real one took its time; the session came 12 s after it was done."""
+
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        master.script = [answer(503, "Master has not finished recovery")]
+        driver.start()
+        await until(lambda: len(pauses) >= 8)
+        assert max(pauses) <= 2.0
+
+    run(scenario)
+
+
 def test_a_pause_ends_with_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     """pymesos: join took 11.9 s."""
     monkeypatch.setattr(driver_module, "BACKOFF_FIRST", 15.0)
