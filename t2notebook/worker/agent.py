@@ -63,6 +63,25 @@ class Agent:
         self.stream: socket.socket | None = None
         self._decoder = EventDecoder()
         self._early = b""
+        self._context: Any = None
+        self._nothing_yet: tuple[type[OSError], ...] = (BlockingIOError,)
+        if settings.tls is not None:
+            self._use_tls(settings.tls)
+
+    def _use_tls(self, tls: Mapping[str, str]) -> None:
+        """Trust whom libprocess's own executors would: nobody is checked unless the operator says so."""
+        import ssl  # not for the many clusters without
+
+        context = self._context = ssl.create_default_context(
+            cafile=tls.get("CA_FILE"), capath=tls.get("CA_DIR")
+        )
+        context.check_hostname = False  # the agent is known by its number
+        wants = [tls.get(name, "").lower() for name in ("VERIFY_SERVER_CERT", "VERIFY_CERT", "REQUIRE_CERT")]
+        if not {"1", "true"}.intersection(wants):
+            context.verify_mode = ssl.CERT_NONE
+        if cert := tls.get("CERT_FILE"):
+            context.load_cert_chain(cert, tls.get("KEY_FILE"))
+        self._nothing_yet = (BlockingIOError, ssl.SSLWantReadError)
 
     def subscribe(
         self,
@@ -126,7 +145,7 @@ class Agent:
         while not ended:
             try:
                 piece = self.stream.recv(1 << 16)
-            except BlockingIOError:
+            except self._nothing_yet:
                 break
             except OSError as error:
                 ended = str(error)
@@ -201,7 +220,12 @@ class Agent:
             self._calls = None
 
     def _connect(self) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection(self._settings.host, self._settings.port, timeout=_TIMEOUT)
+        host, port = self._settings.host, self._settings.port
+        connection = (
+            http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
+            if self._context is None
+            else http.client.HTTPSConnection(host, port, timeout=_TIMEOUT, context=self._context)
+        )
         connection.connect()
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection

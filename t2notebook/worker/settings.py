@@ -40,6 +40,9 @@ class Settings:
         The executor ends after so long without a worker.
     token : str
         The agent's bearer token for this executor; empty where the agent does not authenticate executors.
+    tls : mapping, optional
+        Libprocess's settings of TLS, by their names without ``LIBPROCESS_SSL_``; None where the agent speaks plain
+        HTTP. Operators of such clusters give them to executors (Mesos, ``docs/ssl.md``).
     """
 
     host: str
@@ -53,6 +56,7 @@ class Settings:
     shutdown_grace_period: float = 5.0
     idle_timeout: float = IDLE_TIMEOUT
     token: str = ""
+    tls: Mapping[str, str] | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str], arguments: Sequence[str] = ()) -> Settings:
@@ -86,6 +90,7 @@ class Settings:
             shutdown_grace_period=duration(environ.get("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD"), 5.0),
             idle_timeout=_idle_timeout(arguments),
             token=environ.get("MESOS_EXECUTOR_AUTHENTICATION_TOKEN", ""),
+            tls=_tls(environ),
         )
 
 
@@ -95,6 +100,12 @@ def duration(text: str | None, default: float) -> float:
     if match is None or match[2] not in _UNITS:
         return default
     return float(match[1]) * _UNITS[match[2]]
+
+
+def _tls(environ: Mapping[str, str]) -> Mapping[str, str] | None:
+    prefix = "LIBPROCESS_SSL_"
+    found = {name.removeprefix(prefix): value for name, value in environ.items() if name.startswith(prefix)}
+    return found if found.get("ENABLED", "").lower() in ("1", "true") else None
 
 
 def _idle_timeout(arguments: Sequence[str]) -> float:

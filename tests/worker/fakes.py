@@ -10,6 +10,7 @@ import os
 import queue
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -267,6 +268,10 @@ class FakeAgent:
         self._context = serving(Handler, port)
         self._server = self._context.__enter__()
         self.port = self._server.server_port
+
+    def speak_tls(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from now on."""
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def take(self, status: dict[str, Any], events: queue.Queue[Any] | None = None) -> None:
         assert status["source"] == "SOURCE_EXECUTOR" and len(base64.b64decode(status["uuid"])) == 16

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from tests.worker.fakes import FakeAgent, FakeSession
 from tests.worker.test_executor_ends import gone, sleeper, start
@@ -34,6 +37,36 @@ def test_events_that_come_with_the_headers(session: FakeSession, idle_agent: Fak
     idle_agent.hook = hook
     idle_agent.start()
     for number in range(20):
+        assert idle_agent.end_of(f"task-{number}")["state"] == "TASK_FINISHED"
+
+
+@pytest.mark.parametrize("pieces", [0, 7])
+def test_an_agent_that_speaks_tls(
+    session: FakeSession, idle_agent: FakeAgent, tmp_path: Path, pieces: int
+) -> None:
+    """Where an operator has turned TLS on, the agent speaks nothing else, and wants a certificate of its executors."""
+    ca = trustme.CA()
+    ours, theirs = ca.issue_cert("executor@example.org"), ca.issue_cert("127.0.0.1")
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    ours.private_key_pem.write_to_path(tmp_path / "key.pem")
+    ours.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.configure_cert(context)
+    ca.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    idle_agent.speak_tls(context)
+    idle_agent.pieces = pieces
+    idle_agent.start(
+        LIBPROCESS_SSL_ENABLED="1",
+        LIBPROCESS_SSL_VERIFY_SERVER_CERT="true",
+        LIBPROCESS_SSL_CA_FILE=str(tmp_path / "ca.pem"),
+        LIBPROCESS_SSL_CERT_FILE=str(tmp_path / "cert.pem"),
+        LIBPROCESS_SSL_KEY_FILE=str(tmp_path / "key.pem"),
+    )
+    launch = session.launch(session.add(lambda env: 1))
+    for number in range(5):
+        idle_agent.launch(launch, f"task-{number}")
+    for number in range(5):
         assert idle_agent.end_of(f"task-{number}")["state"] == "TASK_FINISHED"
 
 
