@@ -14,7 +14,7 @@ SYSTEM_CA = "system"
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _WRONG_NAME = (62, 64)
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
-_OUR_CERTIFICATE = ("CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE", "ACCESS_DENIED", "DECRYPT_ERROR")
+_OUR_CERTIFICATE = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "DECRYPT_ERROR")
 
 
 class AccessError(Exception):
@@ -66,6 +66,11 @@ class Access:
 NOBODY = Access()
 
 
+#: OpenSSL's own choice: Python's leaves out all that a libprocess with its default ciphers speaks (AES128-SHA and its
+#: like; Mesos 1.12, ``3rdparty/libprocess/src/openssl.cpp``).
+CIPHERS = "DEFAULT"
+
+
 def tls_context(ca: str = "", cert: str = "", key: str = "") -> ssl.SSLContext:
     """Return a context that verifies its peers, and shows `cert` to who asks.
 
@@ -83,6 +88,7 @@ def tls_context(ca: str = "", cert: str = "", key: str = "") -> ssl.SSLContext:
             context = ssl.create_default_context(cafile=ca)
     except (OSError, ValueError) as error:
         raise AccessError(f"tls_ca {ca} is no file of certificates in PEM ({_detail(error)})") from None
+    context.set_ciphers(CIPHERS)
     if cert:
         try:
             context.load_cert_chain(cert, key or None, password=_no_password)
@@ -101,6 +107,11 @@ def explain(error: BaseException) -> str:
         reason = cause.reason or ""
         if reason in _NO_TLS:
             return "it speaks no TLS there; is it a master by http://?"
+        if "HANDSHAKE_FAILURE" in reason:
+            return (
+                f"it does not agree with us on how to speak TLS ({_detail(cause)}): it wants other ciphers, or a "
+                "certificate (tls_cert, tls_key)"
+            )
         if "ALERT" in reason and any(part in reason for part in _OUR_CERTIFICATE):
             return f"it does not accept us by our certificate ({_detail(cause)}); see tls_cert and tls_key"
         return f"TLS fails: {_detail(cause)}"

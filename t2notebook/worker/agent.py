@@ -76,6 +76,7 @@ class Agent:
             cafile=tls.get("CA_FILE"), capath=tls.get("CA_DIR")
         )
         context.check_hostname = False  # the agent is known by its number
+        context.set_ciphers("DEFAULT")  # Python's choice has none of those that libprocess speaks by default
         wants = [tls.get(name, "").lower() for name in ("VERIFY_SERVER_CERT", "VERIFY_CERT", "REQUIRE_CERT")]
         if not {"1", "true"}.intersection(wants):
             context.verify_mode = ssl.CERT_NONE

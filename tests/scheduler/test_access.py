@@ -400,3 +400,27 @@ def test_an_agent_whose_certificate_is_not_trusted(authority: Authority, strange
         assert seen == []
 
     with_agent(authority.server("localhost"), 200, scenario)
+
+
+def test_a_master_with_the_ciphers_of_libprocess() -> None:
+    """Mesos with TLS as it comes speaks none of those that Python takes by itself; seen on a real one."""
+    ca = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.maximum_version = ssl.TLSVersion.TLSv1_2
+    server.set_ciphers("AES128-SHA:AES256-SHA:DHE-RSA-AES128-SHA:DHE-RSA-AES256-SHA:@SECLEVEL=0")
+    ca.issue_cert("127.0.0.1", key_type=trustme.KeyType.RSA).configure_cert(server)
+    client = tls_context()
+    ca.configure_trust(client)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = client.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    theirs = server.wrap_bio(outgoing, incoming, server_side=True)
+    done: set[ssl.SSLObject] = set()
+    for _ in range(10):
+        for side in (ours, theirs):
+            try:
+                side.do_handshake()
+                done.add(side)
+            except ssl.SSLWantReadError:
+                pass
+    assert done == {ours, theirs}
+    assert ours.version() == "TLSv1.2"
