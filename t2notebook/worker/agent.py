@@ -130,7 +130,10 @@ class Agent:
         self._response, self.stream = response, stream
         self._decoder = EventDecoder(chunked=bool(response.chunked))
         # Events that came with the headers lie in the response's buffer, where no selector sees them.
-        self._early = response.fp.peek()
+        try:
+            self._early = response.fp.peek()
+        except self._nothing_yet:
+            self._early = b""
 
     def receive(self) -> list[dict[str, Any]]:
         """Return the events that have arrived, without waiting.

@@ -201,6 +201,7 @@ class FakeAgent:
         self.acknowledge = True
         self.close_after_answer = False
         self.pieces = 0
+        self.pause = 0.0  # between the headers of the event stream and its first event
         self.hook: Callable[[dict[str, Any]], int | None] = lambda call: None
         self.changed = threading.Condition()
         self._events: queue.Queue[Any] = queue.Queue()
@@ -237,6 +238,8 @@ class FakeAgent:
                 self.send_header("Transfer-Encoding", "chunked")
                 self.send_header("Content-Type", "application/json")
                 self.end_headers()
+                self.wfile.flush()
+                time.sleep(fake.pause)
                 fake.send(
                     {
                         "type": "SUBSCRIBED",

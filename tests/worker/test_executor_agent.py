@@ -40,9 +40,9 @@ def test_events_that_come_with_the_headers(session: FakeSession, idle_agent: Fak
         assert idle_agent.end_of(f"task-{number}")["state"] == "TASK_FINISHED"
 
 
-@pytest.mark.parametrize("pieces", [0, 7])
+@pytest.mark.parametrize(("pieces", "pause"), [(0, 0.0), (7, 0.0), (0, 0.2)])
 def test_an_agent_that_speaks_tls(
-    session: FakeSession, idle_agent: FakeAgent, tmp_path: Path, pieces: int
+    session: FakeSession, idle_agent: FakeAgent, tmp_path: Path, pieces: int, pause: float
 ) -> None:
     """Where an operator has turned TLS on, the agent speaks nothing else, and wants a certificate of its executors."""
     ca = trustme.CA()
@@ -55,7 +55,7 @@ def test_an_agent_that_speaks_tls(
     ca.configure_trust(context)
     context.verify_mode = ssl.CERT_REQUIRED
     idle_agent.speak_tls(context)
-    idle_agent.pieces = pieces
+    idle_agent.pieces, idle_agent.pause = pieces, pause
     idle_agent.start(
         LIBPROCESS_SSL_ENABLED="1",
         LIBPROCESS_SSL_VERIFY_SERVER_CERT="true",
