@@ -22,7 +22,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("notebook",),
     ("server",),
     ("dataflow",),
-    ("client", "config", "cli"),
+    ("client", "config", "cli", "__main__"),
     ("session",),
     ("scheduler",),
     ("jobmaster",),

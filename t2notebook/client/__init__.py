@@ -285,7 +285,7 @@ def job_ids() -> list[str]:
 
 
 def shutdown() -> None:
-    """End this kernel's jobs, and each session that nobody else uses."""
+    """End this kernel's jobs, also those with ``on_exit="detach"``, and each session that nobody else uses."""
     for link in open_links():
         try:
             link.shutdown()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FOLLOW_PAUSE = 0.3
+#: Seconds for which a kill is tried again while one session follows another.
+KILL_PATIENCE = 15.0
 STDERR_TAIL = 4096
 
 
@@ -94,7 +96,7 @@ class Job:
         ``ramp_up`` (until all workers ran), ``completion`` (until the end), both from the submit; ``utilisation``
         (cpu time in which the workers' code ran, as a fraction of what was allocated to them); and the phases of
         a worker, each the median over the workers: ``package``, ``offer``, ``launch``, ``fetch``, ``start``,
-        ``run``, ``result``. `phases` has them for each worker.
+        ``run``, ``result``. `phases` has them for each worker: of its last task, if it was started again.
         """
         return metrics_series(self._measure())
 
@@ -228,10 +230,17 @@ class Job:
 
     def kill(self) -> None:
         """End the job: what waits is dropped, what runs is killed. Returns at once; `wait` for its end."""
-        if not self.state.is_final:
-            self._link.reach().post(
-                f"/v1/jobs/{self.job_id}/kill", {"reason": "USER", "message": "killed by the user"}
-            )
+        content = {"reason": "USER", "message": "killed by the user"}
+        deadline = time.monotonic() + KILL_PATIENCE
+        while not self.state.is_final:
+            try:
+                self._link.reach().post(f"/v1/jobs/{self.job_id}/kill", content)
+                return
+            except SessionError:
+                # The session may have died this moment; the link is about to find the one that follows it.
+                if time.monotonic() > deadline or not self._link.is_open:
+                    raise
+                time.sleep(0.1)
 
     def error(self, worker_id: int | None = None) -> JobFailed | None:
         """Return why the job (or one worker) failed, as the exception that `results` raises; None if it did

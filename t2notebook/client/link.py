@@ -101,6 +101,10 @@ class JobMirror:
             listener()
 
 
+#: Seconds that `t2.shutdown` waits for the ends of this kernel's jobs.
+SHUTDOWN_PATIENCE = 5.0
+
+
 class Link:
     """A kernel's attachment to one session; as long as it lives, so does the session.
 
@@ -196,9 +200,19 @@ class Link:
 
     def shutdown(self) -> None:
         """End this kernel's jobs, and the session if nobody else needs it; then let go of it."""
-        ended = self.reach().post("/v1/shutdown", {"client": self.client_id})["ended"]
+        answer = self.reach().post("/v1/shutdown", {"client": self.client_id})
         self._is_wanted = False
-        self.let_go(patience=5.0 if ended else 0.0)
+        if not answer["ended"]:
+            # The session goes on for others; what it ends for us is told before we leave.
+            deadline = time.monotonic() + SHUTDOWN_PATIENCE
+            for job_id in answer["killed"]:
+                mirror = self.mirror(job_id)
+                with mirror.changed:
+                    mirror.changed.wait_for(
+                        lambda: mirror.view.state.is_final or mirror.orphaned,  # noqa: B023
+                        max(0.0, deadline - time.monotonic()),
+                    )
+        self.let_go(patience=SHUTDOWN_PATIENCE if answer["ended"] else 0.0)
 
     def await_end(self, timeout: float) -> None:
         """Wait for the session to end, `timeout` seconds at the most."""

@@ -22,6 +22,8 @@ PHASES = ("package", "offer", "launch", "fetch", "start", "run", "result")
 class WorkerPhases:
     """Seconds that each phase of a worker's present task took; NaN for what is not known (yet).
 
+    A worker that was started again has the phases of its last task; `offer` holds the pause before it.
+
     Attributes
     ----------
     package : float
@@ -54,6 +56,7 @@ class _Worker:
     waits_since: float
     phases: WorkerPhases = field(default_factory=WorkerPhases)
     launched: float | None = None
+    running: float | None = None
     cpus: float = 0.0
     allocated: float = 0.0  # cpu-seconds, of tasks that have ended
     used: float = 0.0
@@ -138,6 +141,8 @@ def _status(worker: _Worker, event: Event) -> None:
             setattr(worker.phases, name, float(seconds))
     if worker.launched is None:
         return
+    if event.state == TaskState.RUNNING and worker.running is None:
+        worker.running = event.time
     if event.state == TaskState.RUNNING and math.isnan(worker.phases.launch):
         fetch = 0.0 if math.isnan(worker.phases.fetch) else worker.phases.fetch
         worker.phases.launch = max(0.0, event.time - worker.launched - fetch)
@@ -145,7 +150,9 @@ def _status(worker: _Worker, event: Event) -> None:
         worker.allocated += worker.cpus * (event.time - worker.launched)
         if not math.isnan(worker.phases.run):
             worker.used += worker.cpus * worker.phases.run
-        worker.launched, worker.waits_since = None, event.time
+        elif worker.running is not None:  # it could not say any more how long it had run
+            worker.used += worker.cpus * (event.time - worker.running)
+        worker.launched, worker.running, worker.waits_since = None, None, event.time
 
 
 def _median(values: Iterable[float]) -> float:

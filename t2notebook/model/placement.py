@@ -106,6 +106,8 @@ def _parse(part: str, where: str) -> Constraint:
             raise SubmitError(f"{part!r} names no attribute; write {word}:rack or {word}:{HOSTNAME}")
         return Constraint(Operator(word), attribute)
     name, equals, text = part.partition("=")
+    if text.startswith("="):
+        raise SubmitError(f"{part!r} has one = too many; write {name.strip()}{text.strip()}")
     operator = Operator.NOT_EQUAL if name.endswith("!") else Operator.EQUAL
     name = name.removesuffix("!").strip()
     if not equals or not name:

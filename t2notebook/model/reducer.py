@@ -194,6 +194,7 @@ class JobView:
         worker.text = worker.result = ""
         worker.restarts = restart["restart_count"]
         worker.failures, worker.retries = restart["failures"], restart["retries"]
+        self.waiting_for = f"worker {worker.worker_id}: {event.message}"
         worker.not_before = event.time + restart["pause"]
 
     def _killed_because(self) -> str:

@@ -38,6 +38,8 @@ HEARTBEAT = 15.0
 #: A stream that is silent for so many of its heartbeat intervals is dead (Mesos,
 #: ``docs/scheduler-http-api.md``).
 SILENT_HEARTBEATS = 5
+#: Seconds after which it is said that a master has accepted our connection and is silent.
+SILENT_AT_FIRST = 3.0
 #: Answers to a call that mean that our stream is no longer one: another master leads, or this one has lost us.
 NOT_SUBSCRIBED = (307, 403)
 #: Answers to a first SUBSCRIBE that will not change by themselves.
@@ -337,7 +339,10 @@ class Driver(Calls):
         principal = self._access.principal
         if answer.code != 401:
             refused = "refused the framework" if answer.code in FINAL else "answered"
-            return f"the master {address} {refused} (HTTP {answer.code}): {answer.text}"
+            text = answer.text.splitlines()[0][:200] if answer.text else ""
+            if text.lstrip().startswith("<"):
+                text = "that is a web page; is it a Mesos master?"
+            return f"the master {address} {refused} (HTTP {answer.code}): {text}"
         if not self._access.secret:
             return (
                 f"the master {address} wants to know who we are; set principal and secret_file, "
@@ -351,10 +356,15 @@ class Driver(Calls):
     async def _watch(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
         self._last_event = loop.time()
+        told = False
         while True:
             limit = SILENT_HEARTBEATS * self._heartbeat
             # The interval is known only once SUBSCRIBED has come, so no sleep may outlast it by much.
             await asyncio.sleep(min(1.0, max(0.05, self._last_event + limit - loop.time())))
+            if self._caller is None and not told and loop.time() - self._last_event >= SILENT_AT_FIRST:
+                told = True
+                why = f"{shown(connection.address)} accepts connections and does not answer"
+                self._guard(self._listener.disconnected, why)
             if loop.time() - self._last_event >= limit:
                 self._leave(connection, f"nothing was heard of it for {limit:g} s")
                 return

@@ -30,12 +30,13 @@ class AgentSilent(SandboxError):
     """The agent does not answer now; it may later."""
 
 
-def agent_url(url: Mapping[str, Any]) -> str:
+def agent_url(url: Mapping[str, Any], tls: bool = False) -> str:
     """Return ``http(s)://host:port`` of an agent from the ``url`` in its offers.
 
     By number, since an agent's name need not resolve here; by name with TLS, since that stands in certificates.
     """
-    address, tls = url["address"], url.get("scheme") == "https"
+    # A master that speaks TLS may say http of its agents all the same (seen on Mesos 1.12).
+    address, tls = url["address"], tls or url.get("scheme") == "https"
     names = [address.get("ip"), address.get("hostname")]
     host = next(filter(None, reversed(names) if tls else names), "")
     return f"{'https' if tls else 'http'}://{Address(host, address['port']).netloc}"

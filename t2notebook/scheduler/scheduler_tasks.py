@@ -110,6 +110,10 @@ class Tasks(Wants):
     ) -> None:
         """Write down what has become of a worker's task together with what follows from it, and do that."""
         now = self.jobs.clock()
+        # A container's statistics, or two whole ExecutorInfos: for who looks for them, not for a table.
+        message, newline, rest = message.partition("\n")
+        if newline:
+            data = {**data, "details": rest.strip()}
         asked = bool(job.view.kill_reason)
         cause = str(data.get("cause", ""))
         rule = judge(state, reason, asked=asked, ran=worker.started is not None, cause=cause)
@@ -210,7 +214,7 @@ def _restart(rule: Rule, worker: WorkerView, limit: int) -> tuple[dict[str, Any]
     else:
         failures += 1
         if failures > limit:
-            return None, (f"all {limit} restarts are used up" if limit else "no restart is allowed")
+            return None, (f"no restart is left of {limit}" if limit else "no restart is allowed")
         times, what = failures, f"restart {failures} of {limit}"
     pause = pause_before(rule.consequence, times)
     record = {

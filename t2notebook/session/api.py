@@ -238,13 +238,13 @@ class ShutdownHandler(ApiHandler):
     def post(self) -> None:
         """End this kernel's jobs, and the session if nobody else needs it."""
         client_id = self.content()["client"]
-        for job in self.session.jobs.active:
-            if job.owner == client_id:
-                self.session.kill(job, "SHUTDOWN", "ended by t2.shutdown()")
+        killed = [job for job in self.session.jobs.active if job.owner == client_id]
+        for job in killed:
+            self.session.kill(job, "SHUTDOWN", "ended by t2.shutdown()")
         alone = len(self.session.clients) <= 1 and all(
             job.owner == client_id for job in self.session.jobs.active
         )
-        self.finish({"ended": alone})
+        self.finish({"ended": alone, "killed": [job.job_id for job in killed]})
         if alone:
             self.session.stop()
 

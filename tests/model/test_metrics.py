@@ -66,7 +66,7 @@ def test_a_restart_costs_utilisation_and_has_phases_of_its_own() -> None:
     found = measure(events, 113.0)
     assert found.ramp_up == 2.0, "it had run once"
     assert found.workers[0].offer == 2.0
-    assert found.utilisation == 4.0 / 10.0
+    assert found.utilisation == (4.0 + 4.0) / 10.0, "the first ran until it failed"
 
 
 def test_what_is_not_known_yet_is_nan() -> None:
@@ -96,3 +96,8 @@ def test_utilisation_is_a_fraction(lives: list[tuple[float, float, float]]) -> N
 def test_nonsense_of_an_executor_harms_nothing() -> None:
     events = [submitted(1), launched(101.0), status(102.0, "RUNNING", fetch="soon")]  # type: ignore[arg-type]
     assert math.isnan(measure(events).workers[0].fetch)
+
+
+def test_a_worker_that_could_not_say_how_long_it_ran_was_running_all_the_same() -> None:
+    events = [submitted(1), launched(101.0), status(102.0, "RUNNING"), status(105.0, "KILLED")]
+    assert measure(events, 105.0).utilisation == 3.0 / 4.0

@@ -289,6 +289,31 @@ def test_a_new_leader_that_recovers_is_asked_again_soon(pauses: list[float]) -> 
     run(scenario)
 
 
+def test_a_master_that_accepts_and_says_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "SILENT_AT_FIRST", 0.1)
+
+    async def scenario(address: str) -> None:
+        recorder = Recorder()
+        driver = a_driver(recorder, address)
+        driver.start()
+        await until(lambda: "disconnected" in recorder.names())
+        assert recorder.told[0][1] == f"{address} accepts connections and does not answer"
+        await driver.stop()
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asyncio.run(scenario(f"127.0.0.1:{silent.getsockname()[1]}"))
+
+
+def test_a_web_page_is_not_quoted() -> None:
+    async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
+        master.script = [answer(501, "<!DOCTYPE HTML>\n<html>no</html>")]
+        driver.start()
+        await until(lambda: "disconnected" in recorder.names())
+        assert recorder.told[0][1].endswith("(HTTP 501): that is a web page; is it a Mesos master?")
+
+    run(scenario)
+
+
 def test_a_pause_ends_with_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     """pymesos: join took 11.9 s."""
     monkeypatch.setattr(driver_module, "BACKOFF_FIRST", 15.0)

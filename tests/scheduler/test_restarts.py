@@ -56,8 +56,44 @@ def test_a_crashed_worker_is_started_again_after_a_growing_pause_and_keeps_its_i
         assert ("kill", job.view.workers[0].task_id, "S1", 3.0) in stage.driver.calls
         stage.update(job.view.workers[0].task_id, "KILLED")
         assert job.view.state is JobState.FAILED
-        assert job.view.message.endswith("killed by signal 11 (SIGSEGV); all 5 restarts are used up")
+        assert job.view.message.endswith("killed by signal 11 (SIGSEGV); no restart is left of 5")
         assert reduce(job.job_id, job.events) == job.view, "what the journal tells is what was seen"
+
+    play(scenario)
+
+
+def test_while_a_worker_pauses_that_is_why_the_job_waits(play: Play) -> None:
+    """It said that no offer had come yet."""
+
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1)
+        stage.offer()
+        stage.play(job)
+        stage.update(job.view.workers[0].task_id, "FAILED", message="exited with code 4", data=CRASHED)
+        assert job.view.waiting_for == "worker 0: exited with code 4; restart 1 of 5 in 0.5 s"
+        await asyncio.sleep(0.6)
+        stage.offer(2)
+        assert job.view.waiting_for == ""
+
+    play(scenario)
+
+
+def test_a_message_of_many_lines_is_kept_but_not_shown(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1)
+        stage.offer()
+        stage.play(job)
+        text = (
+            "Memory limit exceeded: Requested: 64MB Maximum Used: 64MB\n\nMEMORY STATISTICS: \ncache 20480\n"
+        )
+        reason = "REASON_CONTAINER_LIMITATION_MEMORY"
+        stage.update(job.view.workers[0].task_id, "FAILED", reason=reason, message=text)
+        (message,) = [event.message for event in job.events if event.state == "FAILED"]
+        assert message == (
+            "Memory limit exceeded: Requested: 64MB Maximum Used: 64MB; that is its executor with all workers in it; "
+            "ask for more memory (--ram, ram_mega_bytes)"
+        )
+        assert any("MEMORY STATISTICS" in event.data.get("details", "") for event in job.events)
 
     play(scenario)
 

@@ -151,9 +151,7 @@ def test_a_launch_that_the_master_refuses_is_tried_again_a_few_times_and_says_wh
         stage.scheduler.call_failed(accept_of(stage), "HTTP 400: no")
         assert job.view.state is JobState.FAILED
         assert worker.state is TaskState.DROPPED
-        assert (
-            worker.message == "the launch did not reach the master: HTTP 400: no; all 1 restarts are used up"
-        )
+        assert worker.message == "the launch did not reach the master: HTTP 400: no; no restart is left of 1"
 
     on_stage(scenario)
 

@@ -225,3 +225,40 @@ def test_a_script_is_told_what_its_end_killed(clean: Path) -> None:
     )
     assert "t2notebook: killed job " in done.stderr
     assert 'on_exit="detach" lets jobs go on' in done.stderr
+
+
+def test_shutdown_beside_another_kernel_tells_the_end_of_our_jobs(clean: Path) -> None:
+    """The handle said STARTED for ever, since the link was cut right after the kill."""
+    first = kernel(
+        """
+        import sys, time
+        import t2notebook as t2
+        job = t2.submit(lambda env: __import__("time").sleep(60), workers=2, ram_mega_bytes=64)
+        while job.state != "STARTED":
+            time.sleep(0.02)
+        print(job.job_id, flush=True)
+        time.sleep(2.5)
+        t2.shutdown()
+        print(job.state, *job.tasks.state, flush=True)
+        """
+    )
+    assert first.stdout is not None
+    job_id = first.stdout.readline().strip()
+    second = kernel(f"import time, t2notebook as t2; t2.attach({job_id!r}); time.sleep(8)")
+    try:
+        assert first.stdout.readline() == "KILLED KILLED KILLED\n"
+    finally:
+        end(first)
+        second.kill()
+        end(second)
+
+
+def test_a_kill_right_after_the_session_died_is_done_by_the_next(clean: Path) -> None:
+    import t2notebook as t2
+
+    job = t2.submit(lambda env: __import__("time").sleep(60), ram_mega_bytes=64)
+    eventually(lambda: job.state == "STARTED")
+    os.kill(job._link.connection.get("/v1/info")["pid"], signal.SIGKILL)
+    job.kill()
+    assert job.wait(30) == "KILLED"
+    t2.shutdown()

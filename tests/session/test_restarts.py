@@ -62,7 +62,7 @@ def test_a_worker_that_always_crashes_fails_its_job_and_says_how_often_it_was_tr
 
     job = on.submit(job_of(work, max_worker_restarts=1))
     assert job.wait(30) is JobState.FAILED
-    assert "exited with code 7 without a result; all 1 restarts are used up" in repr(job)
+    assert "exited with code 7 without a result; no restart is left of 1" in repr(job)
     assert job.tasks.restarts.item() == 1
 
 
