@@ -27,6 +27,10 @@ class SessionEnding(SessionError):
     """The session takes no more requests, and has not taken this one: another session may."""
 
 
+class SessionBroken(SessionError):
+    """The connection broke before the answer came: nobody knows whether the request was carried out."""
+
+
 class _UnixConnection(http.client.HTTPConnection):
     """An HTTP connection to a Unix socket."""
 
@@ -133,7 +137,7 @@ class Connection:
             answer = connection.getresponse()
             data = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise SessionError(
+            raise SessionBroken(
                 f"the session process does not answer ({error or type(error).__name__}); "
                 "the next submit starts another"
             ) from None

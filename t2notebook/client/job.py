@@ -19,7 +19,7 @@ from ..model.states import JobState, TaskState
 from ..worker.archive import Archive as Package
 from ..worker.archive import ArchiveError
 from .archive import Archive, read_output
-from .connection import SessionEnding
+from .connection import SessionBroken, SessionEnding
 from .link import JobMirror, Link
 
 if TYPE_CHECKING:
@@ -232,14 +232,16 @@ class Job:
         """End the job: what waits is dropped, what runs is killed. Returns at once; `wait` for its end."""
         content = {"reason": "USER", "message": "killed by the user"}
         deadline = time.monotonic() + KILL_PATIENCE
+        first: SessionError | None = None
         while not self.state.is_final:
             try:
                 self._link.reach().post(f"/v1/jobs/{self.job_id}/kill", content)
                 return
-            except SessionError:
+            except (SessionBroken, SessionEnding) as error:
                 # The session may have died this moment; the link is about to find the one that follows it.
+                first = first or error
                 if time.monotonic() > deadline or not self._link.is_open:
-                    raise
+                    raise first from None
                 time.sleep(0.1)
 
     def error(self, worker_id: int | None = None) -> JobFailed | None:

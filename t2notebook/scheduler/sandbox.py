@@ -30,13 +30,12 @@ class AgentSilent(SandboxError):
     """The agent does not answer now; it may later."""
 
 
-def agent_url(url: Mapping[str, Any], tls: bool = False) -> str:
+def agent_url(url: Mapping[str, Any]) -> str:
     """Return ``http(s)://host:port`` of an agent from the ``url`` in its offers.
 
     By number, since an agent's name need not resolve here; by name with TLS, since that stands in certificates.
     """
-    # A master that speaks TLS may say http of its agents all the same (seen on Mesos 1.12).
-    address, tls = url["address"], tls or url.get("scheme") == "https"
+    address, tls = url["address"], url.get("scheme") == "https"
     names = [address.get("ip"), address.get("hostname")]
     host = next(filter(None, reversed(names) if tls else names), "")
     return f"{'https' if tls else 'http'}://{Address(host, address['port']).netloc}"
@@ -108,14 +107,26 @@ class Sandbox:
         return "the agent wants to know who we are; see principal and secret_file"
 
     async def _get(self, path: str, target: BinaryIO | None = None) -> bytes:
+        try:
+            return await self._get_from(self.agent_url, path, target)
+        except AgentSilent:
+            # A master that speaks TLS says http of agents that speak nothing else but TLS (seen on Mesos 1.12).
+            if self.access.tls is None or self.agent_url.startswith("https:"):
+                raise
+            if target is not None:
+                target.seek(0)
+                target.truncate()
+            return await self._get_from(f"https:{self.agent_url.removeprefix('http:')}", path, target)
+
+    async def _get_from(self, base: str, path: str, target: BinaryIO | None) -> bytes:
         request = HTTPRequest(
-            f"{self.agent_url}{path}",
+            f"{base}{path}",
             request_timeout=0 if target else TIMEOUT,
             connect_timeout=TIMEOUT,
             streaming_callback=_writer(target),
             decompress_response=False,
             follow_redirects=False,
-            headers=self.access.headers(self.agent_url.startswith("https:")),
+            headers=self.access.headers(base.startswith("https:")),
             ssl_options=self.access.tls,
         )
         client: AsyncHTTPClient = AsyncHTTPClient(force_instance=True, max_body_size=1 << 40)
@@ -123,11 +134,11 @@ class Sandbox:
             answer = await client.fetch(request)
         except HTTPClientError as error:
             why = {401: self._unknown(), 404: "no such file"}.get(error.code, str(error))
-            raise SandboxError(f"{Path(path).name.partition('&')[0]} at {self.agent_url}: {why}") from None
+            raise SandboxError(f"{Path(path).name.partition('&')[0]} at {base}: {why}") from None
         except (OSError, StreamClosedError) as error:
             if getattr(error, "errno", None) in _NO_ROOM:
                 raise  # of our own disk, not of the agent
-            raise AgentSilent(f"the agent at {self.agent_url} does not answer: {explain(error)}") from None
+            raise AgentSilent(f"the agent at {base} does not answer: {explain(error)}") from None
         finally:
             client.close()
         return answer.body

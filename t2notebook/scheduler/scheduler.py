@@ -101,9 +101,7 @@ class Scheduler(Launches):
         self._offered = True
         for offer in offers:
             if offer.get("url", {}).get("address"):
-                self.agents[offer["agent_id"]["value"]] = agent_url(
-                    offer["url"], self.driver.access.tls is not None
-                )
+                self.agents[offer["agent_id"]["value"]] = agent_url(offer["url"])
         # Mesos's times are those of the calendar; ours are never adjusted.
         ahead = self.jobs.clock() - self._now()
         self._match([Offer.from_mesos(offer, ahead) for offer in offers])

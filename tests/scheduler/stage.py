@@ -13,7 +13,6 @@ from t2notebook.journal import Journal, read_events
 from t2notebook.model.events import Event, EventKind
 from t2notebook.model.job import ComputeResource, JobSpec
 from t2notebook.model.launch import Cause, encode_status_data
-from t2notebook.scheduler.access import NOBODY
 from t2notebook.scheduler.infos import ExecutorTemplate
 from t2notebook.scheduler.scheduler import Scheduler
 
@@ -59,7 +58,6 @@ class Driver:
         self.connected = True
         self.framework_id = "F"
         self.framework = {"roles": ["*"]}
-        self.access = NOBODY
         self._jobs = jobs
         self.known_at_ack: list[list[str]] = []
 

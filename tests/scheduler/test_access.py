@@ -424,3 +424,29 @@ def test_a_master_with_the_ciphers_of_libprocess() -> None:
                 pass
     assert done == {ours, theirs}
     assert ours.version() == "TLSv1.2"
+
+
+def test_an_agent_that_is_said_to_speak_http_and_speaks_tls(tmp_path: Path) -> None:
+    """A real master with TLS names its agents with http."""
+
+    class Read(RequestHandler):
+        def get(self) -> None:
+            self.write({"data": "hi", "offset": 0})
+
+    async def main() -> None:
+        ca = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        ca.issue_cert("127.0.0.1").configure_cert(context)
+        ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+        server = HTTPServer(Application([("/files/read", Read)]), ssl_options=context)
+        sockets = bind_sockets(0, "127.0.0.1")
+        server.add_sockets(sockets)
+        url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+        access = Access.of("", "", tls=True, ca=str(tmp_path / "ca.pem"), cert="", key="")
+        assert await Sandbox(url, "F", "E", access).read("stdout") == b"hi"
+        with pytest.raises(SandboxError, match="does not answer"):
+            await Sandbox(url, "F", "E").read("stdout")
+        server.stop()
+        await server.close_all_connections()
+
+    asyncio.run(main())

@@ -35,6 +35,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield base
 
 
+@pytest.fixture(scope="module", autouse=True)
+def unconfigured() -> Iterator[None]:
+    """What one module configures is nothing to the next, which would find its T2_MASTER overruled."""
+    from t2notebook import config
+
+    before = dict(config._configured)
+    yield
+    config._configured.clear()
+    config._configured.update(before)
+
+
 @pytest.fixture(scope="module")
 def t2(home: Path) -> Iterator[object]:
     """The package, with a session that ends with the module's last test."""
