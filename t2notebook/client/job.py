@@ -240,7 +240,7 @@ class Job:
             except (SessionBroken, SessionEnding) as error:
                 # The session may have died this moment; the link is about to find the one that follows it.
                 first = first or error
-                if time.monotonic() > deadline or not self._link.is_open:
+                if time.monotonic() > deadline or not self._link.is_open or self._mirror.orphaned:
                     raise first from None
                 time.sleep(0.1)
 

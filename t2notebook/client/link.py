@@ -73,7 +73,7 @@ class JobMirror:
         """The session is gone; nothing more will come."""
         with self.changed:
             if not self.view.state.is_final:
-                self.orphaned = why
+                self.orphaned = self.orphaned or why  # the first knows best: then it only ends
             self._notify()
 
     def snapshot(self) -> JobView:
