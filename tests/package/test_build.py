@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import platform
 import stat
@@ -213,16 +214,21 @@ def test_a_function_of_a_script_takes_its_module_along(tmp_path: Path) -> None:
     assert "line 10, in fail\n    return 1 / 0" in failed[1]
 
 
-def test_a_small_cell_is_packed_in_milliseconds(tmp_path: Path) -> None:
+def test_packing_a_small_cell_is_less_work_than_compiling_a_few_modules(tmp_path: Path) -> None:
+    """A ratio in one run: how long either takes is the machine's business."""
     namespace = notebook("import numpy as np, pandas as pd\nn = 3\ndef f(x):\n    return np.sqrt(x)")
     cell = "import math\nrng = np.random.default_rng(env.worker_id)\nmath.pi * n, f(rng.integers(5))"
     pack(cell, namespace, tmp_path)
     times = []
     for _ in range(20):
-        start = time.perf_counter()
+        start = time.process_time()
         pack(cell, namespace, tmp_path, local_dirs=[tmp_path])
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.010
+        times.append(time.process_time() - start)
+    start = time.process_time()
+    for name in ("pickle", "pickletools", "argparse", "dataclasses"):
+        source = Path(importlib.import_module(name).__file__ or "").read_text()
+        compile(source, name, "exec")
+    assert min(times) < time.process_time() - start
 
 
 def test_the_package_is_light_to_import() -> None:
