@@ -25,10 +25,10 @@ from t2notebook.scheduler import transport
 from t2notebook.scheduler.driver import Driver
 from t2notebook.scheduler.masters import OneMaster, ZooKeeperMasters, find, master_address
 from tests.localmesos.client import request
+from tests.localmesos.traces import TRACES
 from tests.localmesos.zookeeper import absent, zookeeper
 from tests.scheduler.fakes import SUBSCRIBED, FakeMaster, Recorder, a_driver, answer, stream, until
 
-TRACES = Path("/work/shared/mesos-traces")
 needs_zookeeper = pytest.mark.skipif(absent() is not None, reason=absent() or "")
 
 
@@ -42,7 +42,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 # What a master writes of itself.
 
 
-@pytest.mark.skipif(not (TRACES / "zk").is_dir(), reason="no traces here")
 def test_what_a_real_master_writes() -> None:
     recorded = json.loads((TRACES / "zk/znodes-three-masters.json").read_text())
     data = recorded["json.info_0000000001"]["data_latin1"].encode("latin1")

@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Where the faults were written down, with the lines of pymesos 0.3.15; not part of the package.
-SOURCE = Path("/work/shared/pymesos.md")
+#: Beside the checkout, where the team has it.
+SOURCE = Path(__file__).resolve().parents[3] / "shared" / "pymesos.md"
 
 #: Fault -> the tests. Those of the executor are our executor's, which stands in the place of pymesos's.
 FAULTS: dict[str, tuple[str, ...]] = {
