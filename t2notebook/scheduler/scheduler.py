@@ -119,7 +119,8 @@ class Scheduler(Launches):
         known = self._tasks.get(task_id)
         if known is None:
             self._acknowledge(status)
-            if not state.is_terminal and state is not TaskState.UNREACHABLE:
+            # Of these two the master can kill nothing: it would answer with the same state, again and again.
+            if not state.is_terminal and state not in (TaskState.UNREACHABLE, TaskState.UNKNOWN):
                 self.driver.kill(task_id, status.get("agent_id", {}).get("value", ""), KILL_GRACE)
             return
         job, worker_id = self.jobs[known[0]], known[1]

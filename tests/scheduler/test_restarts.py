@@ -217,6 +217,9 @@ def test_an_unreachable_worker_is_replaced_in_time_and_killed_when_it_returns(pl
         stage.offer(2)
         assert worker.task_id == f"{job.job_id}-0-1"
         stage.driver.calls.clear()
+        stage.update(old, state, reason="REASON_RECONCILIATION")
+        assert stage.asked("kill") == [], "a KILL is answered so; another would be, too, for ever"
+        stage.driver.calls.clear()
         stage.update(old, "RUNNING", reason="REASON_RECONCILIATION")
         assert stage.driver.names() == ["acknowledge", "kill"]
         assert stage.driver.calls[1][1] == old
