@@ -13,7 +13,6 @@ from ..model.launch import decode_status_data
 from ..model.states import TaskState
 from .infos import KILL_GRACE, ExecutorTemplate
 from .offers import Offer
-from .reconciliation import Reconciliation
 from .sandbox import Sandbox, agent_url
 from .scheduler_launches import Launches
 from .scheduler_tasks import ANSWER_TIME
@@ -50,7 +49,6 @@ class Scheduler(Launches):
         gpus: bool = False,
     ) -> None:
         super().__init__(jobs, gpus, executor_linger, template, worker_url)
-        self.reconciliation = Reconciliation()
         self._on_subscribed, self._on_error = on_subscribed, on_error
         self._was_subscribed = False
 

@@ -14,6 +14,7 @@ from .deadlines import Deadlines
 from .failures import ADVICE, MAX_RETRIES, Consequence, Rule, judge, pause_before
 from .hosts import Hosts
 from .infos import KILL_GRACE
+from .reconciliation import Reconciliation
 from .retirement import Retirement
 from .scheduler_wants import Wants
 
@@ -28,6 +29,7 @@ class Tasks(Wants):
         super().__init__(jobs, gpus)
         self.hosts = Hosts()
         self.deadlines = Deadlines()
+        self.reconciliation = Reconciliation()
         self._tasks: dict[str, tuple[str, int]] = {}
         self._retirement = Retirement(self.executors, executor_linger, self._timers, self._shut_executor_down)
 
@@ -147,6 +149,7 @@ class Tasks(Wants):
 
     def _task_ended(self, job: JobRecord, executor_id: str, task_id: str) -> None:
         del self._tasks[task_id]
+        self.reconciliation.answered(task_id)
         self.executors.ended(executor_id, task_id, self._now())
         self._retirement.expect()
         self._settle(job)
