@@ -125,8 +125,8 @@ def submit(
     nodes : sequence of str, or str
         Host names of the agents that may be used; a text has commas between them.
     where : str
-        Constraints on agents: ``"rack=r1,zone!=b,unique:hostname,spread:rack"``; the module
-        `t2notebook.model.placement` says what they mean.
+        Constraints on agents: ``"rack=r1,zone!=b,unique:hostname,spread:rack"``; values with a comma or ``|``
+        stand in quotes: ``"note='a,b'"``. The module `t2notebook.model.placement` says what they mean.
     gang : bool
         Launch all workers at once, or none.
     gang_timeout : float

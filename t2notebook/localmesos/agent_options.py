@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from t2notebook.localmesos.cgroups import Cgroups
+from t2notebook.localmesos.records import Json
 from t2notebook.localmesos.resources import Resources
 
 PING_SECONDS = 1.0
@@ -20,6 +21,8 @@ class AgentOptions:
 
     Attributes
     ----------
+    attributes
+        `Attribute` messages.
     cgroups
         Where its containers have their control groups; None where there are none.
     owner
@@ -34,7 +37,7 @@ class AgentOptions:
     secret: str
     work_dir: str
     resources: Resources
-    attributes: list[tuple[str, str]] = field(default_factory=list)
+    attributes: list[Json] = field(default_factory=list)
     ping: float = PING_SECONDS
     registration_timeout: float = 60.0
     zk: str | None = None

@@ -260,15 +260,11 @@ class AgentProcess:
     def _info(self) -> Json:
         """Give the AgentInfo without an id."""
         resources = self.options.resources
-        attributes = [
-            {"name": name, "type": "TEXT", "text": {"value": value}}
-            for name, value in self.options.attributes
-        ]
         order = ("cpus", "gpus", "mem", "disk", "ports")
         shown = sorted(resources.to_json(), key=lambda item: order.index(item["name"]))
         info: Json = {"hostname": self.options.ip, "port": self._port, "resources": shown}
-        if attributes:
-            info["attributes"] = attributes
+        if self.options.attributes:
+            info["attributes"] = self.options.attributes
         return {**info, "checkpoint": True}
 
     def _connected(self, peer: Link) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import time
 
-from t2notebook.localmesos import agent_v1, calls, containers, files, http1, life
+from t2notebook.localmesos import agent_v1, attributes, calls, containers, files, http1, life
 from t2notebook.localmesos.agent import Agent
 from t2notebook.localmesos.agent_options import AgentOptions
 from t2notebook.localmesos.master_page import small_answer
@@ -154,7 +154,7 @@ class AgentViews:
             "reserved_resources_allocated": {},
             "unreserved_resources_allocated": used.summary(),
             "resource_providers": [],
-            "attributes": dict(self._options.attributes),
+            "attributes": attributes.summary(self._options.attributes),
             "master_hostname": self._options.master[0],
             "flags": self._flags(),
             "frameworks": [self._framework(one) for one in current],
@@ -236,7 +236,7 @@ class AgentViews:
     def _flags(self) -> dict[str, str]:
         options = self._options
         return {
-            "attributes": ";".join(f"{name}:{value}" for name, value in options.attributes),
+            "attributes": attributes.flag(options.attributes),
             "executor_registration_timeout": f"{options.registration_timeout:g}secs",
             "executor_shutdown_grace_period": "5secs",
             "cgroups_enable_cfs": "true" if options.cgroups is not None and options.cgroups.cfs else "false",

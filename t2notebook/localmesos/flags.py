@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from t2notebook.localmesos import durations, faults, gate, zookeeper
+from t2notebook.localmesos import attributes, durations, faults, gate, zookeeper
 from t2notebook.localmesos.agent_options import DISK_WATCH, GC_HEADROOM, WEEK
 from t2notebook.localmesos.containers import parse_duration
 from t2notebook.localmesos.isolation import CGROUPS, WATCHING
@@ -20,7 +20,8 @@ def parse(
     Returns
     -------
     argparse.Namespace
-        With `agents` settled, `parsed_attributes` (a list by agent) and `fault` (a list of `faults.Timed`).
+        With `agents` settled, `parsed_attributes` (a list of `Attribute` messages for each agent) and `fault` (a
+        list of `faults.Timed`).
     """
     parser = argparse.ArgumentParser(prog=program, description="An embedded Mesos cluster.")
     parser.add_argument("--agents", type=int, metavar="N", help="2; with --simulate none")
@@ -29,7 +30,9 @@ def parse(
     parser.add_argument("--disk", type=float, default=10240, help="MiB of each agent")
     parser.add_argument("--gpus", type=float, default=0, help="of each agent")
     parser.add_argument(
-        "--attributes", action="append", help="'rack:r1;zone:a': once for all agents, or once for each"
+        "--attributes",
+        action="append",
+        help="'rack:r1;level:10;ports:[1-9]': text, numbers and ranges; once for all agents, or once for each",
     )
     parser.add_argument("--work-dir", help="kept; without it a temporary one that is removed at the end")
     parser.add_argument("--ip", default="127.0.0.1")
@@ -97,7 +100,7 @@ def parse(
     if options.attributes and len(options.attributes) not in (1, options.agents):
         parser.error("--attributes must be given once, or once for each agent")
     try:
-        options.parsed_attributes = [_attributes(text) for text in options.attributes or [""]]
+        options.parsed_attributes = [attributes.parse(text) for text in options.attributes or [""]]
     except ValueError as error:
         parser.error(str(error))
     return options
@@ -186,15 +189,4 @@ def _weights(text: str) -> dict[str, float]:
         if not role or not 0 < weight < float("inf"):
             raise argparse.ArgumentTypeError(f"'{part}' is not ROLE=NUMBER, with a number above 0")
         found[role] = weight
-    return found
-
-
-def _attributes(text: str) -> list[tuple[str, str]]:
-    found = []
-    for part in text.split(";"):
-        if part.strip():
-            name, colon, value = part.strip().partition(":")
-            if not name or not colon or not value:
-                raise ValueError(f"--attributes: '{part}' is not name:value")
-            found.append((name, value))
     return found

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from t2notebook.localmesos import flags, supervisor
+from t2notebook.localmesos import attributes, flags, supervisor
 from t2notebook.localmesos.faults import Json
 
 
@@ -35,10 +35,10 @@ def summary(options: argparse.Namespace, line: Json) -> str:
     rows.append(("", f"T2_MASTER={master} for programs that do not call t2.configure"))
     if options.agents:
         rows.append(("agents", f"{options.agents} with {each}" + (" each" if options.agents > 1 else "")))
-    for index, attributes in enumerate(options.parsed_attributes):
-        if attributes:
+    for index, found in enumerate(options.parsed_attributes):
+        if found:
             who = f"agent{index + 1}: " if len(options.parsed_attributes) > 1 else ""
-            rows.append(("", who + "; ".join(f"{name}:{value}" for name, value in attributes)))
+            rows.append(("", who + attributes.flag(found)))
     if options.simulate:
         rows.append(("simulated", f"{options.simulate:,} agents with {each} each"))
         rows.append(("", f"their tasks only pass their time: {options.simulate_duration} s"))

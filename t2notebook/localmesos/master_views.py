@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
-from t2notebook.localmesos import files, http1, metrics, operator_routes
+from t2notebook.localmesos import attributes, files, http1, metrics, operator_routes
 from t2notebook.localmesos.agent_views import BUILD, old_command, old_json, version
 from t2notebook.localmesos.master_page import page, role_amounts, small_answer
 from t2notebook.localmesos.master_state import MASTER_CAPABILITIES, VERSION, MasterState, sum_of
@@ -151,7 +151,7 @@ class MasterViews:
                 "id": agent_id,
                 "hostname": info["hostname"],
                 "port": info["port"],
-                "attributes": {one["name"]: one["text"]["value"] for one in info.get("attributes", [])},
+                "attributes": attributes.summary(info.get("attributes", [])),
             }
             for agent_id, info in self._master.recovered.items()
         ]
@@ -319,12 +319,11 @@ def _task(task: Task) -> Json:
 
 def _slave(agent: Agent) -> Json:
     offered = sum_of(offer.resources for offer in agent.offers.values())
-    attributes = {one["name"]: one["text"]["value"] for one in agent.info.get("attributes", [])}
     shown: Json = {
         "id": agent.id,
         "hostname": agent.hostname,
         "port": agent.info["port"],
-        "attributes": attributes,
+        "attributes": attributes.summary(agent.info.get("attributes", [])),
         "pid": agent.pid,
         "registered_time": agent.registered,
     }

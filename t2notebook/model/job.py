@@ -90,7 +90,8 @@ class Placement:
         Host names of agents (Twister2's ``desired_nodes``), also as one text with commas; empty: any.
     where : str
         Constraints on the agents' attributes: ``rack=r1,zone!=b,unique:hostname,spread:rack``; empty: none.
-        The module `t2notebook.model.placement` says what they mean.
+        Values with a comma or ``|`` stand in quotes: ``note="a,b"``. The module `t2notebook.model.placement` says
+        what they mean.
     gang : bool
         Launch all workers at once, or none.
     gang_timeout : float

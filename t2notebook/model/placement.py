@@ -9,6 +9,9 @@
 | ``unique:rack`` | no other worker of the job runs on an agent with its value of `rack` |
 | ``spread:rack`` | its value of `rack` has not yet had its even share of the job's workers, rounded up |
 
+A value (or name) that has commas, ``|`` or spaces around it stands in quotes of either kind: ``note='a,b'|'c|d'``.
+Such a quote within it is doubled.
+
 `hostname` is the agent's host, written as any attribute. Mesos's SCALARs are compared as numbers (in
 thousandths, as Mesos rounds them); of RANGES a number or ``a-b`` must lie in one; of a SET, or of an
 attribute that an agent has several times, one must be equal. An agent without the attribute takes no worker
@@ -35,6 +38,8 @@ Value = str | int | Ranges
 Attributes = Mapping[str, tuple[Value, ...]]
 
 _RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
+#: What ends a name.
+_SIGNS = ",|=!:"
 
 
 class Operator(StrEnum):
@@ -61,8 +66,8 @@ class Constraint:
 
     def __str__(self) -> str:
         if self.operator.counts_workers:
-            return f"{self.operator}:{self.attribute}"
-        return f"{self.attribute}{self.operator}{'|'.join(self.values)}"
+            return f"{self.operator}:{_quoted(self.attribute, _SIGNS)}"
+        return f"{_quoted(self.attribute, _SIGNS)}{self.operator}{'|'.join(map(_quoted, self.values))}"
 
     def admits(self, host: str, attributes: Attributes) -> bool:
         """Return whether an agent may take a worker, as far as its attributes alone decide."""
@@ -93,30 +98,113 @@ def parse_where(where: str) -> tuple[Constraint, ...]:
     """
     if not where.strip():
         return ()
-    return tuple(_parse(part.strip(), where) for part in where.split(","))
+    return tuple(_parse(part, where) for part in _split(_tokens(where), ","))
 
 
-def _parse(part: str, where: str) -> Constraint:
+#: A piece of a text: a character, or, with True, all that stood between quotes.
+_Token = tuple[str, bool]
+
+
+def _tokens(where: str) -> list[_Token]:
+    """Return the characters of a text, and what is quoted in it as one token each.
+
+    A quote counts only where a name or value begins, so that ``it's`` needs none around it.
+    """
+    tokens: list[_Token] = []
+    position, begins = 0, True
+    name, in_value = "", False
+    while position < len(where):
+        character = where[position]
+        if begins and character in "'\"":
+            found = re.compile(f"{character}((?:[^{character}]|{character}{character})*){character}").match(
+                where, position
+            )
+            if found is None:
+                raise SubmitError(
+                    f"where is {where!r}: the {character} before {where[position + 1 :]!r} has no end"
+                )
+            position = found.end()
+            if (after := where[position:].lstrip()) and after[0] not in ",|=!":
+                raise SubmitError(
+                    f"where is {where!r}: {after!r} follows a closing {character}; a comma is missing"
+                )
+            tokens.append((found[1].replace(character * 2, character), True))
+            begins = False
+            continue
+        tokens.append((character, False))
+        position += 1
+        if character == ",":
+            begins, name, in_value = True, "", False
+        elif character == "=" and not in_value:
+            begins = in_value = True
+        elif character == "|" and in_value:
+            begins = True
+        elif not (begins and character.isspace()):
+            begins = character == ":" and not in_value and name.strip() in (Operator.UNIQUE, Operator.SPREAD)
+            name += character
+    return tokens
+
+
+def _split(tokens: list[_Token], separator: str, most: int = -1) -> list[list[_Token]]:
+    """Return what stands between unquoted separators, without the white space around it."""
+    parts: list[list[_Token]] = [[]]
+    for token in tokens:
+        if token == (separator, False) and len(parts) - 1 != most:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    for part in parts:
+        while part and part[-1][0].isspace() and not part[-1][1]:
+            part.pop()
+        while part and part[0][0].isspace() and not part[0][1]:
+            part.pop(0)
+    return parts
+
+
+def _joined(tokens: Iterable[_Token]) -> str:
+    return "".join(text for text, _ in tokens)
+
+
+def _bare(tokens: Iterable[_Token]) -> str:
+    """Return tokens as a text in which nothing that was quoted can be taken for a sign."""
+    return "".join("x" if is_quoted else text for text, is_quoted in tokens)
+
+
+def _parse(part: list[_Token], where: str) -> Constraint:
     if not part:
         raise SubmitError(f"where is {where!r}: a constraint is missing between its commas")
-    word, colon, attribute = part.partition(":")
+    bare = _bare(part)
+    word, colon, _ = bare.partition(":")
     if colon and word in (Operator.UNIQUE, Operator.SPREAD):
-        attribute = attribute.strip()
-        if not attribute or re.search(r"[=!|:]", attribute):
-            raise SubmitError(f"{part!r} names no attribute; write {word}:rack or {word}:{HOSTNAME}")
-        return Constraint(Operator(word), attribute)
-    name, equals, text = part.partition("=")
-    if text.startswith("="):
-        raise SubmitError(f"{part!r} has one = too many; write {name.strip()}{text.strip()}")
-    operator = Operator.NOT_EQUAL if name.endswith("!") else Operator.EQUAL
-    name = name.removesuffix("!").strip()
-    if not equals or not name:
+        _, named = _split(part, ":", 1)
+        if not _joined(named).strip() or re.search(r"[=!|:]", _bare(named)):
+            raise SubmitError(f"{_joined(part)!r} names no attribute; write {word}:rack or {word}:{HOSTNAME}")
+        return Constraint(Operator(word), _joined(named))
+    left, *right = _split(part, "=", 1)
+    operator = Operator.EQUAL
+    if left and left[-1] == ("!", False):
+        operator = Operator.NOT_EQUAL
+        (left,) = _split(left[:-1], "")
+    name = _joined(left)
+    if not right or not name.strip():
         hint = "write rack=r1, rack=r1|r2, rack!=r1, unique:rack or spread:rack"
-        raise SubmitError(f"{part!r} is no constraint; {hint}")
-    values = tuple(value.strip() for value in text.split("|"))
+        raise SubmitError(f"{_joined(part)!r} is no constraint; {hint}")
+    if right[0] and right[0][0] == ("=", False):
+        raise SubmitError(f"{_joined(part)!r} has one = too many; write {name}{_joined(right[0])}")
+    values = tuple(_joined(value) for value in _split(right[0], "|"))
     if not all(values):
-        raise SubmitError(f"{part!r} lacks a value; write {name}{operator}r1 or {name}{operator}r1|r2")
+        raise SubmitError(
+            f"{_joined(part)!r} lacks a value; write {name}{operator}r1 or {name}{operator}r1|r2"
+        )
     return Constraint(operator, name, values)
+
+
+def _quoted(text: str, signs: str = ",|=!") -> str:
+    """Return a name or value as it is to be written: in quotes if it would be taken for something else."""
+    if text == text.strip() and text[:1] not in ("'", '"') and not any(sign in text for sign in signs):
+        return text
+    quote = "'" if '"' in text and "'" not in text else '"'
+    return f"{quote}{text.replace(quote, quote * 2)}{quote}"
 
 
 def values_of(attribute: str, host: str, attributes: Attributes) -> tuple[Value, ...]:

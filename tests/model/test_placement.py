@@ -4,6 +4,8 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from t2notebook import SubmitError
 from t2notebook.model.job import Placement
@@ -62,11 +64,57 @@ def test_a_where_is_read() -> None:
         ("rack=r1,,zone=a", "where is 'rack=r1,,zone=a': a constraint is missing between its commas"),
         ("unique:", "'unique:' names no attribute; write unique:rack or unique:hostname"),
         ("spread:rack=r1", "'spread:rack=r1' names no attribute; write spread:rack or spread:hostname"),
+        ("rack==r1", "'rack==r1' has one = too many; write rack=r1"),
+        ("note='a,b", """where is "note='a,b": the ' before 'a,b' has no end"""),
+        ("note='a'b", """where is "note='a'b": 'b' follows a closing '; a comma is missing"""),
+        ("note=''", "'note=' lacks a value; write note=r1 or note=r1|r2"),
     ],
 )
 def test_a_where_that_cannot_be_is_refused_when_the_placement_is_made(where: str, message: str) -> None:
     with pytest.raises(SubmitError, match=f"^{re.escape(message)}$"):
         Placement(where=where)
+
+
+@pytest.mark.parametrize(
+    ("where", "values"),
+    [
+        ('note="a,b"', [("a,b",)]),
+        ("note='a|b'|c", [("a|b", "c")]),
+        ("note = 'a,b' , rack != \"x|y\" | 'z'", [("a,b",), ("x|y", "z")]),
+        ("note=' spaces '", [(" spaces ",)]),
+        ("note='it''s, a'|it's", [("it's, a", "it's")]),
+        ("note=\"say 'hi', he said\"", [("say 'hi', he said",)]),
+        ("note='unique:rack'", [("unique:rack",)]),
+        ("note='='", [("=",)]),
+        ("note=5'10\"", [("5'10\"",)]),
+        ("url=http://h:1/?q='a", [("http://h:1/?q='a",)]),
+    ],
+)
+def test_values_with_signs_stand_in_quotes(where: str, values: list[tuple[str, ...]]) -> None:
+    assert [one.values for one in parse_where(where)] == values
+
+
+def test_names_may_stand_in_quotes_too() -> None:
+    (one, other) = parse_where("'a=b,c'!='d',unique:'a=b,c'")
+    assert (one.attribute, one.operator, one.values) == ("a=b,c", Operator.NOT_EQUAL, ("d",))
+    assert (other.attribute, other.operator) == ("a=b,c", Operator.UNIQUE)
+
+
+SIGNS = st.text("ab,|=!:'\" ", min_size=1)
+CONSTRAINTS = st.one_of(
+    st.builds(
+        Constraint,
+        st.sampled_from([Operator.EQUAL, Operator.NOT_EQUAL]),
+        SIGNS.filter(str.strip),
+        st.lists(SIGNS, min_size=1, max_size=3).map(tuple),
+    ),
+    st.builds(Constraint, st.sampled_from([Operator.UNIQUE, Operator.SPREAD]), SIGNS.filter(str.strip)),
+)
+
+
+@given(st.lists(CONSTRAINTS, min_size=1, max_size=4))
+def test_what_is_written_is_what_is_read(constraints: list[Constraint]) -> None:
+    assert parse_where(",".join(map(str, constraints))) == tuple(constraints)
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,18 @@ import pytest
 from t2notebook import JobState, LocalMesos, SubmitError
 from t2notebook.cli import main
 
+ATTRIBUTES = [
+    "rack:r1;zone:a;level:10;keys:[1000-1500];note:a,b",
+    "rack:r2;zone:a;level:2.5;keys:[2000-2100,1200-1200];note:c|d",
+]
+
 
 @pytest.fixture(scope="module")
 def racks(home: object) -> Iterator[Any]:
     """A session on a cluster of two racks; both agents are of this one host, as embedded agents are."""
     import t2notebook
 
-    with LocalMesos(agents=2, cpus=4, mem=2048, attributes=["rack:r1;zone:a", "rack:r2;zone:a"]) as cluster:
+    with LocalMesos(agents=2, cpus=4, mem=2048, attributes=ATTRIBUTES) as cluster:
         t2notebook.configure(master=cluster.master)
         yield t2notebook
         t2notebook.shutdown()
@@ -71,6 +76,35 @@ def test_constraints_hold_and_each_worker_has_ports_of_its_own(racks: Any) -> No
     assert len(set(job.tasks.agent)) == 1
     launched = job.events
     assert (launched.kind == "LAUNCHED").sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("where", "rack"),
+    [
+        ("keys=1100", "r1"),
+        ("keys=1200,keys!=1100", "r2"),
+        ("keys=2010-2090", "r2"),
+        ("level=10", "r1"),
+        ("level=2.50", "r2"),
+        ("note='a,b'", "r1"),
+        ("note='c|d'|e", "r2"),
+    ],
+)
+def test_numbers_ranges_and_quoted_values_find_their_agent(racks: Any, where: str, rack: str) -> None:
+    job = racks.submit(lambda env: None, ram_mega_bytes=64, cpu=0.5, where=where)
+    job.results(timeout=30)
+    same = racks.submit(lambda env: None, ram_mega_bytes=64, cpu=0.5, where=f"rack={rack}")
+    same.results(timeout=30)
+    assert set(job.tasks.agent) == set(same.tasks.agent)
+
+
+def test_a_value_that_no_agent_has_is_said_with_those_that_there_are(racks: Any) -> None:
+    job = racks.submit(lambda env: None, ram_mega_bytes=64, where="keys=7")
+    until(job, "no agent of this cluster satisfies keys=7; keys is [1000-1500], [1200-1200, 2000-2100]")
+    job.kill()
+    job = racks.submit(lambda env: None, ram_mega_bytes=64, where="note='x,y'")
+    until(job, 'no agent of this cluster satisfies note="x,y"; note is a,b, c|d')
+    job.kill()
 
 
 def test_workers_are_spread_over_racks(racks: Any) -> None:

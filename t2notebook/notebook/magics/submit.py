@@ -102,8 +102,9 @@ def make_parser() -> VerbParser:
         "--where",
         default="",
         metavar="C1,C2",
-        help="agents by their attributes: rack=r1, rack=r1|r2, zone!=b, unique:hostname (one worker a host), "
-        "spread:rack (evenly over the racks)",
+        help="agents by their attributes: rack=r1, rack=r1|r2, zone!=b, keys=1200 (in one of its ranges), "
+        "unique:hostname (one worker a host), spread:rack (evenly over the racks); "
+        "values with a comma or | stand in quotes: 'note=\"a,b\"'",
     )
     add("--gang", action="store_true", help="launch all workers at once, or none")
     add(
