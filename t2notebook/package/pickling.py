@@ -22,6 +22,7 @@ from typing import Any
 from cloudpickle import cloudpickle as _cloudpickle
 
 from ..worker import pickling as shared
+from ..worker.code_objects import reduce_code
 from .blame import Use, explain
 from .capture import ENV, CellFunction, stays
 from .local import Import, is_installed
@@ -190,13 +191,7 @@ class Pickler(shared.Pickler):
         filename = self._stable_filename(code.co_filename)
         self.account.imports.update(_imports(code))
         constants = tuple(_OrderedSet(each) if type(each) is frozenset else each for each in code.co_consts)
-        kind, arguments = _cloudpickle._code_reduce(code)
-        # By identity: equal tuples that are other attributes stay what they are.
-        arguments = tuple(
-            constants if each is code.co_consts else filename if each is code.co_filename else each
-            for each in arguments
-        )
-        return kind, arguments
+        return reduce_code(code, co_filename=filename, co_consts=constants)
 
     def _stable_filename(self, filename: str) -> str:
         known = self._filenames.get(filename)

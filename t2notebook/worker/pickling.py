@@ -6,11 +6,13 @@ import copyreg
 import functools
 import typing
 from collections.abc import Callable
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any, BinaryIO
 
 import cloudpickle
 from cloudpickle import cloudpickle as _cloudpickle
+
+from .code_objects import reduce_code
 
 _HEAP_TYPE = 1 << 9  # CPython's Py_TPFLAGS_HEAPTYPE: not built in
 
@@ -21,6 +23,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
     def reducer_override(self, obj: Any) -> Any:
         """Reduce what cloudpickle reduces, and what pickles itself as a name that nobody can import."""
         kind = type(obj)
+        if kind is CodeType:
+            return reduce_code(obj)
         if kind in _BY_NAME_ONLY and _cloudpickle._lookup_module_and_qualname(obj) is None:
             return _BY_NAME_ONLY[kind](obj)
         reduced = super().reducer_override(obj)

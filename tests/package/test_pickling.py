@@ -7,6 +7,7 @@ import functools
 import io
 import pickle
 import sqlite3
+import sys
 import textwrap
 import threading
 from pathlib import Path
@@ -25,6 +26,7 @@ from t2notebook.package.local import Import
 from t2notebook.package.pickling import Pickler, pickle_job
 from t2notebook.package.sink import LARGE, Sink
 from t2notebook.worker import archive
+from t2notebook.worker.code_objects import reduce_code
 from tests.package.helpers import notebook, pack, python, run
 
 # Values
@@ -282,6 +284,49 @@ print(pack("f(0)", namespace, Path(sys.argv[1])).path)
     assert kind == "error"
     assert "return 1 / x" in lines
     assert any(line.startswith('File "<cell ') and line.endswith('>", line 2, in f') for line in lines)
+
+
+@pytest.mark.parametrize("change", ["co_filename='<dynamic-code>'", None])
+def test_functions_keep_their_source_whatever_cloudpickle_does_with_code(
+    change: str | None, tmp_path: Path
+) -> None:
+    """cloudpickle 3.1.3 calls every file ``<dynamic-code>``; another one may do without that function."""
+    script = f"""
+import linecache, sys
+from pathlib import Path
+from cloudpickle import cloudpickle
+change = {change!r}
+if change is None:
+    del cloudpickle._code_reduce
+else:
+    reduce = cloudpickle._code_reduce
+    cloudpickle._code_reduce = lambda code: reduce(eval(f"code.replace({{change}})"))
+from tests.package.helpers import notebook, pack
+namespace = notebook()
+source = "def f(x):\\n    return [1 / y for y in x]\\n"
+path = "/tmp/ipykernel_42/3141.py"
+linecache.cache[path] = (len(source), None, source.splitlines(True), path)
+exec(compile(source, path, "exec"), namespace)
+for cell in ("import inspect; inspect.getsource(f)", "f([0])"):
+    print(pack(cell, namespace, Path(sys.argv[1])).path)
+"""
+    paths = python(script, str(tmp_path)).split()
+    (_, source), (kind, text) = run([Path(path) for path in paths])
+    assert ast.literal_eval(source) == "def f(x):\n    return [1 / y for y in x]\n"
+    assert kind == "error" and text.count("return [1 / y for y in x]") == 2 - (sys.version_info >= (3, 12))
+
+
+def test_code_comes_back_whole() -> None:
+    """Every documented attribute, so that a Python with a new one is noticed."""
+    namespace: dict[str, Any] = {}
+    exec("def f(a, /, b, *c, d=1, **e):\n    async def g(): return a, d, x\n    return g, {1, 2}", namespace)
+    code = namespace["f"].__code__
+    make, values = reduce_code(code)
+    assert make(*values) == code
+    for name in dir(code):
+        if name.startswith("co_") and name != "co_lnotab" and not callable(getattr(code, name)):
+            assert getattr(make(*values), name) == getattr(code, name), name
+    assert make(*reduce_code(code, co_filename="<x>")[1]) == code.replace(co_filename="<x>")
 
 
 # What cannot travel

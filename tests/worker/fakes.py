@@ -21,19 +21,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
-
 from t2notebook.model import auth
 from t2notebook.model.launch import WorkerLaunch, decode_status_data
 from t2notebook.worker import archive
+from t2notebook.worker.pickling import Pickler
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 CLOSE = object()
 TERMINAL = ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED")
 
 
-def pickler(file: Any, buffer_callback: Any) -> cloudpickle.Pickler:
-    return cloudpickle.Pickler(file, protocol=5, buffer_callback=buffer_callback)
+def pickler(file: Any, buffer_callback: Any) -> Pickler:
+    return Pickler(file, protocol=5, buffer_callback=buffer_callback)
 
 
 def package(
