@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -17,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 from ..config import Config, configure, data_dir, get_config, runtime_dir
 from ..frames import job_row, jobs_frame
 from ..journal import is_owned, read_events, read_jobs, read_meta, session_directories
-from ..model.errors import SessionError, SubmitError
+from ..model.errors import SessionError, SubmitError, Twister2Error
 from ..model.job import MAX, ComputeResource, FaultTolerance, JobSpec, Placement, Twister2Job
 from ..model.reducer import reduce
-from . import finding
+from . import finding, replacing
 from .archive import Archive, read_job
 from .connection import SessionEnding
+from .finding import Named
 from .job import Job
 from .link import JobMirror, Link, forget, link_for, link_to, open_links
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Job",
+    "Named",
     "Prepared",
     "attach",
     "cluster_info",
@@ -40,11 +43,13 @@ __all__ = [
     "get_config",
     "job_ids",
     "jobs",
+    "named",
     "prepare",
     "shutdown",
     "start_cluster",
     "stop_cluster",
     "submit",
+    "unfinished_named",
 ]
 
 #: Handles by job id, so that completion and `attach` need not ask.
@@ -82,9 +87,11 @@ class Prepared:
 def submit(
     job: Twister2Job | Callable[..., Any],
     workers: int = 1,
-    cpu: float = 1.0,
-    ram_mega_bytes: float = 512.0,
+    cpu: float = ComputeResource.cpu,
+    ram_mega_bytes: float = ComputeResource.ram_mega_bytes,
     *,
+    cpus: float | None = None,
+    ram: float | str | None = None,
     disk_giga_bytes: float = 0.0,
     name: str | None = None,
     workers_per_executor: int | str = MAX,
@@ -99,17 +106,23 @@ def submit(
     max_worker_restarts: int = FaultTolerance.max_worker_restarts,
     launch_timeout: float = FaultTolerance.launch_timeout,
     unreachable_timeout: float = FaultTolerance.unreachable_timeout,
+    keep_going: bool = FaultTolerance.keep_going,
+    replace: bool | Sequence[Job] = False,
 ) -> Job:
     """Run a function on workers on Mesos.
 
     Parameters
     ----------
     job : callable or Twister2Job
-        ``fn(env)``, run by every worker, or a whole job; then only `on_exit` may be given as well.
+        ``fn(env)``, run by every worker, or a whole job; then only `on_exit` and `replace` may be given as well.
     workers : int
         How many workers.
     cpu, ram_mega_bytes, disk_giga_bytes : float
         For each worker: cpus, MiB of memory, GiB of disk.
+    cpus : float, optional
+        Another spelling of `cpu`.
+    ram : float or str, optional
+        Another spelling of `ram_mega_bytes`: MiB, or a text such as ``"1GB"``.
     name : str, optional
         By default the function's.
     workers_per_executor : int or "max"
@@ -137,6 +150,12 @@ def submit(
         Seconds within which a launched worker must run; then it is started elsewhere.
     unreachable_timeout : float
         Seconds that a worker may be unreachable before another is started in its place.
+    keep_going : bool
+        Let the other workers go on when one has failed; the job counts as failed when all have ended, and
+        ``job.results(return_exceptions=True)`` has what each of them came to.
+    replace : bool or sequence of Job
+        Jobs to end first; True: the unfinished ones of the same name, all of this user's if `name` is given, else this
+        kernel's.
 
     Returns
     -------
@@ -159,6 +178,8 @@ def submit(
         workers,
         cpu,
         ram_mega_bytes,
+        cpus=cpus,
+        ram=ram,
         disk_giga_bytes=disk_giga_bytes,
         name=name,
         workers_per_executor=workers_per_executor,
@@ -172,6 +193,7 @@ def submit(
         max_worker_restarts=max_worker_restarts,
         launch_timeout=launch_timeout,
         unreachable_timeout=unreachable_timeout,
+        keep_going=keep_going,
     )
     spool = _spool()
     try:
@@ -189,6 +211,8 @@ def submit(
             faults=described.faults,
             package_seconds=time.perf_counter() - begun,
         )
+        if replace:
+            replacing.end_jobs(_replaced(replace, described, is_named=described is job or name is not None))
         link, mirror = _hand_over(settings, spec, package.path)
     finally:
         shutil.rmtree(spool, ignore_errors=True)
@@ -212,7 +236,7 @@ def prepare(job: Twister2Job | Callable[..., Any], workers: int = 1, **arguments
 
 
 def attach(job_id: str) -> Job:
-    """Return a handle on a job of any session of this user, with its whole past.
+    """Return a handle on a job of any session and kernel of this user, with its whole past.
 
     The session may be another kernel's, or none: if it died, another is started, which takes its unfinished
     jobs over; a job that has ended is read from its journal.
@@ -220,7 +244,7 @@ def attach(job_id: str) -> Job:
     Parameters
     ----------
     job_id : str
-        Whole, or the beginning of one that no other job shares.
+        Whole, or a job's name (of several, the newest is meant), or the beginning of an id that no other job shares.
 
     Raises
     ------
@@ -249,6 +273,21 @@ def attach(job_id: str) -> Job:
             continue
         _known[whole] = handle
         return handle
+
+
+def named(name: str) -> list[Named]:
+    """Return the jobs called `name`, of all of this user's sessions and kernels, the newest first."""
+    return finding.named(name)
+
+
+def unfinished_named(name: str) -> list[Job]:
+    """Return handles on those jobs called `name` that have not ended and can be reached."""
+    found = []
+    for one in named(name):
+        if not one.has_ended:
+            with contextlib.suppress(Twister2Error):
+                found.append(attach(one.job_id))
+    return found
 
 
 def jobs() -> pd.DataFrame:
@@ -332,6 +371,8 @@ def _describe(
     cpu: float = ComputeResource.cpu,
     ram_mega_bytes: float = ComputeResource.ram_mega_bytes,
     *,
+    cpus: float | None = None,
+    ram: float | str | None = None,
     name: str | None = None,
     config: Mapping[str, Any] | None = None,
     workers_per_executor: int | str = MAX,
@@ -341,8 +382,8 @@ def _describe(
     if unknown := set(more) - set(_DEFAULTS):
         raise TypeError(f"there is no argument {min(unknown)!r}")
     if isinstance(job, Twister2Job):
-        others = {"cpu": cpu, "ram_mega_bytes": ram_mega_bytes, **more}
-        is_default = all(value == _DEFAULTS[option] for option, value in others.items())
+        others = {"cpu": cpu, "ram_mega_bytes": ram_mega_bytes, "cpus": cpus, "ram": ram, **more}
+        is_default = all(value == _DEFAULTS.get(option) for option, value in others.items())
         if not is_default or (workers, name, config, workers_per_executor) != (1, None, None, MAX):
             raise SubmitError(
                 "a Twister2Job says its workers and resources itself; give them there, not to submit"
@@ -359,6 +400,8 @@ def _describe(
         ram_mega_bytes=ram_mega_bytes,
         instances=workers,
         workers_per_executor=workers_per_executor,
+        cpus=cpus,
+        ram=ram,
         **_of(ComputeResource, more),
     )
     placement, faults = Placement(**_of(Placement, more)), FaultTolerance(**_of(FaultTolerance, more))
@@ -377,6 +420,14 @@ def _of(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of `values` that are fields of a dataclass."""
     names = {field.name for field in fields(kind)}
     return {name: value for name, value in values.items() if name in names}
+
+
+def _replaced(replace: bool | Sequence[Job], job: Twister2Job, is_named: bool) -> list[Job]:
+    """Return the jobs that a new one takes the place of."""
+    if not isinstance(replace, bool):
+        return list(replace)
+    ours = [known for known in _known.values() if known.name == job.name]
+    return [*ours, *(unfinished_named(job.name) if is_named else ())]
 
 
 def _name_of(function: Callable[..., Any]) -> str:

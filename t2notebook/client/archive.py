@@ -53,8 +53,10 @@ def read_job(directory: Path, job_id: str) -> tuple[JobSpec, JobMirror]:
     return spec, mirror
 
 
-def read_output(directory: Path, events: list[Event], worker_id: int, stream: str, offset: int) -> bytes:
-    """Return a page of what a worker wrote, from its sandbox.
+def read_output(
+    directory: Path, events: list[Event], worker_id: int, stream: str, offset: int
+) -> tuple[bytes, int]:
+    """Return a page of what a worker wrote, from its sandbox, and where it ends.
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ def read_output(directory: Path, events: list[Event], worker_id: int, stream: st
     stream : str
         ``"stdout"`` or ``"stderr"``.
     offset : int
-        Bytes from the beginning.
+        Bytes from the beginning; a negative one counts from the end.
 
     Raises
     ------
@@ -75,18 +77,24 @@ def read_output(directory: Path, events: list[Event], worker_id: int, stream: st
     """
     launches = [e for e in events if e.kind is EventKind.LAUNCHED and e.worker_id == worker_id]
     if not launches:
-        return b""
+        return b"", max(0, offset)
     launch = launches[-1]
     framework_id = read_meta(directory).get("framework_id", "")
     path = f"/frameworks/{framework_id}/executors/{launch.data['executor_id']}/runs/latest"
     name = quote(f"{path}/{launch.task_id}/{stream}")
     url = launch.data.get("agent_url", "")
-    try:
-        with urllib.request.urlopen(
-            f"{url}/files/read?path={name}&offset={offset}&length={PAGE}", timeout=TIMEOUT
-        ) as answer:
+
+    def ask(query: str) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{url}/files/read?path={name}&{query}", timeout=TIMEOUT) as answer:
             text = answer.read().decode("utf-8", "surrogateescape")
-        return str(json.loads(text, strict=False)["data"]).encode("utf-8", "surrogateescape")
+        record: dict[str, Any] = json.loads(text, strict=False)
+        return record
+
+    try:
+        if offset < 0:
+            offset = max(0, int(ask("offset=-1")["offset"]) + offset)
+        data = str(ask(f"offset={offset}&length={PAGE}")["data"]).encode("utf-8", "surrogateescape")
+        return data, offset + len(data)
     except (OSError, ValueError, KeyError) as error:
         why = f"HTTP {error.code}" if isinstance(error, urllib.error.HTTPError) else str(error)
         raise SessionError(

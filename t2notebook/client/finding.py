@@ -6,7 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..journal import (
     read_events,
     read_jobs,
     read_meta,
+    read_unfinished,
     session_directories,
 )
 from ..model.errors import SessionError, UnknownJob
@@ -31,6 +32,15 @@ class Finished(Exception):
     """No session has the job any more, and none needs to; the journal has all that there is."""
 
 
+@dataclass(frozen=True)
+class Named:
+    """A job that has a certain name; `has_ended` as far as its journal tells."""
+
+    job_id: str
+    directory: Path
+    has_ended: bool
+
+
 def sessions() -> Path:
     """Return the folder of the journals."""
     return data_dir() / "sessions"
@@ -42,7 +52,7 @@ def find(job_id: str) -> tuple[str, Path]:
     Parameters
     ----------
     job_id : str
-        Whole, or the beginning of one that no other job shares.
+        Whole, or a job's name (of several, the newest is meant), or the beginning of an id that no other job shares.
 
     Raises
     ------
@@ -57,11 +67,27 @@ def find(job_id: str) -> tuple[str, Path]:
         found.update({name: directory for name in candidates if job_id and name.startswith(job_id)})
     if job_id in found:
         found = {job_id: found[job_id]}
+    elif alike := named(job_id):
+        return alike[0].job_id, alike[0].directory
     if len(found) > 1:
         raise UnknownJob(f"{job_id!r} is the beginning of several jobs: {', '.join(sorted(found))}")
     for item in found.items():
         return item
     raise UnknownJob(f"no job {job_id!r}; t2.jobs() lists those that are known")
+
+
+def named(name: str) -> list[Named]:
+    """Return the jobs called `name`, of all of this user's sessions, the newest first."""
+    found: list[Named] = []
+    for directory in session_directories(sessions()):
+        try:
+            job_ids = [job_id for job_id, spec in read_jobs(directory).items() if spec.name == name]
+            unfinished = read_unfinished(directory).jobs if job_ids else {}
+        except Exception:
+            continue  # not a journal that we can read
+        found += [Named(job_id, directory, job_id not in unfinished) for job_id in job_ids]
+    # An id ends with its time.
+    return sorted(found, key=lambda one: int(one.job_id.rpartition("-")[2], 36), reverse=True)
 
 
 def config_of(meta: Mapping[str, str]) -> Config:

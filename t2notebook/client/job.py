@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..frames import events_frame, metrics_series, phases_frame, tasks_frame, why_frame
 from ..journal import result_path
-from ..model.errors import JobFailed, PackageError, SessionError, Twister2Error, UnknownJob
-from ..model.events import Event, EventKind
+from ..model.errors import (
+    JobFailed,
+    PackageError,
+    SessionError,
+    Twister2Error,
+    UnknownJob,
+    WaitInterrupted,
+)
+from ..model.events import EventKind
+from ..model.failed import failed_as
 from ..model.job import JobSpec
 from ..model.metrics import JobMetrics, measure
-from ..model.reducer import JobView
+from ..model.reducer import JobView, WorkerView
 from ..model.states import JobState, TaskState
 from ..worker.archive import Archive as Package
 from ..worker.archive import ArchiveError
 from .archive import Archive, read_output
 from .connection import SessionBroken, SessionEnding
 from .link import JobMirror, Link
+from .output import Output, all_output
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLLOW_PAUSE = 0.3
 #: Seconds for which a kill is tried again while one session follows another.
 KILL_PATIENCE = 15.0
 STDERR_TAIL = 4096
@@ -145,19 +154,22 @@ class Job:
         SessionError
             When the session is gone.
         """
-        with self._mirror.changed:
+        with self._interruptible(), self._mirror.changed:
             if not self._wait_for(self._has_ended, timeout):
                 state = self._mirror.view.state
                 raise TimeoutError(f"job {self.job_id} is {state} after {timeout:g} s; it goes on")
             return self._mirror.view.state
 
-    def results(self, timeout: float | None = None) -> list[Any]:
+    def results(self, timeout: float | None = None, *, return_exceptions: bool = False) -> list[Any]:
         """Wait for the end and return the workers' results.
 
         Parameters
         ----------
         timeout : float, optional
             Seconds.
+        return_exceptions : bool
+            Have a `JobFailed` in the place of each worker that has no result, and raise none. With ``keep_going``
+            all other workers have theirs.
 
         Returns
         -------
@@ -167,11 +179,18 @@ class Job:
         Raises
         ------
         JobFailed
-            When a worker failed, with its traceback, or when the job was killed.
+            When a worker failed, with its traceback, or when the job was killed. It is an instance of the worker's own
+            exception type as well, where that can be rebuilt here (`t2notebook.model.failed`).
         TimeoutError
             When it has not ended in time.
         """
         self.wait(timeout)
+        if return_exceptions:
+            view, details = self.view(), self._errors_by_task()
+            return [
+                self._load(worker.worker_id) if worker.is_good else self._failure(view, worker, details)
+                for worker in view.workers
+            ]
         if failure := self.error():
             raise failure from failure.__cause__
         return [self._load(worker_id) for worker_id in range(self.spec.number_of_workers)]
@@ -190,21 +209,19 @@ class Job:
         JobFailed, TimeoutError, IndexError
         """
         self._check_worker(worker_id)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._mirror.changed:
-            while not self._has_ended() and not self._mirror.view.workers[worker_id].result:
-                remaining = None if deadline is None else deadline - time.monotonic()
-                if remaining is not None and remaining <= 0:
-                    raise TimeoutError(
-                        f"worker {worker_id} of {self.job_id} has no result after {timeout:g} s"
-                    )
-                self._mirror.changed.wait(min(remaining, 1.0) if remaining is not None else 1.0)
+
+        def is_over() -> bool:
+            worker = self._mirror.view.workers[worker_id]
+            return worker.is_done or worker.result == "ok" or self._has_ended()
+
+        with self._interruptible(), self._mirror.changed:
+            if not self._wait_for(is_over, timeout):
+                raise TimeoutError(f"worker {worker_id} of {self.job_id} has no result after {timeout:g} s")
             outcome = self._mirror.view.workers[worker_id].result
         if outcome == "ok":
             return self._load(worker_id)
-        self.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
-        failure = self.error(worker_id)
-        assert failure is not None
+        view = self.view()
+        failure = self._failure(view, view.workers[worker_id], self._errors_by_task())
         raise failure from failure.__cause__
 
     def __await__(self) -> Generator[Any, None, list[Any]]:
@@ -249,17 +266,37 @@ class Job:
         not.
         """
         view = self.view()
+        if worker_id is not None:
+            worker = view.workers[worker_id]
+            if worker.is_good or not (worker.is_done or view.state.is_final):
+                return None
+            return self._failure(view, worker, self._errors_by_task())
         if view.state not in (JobState.FAILED, JobState.KILLED):
             return None
-        who = view.failed_worker if worker_id is None else worker_id
-        if view.state is JobState.KILLED or who is None:
-            return JobFailed(
-                f"job {self.job_id} was killed: {view.message or 'no reason was given'}", job_id=self.job_id
-            )
-        worker = view.workers[who]
-        details = self._error_of(who, worker.task_id)
-        message = view.message if who == view.failed_worker else f"worker {who}: {worker.message}"
-        traceback = details.get("traceback", "") if details else ""
+        if view.state is JobState.KILLED or view.failed_worker is None:
+            return self._killed(view)
+        return self._failure(view, view.workers[view.failed_worker], self._errors_by_task())
+
+    def _killed(self, view: JobView) -> JobFailed:
+        why = view.message or "no reason was given"
+        return JobFailed(f"job {self.job_id} was killed: {why}", job_id=self.job_id)
+
+    def _failure(self, view: JobView, worker: WorkerView, details: Mapping[str, Any]) -> JobFailed:
+        """Return why a worker has no result; `details` are those of `_errors_by_task`."""
+        who = worker.worker_id
+        if view.kill_reason and worker.state is TaskState.KILLED and who != view.failed_worker:
+            if view.kill_reason != "WORKER_FAILED":
+                failure = self._killed(view)
+                failure.worker_id = who
+                return failure
+            message = f"worker {who} was {worker.message or view.message}"
+            return JobFailed(f"job {self.job_id} failed: {message}", job_id=self.job_id, worker_id=who)
+        if who == view.failed_worker and view.state.is_final:
+            message = view.message
+        else:
+            where = f" on {worker.host}" if worker.host else ""
+            message = f"worker {who}{where}: {worker.message or worker.reason or worker.state.value}"
+        traceback = (details.get(worker.task_id) or {}).get("traceback", "")
         failure = JobFailed(
             f"job {self.job_id} failed: {message}",
             job_id=self.job_id,
@@ -267,26 +304,49 @@ class Job:
             remote_traceback=traceback,
             stderr="" if traceback else self._stderr_tail(who),
         )
-        failure.__cause__ = self._cause(who) if traceback else None
-        return failure
+        return failed_as(failure, self._cause(who)) if traceback else failure
 
     # Its output.
 
     @overload
-    def logs(self, worker_id: int, stream: str = ..., follow: Literal[False] = ...) -> str: ...
+    def logs(
+        self,
+        worker_id: int | None = ...,
+        stream: str = ...,
+        follow: Literal[False] = ...,
+        *,
+        tail: int | None = ...,
+    ) -> str: ...
     @overload
-    def logs(self, worker_id: int, stream: str = ..., *, follow: Literal[True]) -> Iterator[str]: ...
+    def logs(
+        self,
+        worker_id: int | None = ...,
+        stream: str = ...,
+        *,
+        follow: Literal[True],
+        tail: int | None = ...,
+    ) -> Iterator[str]: ...
 
-    def logs(self, worker_id: int, stream: str = "stdout", follow: bool = False) -> str | Iterator[str]:
-        """Return what a worker wrote, read from its sandbox on the agent.
+    def logs(
+        self,
+        worker_id: int | None = None,
+        stream: str = "stdout",
+        follow: bool = False,
+        *,
+        tail: int | None = None,
+    ) -> str | Iterator[str]:
+        """Return what workers wrote, read from their sandboxes on the agents.
 
         Parameters
         ----------
-        worker_id : int
+        worker_id : int, optional
+            By default all workers; then each line begins with its worker's id: ``"3 | text"``.
         stream : str
             ``"stdout"`` or ``"stderr"``.
         follow : bool
             Return an iterator that goes on until the worker has ended.
+        tail : int, optional
+            Only so many lines from the end, of each worker.
 
         Raises
         ------
@@ -295,36 +355,38 @@ class Job:
         SessionError
             When the agent cannot be reached.
         """
-        self._check_worker(worker_id)
         if stream not in ("stdout", "stderr"):
             raise Twister2Error(f"stream is {stream!r}; give 'stdout' or 'stderr'")
-        pages = self._pages(worker_id, stream, follow)
-        return pages if follow else "".join(pages)
+        if tail is not None and (isinstance(tail, bool) or not isinstance(tail, int) or tail < 0):
+            raise Twister2Error(f"tail is {tail!r}; give a whole number of lines from 0")
+        if worker_id is None:
+            outputs = [self._output(which, stream) for which in range(self.spec.number_of_workers)]
+            pieces = all_output(outputs, tail, follow)
+        else:
+            self._check_worker(worker_id)
+            pieces = self._output(worker_id, stream).read(tail, follow)
+        return self._followed(pieces) if follow else "".join(pieces)
 
-    def _pages(self, worker_id: int, stream: str, follow: bool) -> Iterator[str]:
-        import codecs
+    def _followed(self, pieces: Iterator[str]) -> Iterator[str]:
+        with self._interruptible("following"):
+            yield from pieces
 
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        offset = 0
-        while True:
+    def _output(self, worker_id: int, stream: str) -> Output:
+        def is_over() -> bool:
             with self._mirror.changed:
-                is_over = self._mirror.view.workers[worker_id].state.is_terminal or self._has_ended(
-                    quiet=True
-                )
-            data = self._page(worker_id, stream, offset)
-            if data:
-                offset += len(data)
-                yield decoder.decode(data)
-            elif is_over or not follow:
-                return
-            else:
-                time.sleep(FOLLOW_PAUSE)
+                worker = self._mirror.view.workers[worker_id]
+                return worker.state.is_terminal or self._has_ended(quiet=True)
 
-    def _page(self, worker_id: int, stream: str, offset: int) -> bytes:
-        """Return some of what a worker wrote, through the session or, when there is none any more, past it."""
+        return Output(worker_id, lambda offset: self._page(worker_id, stream, offset), is_over)
+
+    def _page(self, worker_id: int, stream: str, offset: int) -> tuple[bytes, int]:
+        """Return some of what a worker wrote and where that ends, through the session or, when there is none any more,
+        past it.
+        """
         try:
             path = f"/v1/jobs/{self.job_id}/logs/{worker_id}"
-            return self._link.reach().get_bytes(path, stream=stream, offset=offset)[0]
+            data, headers = self._link.reach().get_bytes(path, stream=stream, offset=offset)
+            return data, int(headers.get("X-T2-Offset") or max(0, offset) + len(data))
         except (SessionEnding, UnknownJob):
             with self._mirror.changed:
                 events = list(self._mirror.events)
@@ -354,6 +416,18 @@ class Job:
             # A bounded wait, since an unbounded one cannot be interrupted on every platform.
             self._mirror.changed.wait(min(remaining, 1.0))
         return True
+
+    @contextmanager
+    def _interruptible(self, what: str = "waiting") -> Iterator[None]:
+        """Let an interrupt read as what it is: a person stopped waiting, and nothing else happened."""
+        try:
+            yield
+        except WaitInterrupted:
+            raise
+        except KeyboardInterrupt:
+            raise WaitInterrupted(
+                f"you stopped {what}; job {self.job_id} goes on, and kill() ends it"
+            ) from None
 
     def _has_ended(self, quiet: bool = False) -> bool:
         if self._mirror.view.state.is_final:
@@ -394,17 +468,14 @@ class Job:
                 f"job {self.job_id} has workers 0 to {self.spec.number_of_workers - 1}, not {worker_id}"
             )
 
-    def _error_of(self, worker_id: int, task_id: str) -> dict[str, str] | None:
+    def _errors_by_task(self) -> dict[str, Any]:
+        """Return what came of the tasks instead of a result: type, message and traceback, by task id."""
         with self._mirror.changed:
-            events: list[Event] = self._mirror.events
-            for event in reversed(events):
-                if (
-                    event.kind is EventKind.RESULT
-                    and event.worker_id == worker_id
-                    and event.task_id == task_id
-                ):
-                    return event.data.get("error")
-        return None
+            return {
+                event.task_id: event.data.get("error")
+                for event in self._mirror.events
+                if event.kind is EventKind.RESULT
+            }
 
     def _cause(self, worker_id: int) -> BaseException | None:
         try:

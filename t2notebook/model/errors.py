@@ -40,6 +40,10 @@ class UnknownJob(Twister2Error, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class WaitInterrupted(KeyboardInterrupt):
+    """The person interrupted a wait for a job, which goes on."""
+
+
 class JobFailed(Twister2Error):
     """A job ended as FAILED or KILLED, so it has no complete list of results.
 
@@ -57,9 +61,15 @@ class JobFailed(Twister2Error):
     stderr : str
         The tail of that worker's stderr; empty if there is none.
 
+    Attributes
+    ----------
+    headline : str
+        The message.
+
     Notes
     -----
-    The worker's own exception, where it can be unpickled here, is `__cause__`.
+    The worker's own exception, where it can be unpickled here, is `__cause__`; and the error is also an instance of
+    its type where it can be (`t2notebook.model.failed`), so that ``except ZeroDivisionError`` catches a worker's.
     """
 
     def __init__(
@@ -72,13 +82,14 @@ class JobFailed(Twister2Error):
         stderr: str = "",
     ) -> None:
         super().__init__(message)
+        self.headline = message
         self.job_id = job_id
         self.worker_id = worker_id
         self.remote_traceback = remote_traceback
         self.stderr = stderr
 
     def __str__(self) -> str:
-        parts = [str(self.args[0])]
+        parts = [self.headline]
         if self.remote_traceback:
             parts.append(f"\n\nTraceback of worker {self.worker_id}:\n{self.remote_traceback.rstrip()}")
         elif self.stderr:
@@ -87,7 +98,7 @@ class JobFailed(Twister2Error):
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild_job_failed, (
-            self.args[0],
+            self.headline,
             self.job_id,
             self.worker_id,
             self.remote_traceback,

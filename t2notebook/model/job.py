@@ -6,14 +6,17 @@ import getpass
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import InitVar, asdict, dataclass, field, fields
 from typing import Any
 
 from .errors import SubmitError
 from .placement import Constraint, parse_where
+from .units import mebibytes_of
 
 #: As many workers in one executor as the offer holds.
 MAX = "max"
+#: Cpus, and MiB, of a worker that does not say.
+DEFAULT_CPU, DEFAULT_RAM = 1.0, 512.0
 
 #: Origin of the time part of job ids, in ms since 1970 (Twister2, ``JobIDUtils``).
 JOB_ID_EPOCH_MS = 1546290000000
@@ -48,6 +51,10 @@ class ComputeResource:
         Whole GPUs.
     ports : int
         How many ports each worker gets from the offer; it finds them as ``env.additional_ports``.
+    cpus : float, optional
+        Another spelling of `cpu`.
+    ram : float or str, optional
+        Another spelling of `ram_mega_bytes`: MiB, or a text such as ``"1GB"``.
 
     Raises
     ------
@@ -55,16 +62,22 @@ class ComputeResource:
         When a figure cannot be: the message names it and says what is allowed.
     """
 
-    cpu: float = 1.0
-    ram_mega_bytes: float = 512.0
+    cpu: float = DEFAULT_CPU
+    ram_mega_bytes: float = DEFAULT_RAM
     disk_giga_bytes: float = 0.0
     instances: int = 1
     workers_per_executor: int | str = 1
     scalable: bool = False
     gpus: int = 0
     ports: int = 0
+    cpus: InitVar[float | None] = field(default=None, kw_only=True)
+    ram: InitVar[float | str | None] = field(default=None, kw_only=True)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, cpus: float | None, ram: float | str | None) -> None:
+        object.__setattr__(self, "cpu", one_spelling("cpu", self.cpu, "cpus", cpus, DEFAULT_CPU))
+        mega = ram if ram is None else mebibytes_of(ram)
+        mega = one_spelling("ram_mega_bytes", self.ram_mega_bytes, "ram", mega, DEFAULT_RAM)
+        object.__setattr__(self, "ram_mega_bytes", mega)
         _positive("cpu", self.cpu, "--cpus")
         if self.cpu < 0.001:
             raise SubmitError(f"cpu is {self.cpu:g}; Mesos counts in thousandths, so ask for 0.001 or more")
@@ -142,13 +155,18 @@ class FaultTolerance:
         Seconds within which a launched worker must run; then it is started elsewhere.
     unreachable_timeout : float
         Seconds that a worker may be unreachable before another is started in its place.
+    keep_going : bool
+        Let the other workers go on when one has failed; the job counts as failed when all have ended.
     """
 
     max_worker_restarts: int = MAX_WORKER_RESTARTS
     launch_timeout: float = 300.0
     unreachable_timeout: float = 120.0
+    keep_going: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.keep_going, bool):
+            raise SubmitError(f"keep_going is {self.keep_going!r}; give True or False")
         _whole("max_worker_restarts", self.max_worker_restarts, minimum=0)
         _positive("launch_timeout", self.launch_timeout, "seconds")
         _not_negative("unreachable_timeout", self.unreachable_timeout)
@@ -269,10 +287,10 @@ class JobSpec:
     def from_dict(cls, record: Mapping[str, Any]) -> JobSpec:
         """Inverse of `to_dict`; unknown fields of a newer version are ignored."""
         known = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
-        known["resources"] = tuple(ComputeResource(**resource) for resource in record["resources"])
+        known["resources"] = tuple(_known(ComputeResource, resource) for resource in record["resources"])
         for name, kind in (("placement", Placement), ("faults", FaultTolerance)):
             if name in known:
-                known[name] = kind(**known[name])
+                known[name] = _known(kind, known[name])
         return cls(**known)
 
 
@@ -293,6 +311,26 @@ def make_job_id(name: str, *, user: str | None = None, now_ms: int) -> str:
         who = "u" + who[:8]
     what = _fold(name)[:30].strip("-") or "job"
     return f"{who}-{what}-{_base36(now_ms - JOB_ID_EPOCH_MS)}"
+
+
+def one_spelling(name: str, value: Any, other: str, given: Any, default: Any) -> Any:
+    """Return the value of what has two spellings, of which one may be given.
+
+    Raises
+    ------
+    SubmitError
+        When both are, and differ.
+    """
+    if given is None or value == given:
+        return value
+    if value != default:
+        raise SubmitError(f"{name} is {value!r} and {other} is {given!r}; they mean the same, so give one")
+    return given
+
+
+def _known(kind: Any, record: Mapping[str, Any]) -> Any:
+    names = {field.name for field in fields(kind)}
+    return kind(**{name: value for name, value in record.items() if name in names})
 
 
 def _fold(text: str) -> str:

@@ -51,6 +51,11 @@ class WorkerView:
         return self.state is not TaskState.PENDING and not self.state.is_terminal
 
     @property
+    def is_good(self) -> bool:
+        """Whether it has ended well and its result is here."""
+        return self.state is TaskState.FINISHED and self.result == "ok"
+
+    @property
     def is_done(self) -> bool:
         """Whether nothing more is to come: the task ended and, if it ended well, its result is here."""
         return self.state.is_terminal and (self.state is not TaskState.FINISHED or bool(self.result))
@@ -229,6 +234,8 @@ class JobView:
 
     def _derive(self) -> JobState:
         if self._done == len(self.workers):
+            if self.kill_reason not in ("", "WORKER_FAILED") and self.counts[TaskState.KILLED]:
+                return JobState.KILLED  # also when a worker had failed before, and the others were to go on
             if self.failed_worker is not None:
                 return JobState.FAILED
             if self.counts[TaskState.FINISHED] == len(self.workers):
@@ -249,7 +256,12 @@ class JobView:
             worker = self.workers[self.failed_worker]
             where = f" on {worker.host}" if worker.host else ""
             what = worker.message or worker.reason or worker.state.value
-            return f"worker {worker.worker_id}{where} {_VERBS.get(worker.state, 'failed')}: {what}"
+            verdict = f"worker {worker.worker_id}{where} {_VERBS.get(worker.state, 'failed')}: {what}"
+            # Without a kill, each of them came to its own end.
+            failed = 0 if self.kill_reason else sum(not worker.is_good for worker in self.workers)
+            if failed > 1:
+                verdict = f"{failed} of {len(self.workers)} workers failed; the first: {verdict}"
+            return verdict
         return ""
 
 

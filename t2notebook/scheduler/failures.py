@@ -36,7 +36,7 @@ class Consequence(StrEnum):
     DONE = "done"  # it has ended, as it should
     RETRY = "retry"  # a new task at once, not counted: it never ran, or was in the way
     RESTART = "restart"  # a new task after a pause, counted against `max_worker_restarts`
-    FAIL = "fail"  # the worker has failed for good, and its job with it
+    FAIL = "fail"  # the worker has failed for good, and its job with it, at once or (`keep_going`) at the end
 
 
 class When(StrEnum):

@@ -48,7 +48,9 @@ class Tasks(Wants):
                 self.driver.kill(worker.task_id, worker.agent, KILL_GRACE)
 
     def worker_failed(self, job: JobRecord, worker_id: int) -> None:
-        """Let a job end with the first of its workers that does not end well."""
+        """Let a job end with the first of its workers that does not end well, unless the others are to go on."""
+        if job.spec.faults.keep_going:
+            return
         worker = job.view.workers[worker_id]
         self.kill(job, "WORKER_FAILED", f"worker {worker_id} ended as {worker.state.value}: {worker.message}")
 

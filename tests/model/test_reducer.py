@@ -78,6 +78,25 @@ def test_a_failed_worker_fails_the_job_when_the_others_have_ended() -> None:
     assert view.message == "worker 1 on h1 failed: ValueError: boom"
 
 
+def test_without_a_kill_the_job_fails_when_all_have_ended_and_counts_those_that_failed() -> None:
+    view = reduce(JOB, [submitted(3), *map(launched, range(3))])
+    view.apply(status(1, "FAILED", message="ValueError: boom"))
+    view.apply(status(2, "KILLED", message="by somebody else"))
+    assert not view.state.is_final
+    view.apply(status(0, "FINISHED", time=4.0))
+    view.apply(result(0))
+    assert view.state is JobState.FAILED
+    assert view.message == "2 of 3 workers failed; the first: worker 1 on h1 failed: ValueError: boom"
+    assert [worker.is_good for worker in view.workers] == [True, False, False]
+
+
+def test_a_kill_of_a_job_that_went_on_after_a_failure_is_a_kill() -> None:
+    view = reduce(JOB, [submitted(2), launched(0), launched(1), status(1, "FAILED", message="boom")])
+    view.apply(Event(EventKind.KILL, JOB, 3.0, reason="USER", message="killed by the user"))
+    view.apply(status(0, "KILLED"))
+    assert (view.state, view.message) == (JobState.KILLED, "killed by the user")
+
+
 def test_a_kill_ends_the_workers_that_wait() -> None:
     view = reduce(JOB, [submitted(2), launched(0)])
     view.apply(Event(EventKind.KILL, JOB, 3.0, reason="USER", message="killed by the user"))

@@ -13,7 +13,7 @@ from t2notebook.model.events import EventKind
 from t2notebook.model.job import FaultTolerance
 from t2notebook.model.launch import WorkerLaunch
 from t2notebook.model.states import JobState, TaskState
-from t2notebook.scheduler import scheduler_wants
+from t2notebook.scheduler import recovery, scheduler_wants
 from t2notebook.scheduler.failures import RESTART_FIRST
 from t2notebook.scheduler.reconciliation import FIRST_PAUSE
 from tests.scheduler.stage import RAISED, Stage
@@ -130,6 +130,25 @@ def test_a_failed_worker_ends_the_others(on_stage: Any) -> None:
             stage.update(task_id, "KILLED")
         assert job.view.state is JobState.FAILED
         assert job.view.message == "worker 1 on h1 failed: ValueError: boom"
+
+    on_stage(scenario)
+
+
+def test_with_keep_going_a_failed_worker_ends_nobody_else(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=3, faults=FaultTolerance(keep_going=True))
+        stage.offer()
+        tasks = [worker.task_id for worker in job.view.workers]
+        stage.update(tasks[1], "FAILED", message="ValueError: boom", data=RAISED)
+        recovery.settle(stage.scheduler)
+        assert "kill" not in stage.driver.names(), "neither now nor when the session is another"
+        assert not job.view.kill_reason
+        for worker_id in (0, 2):
+            stage.update(tasks[worker_id], "FINISHED")
+            stage.result(job, worker_id)
+        assert job.view.state is JobState.FAILED
+        assert job.view.message == "worker 1 on h1 failed: ValueError: boom"
+        assert not stage.scheduler.waiting
 
     on_stage(scenario)
 

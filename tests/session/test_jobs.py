@@ -83,6 +83,89 @@ def test_a_failure_shows_the_workers_own_lines(t2: Any) -> None:
     assert job.logs(1) == "about to divide\n"
 
 
+def test_with_keep_going_the_others_have_their_results(t2: Any) -> None:
+    class Odd(Exception):
+        def __init__(self, number: int) -> None:
+            super().__init__(number)
+            self.number = number
+
+    def refuse_odd(env: Any) -> int:
+        import time
+
+        if env.worker_id % 2:
+            raise Odd(env.worker_id)
+        time.sleep(0.5)
+        return env.worker_id
+
+    job = t2.submit(refuse_odd, workers=4, cpus=0.5, ram="64MB", keep_going=True)
+    with pytest.raises(Odd):
+        job.result(3, timeout=30)
+    results = job.results(return_exceptions=True, timeout=30)
+    assert job.state is JobState.FAILED
+    assert results[::2] == [0, 2]
+    for worker_id in (1, 3):
+        error = results[worker_id]
+        assert isinstance(error, JobFailed)
+        assert isinstance(error, Odd), "the class is the notebook's own"
+        assert (error.worker_id, error.number) == (worker_id, worker_id)
+        assert f"Odd: {worker_id}" in error.remote_traceback
+    assert "2 of 4 workers failed; the first: worker " in repr(job)
+    assert job.result(2) == 2
+    assert job.error(2) is None
+    with pytest.raises(Odd):
+        job.results()
+    assert [job.tasks.cpus.sum(), job.tasks.mem.sum()] == [2.0, 256.0]
+
+
+def test_without_it_the_others_say_who_ended_them(t2: Any) -> None:
+    def work(env: Any) -> int:
+        import time
+
+        if env.worker_id == 1:
+            return 1 // 0
+        time.sleep(60)
+        return 0
+
+    job = t2.submit(work, workers=2, ram=64)
+    first, second = job.results(return_exceptions=True, timeout=30)
+    assert str(first) == f"job {job.job_id} failed: worker 0 was killed because worker 1 failed"
+    assert not isinstance(first, ZeroDivisionError)
+    assert isinstance(second, ZeroDivisionError)
+
+
+def test_output_of_all_workers_and_the_end_of_it(t2: Any) -> None:
+    def count(env: Any) -> None:
+        for number in range(2000):
+            print(f"line {number} of {env.worker_id}")
+        print("the end", end="")
+
+    job = t2.submit(count, workers=3, cpu=0.5, ram=64)
+    job.results(timeout=30)
+    assert job.logs(1, tail=2) == "line 1999 of 1\nthe end"
+    assert job.logs(tail=1) == "0 | the end\n1 | the end\n2 | the end\n"
+    assert job.logs().splitlines()[2001:2003] == ["1 | line 0 of 1", "1 | line 1 of 1"]
+    assert len(list("".join(job.logs(follow=True)).splitlines())) == 3 * 2001
+    assert job.logs(stream="stderr") == ""
+    with pytest.raises(t2.Twister2Error, match=r"^tail is -1; give a whole number of lines from 0$"):
+        job.logs(tail=-1)
+
+
+def test_jobs_are_found_by_name_and_replaced(t2: Any) -> None:
+    def wait(env: Any) -> None:
+        import time
+
+        time.sleep(60)
+
+    first = t2.submit(wait, name="two of a name", ram=64)
+    second = t2.submit(wait, name="two of a name", ram=64)
+    assert t2.attach("two of a name").job_id == second.job_id, "the newest"
+    third = t2.submit(lambda env: 3, name="two of a name", ram=64, replace=True)
+    assert {first.state, second.state} == {JobState.KILLED}
+    assert third.results(timeout=30) == [3]
+    with pytest.raises(t2.UnknownJob, match="no job 'three of a name'"):
+        t2.attach("three of a name")
+
+
 def test_a_worker_that_was_killed_says_by_what(t2: Any) -> None:
     def die(env: Any) -> None:
         import os
