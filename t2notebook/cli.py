@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +14,7 @@ from .model.errors import Twister2Error
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``t2notebook VERB``; return the exit code."""
+    _escape_what_cannot_be_shown()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["local"]:
         from .localmesos.foreground import main as local
@@ -19,12 +22,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return local(given[1:])
     options = _parser().parse_args(given)
     try:
-        return int(options.run(options) or 0)
+        code = int(options.run(options) or 0)
+        sys.stdout.flush()
+        return code
     except Twister2Error as error:
         print(f"t2notebook: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Whoever read us has seen enough, as in `t2notebook list | head`; there is nobody to be told at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+
+
+def _escape_what_cannot_be_shown() -> None:
+    r"""Show what the output's encoding has no place for as ``\u2192``, as in a terminal with Latin-1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import shutil
 import sqlite3
@@ -20,6 +19,7 @@ from ..frames import job_row, jobs_frame
 from ..journal import is_owned, read_events, read_jobs, read_meta, session_directories
 from ..model.errors import SessionError, SubmitError, Twister2Error
 from ..model.job import MAX, ComputeResource, FaultTolerance, JobSpec, Placement, Twister2Job
+from ..model.process import user_name
 from ..model.reducer import reduce
 from . import finding, replacing
 from .archive import Archive, read_job
@@ -201,7 +201,7 @@ def submit(
         package = _build(described, spool)
         spec = JobSpec(
             name=described.name,
-            user=getpass.getuser(),
+            user=user_name(),
             resources=tuple(described.resources),
             package=package.digest,
             package_size=package.size,

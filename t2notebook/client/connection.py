@@ -184,7 +184,7 @@ def _start(path: Path, config: Config, runtime: Path) -> None:
     try:
         with open(os.open(log_path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "t2notebook.session", json.dumps(settings)],
+                [sys.executable, "-P", "-c", _program(), json.dumps(settings)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -217,14 +217,32 @@ def _start(path: Path, config: Config, runtime: Path) -> None:
     raise SessionError(f"the session process did not start: {why}{where}")
 
 
+def _program() -> str:
+    """Return what a session's interpreter runs: the very package that we are of, wherever it lies.
+
+    Nothing goes before the standard library: beside an installed package there may be old backports of it
+    (``dataclasses``, ``typing``, ``enum34``), which no session could start with.
+    """
+    package = Path(__file__).resolve().parents[1]
+    # Where packages may lie that the interpreter does not find by itself.
+    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    installed = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+    more = [os.path.abspath(path) for path in (*given, *installed, package.parent)]
+    return (
+        "import importlib.util, sys\n"
+        f"sys.path += [path for path in {more!r} if path not in sys.path]\n"
+        f"spec = importlib.util.spec_from_file_location('t2notebook', {str(package / '__init__.py')!r})\n"
+        "package = sys.modules['t2notebook'] = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(package)\n"
+        "from t2notebook.session.__main__ import main\n"
+        "main()\n"
+    )
+
+
 def _environment() -> dict[str, str]:
-    """Return our environment, in which the session finds the very package that we are of, and no secret of Mesos's."""
-    package_root = str(Path(__file__).resolve().parents[2])
-    path = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("T2_MASTER", "T2_SECRET")
-    }
-    return {**environment, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path))}
+    """Return our environment, without what the session is not to find before its own, and no secret of Mesos's."""
+    kept = ("T2_MASTER", "T2_SECRET", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if name not in kept}
 
 
 def _reap_later(process: subprocess.Popen[bytes]) -> None:

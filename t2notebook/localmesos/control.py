@@ -40,11 +40,17 @@ class Spawned:
     def __init__(self, arguments: Sequence[str]) -> None:
         read, write = os.pipe()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- lives as long as the process's start
-        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        # -P and the explicit path: a random.py in the notebook's directory must not become the cluster's.
+        package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        # The package that we are of, and nothing before the standard library: neither a random.py in the notebook's
+        # directory nor an old backport beside the package must become the cluster's.
         code = (
-            f"import sys; sys.path[:0] = [] if {root!r} in sys.path else [{root!r}]; "
-            "from t2notebook.localmesos.supervisor import main; sys.exit(main())"
+            "import importlib.util, sys\n"
+            f"spec = importlib.util.spec_from_file_location('t2notebook', {os.path.join(package, '__init__.py')!r})\n"
+            "package = sys.modules['t2notebook'] = importlib.util.module_from_spec(spec)\n"
+            "spec.loader.exec_module(package)\n"
+            f"sys.path += [] if {os.path.dirname(package)!r} in sys.path else [{os.path.dirname(package)!r}]\n"
+            "from t2notebook.localmesos.supervisor import main\n"
+            "sys.exit(main())\n"
         )
         try:
             self.process = subprocess.Popen(
@@ -55,6 +61,7 @@ class Spawned:
                 stderr=self._stderr,
                 start_new_session=True,
                 cwd="/",
+                env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             )
         except OSError as error:
             os.close(read)

@@ -31,6 +31,18 @@ def die_with_parent(parent: int, signum: int = signal.SIGKILL) -> None:
         os._exit(1)
 
 
+def default_signals() -> None:
+    """Unblock all signals and ignore none: whoever started us may have blocked SIGCHLD, or ignored SIGTERM.
+
+    Both are inherited through fork and exec, by agents, executors and whatever they start. A hang-up that ``nohup`` had
+    us ignore stays ignored, and so do the signals that Python ignores from its start on.
+    """
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def rarely_collect_garbage() -> None:
     """Keep the cycle collector from looking through thousands of agents and tasks again and again."""
     gc.freeze()

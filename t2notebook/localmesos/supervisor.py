@@ -45,6 +45,7 @@ def run(options: argparse.Namespace, announce: Callable[[faults.Json], None] | N
     """Run a cluster, and tell of it when it listens (by a line on --announce-fd, if nothing else is said)."""
     if options.detach and os.fork():
         os._exit(0)
+    life.default_signals()
     try:
         listening = listen(options.ip, options.port)
     except OSError as error:
@@ -181,6 +182,8 @@ class Supervisor:
             os.set_blocking(descriptor, False)
             self._family.private.add(descriptor)
         for signum in ENDING:
+            if signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
+                continue  # nohup
             signal.signal(signum, lambda number, _: self._stopping.append(number))
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)

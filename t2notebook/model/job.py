@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from .errors import SubmitError
 from .placement import Constraint, parse_where
+from .process import user_name
 from .units import mebibytes_of
 
 #: As many workers in one executor as the offer holds.
@@ -306,7 +306,7 @@ def make_job_id(name: str, *, user: str | None = None, now_ms: int) -> str:
     now_ms : int
         Milliseconds since 1970; two ids of one user and name differ if this does.
     """
-    who = _fold(user if user is not None else getpass.getuser())[:9].strip("-") or "user"
+    who = _fold(user if user is not None else user_name())[:9].strip("-") or "user"
     if not who[0].isalpha():
         who = "u" + who[:8]
     what = _fold(name)[:30].strip("-") or "job"

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ..model.errors import Twister2Error
+from ..model.process import default_signals
 
 
 def main() -> None:
     """Run a session until nobody needs it. The embedded Mesos, if it is wanted, starts while we import the
     rest.
     """
+    default_signals()
     settings: dict[str, Any] = json.loads(sys.argv[1])
     settings["secrets"] = _secrets()
     news = os.fdopen(int(settings["ready_fd"]), "w")

@@ -5,7 +5,6 @@ it has taken over; from its first job until no kernel is attached and no job run
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import logging
 import os
@@ -32,6 +31,7 @@ from ..journal import (
     session_directories,
 )
 from ..model.events import Event, EventKind
+from ..model.process import user_name
 from ..scheduler.access import Access
 from ..scheduler.infos import framework_info
 from ..scheduler.masters import Masters, find
@@ -158,8 +158,8 @@ class Session:
         assert self._workers is not None and self._masters is not None
         access = self._access()
         info = framework_info(
-            user=self.config["user"] or getpass.getuser(),
-            name=f"t2notebook ({getpass.getuser()}@{socket.gethostname()})",
+            user=self.config["user"] or user_name(),
+            name=f"t2notebook ({user_name()}@{socket.gethostname()})",
             role=self.config["role"],
             failover_timeout=float(self.config["failover_timeout"]),
             principal=access.principal,

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from t2notebook.model.launch import Cause, WorkerLaunch
+from t2notebook.model.process import default_signals
 from t2notebook.model.states import TaskState
 
 from .agent import Agent, Refused, StreamEnded
@@ -404,6 +405,7 @@ def _grace(record: Mapping[str, Any], default: float) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run an executor as this process, and exit."""
     settings = Settings.read(os.environ, sys.argv[1:] if arguments is None else arguments)
+    default_signals()
     # Workers inherit the environment; the token is not theirs.
     os.environ.pop("MESOS_EXECUTOR_AUTHENTICATION_TOKEN", None)
     # Relative entries (the zip application itself) would be lost when a worker changes its directory.

@@ -68,3 +68,46 @@ def test_no_jobs_yet(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(home / "elsewhere"))
     assert main(["list"]) == 0
     assert capsys.readouterr().out == "no jobs yet\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_the_output_cannot_show_is_escaped(t2: Any, encoding: str) -> None:
+    """One job whose error holds an arrow ended `t2notebook list` in a traceback."""
+
+    def work(env: Any) -> None:
+        print("caf\u00e9 \u2192 \U0001f40d")
+        raise ValueError("a \u2192 b")
+
+    job = t2.submit(work, name="arrow", ram_mega_bytes=64, max_worker_restarts=0)
+    assert str(job.wait(timeout=60)) == "FAILED"
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "t2notebook.cli", *arguments],
+            capture_output=True,
+            timeout=60,
+            check=False,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode(encoding)
+
+    shown = "a \u2192 b".encode(encoding, "backslashreplace").decode(encoding)
+    assert shown in run("list")
+    assert shown in run("status", job.job_id)
+    text = "caf\u00e9 \u2192 \U0001f40d\n"
+    assert run("logs", job.job_id, "0") == text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(t2: Any) -> None:
+    t2.submit(lambda env: 1, ram_mega_bytes=64).wait(timeout=60)
+    with subprocess.Popen(
+        [sys.executable, "-m", "t2notebook.cli", "list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""

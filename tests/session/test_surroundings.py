@@ -1,0 +1,176 @@
+"""The surroundings that a kernel gives its session, and all that follows: packages, signals, users."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.session.conftest import ROOT, eventually, processes
+
+BACKPORTS = ("dataclasses", "asyncio", "uuid", "pathlib", "enum", "typing", "random", "argparse", "json")
+RUN = """
+    import t2notebook as t2
+    job = t2.submit(lambda env: env.worker_id, workers=2, ram_mega_bytes=64)
+    print(job.results(timeout=60))
+    t2.shutdown()
+"""
+
+
+def run(code: str, clean: Path, prefix: tuple[str, ...] = (), **environment: str) -> str:
+    """Run a kernel to its end; return what it printed."""
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        timeout=120,
+        check=False,
+    )
+    log = "".join(path.read_text() for path in clean.rglob("session-*.log"))
+    assert done.returncode == 0, done.stdout + done.stderr + log
+    return done.stdout.strip()
+
+
+def backports(directory: Path) -> Path:
+    """Make modules that are older than the standard library's of the same names: nothing can work with them."""
+    directory.mkdir()
+    for name in BACKPORTS:
+        (directory / f"{name}.py").write_text(f"raise ImportError('the old backport of {name}')\n")
+    return directory
+
+
+def test_backports_beside_the_package_are_not_the_standard_library(clean: Path, tmp_path: Path) -> None:
+    """As in site-packages: they lie beside t2notebook, and after the standard library on the kernel's path."""
+    site = backports(tmp_path / "site-packages")
+    shutil.copytree(ROOT / "t2notebook", site / "t2notebook", ignore=shutil.ignore_patterns("__pycache__"))
+    code = f"""
+    import sys, typing
+    sys.path.insert(0, {str(site)!r})
+    import t2notebook
+    sys.path.append(sys.path.pop(0))
+    assert t2notebook.__file__.startswith({str(site)!r})
+    """
+    assert run(f"{code}{RUN}", clean) == "[0, 1]"
+
+
+def test_the_session_is_of_the_kernels_package_and_not_of_one_that_comes_first(
+    clean: Path, tmp_path: Path
+) -> None:
+    """A t2notebook on PYTHONPATH that this kernel did not take is not the session's either."""
+    other = backports(tmp_path / "other")
+    (other / "t2notebook").mkdir()
+    (other / "t2notebook" / "__init__.py").write_text("raise ImportError('another t2notebook')\n")
+    code = f"    import os; os.environ['PYTHONPATH'] = {str(other)!r}\n{RUN}"
+    assert run(code, clean) == "[0, 1]"
+
+
+BLOCKED = """
+    import signal
+    signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
+"""
+SIGNALS = """
+    def state(env):
+        import signal
+        ignored = [n.name for n in signal.valid_signals() if signal.getsignal(n) is signal.SIG_IGN]
+        return sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), sorted(ignored)
+    import t2notebook as t2
+    job = t2.submit(state, ram_mega_bytes=64)
+    print(job.results(timeout=60))
+"""
+
+
+def test_blocked_and_ignored_signals_are_not_inherited(clean: Path) -> None:
+    """SIGCHLD blocked in the kernel: supervisor and agents outlived t2.shutdown()."""
+    code = f"{BLOCKED}{SIGNALS}    t2.shutdown()\n"
+    assert run(code, clean) == "[([], ['SIGPIPE', 'SIGXFSZ'])]"
+    eventually(lambda: not processes(clean), timeout=20)
+
+
+def test_each_process_has_no_signal_blocked_or_ignored(clean: Path) -> None:
+    code = f"""{BLOCKED}
+    import t2notebook as t2
+    import os, sys, time
+    job = t2.submit(lambda env: __import__("time").sleep(300), ram_mega_bytes=64)
+    while job.state.value != "STARTED": time.sleep(0.02)
+    print(os.getpid(), flush=True)
+    sys.stdin.readline()
+    job.kill()
+    job.wait(30)
+    t2.shutdown()
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    kernel = int(process.stdout.readline())
+    mine = {pid: command for pid, command in processes(clean).items() if pid != kernel}
+    assert len(mine) >= 4
+    bits = sum(1 << (number - 1) for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1, signal.SIGHUP))
+    for pid, command in mine.items():
+        status = dict(
+            line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
+        )
+        assert int(status["SigBlk"], 16) & bits == 0, command
+        # A launcher ignores what would end it before it has swept up.
+        assert int(status["SigIgn"], 16) & bits & ~(1 << signal.SIGTERM - 1) == 0, command
+    process.communicate("\n", timeout=60)
+    eventually(lambda: not processes(clean), timeout=20)
+
+
+def as_a_uid(uid: int) -> tuple[str, ...]:
+    """Return the beginning of a command line that has a uid which nobody has given a name."""
+    prefix = ("unshare", "--user", f"--map-user={uid}", f"--map-group={uid}")
+    try:
+        subprocess.run([*prefix, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("there are no user namespaces here")
+    return prefix
+
+
+def test_a_uid_without_a_passwd_line(clean: Path) -> None:
+    """A container's arbitrary uid ended in a bare KeyError."""
+    uid = 54321
+    printed = run(f"{RUN}    print(job.job_id.split('-')[0])\n", clean, as_a_uid(uid), USER="", LOGNAME="")
+    assert printed.splitlines() == ["[0, 1]", f"u{uid}"]
+
+
+@pytest.mark.parametrize("user", ["no-such-user", "daemon", "caf\udce9"])
+def test_user_and_logname_decide_nothing(clean: Path, user: str) -> None:
+    """They decided who runs the workers; an unknown one was PENDING for ever."""
+    code = """
+    import os
+    import t2notebook as t2
+    job = t2.submit(lambda env: __import__("os").getuid(), ram_mega_bytes=64)
+    print(job.results(timeout=60) == [os.getuid()], job.job_id.split("-")[0])
+    t2.shutdown()
+    """
+    import pwd
+
+    name = pwd.getpwuid(os.getuid()).pw_name
+    assert run(code, clean, USER=user, LOGNAME=user, LC_ALL="POSIX") == f"True {name}"
+
+
+def test_the_name_of_a_user_is_utf8_whatever_the_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pwd
+    from types import SimpleNamespace
+
+    from t2notebook.model.process import user_name
+
+    # As `pwd` gives it under a POSIX locale without UTF-8 mode.
+    for shown, name in (("jos\udcc3\udca9", "jos\u00e9"), ("caf\udce9", "caf\ufffd"), ("ada", "ada")):
+        monkeypatch.setattr(pwd, "getpwuid", lambda _, shown=shown: SimpleNamespace(pw_name=shown))
+        assert user_name() == name
