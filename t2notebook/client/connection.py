@@ -225,9 +225,9 @@ def _program() -> str:
     """
     package = Path(__file__).resolve().parents[1]
     # Where packages may lie that the interpreter does not find by itself.
-    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     installed = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
-    more = [os.path.abspath(path) for path in (*given, *installed, package.parent)]
+    more = [os.path.abspath(path) for path in (*given, *installed, str(package.parent))]
     return (
         "import importlib.util, sys\n"
         f"sys.path += [path for path in {more!r} if path not in sys.path]\n"

@@ -24,6 +24,7 @@ from ..model.failed import failed_as
 from ..model.job import JobSpec
 from ..model.metrics import JobMetrics, measure
 from ..model.reducer import JobView, WorkerView
+from ..model.starts import without_fetcher
 from ..model.states import JobState, TaskState
 from ..worker.archive import Archive as Package
 from ..worker.archive import ArchiveError
@@ -493,4 +494,7 @@ class Job:
             )
         except (SessionError, UnknownJob, ArchiveError):
             return ""
-        return data.decode("utf-8", "replace")
+        text = data.decode("utf-8", "replace")
+        if len(data) >= STDERR_TAIL:
+            text = text.partition("\n")[2] or text  # it begins amid a line
+        return without_fetcher(text)

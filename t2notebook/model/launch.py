@@ -79,6 +79,8 @@ class Cause(StrEnum):
     EXCEPTION = "exception"  # the worker's code raised it
     VERSION = "version"  # this executor cannot run the package: another Python, another t2notebook
     ENDING = "ending"  # the executor takes no more workers
+    START = "start"  # the executor's program does not start there; told by its stderr, not by the executor
+    USER = "user"  # the agent has no such user; told by the agent
 
 
 def encode_status_data(

@@ -18,6 +18,8 @@ RESTART_FIRST, RESTART_CAP = 0.5, 30.0
 RETRY_FIRST, RETRY_CAP = 0.2, 15.0
 #: A launch that is lost so often in a row is no accident.
 MAX_RETRIES = 20
+#: How often a worker whose executor's program cannot start is tried again: one agent may be without it, not all.
+MAX_STARTS = 1
 
 
 #: What a person can do about it, by reason.
@@ -48,6 +50,8 @@ class When(StrEnum):
     EXCEPTION = "its code raised an exception"
     VERSION = "the executor cannot run this package"
     ENDING = "its executor was just ending"
+    START = "the executor's program cannot start"
+    USER = "the agent has no such user"
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,21 @@ RULES: tuple[Rule, ...] = (
     Rule(_FAILED, (), When.EXCEPTION, Consequence.FAIL, "run again, the code would raise it again"),
     Rule(_FAILED, (), When.VERSION, Consequence.FAIL, "the other agents' Python would not do either"),
     Rule(_FAILED, (), When.ENDING, Consequence.RETRY, "the launch met an executor that was going"),
+    Rule(
+        _FAILED,
+        (),
+        When.START,
+        Consequence.RESTART,
+        "no Python or a library is missing: one more try, elsewhere if it can be",
+        blames_host=True,
+    ),
+    Rule(
+        (*_FAILED, TaskState.DROPPED, TaskState.LOST),
+        (),
+        When.USER,
+        Consequence.FAIL,
+        "the other agents are likely to have the same users",
+    ),
     Rule(
         _FAILED,
         (
@@ -218,4 +237,6 @@ def _holds(when: When, asked: bool, ran: bool, cause: str) -> bool:
         When.EXCEPTION: cause == Cause.EXCEPTION,
         When.VERSION: cause == Cause.VERSION,
         When.ENDING: cause == Cause.ENDING,
+        When.START: cause == Cause.START,
+        When.USER: cause == Cause.USER,
     }[when]

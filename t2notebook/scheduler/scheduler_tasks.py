@@ -8,10 +8,12 @@ from typing import Any
 
 from ..jobmaster.jobs import JobRecord, Jobs
 from ..model.events import Event, EventKind
+from ..model.launch import Cause
 from ..model.reducer import WorkerView
+from ..model.starts import unknown_user
 from ..model.states import JobState, TaskState
 from .deadlines import Deadlines
-from .failures import ADVICE, MAX_RETRIES, Consequence, Rule, judge, pause_before
+from .failures import ADVICE, MAX_RETRIES, MAX_STARTS, Consequence, Rule, When, judge, pause_before
 from .hosts import Hosts
 from .infos import KILL_GRACE
 from .reconciliation import Reconciliation
@@ -120,6 +122,12 @@ class Tasks(Wants):
             data = {**data, "details": rest.strip()}
         asked = bool(job.view.kill_reason)
         cause = str(data.get("cause", ""))
+        if not cause and (user := unknown_user(message)):
+            cause = Cause.USER
+            message = (
+                f"there is no user {user!r} on {worker.host or 'the agent'}; "
+                "name whom workers are to run as with t2.configure(user=...)"
+            )
         rule = judge(state, reason, asked=asked, ran=worker.started is not None, cause=cause)
         restart = None
         if worker.result == "ok" and rule.consequence in (Consequence.RETRY, Consequence.RESTART):
@@ -127,7 +135,9 @@ class Tasks(Wants):
             message = f"its result had come before: {message or reason or state.value}"
             state, rule = TaskState.FINISHED, judge(TaskState.FINISHED)
         elif rule.consequence in (Consequence.RETRY, Consequence.RESTART):
-            restart, outlook = _restart(rule, worker, job.spec.faults.max_worker_restarts)
+            limit = job.spec.faults.max_worker_restarts
+            limit = min(limit, MAX_STARTS) if rule.when is When.START else limit
+            restart, outlook = _restart(rule, worker, limit)
             message = f"{message or reason or state.value}; {outlook}"
         elif rule.consequence is Consequence.FAIL and reason in ADVICE:
             message = f"{message or reason}; {ADVICE[reason]}"

@@ -18,6 +18,8 @@ from ..journal import Journal, Lease
 from ..model.errors import JournalError, NotOwner
 from ..model.events import Event, EventKind
 from ..model.job import JobSpec
+from ..model.launch import Cause, encode_status_data
+from ..model.starts import start_failure, unknown_user
 from ..model.states import TaskState
 from ..scheduler import recovery
 from ..scheduler.access import Access
@@ -25,6 +27,7 @@ from ..scheduler.announcing import Announcer
 from ..scheduler.driver import Driver
 from ..scheduler.infos import KILL_GRACE, ExecutorTemplate
 from ..scheduler.masters import Masters
+from ..scheduler.sandbox import PAGE
 from ..scheduler.scheduler import Scheduler
 from .keeping import KEEP_BYTES, Quota
 from .patient import Patient
@@ -39,6 +42,8 @@ FAILED_OVER, REMOVED = "Framework failed over", "Framework has been removed"
 TRACEBACK_PATIENCE = 3.0
 #: Seconds that an agent has to repeat an update of which the master has told the state alone.
 UPDATE_PATIENCE = 2.0
+#: Reasons for the end of a task that never reached its executor's code.
+_OF_EXECUTORS = ("", "REASON_EXECUTOR_TERMINATED", "REASON_COMMAND_EXECUTOR_FAILED")
 _TOLD_BY_AGENTS = frozenset({TaskState.FINISHED, TaskState.FAILED, TaskState.KILLED})
 
 
@@ -354,7 +359,30 @@ class Framework:
         found = self.scheduler.find(status["task_id"]["value"])
         if found is None or found[0].view.workers[found[1]].result or found[0].view.kill_reason:
             return None
+        has_run = found[0].view.workers[found[1]].started is not None
+        if not has_run and not status.get("data") and status.get("reason", "") in _OF_EXECUTORS:
+            return self._explain_start(status, *found)
         return self._results.try_fetch(*found, patience=TRACEBACK_PATIENCE)
+
+    async def _explain_start(
+        self, status: Mapping[str, Any], job: JobRecord, worker_id: int
+    ) -> Mapping[str, Any]:
+        """Return the update of a worker that never ran with the reason that its executor's own output gives."""
+        place = self.scheduler.sandbox(job, worker_id) if self.scheduler is not None else None
+        if place is None or unknown_user(status.get("message", "")):
+            return status
+        try:
+            async with asyncio.timeout(TRACEBACK_PATIENCE):
+                size = await place[0].size("stderr")
+                text = await place[0].read("stderr", max(0, size - PAGE), PAGE)
+        except Exception as error:  # whatever it is: Mesos's own words have to do
+            log.info("no stderr of the executor of worker %s of %s: %s", worker_id, job.job_id, error)
+            return status
+        if not (line := start_failure(text.decode("utf-8", "replace"))):
+            return status
+        where = job.view.workers[worker_id].host or "the agent"
+        message = f"the executor cannot start on {where}: {line}\n{status.get('message', '')}"
+        return {**status, "message": message, "data": encode_status_data(None, Cause.START)}
 
     def _on_stall(self, why: str) -> None:
         self._stalled = why

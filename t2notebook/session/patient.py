@@ -34,7 +34,8 @@ class Patient:
     on_message : callable
         Called with an executor's id and what it says.
     first : callable
-        Gives what is to be awaited before an update is taken, or None.
+        Gives what is to be awaited before an update is taken, or None. A mapping that it returns is taken in the
+        update's place.
     """
 
     def __init__(
@@ -129,10 +130,11 @@ class Patient:
 
         async def later() -> None:
             try:
-                await before
+                more = await before
             finally:
                 self._held.discard(key)
-            self.do(lambda: self._scheduler.update(status))
+            told = more if isinstance(more, Mapping) else status
+            self.do(lambda: self._scheduler.update(told))
 
         task = asyncio.get_running_loop().create_task(later())
         self._waiting.add(task)

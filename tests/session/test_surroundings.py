@@ -119,10 +119,14 @@ def test_each_process_has_no_signal_blocked_or_ignored(clean: Path) -> None:
     kernel = int(process.stdout.readline())
     mine = {pid: command for pid, command in processes(clean).items() if pid != kernel}
     assert len(mine) >= 4
-    bits = sum(1 << (number - 1) for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1, signal.SIGHUP))
+    bits = sum(
+        1 << (number - 1) for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1, signal.SIGHUP)
+    )
     for pid, command in mine.items():
         status = dict(
-            line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
+            line.split(":\t", 1)
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+            if ":\t" in line
         )
         assert int(status["SigBlk"], 16) & bits == 0, command
         # A launcher ignores what would end it before it has swept up.
@@ -174,3 +178,50 @@ def test_the_name_of_a_user_is_utf8_whatever_the_locale(monkeypatch: pytest.Monk
     for shown, name in (("jos\udcc3\udca9", "jos\u00e9"), ("caf\udce9", "caf\ufffd"), ("ada", "ada")):
         monkeypatch.setattr(pwd, "getpwuid", lambda _, shown=shown: SimpleNamespace(pw_name=shown))
         assert user_name() == name
+
+
+@pytest.mark.parametrize(
+    ("script", "line"),
+    [
+        (
+            'echo "$0: error while loading shared libraries: libx.so.1: cannot open shared object file" >&2; exit 127',
+            "error while loading shared libraries: libx.so.1: cannot open shared object file",
+        ),
+        (
+            "echo 'Fatal Python error: no module encodings' >&2; exit 1",
+            "Fatal Python error: no module encodings",
+        ),
+    ],
+)
+def test_a_program_that_cannot_start_is_not_tried_five_times(
+    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, line: str
+) -> None:
+    import t2notebook as t2
+
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    monkeypatch.setenv("T2_PYTHON", str(python))
+    job = t2.submit(lambda env: 1, workers=2, ram_mega_bytes=64)
+    with pytest.raises(t2.JobFailed) as caught:
+        job.results(timeout=60)
+    first = str(caught.value).splitlines()[0]
+    assert "the executor cannot start on " in first and line in first
+    assert "fetcher" not in str(caught.value)
+    assert job.tasks.restarts.max() <= 1
+    t2.shutdown()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root's agents look for users")
+def test_an_unknown_user_ends_the_job_at_once(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import t2notebook as t2
+
+    monkeypatch.setenv("T2_USER", "no-such-user")
+    job = t2.submit(lambda env: 1, ram_mega_bytes=64)
+    with pytest.raises(
+        t2.JobFailed, match=r"there is no user 'no-such-user' on .*t2.configure\(user="
+    ) as caught:
+        job.results(timeout=30)
+    assert len(str(caught.value).splitlines()) == 1
+    assert job.tasks.restarts.tolist() == [0]
+    t2.shutdown()
