@@ -3,10 +3,10 @@
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-slow bench lint clean
+.PHONY: help demo lab test test-slow test-newest test-lowest lock bench lint clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
 demo:  ## run examples/quickstart.ipynb on the embedded Mesos and print its job's table and result
 	@tools/setup demo
@@ -29,6 +29,19 @@ test-slow:  ## run the slow tests: every Python and install, browser matrix, cha
 	@tools/setup-debian
 	@tools/run-tests "slow" $(ARGS)
 
+test-newest:  ## the tests of what leans on dependencies, with the newest versions instead of the locked ones
+	@tools/setup test
+	@tools/setup-browser
+	@tools/test-range newest $(ARGS)
+
+test-lowest:  ## the same with the lowest versions that pyproject.toml allows
+	@tools/setup test
+	@tools/setup-browser
+	@tools/test-range lowest $(ARGS)
+
+lock:  ## renew locks/: the versions, with hashes, of all that the commands here install
+	@tools/lock $(ARGS)
+
 bench:  ## run the benchmarks
 	@tools/setup demo bench
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -38,5 +51,5 @@ lint:  ## ruff and mypy
 	@tools/lint
 
 clean:  ## remove .venv and what builds and tests leave
-	@rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-lock $(VENV)-lowest $(VENV)-newest build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-MINORS = (11, 12, 13)
+MINORS = (11, 12, 13, 14)
 
 
 @functools.cache

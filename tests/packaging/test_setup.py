@@ -46,17 +46,27 @@ case "$*" in
         cp "$0" "$3/bin/python"
         echo "#!$PWD/$3/bin/python" >"$3/bin/pip" ;;
     "-m pip "*)
-        echo "${@: -1}" >>"$here/../../calls"
+        echo "${*:6}" >>"$here/../../calls"
         if [ -e "$here/../../broken" ]; then cat "$here/../../broken"; exit 1; fi
         mkdir -p t2notebook/_vendor/pymesos && touch t2notebook/_vendor/pymesos/process.py ;;
 esac
 """
 
 
+#: The second of the two `pip` calls of an installation.
+EDITABLE = "--no-deps --no-build-isolation --editable ."
+
+
+def locked(*extras: str) -> str:
+    """Return the first of the two `pip` calls of an installation."""
+    return " ".join(["--require-hashes", *(f"--requirement locks/{extra}.txt" for extra in extras)])
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """Return a folder with the scripts, what they read, and a `bin` that is the whole PATH."""
-    shutil.copytree(REPOSITORY / "tools", tmp_path / "tools")
+    for name in ("tools", "locks"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
     for name in ("pyproject.toml", "hatch_build.py", "Makefile"):
         shutil.copy(REPOSITORY / name, tmp_path / name)
     (tmp_path / "bin").mkdir()
@@ -104,24 +114,24 @@ def test_the_second_run_does_and_says_nothing(place: Path) -> None:
     ]
     second = run(place, "tools/setup", "demo")
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
-    assert calls(place) == [".[demo]"]
+    assert calls(place) == [locked("demo"), EDITABLE]
 
 
 def test_a_new_extra_is_added_to_those_that_are_there(place: Path) -> None:
     fake(place, "python3.12", FAKE_PYTHON)
     for extras in (["test"], ["demo", "bench"], ["test"], ["demo"]):
         run(place, "tools/setup", *extras)
-    assert calls(place) == [".[test]", ".[bench,demo,test]"]
+    assert calls(place) == [locked("test"), EDITABLE, locked("bench", "demo", "test"), EDITABLE]
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", "hatch_build.py"])
+@pytest.mark.parametrize("name", ["pyproject.toml", "hatch_build.py", "locks/test.txt"])
 def test_a_changed_build_is_installed_again(name: str, place: Path) -> None:
     fake(place, "python3.12", FAKE_PYTHON)
     run(place, "tools/setup", "test")
     with (place / name).open("a") as file:
         file.write("# more\n")
     run(place, "tools/setup", "test")
-    assert calls(place) == [".[test]", ".[test]"]
+    assert calls(place) == [locked("test"), EDITABLE] * 2
 
 
 def test_a_lost_copy_of_pymesos_is_brought_again(place: Path) -> None:
@@ -129,7 +139,7 @@ def test_a_lost_copy_of_pymesos_is_brought_again(place: Path) -> None:
     run(place, "tools/setup", "test")
     shutil.rmtree(place / "t2notebook")
     run(place, "tools/setup", "test")
-    assert calls(place) == [".[test]", ".[test]"]
+    assert calls(place) == [locked("test"), EDITABLE] * 2
 
 
 def test_a_moved_environment_is_made_anew(place: Path) -> None:
@@ -139,7 +149,7 @@ def test_a_moved_environment_is_made_anew(place: Path) -> None:
     (place / ".venv/litter").touch()
     run(place, "tools/setup", "test")
     assert not (place / ".venv/litter").exists()
-    assert len(calls(place)) == 2
+    assert calls(place) == [locked("test"), EDITABLE] * 2
 
 
 def test_a_failed_install_is_not_taken_for_done(place: Path) -> None:
@@ -153,7 +163,7 @@ def test_a_failed_install_is_not_taken_for_done(place: Path) -> None:
     ]
     (place / "broken").unlink()
     assert run(place, "tools/setup", "test").returncode == 0
-    assert len(calls(place)) == 2
+    assert calls(place) == [locked("test"), locked("test"), EDITABLE]
 
 
 def test_no_network_is_one_line(place: Path) -> None:
@@ -164,6 +174,25 @@ def test_no_network_is_one_line(place: Path) -> None:
     line = one_line(run(place, "tools/setup", "test"))
     assert line.startswith("no package index answers (ERROR: No matching distribution found for hatchling)")
     assert "is there a network?" in line
+
+
+def test_an_index_without_what_is_locked_is_one_line(place: Path) -> None:
+    fake(place, "python3.12", FAKE_PYTHON)
+    (place / "broken").write_text(
+        "ERROR: Could not find a version that satisfies the requirement six==1.17.0 (from versions: 1.15.0, 1.16.0)\n"
+        "ERROR: No matching distribution found for six==1.17.0\n"
+    )
+    line = one_line(run(place, "tools/setup", "test"))
+    assert line.startswith("the package index has not got what is locked (ERROR: Could not find a version")
+    assert "six==1.17.0 (from versions: 1.15.0, 1.16.0)" in line
+    assert "make lock" in line
+
+
+def test_an_extra_without_a_lock_is_one_line(place: Path) -> None:
+    fake(place, "python3.12", FAKE_PYTHON)
+    line = one_line(run(place, "tools/setup", "nonesuch"))
+    assert line == "locks/nonesuch.txt is not there; make it with: make lock"
+    assert not (place / ".venv/.stamp").exists()
 
 
 def test_no_python_is_one_line(place: Path) -> None:
@@ -185,9 +214,9 @@ def test_a_python_without_venv_is_one_line(place: Path) -> None:
 
 
 def test_the_newest_python_is_taken(place: Path) -> None:
-    for name in ("python3.11", "python3.13", "python3"):
+    for name in ("python3.11", "python3.14", "python3.13", "python3"):
         fake(place, name, FAKE_PYTHON.replace("3.12.1", name))
-    assert "setting up .venv with Python python3.13" in run(place, "tools/setup", "test").stdout
+    assert "setting up .venv with Python python3.14" in run(place, "tools/setup", "test").stdout
 
 
 def test_browser_tests_are_skipped_with_a_line_but_not_in_ci(place: Path) -> None:
@@ -221,7 +250,7 @@ def test_lab_allows_root_only_as_root(place: Path) -> None:
 def test_make_help_names_every_command() -> None:
     said = subprocess.run(["make", "-s", "help"], cwd=REPOSITORY, capture_output=True, text=True).stdout
     assert [line.split()[1] for line in said.splitlines()] == [
-        "help", "demo", "lab", "test", "test-slow", "bench", "lint", "clean",
+        "help", "demo", "lab", "test", "test-slow", "test-newest", "test-lowest", "lock", "bench", "lint", "clean",
     ]  # fmt: skip
 
 
