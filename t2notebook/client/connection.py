@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 
 from ..config import Config, data_dir, runtime_dir, secrets_of
 from ..model.errors import SessionError, UnknownJob
+from ..model.text import dumps, loads
 
 REQUEST_TIMEOUT = 60.0
 
@@ -82,11 +83,11 @@ class Connection:
 
     def get(self, path: str, **query: Any) -> Any:
         """GET a JSON answer."""
-        return json.loads(self._request("GET", path, None, query)[0])
+        return loads(self._request("GET", path, None, query)[0])
 
     def post(self, path: str, content: Mapping[str, Any]) -> Any:
         """POST JSON and return the JSON answer."""
-        return json.loads(self._request("POST", path, content, {})[0])
+        return loads(self._request("POST", path, content, {})[0])
 
     def get_bytes(self, path: str, **query: Any) -> tuple[bytes, Mapping[str, str]]:
         """GET raw bytes and the answer's headers."""
@@ -125,7 +126,7 @@ class Connection:
         self, method: str, path: str, content: Mapping[str, Any] | None, query: Mapping[str, Any]
     ) -> tuple[bytes, Mapping[str, str]]:
         target = f"{path}?{urlencode(query)}" if query else path
-        body = None if content is None else json.dumps(content).encode()
+        body = None if content is None else dumps(content).encode()
         connection = _UnixConnection(self.path, timeout=REQUEST_TIMEOUT)
         try:
             connection.connect()
@@ -145,7 +146,7 @@ class Connection:
             connection.close()
         if answer.status >= 400:
             try:
-                text = json.loads(data)["error"]
+                text = loads(data)["error"]
             except (ValueError, KeyError):
                 text = data.decode("utf-8", "replace") or answer.reason
             raise {404: UnknownJob, 503: SessionEnding}.get(answer.status, SessionError)(text)

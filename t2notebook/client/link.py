@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import atexit
 import copy
-import json
 import logging
 import os
 import random
@@ -25,6 +24,7 @@ from ..model.errors import SessionError
 from ..model.events import TRANSIENT, Event
 from ..model.job import JobSpec
 from ..model.reducer import JobView
+from ..model.text import loads
 from .connection import Connection, SessionEnding, Stream, find_or_start
 from .finding import Finished, reach
 
@@ -239,7 +239,7 @@ class Link:
         if not (line := stream.readline()):
             stream.close()
             raise SessionEnding("the session has just ended")
-        self.connection, self.session = connection, json.loads(line)["hello"]
+        self.connection, self.session = connection, loads(line)["hello"]
         self._attached.set()
         return stream
 
@@ -273,7 +273,7 @@ class Link:
         """Take events until there are no more; return why."""
         try:
             while line := self._stream.readline():
-                record = json.loads(line)
+                record = loads(line)
                 if "event" in record:
                     event = Event.from_dict(record["event"])
                     self.mirror(event.job_id).apply(event)

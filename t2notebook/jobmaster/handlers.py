@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,15 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from ..model import auth
 from ..model.events import Event, EventKind
+from ..model.text import loads, sendable
 from ..worker.archive import Archive, ArchiveError
 from .jobs import AllJobs, JobRecord, Jobs
 
 MAX_RESULT = 1 << 40
 MAX_PROGRESS = 64 << 10
 MAX_TEXT = 500
+#: Characters that are kept of each part of an error.
+MAX_ERROR = 300_000
 
 
 class WorkerHandler(RequestHandler):
@@ -130,7 +132,9 @@ def keep_result(jobs: Jobs | AllJobs, job: JobRecord, worker_id: int, part: Path
     os.replace(part, path)
     data: dict[str, Any] = {"ok": bool(manifest.get("ok")), "size": size}
     if isinstance(error := manifest.get("error"), dict):
-        data["error"] = {name: str(error.get(name, "")) for name in ("type", "message", "traceback")}
+        data["error"] = {
+            name: sendable(str(error.get(name, "")), MAX_ERROR) for name in ("type", "message", "traceback")
+        }
     task_id = job.view.workers[worker_id].task_id
     jobs.record(
         Event(EventKind.RESULT, job.job_id, jobs.clock(), worker_id, task_id, source="WORKER", data=data)
@@ -150,7 +154,7 @@ class ProgressHandler(WorkerHandler):
         job = self.authenticate(job_id, hashlib.sha256(self.request.body).hexdigest())
         self.check_incarnation(job, worker_id)
         try:
-            record = json.loads(self.request.body)
+            record = loads(self.request.body)
             progress = record.get("progress")
             progress = None if progress is None else min(1.0, max(0.0, float(progress)))
             text = str(record.get("text") or "")[:MAX_TEXT]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sqlite3
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..model.errors import JournalError, NotOwner
 from ..model.events import Event
 from ..model.job import JobSpec
+from ..model.text import dumps, loads
 from .place import is_on_network
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Journal:
     def add_job(self, job_id: str, spec: JobSpec, secret: str, event: Event) -> Event:
         """Write a job and its first event in one transaction; return the event with its `seq`."""
         numbered = replace(event, seq=self._next)
-        self._write([numbered], job=(job_id, json.dumps(spec.to_dict()), secret))
+        self._write([numbered], job=(job_id, dumps(spec.to_dict()), secret))
         return numbered
 
     def mark_ended(self, job_id: str) -> None:
@@ -184,10 +184,10 @@ class Journal:
         """Return all that is known, oldest job first: ids, specifications, secrets, events."""
         events: dict[str, list[Event]] = {}
         for job_id, record in self._db.execute("SELECT job_id, record FROM events ORDER BY seq"):
-            events.setdefault(job_id, []).append(Event.from_dict(json.loads(record)))
+            events.setdefault(job_id, []).append(Event.from_dict(loads(record)))
         rows = {row[0]: row[1:] for row in self._db.execute("SELECT job_id, spec, secret FROM jobs")}
         return [
-            (job_id, JobSpec.from_dict(json.loads(rows[job_id][0])), rows[job_id][1], events[job_id])
+            (job_id, JobSpec.from_dict(loads(rows[job_id][0])), rows[job_id][1], events[job_id])
             for job_id in events
             if job_id in rows
         ]
@@ -197,10 +197,7 @@ class Journal:
         self._db.close()
 
     def _write(self, numbered: list[Event], job: tuple[str, str, str] | None = None) -> None:
-        rows = [
-            (event.seq, event.job_id, json.dumps(event.to_dict(), separators=(",", ":")))
-            for event in numbered
-        ]
+        rows = [(event.seq, event.job_id, dumps(event.to_dict())) for event in numbered]
         with self._explaining(), self._transaction():
             if job is not None:
                 self._db.execute("INSERT INTO jobs VALUES (?, ?, ?)", job)
@@ -269,7 +266,7 @@ def read_jobs(directory: Path) -> dict[str, JobSpec]:
             "SELECT job_id, spec FROM jobs "
             "ORDER BY (SELECT MIN(seq) FROM events WHERE events.job_id = jobs.job_id)"
         )
-        return {job_id: JobSpec.from_dict(json.loads(spec)) for job_id, spec in rows}
+        return {job_id: JobSpec.from_dict(loads(spec)) for job_id, spec in rows}
 
 
 def read_events(directory: Path, job_id: str, after: int = 0) -> list[Event]:
@@ -278,7 +275,7 @@ def read_events(directory: Path, job_id: str, after: int = 0) -> list[Event]:
         rows = db.execute(
             "SELECT record FROM events WHERE job_id = ? AND seq > ? ORDER BY seq", (job_id, after)
         )
-        return [Event.from_dict(json.loads(record)) for (record,) in rows]
+        return [Event.from_dict(loads(record)) for (record,) in rows]
 
 
 @dataclass(frozen=True)
@@ -300,7 +297,7 @@ def read_unfinished(directory: Path) -> Unfinished:
         return Unfinished(
             directory,
             meta,
-            {job_id: JobSpec.from_dict(json.loads(spec)).number_of_workers for job_id, spec in found},
+            {job_id: JobSpec.from_dict(loads(spec)).number_of_workers for job_id, spec in found},
         )
 
 

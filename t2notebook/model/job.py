@@ -11,6 +11,7 @@ from typing import Any
 from .errors import SubmitError
 from .placement import Constraint, parse_where
 from .process import user_name
+from .text import sendable
 from .units import mebibytes_of
 
 #: As many workers in one executor as the offer holds.
@@ -25,6 +26,8 @@ JOB_ID_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 MAX_WORKER_RESTARTS = 5
 #: More than any machine has; what is larger is a slip.
 _LIMIT = 1e9
+#: Characters of a job's name that are kept.
+MAX_NAME = 200
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -207,6 +210,7 @@ class Twister2Job:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
             raise SubmitError("a job needs a name, for example name='pi'")
+        object.__setattr__(self, "name", sendable(self.name, MAX_NAME))
         if not callable(self.worker):
             raise SubmitError(
                 f"worker is a {type(self.worker).__name__}, not callable; give a function that takes env"
@@ -264,6 +268,10 @@ class JobSpec:
     placement: Placement = field(default_factory=Placement)
     faults: FaultTolerance = field(default_factory=FaultTolerance)
     package_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("name", "user"):
+            object.__setattr__(self, name, sendable(getattr(self, name), MAX_NAME))
 
     @property
     def number_of_workers(self) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
+
+from .text import dumps, loads
 
 FORMAT = 1
 
@@ -52,7 +53,7 @@ class WorkerLaunch:
     def encode(self) -> str:
         """Return the base64 text for `TaskInfo.data`."""
         record = {"format": FORMAT, **asdict(self)}
-        return base64.b64encode(json.dumps(record, separators=(",", ":")).encode()).decode("ascii")
+        return base64.b64encode(dumps(record).encode()).decode("ascii")
 
     @classmethod
     def decode(cls, data: str) -> WorkerLaunch:
@@ -63,7 +64,7 @@ class WorkerLaunch:
         ValueError
             When `data` is of another format.
         """
-        record = json.loads(base64.b64decode(data))
+        record = loads(base64.b64decode(data))
         if record.pop("format", None) != FORMAT:
             raise ValueError(
                 "this executor and the session that launched it are of different t2notebook versions"
@@ -95,13 +96,13 @@ def encode_status_data(
         record["cause"] = cause.value
     if phases:
         record["phases"] = {name: round(seconds, 6) for name, seconds in phases.items()}
-    return base64.b64encode(json.dumps(record).encode()).decode("ascii")
+    return base64.b64encode(dumps(record).encode()).decode("ascii")
 
 
 def decode_status_data(data: str | None) -> Mapping[str, Any]:
     """Inverse of `encode_status_data`; anything else gives an empty mapping."""
     try:
-        record = json.loads(base64.b64decode(data or ""))
+        record = loads(base64.b64decode(data or ""))
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..jobmaster.jobs import JobRecord
 from ..model import auth
+from ..model.text import dumps
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Announcer:
             "claims": self._claims,
             "jobs": {job.job_id: auth.sign_move(job.secret, self._url, self._claims) for job in jobs},
         }
-        data = base64.b64encode(json.dumps(record, separators=(",", ":")).encode()).decode("ascii")
+        data = base64.b64encode(dumps(record).encode()).decode("ascii")
         self._executors[executor_id] = _Executor(agent, data)
         self._send(executor_id)
 

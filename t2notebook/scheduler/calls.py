@@ -34,6 +34,10 @@ class Calls(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         ]
         self._call("RECONCILE", reconcile={"tasks": items})
 
+    def again(self, call: Mapping[str, Any]) -> None:
+        """Make a call that was refused once more, for the framework as it is now."""
+        self._call(call["type"], **{k: v for k, v in call.items() if k not in ("type", "framework_id")})
+
     def shutdown_executor(self, agent_id: str, executor_id: str) -> None:
         """SHUTDOWN an executor."""
         self._call(

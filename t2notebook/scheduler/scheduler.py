@@ -13,6 +13,7 @@ from ..model.launch import decode_status_data
 from ..model.states import TaskState
 from .infos import KILL_GRACE, ExecutorTemplate
 from .offers import Offer
+from .repeats import Repeats
 from .sandbox import Sandbox, agent_url
 from .scheduler_launches import Launches
 from .scheduler_tasks import ANSWER_TIME
@@ -51,6 +52,7 @@ class Scheduler(Launches):
         super().__init__(jobs, gpus, executor_linger, template, worker_url)
         self._on_subscribed, self._on_error = on_subscribed, on_error
         self._was_subscribed = False
+        self._repeats = Repeats(self._timers, self._call_again, self._is_wanted)
 
     def sandbox(self, job: JobRecord, worker_id: int) -> tuple[Sandbox, str] | None:
         """Return a worker's sandbox and its folder there, or None before it was launched."""
@@ -91,6 +93,7 @@ class Scheduler(Launches):
         self.matcher.clear()
         self._capacity.forget()
         self.reconciliation.stop()
+        self._repeats.forget()
         self._say_why()
 
     def offers(self, offers: list[Mapping[str, Any]]) -> None:
@@ -175,10 +178,17 @@ class Scheduler(Launches):
         self._on_error(message)
 
     def call_failed(self, call: Mapping[str, Any], why: str, certain: bool = True) -> None:
-        """A refused ACCEPT launched nothing; of one that may have arrived, the master is asked."""
+        """A refused ACCEPT launched nothing; of one that may have arrived, the master is asked. What somebody waits for
+        is called again.
+        """
         if call["type"] != "ACCEPT":
+            self._call_refused(call, why)
             return
         now = self._now()
+        offer_ids = list(call["accept"].get("offer_ids", ()))
+        if certain and offer_ids and self.driver is not None and self.driver.connected:
+            # The master still counts these offers as ours.
+            self.driver.declineOffer(offer_ids, {"refuse_seconds": 0.0})
         for operation in call["accept"]["operations"]:
             for task in operation["launch"]["task_infos"]:
                 task_id = task["task_id"]["value"]
@@ -192,6 +202,32 @@ class Scheduler(Launches):
                     self._task_ended(job, task["executor"]["executor_id"]["value"], task_id)
         if not certain:
             self._reconcile()
+
+    def _call_refused(self, call: Mapping[str, Any], why: str) -> None:
+        if self.driver is None or not self.driver.connected:
+            return  # the next subscription begins with what is to be done
+        pause = self._repeats.refused(call)
+        if pause is None:
+            return
+        task_id = call.get("kill", {}).get("task_id", {}).get("value", "")
+        jobs = [self.jobs[self._tasks[task_id][0]]] if task_id in self._tasks else []
+        if call["type"] == "REVIVE":
+            jobs = [job for job in self.jobs.active if any(not one.task_id for one in job.view.workers)]
+        for job in jobs:
+            message = f"the master refuses {call['type']} ({why}); asked again in {pause:g} s"
+            now = self.jobs.clock()
+            self.jobs.record(Event(EventKind.PENDING, job.job_id, now, source="SESSION", message=message))
+
+    def _call_again(self, call: Mapping[str, Any]) -> None:
+        if self.driver is not None and self.driver.connected:
+            self.driver.again(call)
+
+    def _is_wanted(self, call: Mapping[str, Any]) -> bool:
+        if call["type"] == "KILL":
+            return call["kill"]["task_id"]["value"] in self._tasks
+        if call["type"] == "REVIVE":
+            return bool(self.waiting)
+        return call["type"] != "SUPPRESS" or self._suppressed
 
     # What the master is asked.
 

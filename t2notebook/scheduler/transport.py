@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.tcpclient import TCPClient
 
 from ..model.masters import Address
+from ..model.text import dumps
 from ..worker.framing import FramingError, RecordDecoder
 from .access import NOBODY, Access, tls_context
 
@@ -103,9 +103,7 @@ class Connection:
     async def post(self, path: str, body: Any, headers: dict[str, str]) -> Response:
         """Send a call and return its answer, with the body."""
         collector = _Collector()
-        await self._request(
-            "POST", path, json.dumps(body, separators=(",", ":")).encode(), headers, collector
-        )
+        await self._request("POST", path, dumps(body).encode(), headers, collector)
         return collector.result()
 
     async def get(self, path: str, headers: dict[str, str]) -> Response:
@@ -127,9 +125,7 @@ class Connection:
         An answer other than 200 is returned with its body, and neither callback is called.
         """
         collector = _Collector(on_headers, on_record)
-        await self._request(
-            "POST", path, json.dumps(body, separators=(",", ":")).encode(), headers, collector
-        )
+        await self._request("POST", path, dumps(body).encode(), headers, collector)
         return collector.result()
 
     async def _request(

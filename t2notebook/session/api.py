@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
+from asyncio import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from ..frames import job_row
 from ..jobmaster.jobs import JobRecord
 from ..model.errors import JournalError, NotOwner, Twister2Error
 from ..model.job import JobSpec
+from ..model.text import dumps, loads
 from ..scheduler.sandbox import PAGE, SandboxError
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ class ApiHandler(RequestHandler):
         )
         self.finish({"error": text})
 
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
+        """End the answer; a record goes out as JSON that everybody can read."""
+        if isinstance(chunk, dict):
+            self.set_header("Content-Type", "application/json; charset=UTF-8")
+            chunk = dumps(chunk)
+        return super().finish(chunk)
+
     def job(self, job_id: str) -> JobRecord:
         """Return a job or answer 404."""
         job = self.session.jobs.get(job_id)
@@ -58,7 +66,7 @@ class ApiHandler(RequestHandler):
 
     def content(self) -> dict[str, Any]:
         """Return the request's JSON."""
-        record = json.loads(self.request.body or b"{}")
+        record = loads(self.request.body or b"{}")
         assert isinstance(record, dict)
         return record
 
@@ -177,7 +185,7 @@ class StreamHandler(ApiHandler):
         self.client_id = client_id
         self.set_header("Content-Type", "application/x-ndjson")
         self.session.clients.attach(client_id, self.send, self.end)
-        self.send(json.dumps({"hello": self.session.info()}))
+        self.send(dumps({"hello": self.session.info()}))
         self._auto_finish = False
 
     def send(self, line: str) -> None:

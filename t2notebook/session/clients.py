@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from ..jobmaster.jobs import AllJobs, JobRecord
 from ..model.events import Event
+from ..model.text import dumps
 
 Write = Callable[[str], None]
 
@@ -59,7 +59,7 @@ class Clients:
         for job_id in job_ids:
             for client_id in self._watchers.pop(job_id, ()):
                 self._watching[client_id].discard(job_id)
-                self._streams[client_id](json.dumps({"orphan": job_id, "why": why}))
+                self._streams[client_id](dumps({"orphan": job_id, "why": why}))
 
     def close(self) -> None:
         """End all streams."""
@@ -71,4 +71,4 @@ class Clients:
             self._send(client_id, event)
 
     def _send(self, client_id: str, event: Event) -> None:
-        self._streams[client_id](json.dumps({"event": event.to_dict()}, separators=(",", ":")))
+        self._streams[client_id](dumps({"event": event.to_dict()}))

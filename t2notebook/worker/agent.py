@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from t2notebook.model.text import dumps
+
 from .framing import EventDecoder
 from .settings import Settings
 
@@ -235,4 +237,4 @@ class Agent:
         return connection
 
     def _encode(self, call: dict[str, Any]) -> bytes:
-        return json.dumps({**self._ids, **call}, separators=(",", ":")).encode()
+        return dumps({**self._ids, **call}).encode()

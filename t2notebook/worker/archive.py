@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import json
 import mmap
 import os
 import pickle
@@ -19,6 +18,8 @@ import sys
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, cast
+
+from t2notebook.model.text import dumps, loads
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -55,7 +56,7 @@ def write(target: BinaryIO, members: Sequence[tuple[str, Bytes]], facts: Mapping
         **facts,
         "members": {name: [len(view), hashlib.sha256(view).hexdigest()] for name, view in views},
     }
-    head = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
+    head = dumps(manifest, sort_keys=True).encode()
     with tarfile.open(fileobj=cast(BinaryIO, _Appender(target)), mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for name, view in [(MANIFEST, memoryview(head)), *views]:
             info = tarfile.TarInfo(name)
@@ -105,7 +106,7 @@ class Archive:
             with tarfile.open(fileobj=_Window(self._view), mode="r:") as tar:
                 for info in tar:
                     self._places[info.name] = (info.offset_data, info.size)
-            self.manifest: dict[str, Any] = json.loads(bytes(self.member(MANIFEST)))
+            self.manifest: dict[str, Any] = loads(bytes(self.member(MANIFEST)))
         except (tarfile.TarError, KeyError, ValueError) as error:
             raise ArchiveError(f"not a t2notebook archive: {error}") from None
         if self.manifest.get("format") != FORMAT:

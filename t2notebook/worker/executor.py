@@ -89,11 +89,11 @@ class Executor:
                 meanwhile=self._warm_up,
             )
         except Refused as error:
-            if not error.is_transient:
+            if error.is_transient or self._simplify_all(error):
+                self._subscribe_later(str(error))
+            else:
                 log(f"the agent refuses this executor: {error}")
                 self._lose_agent()
-                return
-            self._subscribe_later(str(error))
         except (OSError, http.client.HTTPException) as error:
             self._subscribe_later(str(error))
         else:
@@ -351,8 +351,7 @@ class Executor:
                 self._agent.update(status)
             except Refused as error:
                 if not error.is_transient and error.status != 403:
-                    log(f"the agent refuses an update of {status['task_id']['value']}: {error}")
-                    self._updates.acknowledge(status["uuid"])
+                    self._replace(status, error)
                     continue
                 self._post_later()
                 return
@@ -361,11 +360,31 @@ class Executor:
                 return
             self._updates.posted(status["uuid"])
 
-    def _post_later(self) -> None:
+    def _replace(self, status: Mapping[str, Any], error: Refused) -> None:
+        """Have a refused update followed by one that says less, at once; a task must not end unheard."""
+        task_id, state = status["task_id"]["value"], status["state"]
+        log(f"the agent refuses the update {state} of {task_id}: {error}")
+        if self._updates.simplify(status["uuid"], str(error)):
+            self._post_later(0.0)
+            return
+        self._updates.acknowledge(status["uuid"])
+        if TaskState.from_mesos(state).is_terminal:
+            # The agent tells the ends of an executor's tasks when that has ended.
+            log(f"{task_id}: its end cannot be told; ending after the other workers")
+            self._exit_code = 1 if self._exit_code is None else self._exit_code
+
+    def _simplify_all(self, error: Refused) -> bool:
+        """Shorten what SUBSCRIBE repeats; return whether there was anything to leave out."""
+        shortened = [self._updates.simplify(one["uuid"], str(error)) for one in self._updates.unacknowledged()]
+        if any(shortened):
+            log(f"the agent refuses the updates that this executor repeats: {error}")
+        return any(shortened)
+
+    def _post_later(self, pause: float = _RETRY_UPDATE) -> None:
         # The loop posts after every round; the timer only makes sure that there is one.
         if self._retry is not None:
             self._retry.cancel()
-        self._retry = self._loop.call_later(_RETRY_UPDATE, lambda: None)
+        self._retry = self._loop.call_later(pause, lambda: None)
 
     def _shed(self) -> None:
         """Close, in a forked child, what belongs to the executor."""

@@ -9,12 +9,16 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from t2notebook.model.text import sendable
+
 from . import archive
 from .pickling import ResultPickler
 
 MAX_LINE = 1000
 _MAX_TRACEBACK = 200_000
 _MAX_MESSAGE = 2000
+#: Characters of an exception's text that are told apart from its traceback.
+_MAX_TEXT = 20_000
 
 
 def _here() -> None: ...
@@ -153,7 +157,7 @@ def _other_versions(versions: Mapping[str, str]) -> str:
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error)
+        return sendable(str(error), _MAX_TEXT)
     except Exception:
         return "<its message cannot be shown>"
 

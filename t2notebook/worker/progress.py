@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable
+
+from t2notebook.model.text import dumps
 
 from .session_client import CONNECTION_ERRORS, SessionClient
 
@@ -61,7 +62,7 @@ class ProgressReporter:
     def _send(self) -> None:
         assert self._pending is not None
         fraction, text = self._pending
-        body = json.dumps({"progress": fraction, "text": text}).encode()
+        body = dumps({"progress": fraction, "text": text}).encode()
         try:
             response = self._client.request(
                 "POST",

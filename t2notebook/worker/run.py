@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.machinery
 import inspect
-import json
 import os
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 from t2notebook.model.errors import PackageError
 from t2notebook.model.launch import WorkerLaunch
+from t2notebook.model.text import dumps
 
 from . import failure as failures
 from . import modules, result
@@ -198,4 +198,4 @@ def _failed(
 
 def _tell(report: int, outcome: str, message: str, phases: Mapping[str, float]) -> None:
     record = {"outcome": outcome, "message": failures.one_line(message), "phases": phases}
-    os.write(report, json.dumps(record).encode() + b"\n")
+    os.write(report, dumps(record).encode() + b"\n")

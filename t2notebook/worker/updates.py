@@ -1,4 +1,4 @@
-"""Status updates until the agent has acknowledged them."""
+"""Status updates until the agent has acknowledged them, and what takes the place of one that it refuses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from t2notebook.model.launch import Cause, encode_status_data
+from t2notebook.model.text import sendable
+
+#: Characters of a message; Mesos sets no limit, and keeps each in the master's memory.
+MAX_MESSAGE = 4000
+#: The same of a message that stands in a refused one's place.
+_SHORT = 300
 
 
 class UpdateLog:
@@ -17,6 +23,7 @@ class UpdateLog:
     def __init__(self) -> None:
         self._statuses: dict[str, dict[str, Any]] = {}  # by uuid
         self._unposted: dict[str, None] = {}  # an ordered set of uuids
+        self._simplified: dict[str, int] = {}  # by uuid: how often
 
     def add(
         self,
@@ -39,7 +46,7 @@ class UpdateLog:
             "uuid": base64.b64encode(uuid).decode("ascii"),
         }
         if message:
-            status["message"] = message
+            status["message"] = sendable(message, MAX_MESSAGE)
         if exit_code is not None or cause or phases:
             status["data"] = encode_status_data(exit_code, cause, phases)
         self._statuses[status["uuid"]] = status
@@ -49,6 +56,26 @@ class UpdateLog:
         """Forget an update that the scheduler has acknowledged."""
         self._statuses.pop(uuid, None)
         self._unposted.pop(uuid, None)
+        self._simplified.pop(uuid, None)
+
+    def simplify(self, uuid: str, why: str) -> bool:
+        """Make an update that the agent refuses one that says less; return whether there was anything to leave out.
+
+        First the message becomes short and ASCII, and says that the whole was refused; then there is none, nor `data`,
+        of which the exit code and the cause are lost. State, task and uuid stay.
+        """
+        status = self._statuses.get(uuid)
+        times = self._simplified[uuid] = self._simplified.get(uuid, 0) + 1
+        if status is None or times > 2 or (times == 2 and not {"message", "data"}.intersection(status)):
+            return False
+        message = status.pop("message", "")
+        if times == 1:
+            plain = message[:_SHORT].encode("ascii", "backslashreplace").decode("ascii")
+            told = sendable(" ".join(why.split()), 200)
+            status["message"] = f"{plain} (the agent refused the whole message: {told})".strip()
+        else:
+            status.pop("data", None)
+        return True
 
     def unposted(self) -> list[dict[str, Any]]:
         """Return the statuses that the agent has not been given."""

@@ -16,6 +16,7 @@ from t2notebook.model.states import JobState, TaskState
 from t2notebook.scheduler import recovery, scheduler_wants
 from t2notebook.scheduler.failures import RESTART_FIRST
 from t2notebook.scheduler.reconciliation import FIRST_PAUSE
+from t2notebook.scheduler.repeats import CAP
 from tests.scheduler.stage import RAISED, Stage
 from tests.scheduler.stage import on_stage as play
 
@@ -171,6 +172,88 @@ def test_a_launch_that_the_master_refuses_is_tried_again_a_few_times_and_says_wh
         assert job.view.state is JobState.FAILED
         assert worker.state is TaskState.DROPPED
         assert worker.message == "the launch did not reach the master: HTTP 400: no; no restart is left of 1"
+
+    on_stage(scenario)
+
+
+def test_the_offers_of_a_refused_launch_go_back(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.submit(workers=1)
+        stage.offer()
+        call = accept_of(stage)
+        call["accept"]["offer_ids"] = [{"value": "O1"}]
+        stage.scheduler.call_failed(call, "HTTP 400: no")
+        assert stage.driver.calls[-1] == ("declineOffer", [{"value": "O1"}], {"refuse_seconds": 0.0})
+
+    on_stage(scenario)
+
+
+def test_a_refused_kill_is_made_again_until_the_task_has_ended(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1)
+        stage.offer()
+        stage.play(job)
+        stage.scheduler.kill(job, "USER", "enough")
+        task_id = job.view.workers[0].task_id
+        call = {"type": "KILL", "framework_id": {"value": "F"}, "kill": {"task_id": {"value": task_id}}}
+        for attempt in range(12):
+            stage.scheduler.call_failed(call, "HTTP 400: no")
+            assert "the master refuses KILL (HTTP 400: no)" in job.view.waiting_for
+            await asyncio.sleep(CAP)
+            assert stage.asked("again") == [(call,)] * (attempt + 1)
+        stage.scheduler.call_failed(call, "HTTP 400: no")
+        stage.play(job, "KILLED")
+        assert job.view.state is JobState.KILLED
+        await asyncio.sleep(CAP)
+        assert len(stage.asked("again")) == 12
+
+    on_stage(scenario)
+
+
+def test_a_refused_revive_is_made_again_while_anything_waits(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1)
+        call = {"type": "REVIVE", "framework_id": {"value": "F"}, "revive": {"roles": []}}
+        stage.scheduler.call_failed(call, "HTTP 503: busy")
+        assert "the master refuses REVIVE (HTTP 503: busy)" in job.view.waiting_for
+        await asyncio.sleep(CAP)
+        assert stage.asked("again") == [(call,)]
+        stage.scheduler.call_failed(call, "HTTP 503: busy")
+        stage.offer()
+        await asyncio.sleep(CAP)
+        assert len(stage.asked("again")) == 1, "what waited has got its offer"
+
+    on_stage(scenario)
+
+
+@pytest.mark.parametrize("kind", ["DECLINE", "SUPPRESS", "ACKNOWLEDGE", "SHUTDOWN"])
+def test_what_nobody_waits_for_is_not_repeated_for_ever(on_stage: Any, kind: str) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.scheduler.suppressed_roles()
+        for _ in range(20):
+            stage.scheduler.call_failed({"type": kind}, "HTTP 400: no")
+            await asyncio.sleep(CAP)
+        repeated = kind in ("DECLINE", "SUPPRESS")
+        # Each ATTEMPTS + 1 refusals in a row are one series.
+        assert len(stage.asked("again")) == (17 if repeated else 0)
+
+    on_stage(scenario)
+
+
+def test_a_new_subscription_begins_anew(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1)
+        stage.offer()
+        stage.play(job)
+        stage.scheduler.kill(job, "USER", "enough")
+        kill = {"type": "KILL", "kill": {"task_id": {"value": job.view.workers[0].task_id}}}
+        stage.scheduler.call_failed(kill, "HTTP 400: no")
+        stage.scheduler.disconnected("gone")
+        before = len(stage.asked("kill"))
+        stage.scheduler.subscribed("F", {}, "127.0.0.1")
+        assert len(stage.asked("kill")) == before + 1
+        await asyncio.sleep(CAP)
+        assert not stage.asked("again")
 
     on_stage(scenario)
 

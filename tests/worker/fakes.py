@@ -377,6 +377,14 @@ class FakeAgent:
         self.stop()
 
 
+def eventually(condition: Callable[[], Any], timeout: float = 10.0) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

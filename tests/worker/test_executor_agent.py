@@ -5,13 +5,14 @@ from __future__ import annotations
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 
-from tests.worker.fakes import FakeAgent, FakeSession
+from tests.worker.fakes import FakeAgent, FakeSession, eventually
 from tests.worker.test_executor_ends import gone, sleeper, start
 
 
@@ -143,13 +144,110 @@ def test_updates_are_tried_again(session: FakeSession, agent: FakeAgent) -> None
     assert agent.states(task_id) == ["TASK_RUNNING", "TASK_FINISHED"]
 
 
+def refuse(state: str, less_than: int = 3, status: int = 400) -> Callable[[dict[str, Any]], int | None]:
+    """Return a hook that refuses updates of a state: the first ones, until they say little enough."""
+    seen: list[dict[str, Any]] = []
+
+    def hook(call: dict[str, Any]) -> int | None:
+        if call["type"] != "UPDATE" or call["update"]["status"]["state"] != state or len(seen) >= less_than:
+            return None
+        seen.append(call["update"]["status"])
+        return status
+
+    return hook
+
+
 def test_an_update_that_the_agent_refuses_holds_up_no_other(session: FakeSession, agent: FakeAgent) -> None:
-    agent.hook = lambda call: (
-        400 if call["type"] == "UPDATE" and call["update"]["status"]["state"] == "TASK_RUNNING" else None
-    )
+    agent.hook = refuse("TASK_RUNNING", less_than=99)
     task_id = agent.launch(session.launch(session.add(lambda env: 1)))
     assert agent.end_of(task_id)["state"] == "TASK_FINISHED"
-    assert "the agent refuses an update" in agent.log()
+    assert "the agent refuses the update TASK_RUNNING" in agent.log()
+
+
+def failing(env: Any) -> None:
+    raise ValueError("cannot read caf\udce9.txt\0\x1f")
+
+
+def test_what_utf8_cannot_carry_arrives_as_python_shows_it(session: FakeSession, agent: FakeAgent) -> None:
+    task_id = agent.launch(session.launch(session.add(failing)))
+    end = agent.end_of(task_id)
+    assert end == {
+        "state": "TASK_FAILED",
+        "message": "ValueError: cannot read caf\\udce9.txt\\x00\\x1f",
+        "exit_code": 1,
+    }
+    error = session.facts()["error"]
+    assert "caf\\udce9.txt" in error["message"] and "caf\\udce9.txt" in error["traceback"]
+    str(session.facts()).encode("utf-8")
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_refused_end_is_followed_by_one_that_says_less(
+    session: FakeSession, agent: FakeAgent, status: int, times: int
+) -> None:
+    agent.hook = refuse("TASK_FAILED", times, status)
+    task_id = agent.launch(session.launch(session.add(failing)))
+    end = agent.end_of(task_id)
+    assert end["state"] == "TASK_FAILED"
+    if times == 1:
+        assert (
+            "ValueError" in end["message"] and f"refused the whole message: HTTP {status}" in end["message"]
+        )
+        assert end["exit_code"] == 1
+    else:
+        assert not end["message"] and "exit_code" not in end
+    assert f"the agent refuses the update TASK_FAILED of {task_id}: HTTP {status}" in agent.log()
+    assert (
+        agent.end_of(agent.launch(session.launch(session.add(lambda env: 1)), "next"))["state"]
+        == "TASK_FINISHED"
+    )
+
+
+def test_an_executor_that_cannot_tell_an_end_ends_when_nobody_needs_it(
+    session: FakeSession, agent: FakeAgent
+) -> None:
+    """Then the agent tells the end in its place."""
+    agent.hook = lambda call: (
+        400 if call["type"] == "UPDATE" and call["update"]["status"]["task_id"]["value"] == "mute" else None
+    )
+    assert agent.process is not None
+    pids = start(session, agent, sleeper, "neighbour")
+    agent.launch(session.launch(session.add(failing)), "mute")
+    eventually(lambda: "its end cannot be told" in agent.log())
+    assert agent.process.poll() is None, "its neighbour goes on"
+    assert (
+        agent.end_of(agent.launch(session.launch(session.add(failing)), "late"))["message"]
+        == "the executor is ending"
+    )
+    agent.kill("neighbour")
+    assert agent.end_of("neighbour")["state"] == "TASK_KILLED"
+    assert agent.process.wait(5) == 1
+    assert gone(pids)
+
+
+def test_a_subscription_that_is_refused_for_what_it_repeats_is_made_with_less(
+    session: FakeSession, idle_agent: FakeAgent
+) -> None:
+    agent = idle_agent
+    agent.acknowledge = False
+    agent.start(MESOS_CHECKPOINT="1")
+    agent.launch(session.launch(session.add(failing)), "task")
+    agent.end_of("task")
+
+    def hook(call: dict[str, Any]) -> int | None:
+        if call["type"] != "SUBSCRIBE":
+            return None
+        repeated = call["subscribe"]["unacknowledged_updates"]
+        return (
+            400 if any("refused" not in one["status"].get("message", "refused") for one in repeated) else None
+        )
+
+    agent.hook = hook
+    agent.disconnect()
+    agent.wait(lambda: len(agent.subscriptions) == 2, "it did not come back")
+    repeated = agent.subscriptions[1]["unacknowledged_updates"]
+    assert [one["status"]["state"] for one in repeated] == ["TASK_RUNNING", "TASK_FAILED"]
 
 
 def test_a_kept_connection_that_the_agent_closed(session: FakeSession, agent: FakeAgent) -> None:

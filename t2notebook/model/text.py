@@ -1,0 +1,69 @@
+r"""Text on its way out of a process, and into one: valid UTF-8, whatever the user's code made of it.
+
+A `str` can hold what UTF-8 cannot: lone surrogates, as `os.listdir` gives them for file names of another encoding.
+JSON carries them (as ``\udce9``), and then whoever decodes it strictly refuses the whole: a Mesos agent or master,
+an Arrow column, a terminal. So everything that leaves a process as JSON is written by `dumps`, and what comes in,
+old journals included, is read by `loads`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+#: Lone surrogates, and control characters but for tab, newline, carriage return and ESC (colours in tracebacks).
+_UNSENDABLE = re.compile("[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
+#: Every character that `_UNSENDABLE` finds is written so by `json.dumps`, but for 0x7f.
+_SUSPECTS = ("\\u", "\\b", "\\f", "\x7f")
+
+
+def sendable(text: str, limit: int | None = None) -> str:
+    r"""Return `text` with what others could not read written as Python writes it: ``caf\udce9.txt``.
+
+    Parameters
+    ----------
+    text : str
+    limit : int, optional
+        Characters; of a longer text the middle is left out, and how much that was stands in its place.
+    """
+    if limit is not None and len(text) > limit:
+        note = f" [... {len(text) - limit} characters left out ...] "
+        half = max(0, limit - len(note)) // 2
+        text = text[:half] + note + text[len(text) - half :] if half else text[:limit]
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNSENDABLE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    number = ord(match[0])
+    return f"\\u{number:04x}" if number > 0xFF else f"\\x{number:02x}"
+
+
+def cleaned(value: Any) -> Any:
+    """Return a JSON-ready value with all its text, keys included, made sendable."""
+    if isinstance(value, str):
+        return sendable(value)
+    if isinstance(value, Mapping):
+        return {cleaned(key): cleaned(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [cleaned(item) for item in value]
+    return value
+
+
+def dumps(value: Any, *, sort_keys: bool = False) -> str:
+    """Return `value` as JSON in ASCII, all its text made sendable."""
+    text = json.dumps(value, sort_keys=sort_keys, separators=(",", ":"))
+    # Most records have nothing that needs a second look.
+    if any(suspect in text for suspect in _SUSPECTS):
+        text = json.dumps(cleaned(value), sort_keys=sort_keys, separators=(",", ":"))
+    return text
+
+
+def loads(text: str | bytes | bytearray) -> Any:
+    """Return what a JSON text says, all its text made sendable; raises ValueError as `json.loads` does."""
+    value = json.loads(text)
+    suspects = _SUSPECTS if isinstance(text, str) else tuple(one.encode() for one in _SUSPECTS)
+    return cleaned(value) if any(suspect in text for suspect in suspects) else value  # type: ignore[operator]
