@@ -87,6 +87,11 @@ class Agent(TaskGroups, CustomExecutors):
         command = "command" in info
         executor_id = (info["task_id"] if command else info["executor"]["executor_id"])["value"]
         task = TaskRun(info)
+        if (fault := self.checkpoint_fault(framework)) is not None:
+            self._refuse(
+                framework, [task], executor_id, fault, tell_exit=not command and message["new_executor"]
+            )
+            return
         run = framework.executors.get(executor_id)
         if run is None:
             if not command and not message["new_executor"]:
@@ -113,6 +118,9 @@ class Agent(TaskGroups, CustomExecutors):
         info, group = message["executor"], str(uuid.uuid4())
         executor_id = info["executor_id"]["value"]
         tasks = [TaskRun({**one, "executor": info}, group=group) for one in message["tasks"]]
+        if (fault := self.checkpoint_fault(framework)) is not None:
+            self._refuse(framework, tasks, executor_id, fault, tell_exit=message["new_executor"])
+            return
         run = framework.executors.get(executor_id)
         if run is None and message["new_executor"]:
             self._start(framework, executor_id, tasks, message["role"])
@@ -146,10 +154,7 @@ class Agent(TaskGroups, CustomExecutors):
             containers.make_sandbox(directory, user)
             self._keep_executor(run)
         except SandboxError as error:
-            for one in tasks:
-                self._drop(framework, one, executor_id, str(error), "REASON_EXECUTOR_TERMINATED")
-            if not command:
-                self._tell_exit(run, None)
+            self._refuse(framework, tasks, executor_id, str(error), tell_exit=not command)
             self._discard_framework(framework)
             return
         run.queued |= {one.id: one for one in tasks}
@@ -173,6 +178,15 @@ class Agent(TaskGroups, CustomExecutors):
             self.runtime.fetch(wanted, lambda failure: self.fetched(run, user, failure))
         else:
             self.fetched(run, user, None)
+
+    def _refuse(
+        self, framework: FrameworkRun, tasks: list[TaskRun], executor_id: str, text: str, *, tell_exit: bool
+    ) -> None:
+        """Drop tasks whose executor cannot be started here; the master takes it for started."""
+        for one in tasks:
+            self._drop(framework, one, executor_id, text, "REASON_EXECUTOR_TERMINATED")
+        if tell_exit:
+            self._tell_exit(framework.id, executor_id, None)
 
     def fetched(self, run: ExecutorRun, user: User, failure: str | None) -> None:
         """Go on after the fetcher: launch, or tell why not."""
@@ -224,11 +238,11 @@ class Agent(TaskGroups, CustomExecutors):
 
     def container_failed(self, container_id: str, error: str) -> None:
         """Note that the launcher could not fork."""
-        if self._nested_exited(container_id, None, error) or self._probe_ended(container_id, None):
+        text = f"Failed to launch container: Failed to fork: {error}"
+        if self._nested_exited(container_id, None, text) or self._probe_ended(container_id, None):
             return
         run = self._containers.get(container_id)
         if run is not None:
-            text = f"Failed to launch container: Failed to fork: {error}"
             run.verdict = Verdict("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED", text)
             self._ended(run, None)
 
@@ -304,13 +318,24 @@ class Agent(TaskGroups, CustomExecutors):
 
     # The end of containers
 
-    def container_exited(self, container_id: str, status: int) -> None:
-        """Note that nothing is left of a container; `status` is the leader's raw wait status."""
-        if self._nested_exited(container_id, status) or self._probe_ended(container_id, status):
+    def container_exited(self, container_id: str, status: int, error: str | None = None) -> None:
+        """Note that nothing is left of a container.
+
+        Parameters
+        ----------
+        status
+            The leader's raw wait status.
+        error
+            Why it did not come as far as its command.
+        """
+        text = None if error is None else f"Failed to launch container: {error}"
+        if self._nested_exited(container_id, status, text) or self._probe_ended(container_id, status):
             return
         run = self._containers.get(container_id)
         if run is not None:
             self._judge(run)
+            if text is not None and run.verdict is None:
+                run.verdict = Verdict("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED", text)
             self._ended(run, status)
 
     def _ended(self, run: ExecutorRun, status: int | None) -> None:
@@ -328,7 +353,7 @@ class Agent(TaskGroups, CustomExecutors):
                 run.timers.append(self.runtime.later(LINGER, self._gone, run))
                 return
         if not run.command and not framework.leaving:
-            self._tell_exit(run, status)
+            self._tell_exit(run.framework_id, run.executor_id, status)
         verdict = run.verdict or Verdict("TASK_FAILED", "REASON_EXECUTOR_TERMINATED", "Executor terminated")
         for task in [*run.queued.values(), *run.tasks.values()]:
             run.queued.pop(task.id, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from t2notebook.localmesos.agent_recovery import Recovery
-from t2notebook.localmesos.records import Json
+from t2notebook.localmesos.records import Json, can
 from t2notebook.localmesos.runs import ExecutorRun, ExecutorState, TaskRun
 from t2notebook.localmesos.server import EventStream
 
@@ -55,6 +55,12 @@ class CustomExecutors(Recovery):
             run.tasks[task.id] = task
         self._resize_soon(run)
         self.save_given(run, tasks)
+        framework = self.frameworks[run.framework_id]
+        if (fault := self.checkpoint_fault(framework)) is not None:
+            lost = "TASK_DROPPED" if can(framework.info, "PARTITION_AWARE") else "TASK_LOST"
+            for task in tasks:
+                self._agent_status(run, task, lost, fault, "REASON_EXECUTOR_TERMINATED")
+            return
         self._to_executor(run, event)
         for task in tasks:
             task.forget_data()

@@ -168,15 +168,15 @@ class TaskGroups(CommandTasks):
         nested.verdict = ("TASK_FAILED", "REASON_MAX_COMPLETION_TIME_REACHED")
         self._kill_nested(nested, None)
 
-    def _nested_exited(self, container_id: str, status: int | None, error: str | None = None) -> bool:
-        """Note a container's end; False if it is no task's of a group."""
+    def _nested_exited(self, container_id: str, status: int | None, text: str | None = None) -> bool:
+        """Note a container's end, with Mesos's message if it never began; False if it is no task's of a group."""
         nested = self._nested.get(container_id)
         if nested is None:
             return False
         self._judge_nested(nested)
-        if error is not None:
+        if text is not None:
             nested.verdict = ("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED")
-        self._nested_ended(nested, status, error and f"Failed to launch container: Failed to fork: {error}")
+        self._nested_ended(nested, status, text)
         return True
 
     def _judge_nested(self, nested: Nested) -> None:
@@ -288,7 +288,7 @@ class TaskGroups(CommandTasks):
         self._containers.pop(run.container_id, None)
         self.runtime.release(run.container_id)
         if not self.frameworks[run.framework_id].leaving:
-            self._tell_exit(run, 0)
+            self._tell_exit(run.framework_id, run.executor_id, 0)
         self._gone(run)
 
     def _gone(self, run: ExecutorRun) -> None:

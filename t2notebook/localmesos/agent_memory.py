@@ -30,6 +30,13 @@ class AgentMemory:
     updates: UpdateStreams
     checkpoint: Checkpoint | None = None
 
+    def checkpoint_fault(self, framework: FrameworkRun) -> str | None:
+        """Say why nothing new of a framework can be written down, if so: then it must not be started."""
+        if self.checkpoint is None or not framework.info.get("checkpoint", False):
+            return None
+        self.checkpoint.mend()
+        return f"Failed to checkpoint: {self.checkpoint.trouble}" if self.checkpoint.trouble else None
+
     def save_run(self, run: ExecutorRun) -> None:
         """Write a run down, or that it is about to end, or ended (its sandbox can still be read then)."""
         framework = self.frameworks.get(run.framework_id)

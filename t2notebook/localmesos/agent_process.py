@@ -29,7 +29,8 @@ from t2notebook.localmesos.cgroups import Limits
 from t2notebook.localmesos.channel import LauncherChannel
 from t2notebook.localmesos.checkpoint import Checkpoint
 from t2notebook.localmesos.containers import AgentPlace
-from t2notebook.localmesos.fetcher import Cache, Fetcher, FetchError
+from t2notebook.localmesos.fetcher import Fetcher, FetchError
+from t2notebook.localmesos.fetcher_cache import Cache
 from t2notebook.localmesos.garbage import Collector
 from t2notebook.localmesos.isolation import Isolation
 from t2notebook.localmesos.link import Json, Link
@@ -47,6 +48,10 @@ class AgentProcess:
         self.done = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._launcher = LauncherChannel(channel, self._launcher_says, self._launcher_lost)
+        try:
+            os.makedirs(options.work_dir, exist_ok=True)
+        except OSError as error:
+            log.error("Failed to create work dir '%s': %s", options.work_dir, error.strerror)
         self._checkpoint = Checkpoint(os.path.join(options.work_dir, "meta", "agent.jsonl"))
         self.exit_code = 0
         self._master: tuple[str, int] | None = options.master if options.zk is None else None
@@ -101,11 +106,12 @@ class AgentProcess:
             failure = None
             try:
                 await asyncio.to_thread(fetcher.run, what.uris)
-            except FetchError:
-                failure = "exited with status 1"
-            except Exception:
+            except FetchError as error:
+                # Where the log could not be written, nobody would know why.
+                failure = "exited with status 1" + (f": {error}" if fetcher.is_mute else "")
+            except Exception as error:
                 log.exception("fetching into %s", what.directory)
-                failure = "exited with status 1"
+                failure = f"exited with status 1: {error!r}"
             done(failure)
 
         self._keep(work())
@@ -131,10 +137,20 @@ class AgentProcess:
     def keep(self, directory: str) -> None:
         self._collector.discard(directory)
 
-    def _keep(self, work: Any) -> None:
+    def _keep(self, work: Any, *, vital: bool = False) -> None:
+        """Run a coroutine; what it fails with is told. An agent without one of its `vital` parts ends."""
+
+        def over(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("%r", work, exc_info=error)
+                if vital:
+                    self.exit_code = 1
+                    self.done.set()
+
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(over)
 
     # The launcher
 
@@ -146,7 +162,7 @@ class AgentProcess:
         elif message["op"] == "failed":
             self._agent.container_failed(message["id"], message["error"])
         else:
-            self._agent.container_exited(message["id"], message["status"])
+            self._agent.container_exited(message["id"], message["status"], message.get("error"))
 
     def _launcher_lost(self) -> None:
         """End: without its launcher an agent can start nothing and clean up nothing."""
@@ -172,7 +188,7 @@ class AgentProcess:
         server = HttpServer(self.handle)
         await server.start(listening)
         attached = self._launcher.attach()
-        self._keep(self._start(known.get("id"), attached))
+        self._keep(self._start(known.get("id"), attached), vital=True)
         await self.done.wait()
         for task in self._tasks:
             task.cancel()
@@ -190,11 +206,11 @@ class AgentProcess:
             agent.recover(containers_there["living"], containers_there["ended"])
             self._isolation.keep_only(agent.container_ids)
             self._look_for_garbage(agent)
-        self._keep(self._every_second())
+        self._keep(self._every_second(), vital=True)
         self._keep(self._collector.watch())
         while self._agent is not None and self._agent.reconnecting:
             await asyncio.sleep(0.02)
-        self._keep(self._stay_connected())
+        self._keep(self._stay_connected(), vital=True)
 
     def _become(self, agent_id: str) -> Agent:
         place = AgentPlace(agent_id, self.options.ip, self._port, self.options.work_dir)
@@ -203,7 +219,11 @@ class AgentProcess:
         agent = self._agent = Agent(place, info, self, registration_timeout=timeout)
         agent.checkpoint = self._checkpoint
         self._checkpoint.put(("agent",), {"id": agent_id, "port": self._port})
-        containers.point_latest(place)
+        try:
+            containers.point_latest(place)
+        except OSError as error:
+            # Whoever looks for it looks in vain; what cannot do without the directory says so itself.
+            log.error("cannot point slaves/latest at %s: %s", agent_id, error.strerror)
         self._views = agent_views.AgentViews(agent, self.options, self._isolation.name)
         return agent
 
@@ -300,11 +320,18 @@ class AgentProcess:
             self.send({"op": "ping"})
             if self._link is not None and self._loop.time() - self._heard > 15 * self.options.ping:
                 self._link.close()
+            self._checkpoint.mend()
             if self._agent is not None:
                 self._agent.retry()
                 for framework in list(self._agent.frameworks.values()):
                     for run in list(framework.executors.values()):
-                        self._isolation.look(run)
+                        self._look(run)
+
+    def _look(self, run: ExecutorRun) -> None:
+        try:
+            self._isolation.look(run)
+        except OSError:
+            log.exception("looking at container %s", run.container_id)
 
     def _over_memory(self, container_id: str, text: str) -> None:
         if self._agent is not None:

@@ -166,16 +166,9 @@ class AgentUpdates(Garbage):
             return
         run.stream.send(recordio.encode_event(event))
 
-    def _tell_exit(self, run: ExecutorRun, status: int | None) -> None:
-        self.runtime.send(
-            {
-                "op": "executor_exited",
-                "agent_id": self.place.id,
-                "framework_id": run.framework_id,
-                "executor_id": run.executor_id,
-                "status": status,
-            }
-        )
+    def _tell_exit(self, framework_id: str, executor_id: str, status: int | None) -> None:
+        ids = {"agent_id": self.place.id, "framework_id": framework_id, "executor_id": executor_id}
+        self.runtime.send({"op": "executor_exited", **ids, "status": status})
 
     # Registration
 

@@ -2,14 +2,21 @@
 
 Nothing is synced to the disk: a killed process loses nothing of what it wrote, and after a machine's crash no
 executor is left that there would be anything to know about.
+
+A disk that is full, or otherwise refuses, never stops whoever puts a value: what could not be written is kept, and
+written as soon as it can be; until then `trouble` says why.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 Key = tuple[str, ...]
 
@@ -24,13 +31,27 @@ class Checkpoint:
     ----------
     path
         Made when the first record is put; its directory, too. Only its owner may read it.
+
+    Attributes
+    ----------
+    trouble
+        Why values are not written yet; empty while all are.
+
+    Raises
+    ------
+    OSError
+        There is a file that cannot be read.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._values: dict[Key, Any] = {}
+        self._unwritten: dict[Key, None] = {}
         self._records = 0
+        self._most = _SLACK
+        self._is_cut = False
         self._file: int | None = None
+        self.trouble = ""
         self._load()
 
     def put(self, key: Key, value: Any) -> None:
@@ -40,13 +61,8 @@ class Checkpoint:
                 return
         else:
             self._values[key] = value
-        if self._file is None:
-            os.makedirs(os.path.dirname(self._path), exist_ok=True)
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        _write(self._file, _record(key, value))
-        self._records += 1
-        if self._records > 2 * len(self._values) + _SLACK:
-            self.compact()
+        self._unwritten[key] = None
+        self._write_down()
 
     def get(self, *key: str) -> Any:
         """Give a value, or None."""
@@ -62,17 +78,81 @@ class Checkpoint:
     def clear(self) -> None:
         """Remove everything."""
         self._values.clear()
-        self.compact()
+        self._unwritten.clear()
+        if not self._try(self.compact):
+            # This needs no room.
+            with contextlib.suppress(OSError):
+                os.truncate(self._path, 0)
+
+    def mend(self) -> None:
+        """Write what could not be written before, and a file that somebody removed; called now and then."""
+        if self._file is not None and os.fstat(self._file).st_nlink == 0:
+            log.warning("%s was removed, and is written anew", self._path)
+            self._try(self.compact)
+        elif self._unwritten:
+            self._write_down()
 
     def compact(self) -> None:
-        """Write the file anew, with nothing but the living records."""
+        """Write the file anew, with nothing but the living records.
+
+        Raises
+        ------
+        OSError
+            It cannot be; the old one stays.
+        """
         fresh = f"{self._path}.new"
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)
         target = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        _write(target, b"".join(_record(key, value) for key, value in self._values.items()))
-        os.replace(fresh, self._path)
+        try:
+            _write(target, b"".join(_record(key, value) for key, value in self._values.items()))
+            os.replace(fresh, self._path)
+        except BaseException:
+            os.close(target)
+            with contextlib.suppress(OSError):
+                os.unlink(fresh)
+            raise
         if self._file is not None:
             os.close(self._file)
         self._file, self._records = target, len(self._values)
+        self._unwritten.clear()
+        self._is_cut = False
+        self._most = 2 * self._records + _SLACK
+
+    def _write_down(self) -> None:
+        if not self._try(self._append):
+            return
+        if self._records > self._most:
+            self._most = 2 * self._records  # should it fail, not to be tried at every record
+            self._try(self.compact)
+
+    def _try(self, write: Any) -> bool:
+        try:
+            write()
+        except OSError as error:
+            if not self.trouble:
+                log.error(
+                    "cannot write %s: %s; it is written as soon as it can be", self._path, error.strerror
+                )
+            self.trouble = error.strerror or str(error)
+            return False
+        if self.trouble and not self._unwritten:
+            log.warning("%s is written again", self._path)
+            self.trouble = ""
+        return True
+
+    def _append(self) -> None:
+        if self._file is None:
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            self._file = os.open(self._path, flags, 0o600)
+        while self._unwritten:
+            key = next(iter(self._unwritten))
+            before = b"\n" if self._is_cut else b""
+            self._is_cut = True
+            _write(self._file, before + _record(key, self._values.get(key)))
+            self._is_cut = False
+            del self._unwritten[key]
+            self._records += 1
 
     def _load(self) -> None:
         try:
@@ -90,8 +170,9 @@ class Checkpoint:
             else:
                 self._values[tuple(key)] = value
         self._records = len(lines)
+        self._is_cut = bool(lines) and not lines[-1].endswith(b"\n")
         if lines:
-            self.compact()
+            self._try(self.compact)
 
 
 def _record(key: Key, value: Any) -> bytes:

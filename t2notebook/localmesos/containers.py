@@ -112,7 +112,8 @@ def make_sandbox(directory: str, user: User) -> None:
     try:
         runs = os.path.dirname(directory)
         os.makedirs(runs, exist_ok=True)
-        os.mkdir(directory, 0o750)
+        os.mkdir(directory)
+        os.chmod(directory, 0o750)  # as Mesos does: whatever this process's mask is
         for name in ("stdout", "stderr"):
             os.close(os.open(os.path.join(directory, name), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
         if user.uid is not None and user.gid is not None:
@@ -148,7 +149,8 @@ def make_nested_sandbox(parent: str, directory: str, task_id: str, user: User) -
         The file system does not let us.
     """
     try:
-        os.makedirs(directory, 0o750)
+        os.makedirs(directory)
+        os.chmod(directory, 0o750)
         for name in ("stdout", "stderr"):
             os.close(os.open(os.path.join(directory, name), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
         if user.uid is not None and user.gid is not None:

@@ -237,7 +237,11 @@ class Family:
 def _redirect(path: str, announce_fd: int) -> None:
     """Point a child's output to its log, and let go of the caller's descriptors (a pipe's reader waits for that)."""
     null = os.open(os.devnull, os.O_RDONLY)
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError:
+        # To work without a log is better than not to work.
+        log = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)

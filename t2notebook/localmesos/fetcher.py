@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from t2notebook.localmesos.containers import User
+from t2notebook.localmesos.fetcher_cache import Cache, CacheError, Entry, mark_of
 from t2notebook.localmesos.records import Json
 
 ARCHIVES = (".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".tar", ".zip", ".gz")
-CACHE_LIMIT = 2 * 1024**3
 STALL_SECONDS = 60.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _BLOCK = 1 << 18
@@ -33,53 +32,6 @@ class Cancelled(FetchError):
     """The container is no longer wanted."""
 
 
-@dataclass
-class _Entry:
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    path: str | None = None
-    size: int = 0
-    used: float = 0.0
-
-
-class Cache:
-    """Files that were fetched with `cache: true`, until the agent ends."""
-
-    def __init__(self, directory: str, limit: int = CACHE_LIMIT) -> None:
-        self._directory = directory
-        self._limit = limit
-        self._entries: dict[tuple[str, str], _Entry] = {}
-        self._lock = threading.Lock()
-        self._count = 0
-
-    def entry(self, user: str, uri: str) -> _Entry:
-        """Find or make an entry; who holds its lock may fill it."""
-        with self._lock:
-            return self._entries.setdefault((user, uri), _Entry())
-
-    def new_path(self, name: str) -> str:
-        """Give a path for a new file."""
-        with self._lock:
-            self._count += 1
-            os.makedirs(self._directory, exist_ok=True)
-            return os.path.join(self._directory, f"c{self._count:07d}-{name}"[:250])
-
-    def make_room(self, size: int) -> bool:
-        """Remove the longest unused files until `size` bytes fit; False when they cannot."""
-        if size > self._limit:
-            return False
-        with self._lock:
-            filled = [e for e in self._entries.values() if e.path is not None and not e.lock.locked()]
-            total = sum(e.size for e in self._entries.values() if e.path is not None)
-            for entry in sorted(filled, key=lambda e: e.used):
-                if total + size <= self._limit:
-                    break
-                assert entry.path is not None
-                os.unlink(entry.path)
-                total -= entry.size
-                entry.path = None
-            return total + size <= self._limit
-
-
 class Fetcher:
     """Fetches one container's URIs."""
 
@@ -91,6 +43,8 @@ class Fetcher:
         self._cache = cache
         self._cancelled = cancelled
         self._touched: list[str] = []
+        #: Whether the sandbox's stderr could not be written.
+        self.is_mute = False
 
     def run(self, uris: list[Json]) -> None:
         """Fetch all.
@@ -107,6 +61,11 @@ class Fetcher:
         except FetchError as error:
             self._log("E", f"EXIT: {error}")
             raise
+        except OSError as error:
+            name = f" '{error.filename}'" if error.filename else ""
+            text = f"Failed to write{name}: {error.strerror}"
+            self._log("E", f"EXIT: {text}")
+            raise FetchError(text) from None
         self._log("I", f"Successfully fetched all URIs into '{self._directory}'")
         if self._user.uid is not None:
             for path in self._touched:
@@ -138,38 +97,80 @@ class Fetcher:
         value = uri["value"]
         entry = self._cache.entry(self._user.name, value)
         with entry.lock:
-            if entry.path is None:
-                try:
-                    size = self._size(value)
-                except FetchError as error:
+            try:
+                if entry.path is not None and (fault := entry.fault()):
                     self._log(
-                        "W",
-                        f"Reverting to fetching directly into the sandbox for '{value}', "
-                        f"due to failure to fetch through the cache, with error: {error}",
+                        "W", f"The file '{entry.path}' in the cache cannot be used: {fault}; fetching anew"
                     )
-                    return False
-                if not self._cache.make_room(size):
-                    return False
-                path = self._cache.new_path(basename(value))
-                self._log("I", f"Downloading '{value}' into the cache as '{path}'")
-                try:
-                    self._download(value, path)
-                except BaseException:
-                    _unlink(path)
-                    raise
-                entry.path, entry.size = path, os.path.getsize(path)
+                    self._cache.drop(entry)
+                if is_old := entry.path is not None:
+                    try:
+                        self._take(entry, uri, target)
+                    except (FetchError, OSError) as error:
+                        self._log(
+                            "W",
+                            f"The file '{entry.path}' in the cache cannot be used: {error}; fetching anew",
+                        )
+                        self._cache.drop(entry)
+                        is_old = False
+                if not is_old:
+                    if not self._fill(entry, value):
+                        return False
+                    self._take(entry, uri, target)
+            except CacheError as error:
+                self._log(
+                    "W",
+                    f"Reverting to fetching directly into the sandbox for '{value}', "
+                    f"due to failure to fetch through the cache, with error: {error}",
+                )
+                return False
             entry.used = time.monotonic()
-            self._log("I", f"Fetching '{value}' from the cache at '{entry.path}'")
-            if not uri.get("executable") and uri.get("extract", True) and self._extract(entry.path, target):
-                self._log("I", f"Fetched '{value}' to '{self._directory}'")
-                return True
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            shutil.copyfile(entry.path, target)
+        return True
+
+    def _fill(self, entry: Entry, value: str) -> bool:
+        """Fetch a URI into the cache; False when it has no room for it.
+
+        Raises
+        ------
+        CacheError
+            The cache cannot be used, or not for this URI.
+        FetchError
+            There is no such URI.
+        """
+        try:
+            size = self._size(value)
+        except FetchError as error:
+            raise CacheError(error) from None
+        if not self._cache.make_room(size):
+            return False
+        path = self._cache.new_path(basename(value))
+        self._log("I", f"Downloading '{value}' into the cache as '{path}'")
+        try:
+            self._download(value, path)
+            entry.mark = mark_of(os.lstat(path))
+        except OSError as error:
+            _unlink(path)
+            raise CacheError(f"Failed to write '{path}': {error.strerror}") from None
+        except BaseException:
+            _unlink(path)
+            raise
+        entry.path, entry.size = path, entry.mark[-2]
+        return True
+
+    def _take(self, entry: Entry, uri: Json, target: str) -> None:
+        """Extract or copy a file of the cache into the sandbox."""
+        value = uri["value"]
+        assert entry.path is not None
+        self._log("I", f"Fetching '{value}' from the cache at '{entry.path}'")
+        if not uri.get("executable") and uri.get("extract", True) and self._extract(entry.path, target):
+            self._log("I", f"Fetched '{value}' to '{self._directory}'")
+            return
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        shutil.copyfile(entry.path, target)
         self._touched.append(target)
         if uri.get("executable"):
             os.chmod(target, 0o755)
         self._log("I", f"Fetched '{value}' to '{target}'")
-        return True
 
     # Getting bytes
 
@@ -187,21 +188,45 @@ class Fetcher:
         return int(length)
 
     def _download(self, uri: str, target: str) -> None:
+        """Fetch a URI into a file.
+
+        Raises
+        ------
+        FetchError
+            There is no such URI, or it does not come whole.
+        OSError
+            The file cannot be written.
+        """
         if not _is_http(uri):
+            path = _local(uri)
             try:
-                shutil.copyfile(_local(uri), target)
+                source = open(path, "rb")  # noqa: SIM115
             except OSError as error:
                 raise FetchError(f"Failed to fetch '{uri}': Failed to copy: {error.strerror}") from None
+            with source, open(target, "wb") as file:
+                self._copy(uri, source, file)
             return
         self._log("I", f"Downloading resource from '{uri}' to '{target}'")
-        try:
-            with _open(uri, "GET") as response, open(target, "wb") as file:
-                while block := response.read(_BLOCK):
-                    if self._cancelled():
-                        raise Cancelled("Container was destroyed while fetching")
-                    file.write(block)
-        except OSError as error:
-            raise FetchError(f"Failed to fetch '{uri}': {error}") from None
+        with _open(uri, "GET") as response, open(target, "wb") as file:
+            self._copy(uri, response, file)
+
+    def _copy(self, uri: str, source: Any, file: IO[bytes]) -> None:
+        import http.client
+
+        while True:
+            try:
+                block = source.read(_BLOCK)
+            except (OSError, http.client.HTTPException) as error:
+                raise FetchError(f"Failed to fetch '{uri}': {error!r}") from None
+            if not block:
+                if missing := getattr(source, "length", None):
+                    raise FetchError(
+                        f"Failed to fetch '{uri}': the connection ended with {missing} bytes left"
+                    )
+                return
+            if self._cancelled():
+                raise Cancelled("Container was destroyed while fetching")
+            file.write(block)
 
     # Archives
 
@@ -261,11 +286,14 @@ class Fetcher:
         stamp = time.strftime("%m%d %H:%M:%S", time.localtime(now)) + f".{int(now % 1 * 1e6):06d}"
         line = f"{level}{stamp} {os.getpid()} fetcher.py] {text}\n"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-        descriptor = os.open(os.path.join(self._directory, "stderr"), flags, 0o644)
         try:
-            os.write(descriptor, line.encode("utf-8", "replace"))
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(os.path.join(self._directory, "stderr"), flags, 0o644)
+            try:
+                os.write(descriptor, line.encode("utf-8", "replace"))
+            finally:
+                os.close(descriptor)
+        except OSError:
+            self.is_mute = True
 
 
 def basename(uri: str) -> str:

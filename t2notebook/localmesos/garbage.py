@@ -101,9 +101,13 @@ class Collector:
         self._removing: asyncio.Task[None] | None = None
         self._waiting: list[str] = []
         self.removed = 0
-        if os.path.isdir(self._trash):
+        try:
+            # Now, since a disk that is full later may have no room for it.
+            os.makedirs(self._trash, 0o700, exist_ok=True)
             for name in os.listdir(self._trash):  # what an earlier agent had no time for
                 self._remove(os.path.join(self._trash, name))
+        except OSError as error:
+            log.error("cannot use %s: %s", self._trash, error.strerror)
 
     @property
     def pending(self) -> int:
@@ -128,9 +132,7 @@ class Collector:
     def drop(self, directory: str) -> None:
         """Remove a directory now: nobody sees it from here on."""
         if os.path.isdir(directory):
-            hidden = self._hidden()
-            os.rename(directory, hidden)
-            self._remove(hidden)
+            self._remove(self._hidden(directory))
 
     async def watch(self) -> None:
         """Look at the disk now and then, and remove what is too old for it."""
@@ -167,23 +169,22 @@ class Collector:
 
     def _hide(self, directory: str) -> None:
         """Move a directory away at once, so that a new one can take its place, and have it removed."""
-        try:
-            hidden = self._hidden()
-            os.rename(directory, hidden)
-        except FileNotFoundError:
-            pass  # it went with a directory around it
-        except OSError as error:
-            log.warning("Failed to delete '%s': %s", directory, error.strerror)
-            return
-        else:
+        if os.path.lexists(directory):  # else it went with a directory around it
+            self._remove(self._hidden(directory))
             log.info("Deleted '%s'", directory)
             self.removed += 1
-            self._remove(hidden)
         self._on_removed(directory)
 
-    def _hidden(self) -> str:
-        os.makedirs(self._trash, 0o700, exist_ok=True)
-        return os.path.join(self._trash, uuid.uuid4().hex)
+    def _hidden(self, directory: str) -> str:
+        """Give the place that a directory was moved to, or its own where it cannot be moved."""
+        hidden = os.path.join(self._trash, uuid.uuid4().hex)
+        try:
+            os.makedirs(self._trash, 0o700, exist_ok=True)
+            os.rename(directory, hidden)
+        except OSError as error:
+            log.warning("cannot move '%s' away to delete it: %s", directory, error.strerror)
+            return directory
+        return hidden
 
     def _remove(self, hidden: str) -> None:
         self._waiting.append(hidden)
@@ -193,7 +194,18 @@ class Collector:
     async def _remove_all(self) -> None:
         """Remove one after another, in a thread: it may last, and others want the disk, too."""
         while self._waiting:
-            await asyncio.to_thread(shutil.rmtree, self._waiting.pop(), ignore_errors=True)
+            await asyncio.to_thread(_remove_tree, self._waiting.pop())
+
+
+def _remove_tree(directory: str) -> None:
+    """Remove what can be removed, and tell of what cannot."""
+    try:
+        shutil.rmtree(directory)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        log.warning("Failed to delete '%s': %s", directory, error)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def disk_usage(path: str) -> float:

@@ -33,6 +33,9 @@ Json = dict[str, Any]
 _DEFAULT = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
 """Signals that a container finds as a shell would give them to it."""
 
+MAX_COMPLAINT = 500
+"""Characters; escaped, they still fit into what a pipe takes whole."""
+
 MAX_ENDED = 1000
 """How many wait statuses are kept for an agent that was dead when they came."""
 
@@ -56,6 +59,10 @@ class Launcher:
         self._ended: deque[tuple[str, int | None]] = deque(maxlen=MAX_ENDED)
         self._agent: int | None = None
         self._poll = select.poll()
+        self._failures: dict[str, str] = {}
+        # One pipe for all: a line is short enough to come whole.
+        self._complaints, self._complain = os.pipe()
+        os.set_blocking(self._complaints, False)
 
     def run(self) -> None:
         """Serve until the agent is gone; then no process of any container is left."""
@@ -154,7 +161,7 @@ class Launcher:
         try:
             pid = os.fork()
             if pid == 0:
-                _run(request, launcher)
+                _run(request, launcher, self._complain)
         except OSError as error:
             self._send({"op": "failed", "id": request["id"], "error": str(error)})
             return
@@ -215,7 +222,18 @@ class Launcher:
                 container.status = os.waitpid(container.pid, 0)[1]
         if self._containers.pop(container.id, None) is not None:
             self._ended.append((container.id, container.status))
-            self._send({"op": "exited", "id": container.id, "status": container.status})
+            self._hear_complaints()
+            error = self._failures.pop(container.id, None)
+            message = {"op": "exited", "id": container.id, "status": container.status}
+            self._send(message if error is None else {**message, "error": error})
+
+    def _hear_complaints(self) -> None:
+        """Learn which containers could not even get as far as their command."""
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._complaints, 65536):
+                for line in data.splitlines():
+                    container_id, error = json.loads(line)
+                    self._failures[container_id] = error
 
 
 def _environment(pid: int) -> str:
@@ -226,9 +244,13 @@ def _environment(pid: int) -> str:
         return ""
 
 
-def _run(request: Json, launcher: int) -> NoReturn:
-    """Become the container's first process (in the fork)."""
-    code = 1
+def _run(request: Json, launcher: int, complain: int) -> NoReturn:
+    """Become the container's first process (in the fork).
+
+    A program that cannot be executed is the container's own end, as with Mesos; what goes wrong before that is
+    told by way of `complain`.
+    """
+    doing = "prepare"
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
@@ -237,26 +259,46 @@ def _run(request: Json, launcher: int) -> NoReturn:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEFAULT)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(os.open(request["stdout"], flags, 0o644), 1)
-        os.dup2(os.open(request["stderr"], flags, 0o644), 2)
-        os.closerange(3, 4096)
+        for descriptor, name in ((1, "stdout"), (2, "stderr")):
+            doing = f"open '{request[name]}'"
+            os.dup2(os.open(request[name], flags, 0o644), descriptor)
+        os.closerange(3, complain)
+        os.closerange(complain + 1, 4096)
         for door in request.get("cgroups", ()):
+            doing = f"assign the container to its own cgroup by '{door}'"
             with open(door, "w") as file:
                 file.write("0")
         if request.get("uid") is not None:
+            doing = f"become the user with the id {request['uid']}"
             os.setgroups(request["groups"])
             os.setgid(request["gid"])
             os.setuid(request["uid"])
+        doing = f"chdir into current working directory '{request['cwd']}'"
         os.chdir(request["cwd"])
         os.umask(0o022)
         # After the change of user, which clears it.
         life.die_with_parent(launcher)
+        doing = ""
         os.execvpe(request["path"], request["argv"], request["env"])
-    except OSError as error:
-        os.write(2, f"Failed to execute command: {error.strerror}\n".encode())
     except BaseException as error:
-        os.write(2, f"Failed to execute command: {error!r}\n".encode())
-    os._exit(code)
+        why = str(error.strerror) if isinstance(error, OSError) else repr(error)
+        if doing.startswith("chdir") and isinstance(error, PermissionError):
+            why += _closed_door(request["cwd"])
+        if doing:
+            text = f"Failed to {doing}: {why}"
+            os.write(complain, json.dumps([request["id"], text[:MAX_COMPLAINT]]).encode() + b"\n")
+        with contextlib.suppress(OSError):
+            os.write(2, f"Failed to execute command: {why}\n".encode())
+    os._exit(1)
+
+
+def _closed_door(path: str) -> str:
+    """Name the directory on the way to a path that keeps this process's user out."""
+    parts = [path]
+    while parts[-1] != os.path.dirname(parts[-1]):
+        parts.append(os.path.dirname(parts[-1]))
+    closed = next((one for one in reversed(parts) if not os.access(one, os.X_OK)), None)
+    return "" if closed is None else f" (the task's user may not pass '{closed}')"
 
 
 def _close(cgroups: Cgroups, owner: str) -> None:

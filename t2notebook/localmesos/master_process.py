@@ -154,6 +154,8 @@ class MasterProcess:
             now = loop.time()
             self.master.tick(now)
             self._drain()
+            if self._registry is not None:
+                self._registry.mend()
             idle, since = self.options.idle, self.master.idle_since
             if idle is not None and since is not None and now - since >= idle:
                 log.info("idle for %.0f s", idle)

@@ -36,6 +36,12 @@ SETTLED, FIRST_PAUSE, LONGEST_PAUSE = 1.0, 0.1, 30.0
 """A process that died within the first of these (seconds) after its start waits for its next one."""
 
 
+def say(text: str) -> None:
+    """Tell a person something; that nobody can be told (a full disk behind stderr) stops nothing."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"t2notebook.localmesos: {text}", file=sys.stderr, flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a cluster; give the exit code."""
     return run(flags.parse(arguments))
@@ -49,24 +55,34 @@ def run(options: argparse.Namespace, announce: Callable[[faults.Json], None] | N
     try:
         listening = listen(options.ip, options.port)
     except OSError as error:
-        print(
-            f"t2notebook.localmesos: cannot listen on {options.ip}:{options.port}: {error.strerror}",
-            file=sys.stderr,
-        )
+        say(f"cannot listen on {options.ip}:{options.port}: {error.strerror}")
         return 1
     temporary = options.work_dir is None
-    work_dir = tempfile.mkdtemp(prefix="localmesos-") if temporary else os.path.abspath(options.work_dir)
-    os.makedirs(work_dir, exist_ok=True)
+    where = tempfile.gettempdir() if temporary else os.path.abspath(options.work_dir)
     if os.geteuid() == 0:
-        # Tasks of other users must be able to reach their sandboxes.
+        # Tasks of other users must be able to reach their sandboxes, in directories that are made from here on.
         os.umask(0o022)
-        if temporary:
-            os.chmod(work_dir, 0o711)
+    try:
+        work_dir = _make_work_dir(None if temporary else where)
+    except OSError as error:
+        say(f"cannot work in {where}: {error.strerror}")
+        return 1
     try:
         return Supervisor(options, listening, work_dir).run(announce)
     finally:
         if temporary:
             shutil.rmtree(work_dir, ignore_errors=True)
+
+
+def _make_work_dir(path: str | None) -> str:
+    """Make the work directory; a temporary one, if None is given."""
+    if path is None:
+        made = tempfile.mkdtemp(prefix="localmesos-")
+        if os.geteuid() == 0:
+            os.chmod(made, 0o711)
+        return made
+    os.makedirs(path, exist_ok=True)
+    return path
 
 
 class Supervisor:
@@ -92,13 +108,19 @@ class Supervisor:
         parent_start = None if parent is None else life.start_time(parent)
         if parent is not None and parent_start is None:
             return 0
-        self._family = Family(self._options, self._address, self._work_dir)
+        try:
+            self._family = Family(self._options, self._address, self._work_dir)
+            control = ControlServer(self._work_dir, self._selector, self._family.private, self._request)
+        except OSError as error:
+            say(f"cannot work in {self._work_dir}: {error.strerror}")
+            return 1
         self._wake()
         self._start_master(self._listening)
         # Meanwhile the master starts.
         self._family.cgroups = self._find_cgroups()
         if self._family.cgroups is None and self._options.isolation == CGROUPS:
-            print(f"t2notebook.localmesos: --isolation {CGROUPS}: {self._limits}", file=sys.stderr)
+            say(f"--isolation {CGROUPS}: {self._limits}")
+            control.close()
             self._family.stop()
             return 1
         for number in range(2, self._options.masters + 1):
@@ -109,7 +131,6 @@ class Supervisor:
             self._family.start_agent(index)
         if self._options.simulate:
             self._family.start_simulator()
-        control = ControlServer(self._work_dir, self._selector, self._family.private, self._request)
         host, port = self._address
         line = {
             "master": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
@@ -172,7 +193,7 @@ class Supervisor:
         except ValueError:
             pass  # somebody else started it
         except OSError as error:
-            print(f"t2notebook.localmesos: cannot start {name} again: {error}", file=sys.stderr)
+            say(f"cannot start {name} again: {error}")
             self._at(SETTLED, lambda: self._start_again(name))
 
     def _wake(self) -> None:
