@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import traceback
 
-from ..model.errors import JobFailed, SubmitError, Twister2Error
+from ..model.errors import JobFailed, SubmitError, Twister2Error, WaitInterrupted
 from .snapshot import LONGEST_REASON, shorten
 
 #: Of a worker's traceback or stderr, so many characters of its beginning and of its end are shown.
 _ENDS = 8000
+#: Where in a traceback its exception's own lines may begin, counted from the end.
+_LAST_LINES = 30
 
 _RED, _RESET = "\x1b[31m", "\x1b[39m"
 
@@ -48,7 +50,11 @@ class Interrupted(Twister2Error):
 
 def headline(error: BaseException) -> str:
     """Return ``Name: message`` in one line, not endless, the name in red."""
-    message = shorten(_one_line(str(error.args[0]))) if error.args else ""
+    message = shorten(_one_line(str(getattr(error, "headline", "") or "".join(map(str, error.args[:1])))))
+    return _headline(error, message)
+
+
+def _headline(error: BaseException, message: str) -> str:
     name = type(error).__name__
     return f"{_RED}{name}{_RESET}: {message}" if _has_colours() else f"{name}: {message}"
 
@@ -68,6 +74,7 @@ def render_job_failed(error: JobFailed) -> list[str]:
     """
     lines = [headline(error)]
     if error.remote_traceback:
+        lines = [_headline(error, shorten(_without_end(error.headline, error.remote_traceback)))]
         lines += ["", f"Worker {error.worker_id}:", highlight(_readable(error.remote_traceback))]
     elif error.stderr:
         lines += ["", f"The end of worker {error.worker_id}'s stderr:", _readable(error.stderr)]
@@ -81,11 +88,12 @@ def install() -> None:
     """
     Twister2Error._render_traceback_ = lambda self: [headline(self)]  # type: ignore[attr-defined]
     JobFailed._render_traceback_ = render_job_failed  # type: ignore[attr-defined]
+    WaitInterrupted._render_traceback_ = lambda self: [headline(self)]  # type: ignore[attr-defined]
 
 
 def uninstall() -> None:
     """Undo `install`."""
-    for kind in (JobFailed, Twister2Error):
+    for kind in (JobFailed, Twister2Error, WaitInterrupted):
         if "_render_traceback_" in vars(kind):
             delattr(kind, "_render_traceback_")
 
@@ -109,6 +117,17 @@ def _readable(text: str) -> str:
     if (more := len(text) - 2 * _ENDS) <= 0:
         return text
     return f"{text[:_ENDS]}\n… ({more:,} more characters)\n{text[-_ENDS:]}"
+
+
+def _without_end(message: str, text: str) -> str:
+    """Return a failure's message without the exception that its traceback ends with: it is said there."""
+    message, lines = _one_line(message), text.rstrip().split("\n")
+    for number in range(len(lines) - 1, max(-1, len(lines) - 1 - _LAST_LINES), -1):
+        for last in range(len(lines), number, -1):  # hints may follow it
+            said = _one_line("\n".join(lines[number:last]))
+            if said and message.endswith(f": {said}"):
+                return message.removesuffix(f": {said}")
+    return message
 
 
 def _one_line(text: str) -> str:

@@ -40,13 +40,79 @@ def test_submit_passes_what_was_asked_for(shell, fake_client):
         "gang": False,
         "gang_timeout": 30.0,
         "max_worker_restarts": 5,
+        "keep_going": False,
+        "on_exit": None,
     }
     assert shell.user_ns["job"] is fake_client.handles[shell.user_ns["job"].job_id]
 
 
+def named(fake_client):
+    return fake_client.submitted[-1].options["name"]
+
+
 def test_the_cell_is_named_after_its_number(shell, fake_client):
+    shell.run_cell("%%twister2 submit\n1", store_history=True)
+    number = len(shell.user_ns["In"]) - 1
+    assert named(fake_client) == f"cell-{number}"
+    shell.run_cell("%%twister2 submit\n1", store_history=True)
+    assert named(fake_client) == f"cell-{number + 1}"
+
+
+def test_the_cell_is_named_after_its_notebook(shell, fake_client, monkeypatch):
+    for path, name in {
+        "/home/me/pi analysis.ipynb": "pi-analysis-",
+        "work/Übung.v2.ipynb": "Übung.v2-",
+        "a" * 60 + ".ipynb": "a" * 24 + "-",
+        "console-1-8c7f51e2": "cell-",
+        "": "cell-",
+    }.items():
+        monkeypatch.setenv("JPY_SESSION_NAME", path)
+        submit(shell)
+        assert named(fake_client).rpartition("-")[0] + "-" == name
+    monkeypatch.setitem(shell.user_ns, "__vsc_ipynb_file__", "/home/me/code.ipynb")
     submit(shell)
-    assert fake_client.submitted[0].options["name"] == f"cell-{shell.execution_count}"
+    assert named(fake_client).startswith("code-")
+    submit(shell, "--name pi")
+    assert named(fake_client) == "pi"
+
+
+def test_a_cell_that_runs_again_says_that_its_earlier_job_goes_on(shell, fake_client, capsys):
+    submit(shell, "-o first", "7 * 6")
+    submit(shell, "", "7 * 7")
+    assert "earlier" not in capsys.readouterr().out
+    submit(shell, "", "7 * 6")
+    first = shell.user_ns["first"].job_id
+    assert (
+        f"Of this cell's earlier runs job {first} has not ended; %twister2 kill ends it, and --replace does"
+        in capsys.readouterr().out
+    )
+    submit(shell, "--replace", "7 * 6")
+    replaced = fake_client.submitted[-1].options["replace"]
+    assert [job.job_id for job in replaced] == [list(fake_client.handles)[number] for number in (0, 2)]
+    assert "earlier" not in capsys.readouterr().out
+    submit(shell, "--replace --name pi", "1")
+    assert fake_client.submitted[-1].options["replace"] == []
+    submit(shell, "--replace --name pi", "2")
+    assert [job.name for job in fake_client.submitted[-1].options["replace"]] == ["pi"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--workers {nope}", "{nope} stands for a variable, and there is no variable 'nope'"),
+        ("--workers $nope", "$nope stands for a variable, and there is no variable 'nope'"),
+        (
+            "--workers {n} --ram {2 * nope}",
+            "{2 * nope} stands for a variable, and there is no variable 'nope'",
+        ),
+        ("--workers {n / 0}", "{n / 0} cannot be replaced: 'n / 0' raises an error here"),
+    ],
+)
+def test_a_variable_that_is_not_there_is_named(shell, fake_client, capsys, words, message):
+    shell.user_ns["n"] = 3
+    shell.run_cell(f"%%twister2 submit {words}\n1")
+    assert ANSI.sub("", capsys.readouterr().out).strip() == f"UsageError: {message}"
+    assert not fake_client.submitted
 
 
 def test_the_worker_runs_the_cell_with_the_notebook_s_names(shell, fake_client):
@@ -327,13 +393,19 @@ def test_a_beginning_of_several_ids_is_refused(shell, fake_client):
         twister2(shell, "kill me-pi")
 
 
-def test_a_name_that_one_job_has_is_enough(shell, fake_client):
+def test_a_name_is_enough_and_means_the_newest(shell, fake_client, capsys):
     submit(shell, "--name pi")
     (job_id,) = fake_client.handles
     assert twister2(shell, "attach pi").job_id == job_id
     submit(shell, "--name pi")
-    with pytest.raises(UsageError, match=r"2 jobs are called 'pi': me-pi-\d+, me-pi-\d+; write the id"):
-        twister2(shell, "attach pi")
+    newest = list(fake_client.handles)[-1]
+    assert twister2(shell, "attach pi").job_id == newest
+    assert f"2 jobs are called 'pi'; this is the newest, {newest}, not {job_id}." in capsys.readouterr().out
+    with pytest.raises(UsageError, match=rf"2 unfinished jobs are called 'pi': {newest}, {job_id}; write"):
+        twister2(shell, "kill pi")
+    fake_client.handles[newest].kill()
+    twister2(shell, "kill pi")
+    assert f"Job {job_id} is being killed." in capsys.readouterr().out
 
 
 def test_every_error_of_ours_is_its_message_alone_in_a_plain_cell(shell, capsys):
@@ -342,6 +414,18 @@ def test_every_error_of_ours_is_its_message_alone_in_a_plain_cell(shell, capsys)
     out = ANSI.sub("", capsys.readouterr().out)
     assert out.startswith("SubmitError: workers is 0; xxx") and "ZeroDivisionError" not in out
     assert out.endswith("x… (98,014 more characters)\n") and len(out) < 2100
+
+
+@pytest.mark.parametrize("message", ["boom", "two\nlines", "a: b", ""])
+def test_a_failure_says_its_message_once(shell, message):
+    said = f"ValueError: {message}" if message else "ValueError"
+    trace = f"Traceback (most recent call last):\n  File x\n{said}\nand a hint"
+    error = JobFailed(
+        f"job j failed: worker 1 on h failed: {' '.join(said.split())}", remote_traceback=trace, worker_id=1
+    )
+    assert rendered(error) == f"JobFailed: job j failed: worker 1 on h failed\n\nWorker 1:\n{trace}"
+    error.headline = "job j failed: its result is lost"
+    assert rendered(error).startswith("JobFailed: job j failed: its result is lost\n")
 
 
 def test_an_endless_worker_message_is_cut(shell):

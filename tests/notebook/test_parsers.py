@@ -26,6 +26,9 @@ def test_submit_has_the_defaults_of_a_compute_resource():
         "gang": False,
         "gang_timeout": 30.0,
         "max_restarts": 5,
+        "keep_going": False,
+        "replace": False,
+        "on_exit": None,
         "include": [],
         "output": None,
         "wait": False,
@@ -37,7 +40,7 @@ def test_submit_understands_every_option():
     line = (
         'submit --name "my job" --workers 4 --cpus .5 --ram 256 --disk 1.5 --workers-per-executor 2 '
         "--gpus 1 --ports 2 --nodes h1,h2 --where rack=r1,unique:hostname --gang --gang-timeout 5 --max-restarts 0 "
-        "-i a,b --include c -o job --wait --dry-run"
+        "--keep-going --replace --on-exit detach -i a,b --include c -o job --wait --dry-run"
     )
     assert vars(parse(line)) == {
         "name": "my job",
@@ -53,6 +56,9 @@ def test_submit_understands_every_option():
         "gang": True,
         "gang_timeout": 5.0,
         "max_restarts": 0,
+        "keep_going": True,
+        "replace": True,
+        "on_exit": "detach",
         "include": ["a", "b", "c"],
         "output": "job",
         "wait": True,
@@ -60,6 +66,8 @@ def test_submit_understands_every_option():
     }
     assert parse("submit --workers-per-executor max").workers_per_executor == "max"
     assert parse("submit --workers=3").workers == 3
+    assert parse("submit --cpu 2").cpus == 2
+    assert parse("submit --ram 1GB").ram == parse("submit --ram '1 gib'").ram == 1024
 
 
 @pytest.mark.parametrize(
@@ -75,6 +83,9 @@ def test_submit_understands_every_option():
         ("submit --cpus nan", "--cpus is nan; give a number, cpus per worker"),
         ("submit --ram 0", "--ram is 0; give more than 0, MiB per worker"),
         ("submit --ram -256", "--ram is -256; give more than 0, MiB per worker"),
+        ("submit --ram much", "--ram is much; give a number, MiB per worker, or one with a unit: 1GB"),
+        ("submit --on-exit stay", "--on-exit is 'stay'; give kill or detach"),
+        ("logs job --tail -1", "--tail is -1; give a whole number from 0"),
         ("submit --disk -1", "--disk is -1; give 0 or more, GiB per worker"),
         (
             "submit --workers-per-executor 0",
@@ -102,8 +113,7 @@ def test_submit_understands_every_option():
         ('submit --name "pi', "%twister2: no closing quotation in 'submit --name \"pi'"),
         ("status a b", "'b' is one argument too many (%twister2 status --help)"),
         ("list x", "'x' is one argument too many (%twister2 list --help)"),
-        ("logs", "JOB and WORKER are missing (%twister2 logs --help)"),
-        ("logs job", "WORKER is missing (%twister2 logs --help)"),
+        ("logs", "JOB is missing (%twister2 logs --help)"),
         ("logs job one", "WORKER is one; give a whole number from 0"),
         ("logs job 0 --folow", "unknown option --folow; did you mean --follow? (%twister2 logs --help)"),
         ("why", "JOB is missing (%twister2 why --help)"),
@@ -141,4 +151,6 @@ def test_values_that_begin_with_a_dash_are_values():
         "worker": 2,
         "follow": True,
         "stderr": True,
+        "tail": None,
     }
+    assert parse("logs job --tail 3").worker is None

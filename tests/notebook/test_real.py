@@ -70,3 +70,30 @@ def test_nothing_is_submitted_when_a_variable_cannot_travel(real):
     ran = real.run("%%twister2 submit -o job\nwith lock:\n    pass")
     assert ran.error.startswith("PackageError: ") and "'lock'" in ran.error and "\n" not in ran.error
     assert real.run("print('job' in globals(), len(t2.jobs()))").text == "False 0\n"
+
+
+def test_a_cell_that_runs_again_has_its_number_its_earlier_job_and_can_replace_it(real):
+    cell = "%%twister2 submit --ram 64{} -o {}\nimport time; time.sleep(60)"
+    ran = real.run(cell.format("", "first"), timeout=60)
+    (shown,) = [m["content"] for m in ran.messages if m["msg_type"] == "execute_input"]
+    number = shown["execution_count"]
+    assert real.run("print(first.name)").text == f"cell-{number}\n"
+    real.run("import time")
+    cell_again = real.start("job = t2.submit(lambda: time.sleep(60), ram='64MB')\njob.wait()")
+    time.sleep(1)
+    began = time.monotonic()
+    real.interrupt()
+    ran = real.finish(cell_again)
+    assert time.monotonic() - began < 5
+    job_id = real.run("print(job.job_id)").text.strip()
+    assert ran.error == f"WaitInterrupted: you stopped waiting; job {job_id} goes on, and kill() ends it"
+    assert real.run("%twister2 kill job").error == ""
+    assert "earlier" not in real.run(cell.format(" --replace --name b", "b"), timeout=60).text
+    ran = real.run(cell.format(" --replace --name b", "c"), timeout=60)
+    assert ran.error == ""
+    assert real.run("print(b.state, c.state.is_final)").text == "KILLED False\n"
+    assert real.run("%twister2 kill b").text.startswith("Job ")
+    ran = real.run(
+        "try:\n    t2.submit(lambda: 1 / 0, ram=64).results()\nexcept ZeroDivisionError as e:\n    print(repr(e))"
+    )
+    assert ran.text == "JobFailed('division by zero')\n"

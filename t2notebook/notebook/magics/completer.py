@@ -10,6 +10,7 @@ from typing import Any
 from .cluster import ACTIONS
 from .dispatch import VERBS, parser_of
 from .parser import MAX
+from .submit import ON_EXIT
 from .targets import handles
 
 _LINE = re.compile(r"^(?:.*=)?\s*(?P<magic>%%?)twister2(?P<rest>\s.*)$", re.DOTALL)
@@ -71,6 +72,8 @@ def _values(name: str, namespace: dict[str, Any]) -> Iterable[str]:
         return [MAX]
     if name == "output":
         return handles(namespace)
+    if name == "on_exit":
+        return ON_EXIT
     if name == "where":
         return ["unique:hostname", "spread:hostname"]
     if name == "include":

@@ -12,7 +12,7 @@ from ...model.errors import JobFailed, Twister2Error
 from ..errors import UsageError, without_frames
 from ..text import align
 from . import cluster, jobs, submit
-from .parser import CLOSE, HelpRequested, VerbParser, split
+from .parser import CLOSE, HelpRequested, VerbParser, refuse_unexpanded, split
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ def _run(ip: Any, line: str, cell: str | None) -> Any:
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}"
         raise UsageError(f"there is no verb {name!r}; {hint}")
     parser = parser_of(name)
+    refuse_unexpanded(line, ip.user_ns)
     arguments = parser.parse(rest)
     if parser.cell:
         if cell is None:

@@ -75,10 +75,20 @@ def why(ip: Any, arguments: argparse.Namespace) -> None:
 
 def logs_parser() -> VerbParser:
     """Return the parser of ``%twister2 logs``."""
-    parser = VerbParser("logs", "Print what a worker has written.")
+    parser = VerbParser("logs", "Print what workers have written.")
     parser.add_argument("job", metavar="JOB", help=JOB_HELP)
     parser.add_argument(
-        "worker", metavar="WORKER", type=whole("WORKER", minimum=0), help="the worker's id, from 0"
+        "worker",
+        nargs="?",
+        metavar="WORKER",
+        type=whole("WORKER", minimum=0),
+        help="the worker's id, from 0 (default: all workers, each line with its worker's id before it)",
+    )
+    parser.add_argument(
+        "--tail",
+        metavar="N",
+        type=whole("--tail", minimum=0),
+        help="only the last N lines, of each worker",
     )
     parser.add_argument(
         "-f", "--follow", action="store_true", help="go on until the worker ends; stop with the stop button"
@@ -88,13 +98,13 @@ def logs_parser() -> VerbParser:
 
 
 def logs(ip: Any, arguments: argparse.Namespace) -> None:
-    """Print a worker's output, if asked to, as it comes."""
+    """Print the output of a worker, or of all; if asked to, as it comes."""
     job = find_job(arguments.job, ip.user_ns)
     number = job.spec.number_of_workers
-    if arguments.worker >= number:
+    if arguments.worker is not None and arguments.worker >= number:
         raise UsageError(f"job {job.job_id} has workers 0 to {number - 1}, not {arguments.worker}")
     stream = "stderr" if arguments.stderr else "stdout"
-    found = job.logs(arguments.worker, stream=stream, follow=arguments.follow)
+    found = job.logs(arguments.worker, stream=stream, follow=arguments.follow, tail=arguments.tail)
     if not arguments.follow:
         print(found, end="" if found.endswith("\n") else "\n")
         return
@@ -115,7 +125,7 @@ def kill_parser() -> VerbParser:
 
 def kill(ip: Any, arguments: argparse.Namespace) -> None:
     """Kill a job, unless it has ended."""
-    job = find_job(arguments.job, ip.user_ns)
+    job = find_job(arguments.job, ip.user_ns, to_end=True)
     if job.state.is_final:
         print(f"Job {job.job_id} has already ended: {job.state}.")
         return

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import builtins
 import difflib
 import math
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from functools import partial
+from keyword import iskeyword
 from typing import Any, NoReturn
 
+from ...model.errors import SubmitError
+from ...model.units import mebibytes_of
 from ..errors import UsageError
 
 MAX = "max"
@@ -119,6 +123,27 @@ def split(line: str, prog: str) -> list[str]:
         raise UsageError(f"{prog}: {str(error).lower()} in {line.strip()!r}") from None
 
 
+def refuse_unexpanded(line: str, namespace: Container[str]) -> None:
+    """Raise a `UsageError` for a ``{name}`` or ``$name`` of no variable.
+
+    IPython leaves the whole line as it is when it cannot replace one of them, and says nothing.
+    """
+    for match in _UNEXPANDED.finditer(line):
+        missing = [name for name in _NAME.findall(match[1] or match[2]) if not _is_known(name, namespace)]
+        if missing:
+            raise UsageError(f"{match[0]} stands for a variable, and there is no variable {missing[0]!r}")
+        if match[1] and not match[1].isidentifier():
+            raise UsageError(f"{match[0]} cannot be replaced: {match[1]!r} raises an error here")
+
+
+_UNEXPANDED = re.compile(r"\{([^{}]+)\}|\$([A-Za-z_]\w*)")
+_NAME = re.compile(r"(?<![\w.\"'])[A-Za-z_]\w*")
+
+
+def _is_known(name: str, namespace: Container[str]) -> bool:
+    return name in namespace or hasattr(builtins, name) or iskeyword(name)
+
+
 def whole(option: str, *, minimum: int, also: str = "") -> Callable[[str], int | str]:
     """Return a type for argparse: a whole number from `minimum`, or the word `also`."""
 
@@ -155,12 +180,36 @@ def amount(option: str, what: str, *, zero: bool = False) -> Callable[[str], flo
     return convert
 
 
+def memory(option: str, what: str) -> Callable[[str], float]:
+    """Return a type for argparse: an amount of memory more than 0, in MiB or with a unit."""
+
+    def convert(text: str) -> float:
+        try:
+            number = mebibytes_of(text.removeprefix("-"))
+        except SubmitError:
+            raise UsageError(f"{option} is {text}; give a number, {what}, or one with a unit: 1GB") from None
+        if number == 0 or text.startswith("-"):
+            raise UsageError(f"{option} is {text}; give more than 0, {what}")
+        return number
+
+    return convert
+
+
+def choice(option: str, words: Sequence[str]) -> Callable[[str], str]:
+    """Return a type for argparse: one of some words."""
+
+    def convert(text: str) -> str:
+        if text not in words:
+            raise UsageError(f"{option} is {text!r}; give {' or '.join(words)}")
+        return text
+
+    return convert
+
+
 def variable(option: str) -> Callable[[str], str]:
     """Return a type for argparse: the name of a variable."""
 
     def convert(text: str) -> str:
-        from keyword import iskeyword
-
         if not text.isidentifier() or iskeyword(text):
             raise UsageError(f"{option} is {text!r}; give the name of a variable")
         return text

@@ -14,7 +14,8 @@ from ..output import kernel_shell
 from ..publisher import Watch
 from ..snapshot import mebibytes, size, snapshot
 from ..text import align, job_text
-from .parser import MAX, VerbParser, amount, names, variable, variables, whole
+from . import cells
+from .parser import MAX, VerbParser, amount, choice, memory, names, variable, variables, whole
 from .targets import the_client
 
 #: How long the final view may take after the job has ended, s.
@@ -22,16 +23,27 @@ DRAW_TIMEOUT = 2.0
 #: How long an interrupted cell waits for its killed job's end, s.
 KILL_TIMEOUT = 10.0
 
-EPILOG = """\
-The cell is the worker's code; `env` is its WorkerEnvironment, and the notebook's variables, functions and
-imports that it uses travel along. The value of the last expression is the worker's result: job.results().
+#: Of `WorkerEnvironment`, for people.
+ENV = """\
+  env.worker_id, env.number_of_workers    its id, from 0, and how many workers there are
+  env.job_id, env.config                  the job's id, and what config= gave
+  env.progress(done, total, text)         shown in the view; without total, done is a fraction
+  env.restart_count                       how often this worker was started again
+  env.additional_ports                    the ports of --ports"""
+
+EPILOG = f"""\
+The cell is the worker's code; the notebook's variables, functions and imports that it uses travel along. The
+value of the last expression is the worker's result: job.results(). `env` tells the worker who it is:
+
+{ENV}
 
   %%twister2 submit --workers 4 --cpus 1 --ram 256 -o job
   total = sum(data[env.worker_id :: env.number_of_workers])
   total
 
-A value may be taken from a variable: --workers {n}
+A value may be taken from a variable: --workers {{n}}
 """
+ON_EXIT = ("kill", "detach")
 WAIT_HELP = "wait for the end; without -o, return the workers' results; the stop button kills the job"
 
 
@@ -41,7 +53,7 @@ def make_parser() -> VerbParser:
         "submit", "Run the cell as a job: on every worker, at once.", cell=True, epilog=EPILOG
     )
     add = parser.add_argument
-    add("--name", metavar="NAME", help="name of the job (default: cell-N)")
+    add("--name", metavar="NAME", help="name of the job (default: the notebook's, and N of In [N])")
     add(
         "--workers",
         type=whole("--workers", minimum=1),
@@ -51,6 +63,7 @@ def make_parser() -> VerbParser:
     )
     add(
         "--cpus",
+        "--cpu",
         type=amount("--cpus", "cpus per worker"),
         default=1.0,
         metavar="X",
@@ -58,10 +71,10 @@ def make_parser() -> VerbParser:
     )
     add(
         "--ram",
-        type=amount("--ram", "MiB per worker"),
+        type=memory("--ram", "MiB per worker"),
         default=512.0,
         metavar="MIB",
-        help="memory per worker, MiB (default: 512)",
+        help="memory per worker, MiB, or with a unit: 1GB (default: 512)",
     )
     add(
         "--disk",
@@ -124,6 +137,22 @@ def make_parser() -> VerbParser:
         f"(default: {FaultTolerance.max_worker_restarts})",
     )
     add(
+        "--keep-going",
+        action="store_true",
+        help="when a worker fails, let the others go on: job.results(return_exceptions=True)",
+    )
+    add(
+        "--replace",
+        action="store_true",
+        help="first end the unfinished jobs of this cell's earlier runs, and with --name those of the name",
+    )
+    add(
+        "--on-exit",
+        type=choice("--on-exit", ON_EXIT),
+        metavar="X",
+        help="what becomes of the job when the kernel ends: kill or detach (default: t2.configure(on_exit=...))",
+    )
+    add(
         "-i",
         "--include",
         type=variables("--include"),
@@ -156,7 +185,7 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
     list or None
         The results, after a wait where no variable has the handle.
     """
-    name = arguments.name or f"cell-{ip.execution_count}"
+    name = arguments.name or cells.default_name(ip)
     refuse_magics(cell)
     function = _function(cell, ip.user_ns, name, arguments.include)
     options = {
@@ -173,12 +202,22 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
         "gang": arguments.gang,
         "gang_timeout": arguments.gang_timeout,
         "max_worker_restarts": arguments.max_restarts,
+        "keep_going": arguments.keep_going,
     }
     client = the_client()
     if arguments.dry_run:
         print(describe(client.prepare(function, **options), arguments, name))
         return None
-    job = client.submit(function, **options)
+    key = cells.cell_key(ip, cell)
+    earlier = cells.unfinished(key)
+    if arguments.replace:
+        if arguments.name:
+            earlier += client.unfinished_named(arguments.name)
+        options["replace"] = earlier
+    job = client.submit(function, on_exit=arguments.on_exit, **options)
+    cells.remember(key, job)
+    if earlier and not arguments.replace:
+        print(_still_running(earlier))
     if arguments.output:
         ip.user_ns[arguments.output] = job
     if not arguments.wait:
@@ -191,6 +230,15 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
     except KeyboardInterrupt:
         raise Interrupted(_kill(job, watch)) from None
     return None if arguments.output else list(job.results())
+
+
+def _still_running(jobs: list[Any]) -> str:
+    one = len(jobs) == 1
+    ids = ", ".join(job.job_id for job in jobs)
+    return (
+        f"Of this cell's earlier runs {'job' if one else 'jobs'} {ids} {'has' if one else 'have'} not ended; "
+        f"%twister2 kill ends {'it' if one else 'them'}, and --replace does so first."
+    )
 
 
 def wait(job: Any, watch: Watch | None) -> None:
@@ -304,6 +352,8 @@ def _placement(arguments: argparse.Namespace) -> list[list[str]]:
         facts.append(["agents", arguments.where])
     if arguments.gang:
         facts.append(["gang", f"all workers at once; offers are gathered for {arguments.gang_timeout:g} s"])
+    if arguments.keep_going:
+        facts.append(["failures", "the other workers go on"])
     if arguments.max_restarts != FaultTolerance.max_worker_restarts:
         facts.append(["restarts", f"up to {arguments.max_restarts} of each worker"])
     return facts

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...model.errors import Twister2Error, UnknownJob
+from ...model.errors import UnknownJob
 from ..errors import UsageError
 
 
@@ -30,16 +30,18 @@ def handles(namespace: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def find_job(name: str, namespace: Mapping[str, Any]) -> Any:
+def find_job(name: str, namespace: Mapping[str, Any], *, to_end: bool = False) -> Any:
     """Return the handle that `name` means.
 
     Parameters
     ----------
     name : str
-        A variable of the notebook, a job id, the beginning of exactly one job's id, or the name of exactly
-        one of this kernel's jobs.
+        A variable of the notebook, a job id, the beginning of exactly one job's id, or a job's name, whichever
+        kernel submitted it; of several, the newest is meant, and that is said.
     namespace : mapping
         The notebook's variables.
+    to_end : bool
+        Whether it is to be ended: then only those that have not ended are meant, and a name has to be that of one.
 
     Raises
     ------
@@ -52,7 +54,7 @@ def find_job(name: str, namespace: Mapping[str, Any]) -> Any:
         return namespace[name]
     client = the_client()
     job_ids = list(client.job_ids())
-    job_id = _match(name, job_ids) or _named(name, job_ids)
+    job_id = name if name in job_ids else _named(name, to_end) or _match(name, job_ids)
     for job in handles(namespace).values():
         if job.job_id == job_id:
             return job
@@ -65,19 +67,20 @@ def find_job(name: str, namespace: Mapping[str, Any]) -> Any:
         raise UsageError(f"the variable {name} is a {kind}, not a job, and no job id begins so") from None
 
 
-def _named(name: str, job_ids: Iterable[str]) -> str | None:
-    """Return the id of the one known job that is called `name`, if there is one."""
-    found = []
-    for job_id in job_ids:
-        if name in job_id:  # an id holds the name
-            try:
-                if the_client().attach(job_id).name == name:
-                    found.append(job_id)
-            except Twister2Error:
-                continue  # its session is gone
+def _named(name: str, to_end: bool) -> str | None:
+    """Return the id of the job that is called `name`, if there is one."""
+    found = the_client().named(name)
+    if to_end:
+        found = [job for job in found if not job.has_ended] or found[:1]
     if len(found) > 1:
-        raise UsageError(f"{len(found)} jobs are called {name!r}: {', '.join(found[-3:])}; write the id")
-    return found[0] if found else None
+        older = [job.job_id for job in found[1:]]
+        some = ", ".join(older[:3]) + (", ..." if len(older) > 3 else "")
+        if to_end:
+            raise UsageError(
+                f"{len(found)} unfinished jobs are called {name!r}: {found[0].job_id}, {some}; write the id"
+            )
+        print(f"{len(found)} jobs are called {name!r}; this is the newest, {found[0].job_id}, not {some}.")
+    return found[0].job_id if found else None
 
 
 def _match(name: str, job_ids: Iterable[str]) -> str | None:

@@ -85,7 +85,10 @@ class Job:
             if not worker.state.is_terminal:
                 self.status(worker.worker_id, "KILLED", source="SOURCE_EXECUTOR")
 
-    def logs(self, worker_id, stream="stdout", follow=False):
+    def logs(self, worker_id=None, stream="stdout", follow=False, *, tail=None):
+        if worker_id is None:
+            text = "".join(f"{n} | {self.logs(n, stream)}" for n in range(self.spec.number_of_workers))
+            return iter(text.splitlines(keepends=True)) if follow else text
         text = self.texts.get((worker_id, stream), f"{stream} of {worker_id}\n")
         return iter(text.splitlines(keepends=True)) if follow else text
 
@@ -180,6 +183,12 @@ class Prepared:
 
 
 @dataclass
+class Named:
+    job_id: str
+    has_ended: bool
+
+
+@dataclass
 class Submitted:
     function: object
     options: dict
@@ -209,6 +218,13 @@ class FakeClient(types.ModuleType):
 
     def prepare(self, function, **options):
         return Prepared()
+
+    def named(self, name):
+        found = [job for job in self.handles.values() if job.name == name]
+        return [Named(job.job_id, job.state.is_final) for job in reversed(found)]
+
+    def unfinished_named(self, name):
+        return [self.handles[one.job_id] for one in self.named(name) if not one.has_ended]
 
     def jobs(self):
         return jobs_frame([job_row(job.view()) for job in self.handles.values()])
