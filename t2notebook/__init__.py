@@ -17,6 +17,7 @@ _PUBLIC = {
     "jobs": "client",
     "attach": "client",
     "shutdown": "client",
+    "setup": "client",
     "Job": "client",
     "configure": "config",
     "Twister2Job": "model.job",
@@ -25,6 +26,7 @@ _PUBLIC = {
     "FaultTolerance": "model.job",
     "JobState": "model.states",
     "Twister2Error": "model.errors",
+    "Twister2Warning": "model.errors",
     "SubmitError": "model.errors",
     "PackageError": "model.errors",
     "VersionMismatch": "model.errors",
@@ -47,17 +49,19 @@ __all__ = [
     "SubmitError",
     "Twister2Error",
     "Twister2Job",
+    "Twister2Warning",
     "UnknownJob",
     "VersionMismatch",
     "attach",
     "configure",
     "jobs",
+    "setup",
     "shutdown",
     "submit",
 ]
 
 if TYPE_CHECKING:
-    from .client import Job, attach, jobs, shutdown, submit
+    from .client import Job, attach, jobs, setup, shutdown, submit
     from .config import configure
     from .localmesos import LocalMesos
     from .model.errors import (
@@ -66,6 +70,7 @@ if TYPE_CHECKING:
         SessionError,
         SubmitError,
         Twister2Error,
+        Twister2Warning,
         UnknownJob,
         VersionMismatch,
     )

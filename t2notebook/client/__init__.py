@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import sqlite3
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +26,8 @@ from .connection import SessionEnding
 from .finding import Named
 from .job import Job
 from .link import JobMirror, Link, forget, link_for, link_to, open_links
+from .packing import Files, pack, tell
+from .setups import setup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,7 @@ __all__ = [
     "jobs",
     "named",
     "prepare",
+    "setup",
     "shutdown",
     "start_cluster",
     "stop_cluster",
@@ -79,6 +81,16 @@ class Prepared:
         return self.package.contents
 
     @property
+    def files(self) -> Mapping[str, int]:
+        """Files for the workers' current directory: bytes."""
+        return self.package.files
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know of it, one line each."""
+        return self.package.notes
+
+    @property
     def resources(self) -> tuple[ComputeResource, ...]:
         """What the workers ask for."""
         return tuple(self.job.resources)
@@ -108,13 +120,15 @@ def submit(
     unreachable_timeout: float = FaultTolerance.unreachable_timeout,
     keep_going: bool = FaultTolerance.keep_going,
     replace: bool | Sequence[Job] = False,
+    files: Files = (),
 ) -> Job:
     """Run a function on workers on Mesos.
 
     Parameters
     ----------
     job : callable or Twister2Job
-        ``fn(env)``, run by every worker, or a whole job; then only `on_exit` and `replace` may be given as well.
+        ``fn(env)``, run by every worker, or a whole job; then only `on_exit`, `replace` and `files` may be given,
+        too.
     workers : int
         How many workers.
     cpu, ram_mega_bytes, disk_giga_bytes : float
@@ -156,6 +170,9 @@ def submit(
     replace : bool or sequence of Job
         Jobs to end first; True: the unfinished ones of the same name, all of this user's if `name` is given, else this
         kernel's.
+    files : sequence of path, or path
+        Files, folders and globs, relative to the current directory or to the notebook's: workers find them under the
+        same relative path in their current directory.
 
     Returns
     -------
@@ -198,7 +215,7 @@ def submit(
     spool = _spool()
     try:
         begun = time.perf_counter()
-        package = _build(described, spool)
+        package = pack(described, spool, files)
         spec = JobSpec(
             name=described.name,
             user=user_name(),
@@ -216,11 +233,14 @@ def submit(
         link, mirror = _hand_over(settings, spec, package.path)
     finally:
         shutil.rmtree(spool, ignore_errors=True)
+    tell(package)
     handle = _known[mirror.job_id] = Job(link, spec, mirror)
     return handle
 
 
-def prepare(job: Twister2Job | Callable[..., Any], workers: int = 1, **arguments: Any) -> Prepared:
+def prepare(
+    job: Twister2Job | Callable[..., Any], workers: int = 1, *, files: Files = (), **arguments: Any
+) -> Prepared:
     """Make what `submit` would send, from the same arguments but `on_exit`, and send nothing.
 
     Raises
@@ -230,7 +250,7 @@ def prepare(job: Twister2Job | Callable[..., Any], workers: int = 1, **arguments
     described = _describe(job, workers, **arguments)
     spool = _spool()
     try:
-        return Prepared(described, _build(described, spool))
+        return Prepared(described, pack(described, spool, files))
     finally:
         shutil.rmtree(spool, ignore_errors=True)
 
@@ -444,21 +464,6 @@ def _hand_over(settings: Config, spec: JobSpec, package: Path) -> tuple[Link, Jo
         forget(link)
     link = link_for(settings)
     return link, link.submit(spec, str(package))
-
-
-def _build(job: Twister2Job, directory: Path) -> BuiltPackage:
-    from ..package.build import build
-
-    return build(job.worker, job.config, directory=directory, local_dirs=_local_dirs(), name=job.name)
-
-
-def _local_dirs() -> list[Path]:
-    """Return where modules lie that travel with a job: beside the notebook, or beside the script."""
-    directories = [Path.cwd()]
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    if script and not script.startswith("<") and "ipykernel" not in script:
-        directories.append(Path(script).resolve().parent)
-    return list(dict.fromkeys(directories))
 
 
 def _spool() -> Path:

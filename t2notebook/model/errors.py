@@ -7,6 +7,10 @@ class Twister2Error(Exception):
     """Base of every error that t2notebook raises on purpose."""
 
 
+class Twister2Warning(UserWarning):
+    """A job was submitted, but something of it may not be what the user means."""
+
+
 class SubmitError(Twister2Error, ValueError):
     """A job was refused before anything was submitted; the message names what to change."""
 

@@ -8,16 +8,18 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from .. import __version__
 from ..model.errors import PackageError, SubmitError
 from ..worker import archive
-from ..worker.modules import SOURCES
+from ..worker.modules import BESIDE, EXECUTABLE, FILES, SOURCES
 from . import distributions, pickling
+from .files import DataFile, human, named_here
 from .local import local_modules
+from .sink import Sink
 
 SUFFIX = ".t2"
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -41,6 +43,10 @@ class BuiltPackage:
     contents : mapping of str to int
         What is largest in it: variable, or module beside the notebook, to bytes; in steps of 64 KiB, largest
         first.
+    files : mapping of str to int
+        Data files that it holds for the workers' current directory, to bytes.
+    notes : tuple of str
+        What the user should know of it, one line each.
     """
 
     path: Path
@@ -48,6 +54,8 @@ class BuiltPackage:
     size: int
     python: str
     contents: Mapping[str, int]
+    files: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def build(
@@ -58,6 +66,8 @@ def build(
     local_dirs: Sequence[Path],
     name: str,
     max_size: int | None = None,
+    files: Sequence[DataFile] = (),
+    setup: Callable[..., Any] | None = None,
 ) -> BuiltPackage:
     """Write the package of a job.
 
@@ -75,6 +85,10 @@ def build(
         The job's name, for messages.
     max_size : int, optional
         Bytes that the package may have at most.
+    files : sequence of DataFile, optional
+        For the workers' current directory.
+    setup : callable, optional
+        ``setup(env)`` or ``setup()``: runs first in every worker, before anything of the job is unpickled.
 
     Raises
     ------
@@ -85,27 +99,67 @@ def build(
     """
     check_worker(worker)
     sink, account = pickling.pickle_job(worker, config)
-    modules = local_modules(account.modules, account.imports, local_dirs)
+    first = _pickle_setup(setup, config) if setup is not None else None
+    if first is not None:
+        account = account.joined(first[1])
+    mentions = account.mentions
+    modules = local_modules(account.modules, mentions.imports, local_dirs, mentions.names)
     members: list[tuple[str, archive.Bytes]] = [(archive.PICKLE, sink.pickled)]
     members += [(f"{archive.BUFFERS}{at:06d}", each.raw()) for at, each in enumerate(sink.buffers)]
-    members += modules.items()
+    if first is not None:
+        members.append((archive.SETUP_PICKLE, first[0].pickled))
+        members += [
+            (f"{archive.SETUP_BUFFERS}{at:06d}", each.raw()) for at, each in enumerate(first[0].buffers)
+        ]
+    members += modules.members.items()
+    members += [(FILES + each.name, each.read()) for each in files]
     if account.sources:
         members.append((SOURCES, json.dumps(account.sources, sort_keys=True).encode()))
-    contents = _largest(
-        {**account.sizes, **{_module_name(member): len(text) for member, text in modules.items()}}
-    )
+    contents = _largest({**account.sizes, **modules.sizes})
     total = sum(len(memoryview(data)) for _, data in members)
     if max_size is not None and total > max_size:
         raise PackageError(_too_large(name, total, max_size, contents))
-    used = {*account.modules, *(each.module for each in account.imports)} - _own(modules)
+    used = {*account.modules, *(each.module for each in mentions.imports)} - modules.paths.keys()
     facts = {
         "kind": "job",
         "python": _PYTHON,
         "packages": distributions.versions(used),
         "t2notebook": __version__,
+        **_facts_of_files(files, mentions.texts | modules.texts, local_dirs),
     }
     path, digest, size = _store(directory, members, facts)
-    return BuiltPackage(path, digest, size, _PYTHON, contents)
+    return BuiltPackage(
+        path,
+        digest,
+        size,
+        _PYTHON,
+        contents,
+        {each.name: each.size for each in files},
+        tuple(modules.notes),
+    )
+
+
+def check_setup(setup: Callable[..., Any]) -> None:
+    """Raise a `SubmitError` unless workers can call `setup` and it can travel."""
+    check_worker(setup)
+    _pickle_setup(setup, {})
+
+
+def _pickle_setup(setup: Callable[..., Any], config: Mapping[str, Any]) -> tuple[Sink, pickling.Account]:
+    try:
+        return pickling.pickle_job(setup, config)
+    except PackageError as error:
+        raise PackageError(f"setup: {error}") from error.__cause__
+
+
+def _facts_of_files(files: Sequence[DataFile], texts: set[str], local_dirs: Sequence[Path]) -> dict[str, Any]:
+    """Return what the manifest says of files: which are executable, and which the code names but lacks."""
+    executable = [FILES + each.name for each in files if each.is_executable]
+    beside = named_here(texts, local_dirs) if texts else ()
+    return {
+        **({EXECUTABLE: executable} if executable else {}),
+        **({BESIDE: list(beside)} if beside else {}),
+    }
 
 
 def check_worker(worker: Callable[..., Any]) -> None:
@@ -154,31 +208,15 @@ def _store(
     return path, digest, size
 
 
-def _module_name(member: str) -> str:
-    return member.partition("/")[2].removesuffix("/__init__.py").removesuffix(".py")
-
-
-def _own(modules: Mapping[str, bytes]) -> set[str]:
-    return {name for member in modules for name in [_module_name(member)]}
-
-
 def _largest(sizes: Mapping[str, int]) -> dict[str, int]:
     ordered = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
     return dict(ordered[:_SHOWN])
 
 
 def _too_large(name: str, size: int, limit: int, contents: Mapping[str, int]) -> str:
-    largest = ", ".join(f"{key} {_human(value)}" for key, value in list(contents.items())[:3] if value)
+    largest = ", ".join(f"{key} {human(value)}" for key, value in list(contents.items())[:3] if value)
     return (
-        f"the package of job {name} would have {_human(size)}, more than the {_human(limit)} that are allowed"
+        f"the package of job {name} would have {human(size)}, more than the {human(limit)} that are allowed"
         + (f"; largest: {largest}" if largest else "")
         + ". Read large data on the workers, or leave it out"
     )
-
-
-def _human(size: float) -> str:
-    for unit in ("bytes", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"

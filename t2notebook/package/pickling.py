@@ -6,7 +6,6 @@ bodies use, and an account of what was sent, under which variable, and what it r
 
 from __future__ import annotations
 
-import dis
 import hashlib
 import linecache
 import operator
@@ -25,13 +24,13 @@ from ..worker import pickling as shared
 from ..worker.code_objects import reduce_code
 from .blame import Use, explain
 from .capture import ENV, CellFunction, stays
-from .local import Import, is_installed
+from .local import is_installed
+from .mentions import Mentions
 from .names import global_reads, inner_code
 from .sink import LARGE, Enough, Sink, Void
 
 #: ipykernel's and IPython's names for cells: the first holds the kernel's pid, the second a counter.
 _CELL_FILE = re.compile(r".*[/\\]ipykernel_\d+[/\\][^/\\]+|<ipython-input-[^>]*>")
-_IMPORT = dis.opmap["IMPORT_NAME"]
 _PLAIN = frozenset({int, float, bool, type(None)})
 
 
@@ -45,16 +44,28 @@ class Account:
         Variable (``df``, ``config['x']``) to bytes, in steps of 64 KiB; small ones count as 0.
     modules : set of str
         Modules that the pickle refers to.
-    imports : set of Import
-        Imports inside the code that it holds.
+    mentions : Mentions
+        Imports inside the code that it holds, and texts that may name modules or files.
     sources : dict of str to str
         File name in code objects to its text, for tracebacks.
     """
 
     sizes: dict[str, int] = field(default_factory=dict)
     modules: set[str] = field(default_factory=set)
-    imports: set[Import] = field(default_factory=set)
+    mentions: Mentions = field(default_factory=Mentions)
     sources: dict[str, str] = field(default_factory=dict)
+
+    def joined(self, other: Account) -> Account:
+        """Return what was found by both; a variable that both sent counts for its bytes in both."""
+        sizes = {
+            name: self.sizes.get(name, 0) + other.sizes.get(name, 0) for name in (*self.sizes, *other.sizes)
+        }
+        return Account(
+            sizes,
+            self.modules | other.modules,
+            self.mentions.joined(other.mentions),
+            {**other.sources, **self.sources},
+        )
 
 
 class _Variables:
@@ -138,6 +149,7 @@ class Pickler(shared.Pickler):
 
     def _dynamic_function_reduce(self, func: FunctionType) -> Any:
         reduced = super()._dynamic_function_reduce(func)
+        self.account.mentions.see_function(func.__code__, func.__globals__.get("__package__"))
         slots = reduced[2][1]
         cell = self._cells.get(id(func))
         if cell is not None:
@@ -162,6 +174,7 @@ class Pickler(shared.Pickler):
         for name, value in variables.values.items():
             label = variables.label.format(name)
             self.account.sizes.setdefault(label, 0)
+            self.account.mentions.see_value(value)
             if type(value) in _PLAIN or (type(value) in (str, bytes) and len(value) < LARGE):
                 yield name, value
             else:
@@ -189,7 +202,7 @@ class Pickler(shared.Pickler):
 
     def _reduce_code(self, code: CodeType) -> Any:
         filename = self._stable_filename(code.co_filename)
-        self.account.imports.update(_imports(code))
+        self.account.mentions.see_code(code)
         constants = tuple(_OrderedSet(each) if type(each) is frozenset else each for each in code.co_consts)
         return reduce_code(code, co_filename=filename, co_consts=constants)
 
@@ -245,17 +258,6 @@ def _attributes(code: CodeType) -> Iterator[str]:
     yield from code.co_names
     for inner in inner_code(code):
         yield from _attributes(inner)
-
-
-def _imports(code: CodeType) -> Iterator[Import]:
-    if _IMPORT not in code.co_code[::2]:
-        return
-    previous: list[Any] = [None, None]
-    for instruction in dis.get_instructions(code):
-        if instruction.opcode == _IMPORT and previous[-2] == 0:
-            yield Import(instruction.argval, tuple(previous[-1] or ()))
-        if instruction.opname not in ("CACHE", "EXTENDED_ARG"):
-            previous = [previous[-1], instruction.argval]
 
 
 def pickle_job(worker: Any, config: Mapping[str, Any]) -> tuple[Sink, Account]:

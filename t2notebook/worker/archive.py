@@ -25,6 +25,9 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 PICKLE = "object.pickle"
 BUFFERS = "buffers/"
+#: The same of what a job's workers run first.
+SETUP_PICKLE = "setup.pickle"
+SETUP_BUFFERS = "setup/"
 
 Bytes = bytes | bytearray | memoryview
 
@@ -163,7 +166,7 @@ class Archive:
             if len(view) != size or hashlib.sha256(view).hexdigest() != sha256:
                 raise ArchiveError(f"member {name} of the archive is damaged")
 
-    def load(self, main: dict[str, Any] | None = None) -> Any:
+    def load(self, main: dict[str, Any] | None = None, pickled: str = PICKLE, buffers: str = BUFFERS) -> Any:
         """Unpickle the object; its large buffers stay where they lie.
 
         Classes that this process already has stay as they are.
@@ -172,9 +175,11 @@ class Archive:
         ----------
         main : dict, optional
             To become the globals of the notebook's functions.
+        pickled, buffers : str
+            The member that has the pickle, and what the names of its buffers begin with.
         """
-        names = sorted(name for name in self._places if name.startswith(BUFFERS))
-        return unpickle(self.member(PICKLE), [self.member(name) for name in names], main)
+        names = sorted(name for name in self._places if name.startswith(buffers))
+        return unpickle(self.member(pickled), [self.member(name) for name in names], main)
 
 
 def unpickle(pickled: Bytes, buffers: Sequence[Bytes], main: dict[str, Any] | None = None) -> Any:

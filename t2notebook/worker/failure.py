@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from t2notebook.model.text import sendable
 
-from . import archive
+from . import archive, modules
 from .pickling import ResultPickler
 
 MAX_LINE = 1000
@@ -52,16 +52,32 @@ class Failure:
     line: str
 
 
-def describe(error: BaseException) -> Failure:
-    """Return what there is to tell of an exception that the user's code raised."""
+def describe(error: BaseException, hint: str = "") -> Failure:
+    """Return what there is to tell of an exception that the user's code raised.
+
+    Parameters
+    ----------
+    error : BaseException
+    hint : str
+        What to do about it; the last line of the traceback, and the end of the line.
+    """
     name, message = type_name(type(error)), _text(error)
+    if hint:
+        error.add_note(hint)
     return Failure(
         type=name,
         message=message,
         traceback=format_traceback(error),
         error=error if survives_pickling(error) else None,
-        line=one_line(f"{name}: {message}" if message else name),
+        line=_with_hint(f"{name}: {message}" if message else name, hint),
     )
+
+
+def _with_hint(line: str, hint: str) -> str:
+    """Return one line that ends with all of a hint, however long the rest is."""
+    if not hint:
+        return one_line(line)
+    return f"{one_line(line, max(100, MAX_LINE - len(hint) - 2))}; {one_line(hint, MAX_LINE - 102)}"
 
 
 def say(text: str) -> None:
@@ -176,6 +192,10 @@ def _strip(told: traceback.TracebackException, seen: set[int]) -> None:
     # An error of our own is told whole.
     if first < len(told.stack):
         del told.stack[:first]
+    for frame in told.stack:
+        frame.filename = modules.shown(frame.filename)
+    if (filename := getattr(told, "filename", None)) is not None:  # of a SyntaxError
+        told.filename = modules.shown(filename)
     for other in (told.__cause__, told.__context__, *(getattr(told, "exceptions", None) or ())):
         if other is not None:
             _strip(other, seen)

@@ -1,128 +1,116 @@
-"""Modules and sources that travel in the job package: found by `import`, shown by tracebacks."""
+"""Files that travel in the job package: modules that `import` finds, data files, and sources for tracebacks.
+
+They become real files of the worker, so that whatever reads a module's own files works: `importlib.resources`,
+`pkgutil.get_data`, ``open(Path(__file__).parent / ...)``, spawned processes.
+"""
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import json
 import linecache
+import os
 import sys
-import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 
-from .archive import Archive
+from .archive import Archive, ArchiveError
 
+#: Members whose names begin so are a tree of modules and their data; its root comes first on `sys.path`.
 MODULES = "modules/"
+#: Members whose names begin so are files for the worker's current directory.
+FILES = "files/"
+#: Member: file name in code objects to text, as JSON.
 SOURCES = "sources.json"
-_INIT = "/__init__.py"
+#: Field of the manifest: the members that are to be executable.
+EXECUTABLE = "executable"
+#: Field of the manifest: files and folders beside the notebook that the job's code names.
+BESIDE = "beside"
+#: Where the modules lie, in the worker's directory.
+MODULES_DIRECTORY = ".modules"
+
+#: The modules' root in this process, with a separator at its end; empty if there is none.
+_root = ""
 
 
-class ShippedModules(importlib.abc.InspectLoader, importlib.abc.MetaPathFinder):
-    """Finds and loads the modules of an archive, and no others.
+def install(archive: Archive, directory: str) -> None:
+    """Lay out the files of `archive`, and make its modules and sources known to this process.
 
-    ``modules/<dotted.name>.py`` is a module, ``modules/<dotted.name>/__init__.py`` a package.
+    Modules that travelled are found before installed ones of the same name.
 
     Parameters
     ----------
     archive : Archive
+    directory : str
+        The worker's own, where nothing of the kind lies yet.
+
+    Raises
+    ------
+    OSError
+        When the files cannot be written.
     """
-
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
-        self._members: dict[str, str] = {}
-        for member in archive:
-            if member.startswith(MODULES) and member.endswith(".py"):
-                name = member.removeprefix(MODULES)
-                name = name.removesuffix(_INIT) if name.endswith(_INIT) else name.removesuffix(".py")
-                self._members[name] = member
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._members
-
-    @property
-    def parents(self) -> set[str]:
-        """Names of packages that shipped modules lie in but that are not shipped themselves."""
-        found = set()
-        for name in self._members:
-            while name := name.rpartition(".")[0]:
-                found.add(name)
-        return found - self._members.keys()
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Return the spec of a shipped module, None for any other."""
-        if fullname not in self._members:
-            return None
-        return importlib.machinery.ModuleSpec(
-            fullname, self, origin=self.get_filename(fullname), is_package=self.is_package(fullname)
-        )
-
-    def is_package(self, fullname: str) -> bool:
-        """Whether the module is a package; raises ImportError for an unknown one."""
-        return self._member(fullname).endswith(_INIT)
-
-    def get_filename(self, fullname: str) -> str:
-        """Return the name that tracebacks show: the module's path beside the notebook."""
-        return fullname.replace(".", "/") + (_INIT if self.is_package(fullname) else ".py")
-
-    def get_source(self, fullname: str) -> str:
-        """Return a module's text."""
-        return importlib.util.decode_source(bytes(self._archive.member(self._member(fullname))))
-
-    def get_code(self, fullname: str) -> types.CodeType:
-        """Return a module's code."""
-        code: types.CodeType = compile(
-            self.get_source(fullname), self.get_filename(fullname), "exec", dont_inherit=True
-        )
-        return code
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Run a module, its text known to tracebacks."""
-        module.__file__ = self.get_filename(module.__name__)
-        remember_source(module.__file__, self.get_source(module.__name__))
-        exec(self.get_code(module.__name__), module.__dict__)
-
-    def _member(self, fullname: str) -> str:
-        try:
-            return self._members[fullname]
-        except KeyError:
-            raise ImportError(f"no module {fullname} in the job package", name=fullname) from None
-
-
-class _Parents(importlib.abc.MetaPathFinder):
-    """Gives a namespace package for what shipped modules lie in, if nobody else has that package."""
-
-    def __init__(self, names: set[str]) -> None:
-        self._names = names
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname not in self._names:
-            return None
-        return importlib.machinery.ModuleSpec(fullname, None, is_package=True)
-
-
-def install(archive: Archive) -> ShippedModules:
-    """Make the modules and sources of `archive` known to this process.
-
-    Shipped modules are found before installed ones of the same name; every other name is left to the
-    finders that are there.
-    """
-    shipped = ShippedModules(archive)
-    sys.meta_path.insert(0, shipped)
-    if parents := shipped.parents:
-        sys.meta_path.append(_Parents(parents))
+    global _root
+    executable = frozenset(archive.manifest.get(EXECUTABLE, ()))
+    made: set[str] = set()
+    for member, target in _targets(archive, directory):
+        _write(target, archive.member(member), 0o755 if member in executable else 0o644, made)
+    root = os.path.join(os.path.abspath(directory), MODULES_DIRECTORY)
+    if names := _top_level(archive):
+        _root = os.path.join(root, "")
+        sys.path.insert(0, root)
+        # For the processes that the user's code starts.
+        others = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join([root, others] if others else [root])
+        _forget(names)
     if SOURCES in archive:
         sources: Mapping[str, str] = json.loads(bytes(archive.member(SOURCES)))
         for filename, text in sources.items():
             remember_source(filename, text)
-    return shipped
+
+
+def shown(filename: str) -> str:
+    """Return what tracebacks show of a file: a module that travelled, by its path beside the notebook."""
+    return filename.removeprefix(_root) if _root else filename
 
 
 def remember_source(filename: str, text: str) -> None:
     """Let tracebacks show the lines of `filename`, which is no file here."""
     # Without an mtime, checkcache() leaves the entry alone.
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+
+
+def _targets(archive: Archive, directory: str) -> Iterator[tuple[str, str]]:
+    """Yield each member that becomes a file, with its path."""
+    for member in archive:
+        for prefix, place in ((MODULES, MODULES_DIRECTORY), (FILES, "")):
+            if member.startswith(prefix):
+                parts = PurePosixPath(member).parts[1:]
+                if not parts or ".." in parts or "\0" in member:
+                    raise ArchiveError(f"member {member!r} of the job package is no path below a directory")
+                yield member, os.path.join(directory, place, *parts)
+
+
+def _top_level(archive: Archive) -> set[str]:
+    """Return the names of the modules that lie at the root of the tree."""
+    return {
+        PurePosixPath(member).parts[1].removesuffix(".py") for member in archive if member.startswith(MODULES)
+    }
+
+
+def _forget(names: set[str]) -> None:
+    """Let the next import find what travelled, where this process has another module of that name."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] in names:
+            del sys.modules[name]
+
+
+def _write(path: str, data: memoryview, mode: int, made: set[str]) -> None:
+    parent = os.path.dirname(path)
+    if parent not in made:
+        os.makedirs(parent, exist_ok=True)
+        made.add(parent)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    finally:
+        os.close(descriptor)

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from t2notebook.model.errors import PackageError
@@ -16,8 +16,8 @@ from t2notebook.model.launch import WorkerLaunch
 from t2notebook.model.text import dumps
 
 from . import failure as failures
-from . import modules, result
-from .archive import Archive
+from . import hints, modules, result
+from .archive import SETUP_BUFFERS, SETUP_PICKLE, Archive
 from .environment import WorkerEnvironment
 from .failure import Failure
 from .progress import ProgressReporter, Superseded
@@ -60,7 +60,7 @@ def run_worker(
 
     exit_code = 0
     try:
-        members, facts, line, exit_code = _work(launch, package, progress, begun, phases)
+        members, facts, line, exit_code = _work(launch, package, directory, progress, begun, phases)
         ended = time.monotonic()
         if os.getpid() != pid:
             # The user's code forked, and the copy came back here: it is no worker.
@@ -122,33 +122,44 @@ def _call_builtin(function: Callable[..., Any], env: WorkerEnvironment) -> Any:
 
 
 def _work(
-    launch: WorkerLaunch, package: int, progress: ProgressReporter, begun: float, phases: dict[str, float]
+    launch: WorkerLaunch,
+    package: int,
+    directory: str,
+    progress: ProgressReporter,
+    begun: float,
+    phases: dict[str, float],
 ) -> tuple[result.Members, Any, str, int]:
     """Return members and facts for the archive, a line for the status, and the exit code."""
     # The executor's own __main__ is no business of the user's code, nor of multiprocessing's.
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     # Processes that multiprocessing spawns need not look for its file.
     main.__spec__ = importlib.machinery.ModuleSpec("__main__", None)
-    versions: Mapping[str, str] = {}
-    try:
-        archive = Archive.open(package)
-        os.close(package)
-        versions = archive.manifest.get("packages", {})
-        modules.install(archive)
-        job = archive.load(vars(main))
-        function, config = job["worker"], job["config"]
-    except BaseException as error:
-        line = failures.cannot_rebuild(error, versions)
-        return _failed(PackageError(line), cause=error, line=line)
     env = WorkerEnvironment(
         worker_id=launch.worker_id,
         number_of_workers=launch.number_of_workers,
         job_id=launch.job_id,
-        config=config,
+        config={},
         restart_count=launch.restart_count,
         report=progress.report,
         additional_ports=launch.ports,
     )
+    versions: Mapping[str, str] = {}
+    beside: Sequence[str] = ()
+    try:
+        archive = Archive.open(package)
+        os.close(package)
+        versions = archive.manifest.get("packages", {})
+        beside = archive.manifest.get(modules.BESIDE, ())
+        modules.install(archive, directory)
+        if SETUP_PICKLE in archive and (failed := _set_up(archive, vars(main), env)) is not None:
+            return _failed(failed, hint=hints.in_setup(_hint(failed, beside)))
+        job = archive.load(vars(main))
+        function, env.config = job["worker"], job["config"]
+    except Superseded:
+        raise
+    except BaseException as error:
+        line = failures.cannot_rebuild(error, versions)
+        return _failed(PackageError(line), cause=error, line=line)
     called = time.monotonic()
     phases["start"] = called - begun
     try:
@@ -163,13 +174,28 @@ def _work(
             return _failed(error, exit_code=error.code if isinstance(error.code, int) else 1)
         value = None
     except BaseException as error:
-        if hint := failures.missing_module_hint(error):
-            error.add_note(hint)
-        return _failed(error)
+        return _failed(error, hint=_hint(error, beside))
     try:
         return *result.pack_value(value, launch.worker_id), "", 0
     except PackageError as error:
         return _failed(error, cause=_from_the_notebook(error.__cause__), line=str(error))
+
+
+def _set_up(archive: Archive, main: dict[str, Any], env: WorkerEnvironment) -> BaseException | None:
+    """Run the notebook's setup, and return what it raised; that it cannot be rebuilt is raised."""
+    job = archive.load(main, SETUP_PICKLE, SETUP_BUFFERS)
+    env.config = job["config"]
+    try:
+        call(job["worker"], env)
+    except Superseded:
+        raise
+    except BaseException as error:
+        return None if isinstance(error, SystemExit) and not error.code else error
+    return None
+
+
+def _hint(error: BaseException, beside: Sequence[str]) -> str:
+    return failures.missing_module_hint(error) or hints.lies_beside(error, beside)
 
 
 def _from_the_notebook(error: BaseException | None) -> BaseException | None:
@@ -181,7 +207,12 @@ def _from_the_notebook(error: BaseException | None) -> BaseException | None:
 
 
 def _failed(
-    error: BaseException, *, cause: BaseException | None = None, line: str = "", exit_code: int = 1
+    error: BaseException,
+    *,
+    cause: BaseException | None = None,
+    line: str = "",
+    exit_code: int = 1,
+    hint: str = "",
 ) -> tuple[result.Members, Any, str, int]:
     """Print an error and pack it; one of ours is told by its line, followed by the cause's traceback."""
     if line:
@@ -191,7 +222,7 @@ def _failed(
         kind, error = type(error), error.with_traceback(None)
         failure = Failure(failures.type_name(kind), line, text, error, failures.one_line(line))
     else:
-        failure = failures.describe(error)
+        failure = failures.describe(error, hint)
     failures.say(failure.traceback)
     return *result.pack_failure(failure), failure.line, (exit_code & 0xFF) or 1
 

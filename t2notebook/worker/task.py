@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from t2notebook.model.launch import Cause, WorkerLaunch
 from . import verdict
 from .lifecycle import Lifecycle
 from .loop import Timer
+from .modules import MODULES_DIRECTORY
 from .whereabouts import Whereabouts
 
 #: More than a worker ever tells; the pipe holds it without a reader.
@@ -139,6 +141,8 @@ class Task:
             self.signal(signal.SIGKILL)
         self._pid = 0
         self.exit_code = os.waitstatus_to_exitcode(status)
+        # Everybody on the cluster may read a sandbox, and it is kept for days.
+        shutil.rmtree(os.path.join(self._directory, MODULES_DIRECTORY), ignore_errors=True)
         return True
 
     def verdict(self) -> verdict.Verdict:

@@ -15,8 +15,9 @@ def namespace(shell, fake_client):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("%%twister2 ", ["submit", "--help"]),
-        ("%twister2 s", ["status"]),
+        ("%%twister2 ", ["submit", "setup", "--help"]),
+        ("%twister2 s", ["status", "setup"]),
+        ("%%twister2 setup --", ["--include", "--show", "--clear", "--help"]),
         ("%twister2 l", ["list", "logs"]),
         ("%twister2 --", ["--help"]),
         ("%%twister2 submit --wo", ["--workers", "--workers-per-executor"]),
@@ -74,3 +75,15 @@ def test_through_ipython_s_own_completer(namespace, shell):
             warnings.simplefilter("ignore")  # IPython calls its own interface provisional
             found = list(shell.Completer.completions(text, cursor))
         assert [completion.text for completion in found] == [expected]
+
+
+def test_files_complete(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for name in ("data.csv", "data/a.csv", "other.txt", ".hidden", "with space"):
+        (tmp_path / name).touch()
+    assert complete("%%twister2 submit --file d", {}) == ["data/", "data.csv"]
+    assert complete("%%twister2 submit --file data/", {}) == ["data/a.csv"]
+    assert complete("%%twister2 submit --file ", {}) == ["data/", "data.csv", "other.txt"]
+    assert complete("%%twister2 submit --file .h", {}) == [".hidden"]
+    assert complete("%%twister2 submit --file nowhere/", {}) == []

@@ -42,6 +42,7 @@ def test_submit_passes_what_was_asked_for(shell, fake_client):
         "max_worker_restarts": 5,
         "keep_going": False,
         "on_exit": None,
+        "files": (),
     }
     assert shell.user_ns["job"] is fake_client.handles[shell.user_ns["job"].job_id]
 
@@ -360,7 +361,8 @@ def test_help_needs_no_cell_and_is_no_error(shell, fake_client, capsys):
         ("stats", "there is no verb 'stats'; did you mean status?"),
         (
             "xyz",
-            "there is no verb 'xyz'; there are submit, status, list, why, logs, kill, attach, cluster, config",
+            "there is no verb 'xyz'; there are submit, status, list, why, logs, kill, attach, cluster, config, "
+            "setup",
         ),
     ],
 )

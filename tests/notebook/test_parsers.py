@@ -30,6 +30,7 @@ def test_submit_has_the_defaults_of_a_compute_resource():
         "replace": False,
         "on_exit": None,
         "include": [],
+        "file": [],
         "output": None,
         "wait": False,
         "dry_run": False,
@@ -40,7 +41,8 @@ def test_submit_understands_every_option():
     line = (
         'submit --name "my job" --workers 4 --cpus .5 --ram 256 --disk 1.5 --workers-per-executor 2 '
         "--gpus 1 --ports 2 --nodes h1,h2 --where rack=r1,unique:hostname --gang --gang-timeout 5 --max-restarts 0 "
-        "--keep-going --replace --on-exit detach -i a,b --include c -o job --wait --dry-run"
+        "--keep-going --replace --on-exit detach -i a,b --include c --file data.csv --file 'img/*.png' "
+        "-o job --wait --dry-run"
     )
     assert vars(parse(line)) == {
         "name": "my job",
@@ -60,6 +62,7 @@ def test_submit_understands_every_option():
         "replace": True,
         "on_exit": "detach",
         "include": ["a", "b", "c"],
+        "file": ["data.csv", "img/*.png"],
         "output": "job",
         "wait": True,
         "dry_run": True,

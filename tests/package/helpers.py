@@ -32,7 +32,7 @@ open.__module__ = "IPython.core.interactiveshell"
 """
 
 _RUNNER = """
-import json, os, sys, types
+import json, os, sys, tempfile, types
 from types import SimpleNamespace
 from t2notebook.worker import failure, modules
 from t2notebook.worker.archive import Archive
@@ -47,7 +47,7 @@ for path in sys.argv[1:]:
     try:
         archive = Archive.open(path)
         archive.verify(os.path.basename(path).removesuffix(".t2"))
-        modules.install(archive)
+        modules.install(archive, tempfile.mkdtemp(dir=os.getcwd()))
         job = archive.load(vars(main))
         env = SimpleNamespace(worker_id=7, config=job["config"])
         print("\\n" + json.dumps(["ok", repr(call(job["worker"], env))]))

@@ -178,7 +178,7 @@ def test_imports_in_a_long_cell_are_seen() -> None:
     lines = [f"x{n} = {n + 1000}" for n in range(400)]
     source = "\n".join([*lines, "import a.b, c as d", "from e.f import g as h, i", "def k():\n    import l"])
     _, account = pickle_job(capture.cell_function(source, {}, name="x"), {})
-    assert account.imports == {Import("a.b"), Import("c"), Import("e.f", ("g", "i")), Import("l")}
+    assert account.mentions.imports == {Import("a.b"), Import("c"), Import("e.f", ("g", "i")), Import("l")}
 
 
 # Reproducibility

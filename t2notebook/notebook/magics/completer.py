@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -45,7 +46,7 @@ def complete(line: str, namespace: dict[str, Any]) -> list[str] | None:
 
 def _candidates(words: list[str], word: str, cell: bool, namespace: dict[str, Any]) -> Iterable[str]:
     if not words:
-        fitting = [verb for verb in VERBS if parser_of(verb).cell == cell]
+        fitting = [verb for verb in VERBS if (parser_of(verb).cell if cell else parser_of(verb).line)]
         return [*fitting, "--help"]
     verb = words[0]
     if verb not in VERBS:
@@ -53,7 +54,7 @@ def _candidates(words: list[str], word: str, cell: bool, namespace: dict[str, An
     options = parser_of(verb).options()
     action = options.get(words[-1])
     if action is not None and action.nargs != 0:
-        return _values(action.dest, namespace)
+        return _files(word) if action.dest == "file" else _values(action.dest, namespace)
     if word.startswith("-"):
         used = {option for text in words if text in options for option in options[text].option_strings}
         return [option for option in options if option.startswith("--") and option not in used]
@@ -79,6 +80,23 @@ def _values(name: str, namespace: dict[str, Any]) -> Iterable[str]:
     if name == "include":
         return sorted(key for key in list(namespace) if not key.startswith("_"))
     return []
+
+
+def _files(word: str) -> list[str]:
+    """Return the paths in the current directory that begin with `word`; folders end with a slash."""
+    folder, _, begun = word.rpartition("/")
+    if os.path.isabs(word):
+        return []
+    try:
+        entries = sorted(os.scandir(folder or "."), key=lambda entry: entry.name)
+    except OSError:
+        return []
+    prefix = f"{folder}/" if folder else ""
+    return [
+        f"{prefix}{entry.name}{'/' * entry.is_dir()}"
+        for entry in entries
+        if " " not in entry.name and (not entry.name.startswith(".") or begun.startswith("."))
+    ]
 
 
 def _jobs(namespace: dict[str, Any]) -> list[str]:

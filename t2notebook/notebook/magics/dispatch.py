@@ -11,7 +11,7 @@ from typing import Any
 from ...model.errors import JobFailed, Twister2Error
 from ..errors import UsageError, without_frames
 from ..text import align
-from . import cluster, jobs, submit
+from . import cluster, jobs, setup, submit
 from .parser import CLOSE, HelpRequested, VerbParser, refuse_unexpanded, split
 
 
@@ -33,6 +33,7 @@ VERBS: dict[str, Verb] = {
     "attach": Verb(jobs.attach_parser, jobs.attach),
     "cluster": Verb(cluster.cluster_parser, cluster.cluster),
     "config": Verb(cluster.config_parser, cluster.config),
+    "setup": Verb(setup.make_parser, setup.run),
 }
 
 
@@ -100,7 +101,7 @@ def _run(ip: Any, line: str, cell: str | None) -> Any:
     refuse_unexpanded(line, ip.user_ns)
     arguments = parser.parse(rest)
     if parser.cell:
-        if cell is None:
+        if cell is None and not parser.line:
             raise UsageError(f"{name} takes a cell: begin the cell with {parser.prog}, with two % signs")
         return VERBS[name].run(ip, arguments, cell)
     if cell is not None and cell.strip():

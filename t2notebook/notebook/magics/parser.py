@@ -51,14 +51,19 @@ class VerbParser(argparse.ArgumentParser):
         What the verb does, one line; the first of its help.
     cell : bool
         Whether the verb takes the cell below it.
+    line : bool
+        Whether a verb that takes a cell also stands alone on a line.
     epilog : str
         Examples, shown as they are.
     """
 
-    def __init__(self, verb: str, summary: str, *, cell: bool = False, epilog: str = "") -> None:
+    def __init__(
+        self, verb: str, summary: str, *, cell: bool = False, line: bool = False, epilog: str = ""
+    ) -> None:
         self.verb = verb
         self.summary = summary
         self.cell = cell
+        self.line = line or not cell
         super().__init__(
             prog=f"{'%%' if cell else '%'}twister2 {verb}",
             description=summary,

@@ -10,6 +10,7 @@ from ...model.job import FaultTolerance, Placement
 from ...model.states import JobState
 from ..display import display_job
 from ..errors import CellSyntaxError, Interrupted, UsageError
+from ..notes import told
 from ..output import kernel_shell
 from ..publisher import Watch
 from ..snapshot import mebibytes, size, snapshot
@@ -162,6 +163,14 @@ def make_parser() -> VerbParser:
         help="variables to take along that the cell does not name itself",
     )
     add(
+        "--file",
+        default=[],
+        action="append",
+        metavar="F",
+        help="a file to take along, also a folder or a glob, relative to the notebook; workers find it under the "
+        "same path; may be given again",
+    )
+    add(
         "-o",
         "--output",
         type=variable("--output"),
@@ -187,7 +196,7 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
     """
     name = arguments.name or cells.default_name(ip)
     refuse_magics(cell)
-    function = _function(cell, ip.user_ns, name, arguments.include)
+    function = cell_worker(cell, ip.user_ns, name, arguments.include)
     options = {
         "workers": arguments.workers,
         "cpu": arguments.cpus,
@@ -203,6 +212,7 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
         "gang_timeout": arguments.gang_timeout,
         "max_worker_restarts": arguments.max_restarts,
         "keep_going": arguments.keep_going,
+        "files": tuple(arguments.file),
     }
     client = the_client()
     if arguments.dry_run:
@@ -214,7 +224,8 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
         if arguments.name:
             earlier += client.unfinished_named(arguments.name)
         options["replace"] = earlier
-    job = client.submit(function, on_exit=arguments.on_exit, **options)
+    with told():
+        job = client.submit(function, on_exit=arguments.on_exit, **options)
     cells.remember(key, job)
     if earlier and not arguments.replace:
         print(_still_running(earlier))
@@ -301,7 +312,8 @@ def refuse_magics(cell: str) -> None:
         )
 
 
-def _function(cell: str, namespace: dict[str, Any], name: str, include: list[str]) -> Any:
+def cell_worker(cell: str, namespace: dict[str, Any], name: str, include: list[str]) -> Any:
+    """Return the worker function that a cell is; a `CellSyntaxError` shows what is no Python in it."""
     if not cell.strip():
         raise UsageError("the cell is empty; write the worker's code below the %%twister2 line")
     from ...package.capture import cell_function
@@ -340,6 +352,10 @@ def describe(prepared: Any, arguments: argparse.Namespace, name: str) -> str:
         lines += ["", "What travels with the cell:", *align(rows, right=[False, True])]
     else:
         lines += ["", "Nothing travels with the cell: it uses no name of this notebook."]
+    if prepared.files:
+        rows = [[f"  {key}", size(value)] for key, value in prepared.files.items()]
+        lines += ["", "Files in each worker's current directory:", *align(rows, right=[False, True])]
+    lines += ["", *(f"Note: {note}" for note in prepared.notes)] if prepared.notes else []
     return "\n".join(lines)
 
 

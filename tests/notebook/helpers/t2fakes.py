@@ -180,6 +180,8 @@ class Prepared:
     size: int = 12_345
     contents: dict = field(default_factory=lambda: {"data": 8_000_000, "model": 0})
     resources: tuple = ()
+    files: dict = field(default_factory=dict)
+    notes: tuple = ()
 
 
 @dataclass
