@@ -35,7 +35,7 @@ class _PackageHandler(StaticFileHandler):
     def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
         """Answer 404 for whatever is no file right in the directory."""
         path = Path(absolute_path)
-        if path.parent != Path(root) or path.name.startswith(".") or not path.is_file():
+        if path.parent != Path(root) or path.name.startswith(".") or path.is_symlink() or not path.is_file():
             raise HTTPError(404, reason="Not Found")
         return super().validate_absolute_path(root, absolute_path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -514,6 +515,8 @@ def test_watching_says_the_same(framework: Callable[..., Framework]) -> None:
             assert group_of(pid) is None
         status = one.update()
         assert status["reason"] == "REASON_CONTAINER_LIMITATION_MEMORY"
-        assert status["message"].startswith("Memory limit exceeded: Requested: 96MB Maximum Used: 3")
+        # Seen while it was still taking more, if the machine is busy.
+        used = re.match(r"Memory limit exceeded: Requested: 96MB Maximum Used: (\d+)MB", status["message"])
+        assert used is not None and 96 < int(used[1]) < 330
         flags = request(agent_address(offer), "GET", "/flags").json()["flags"]
         assert flags["isolation"] == "posix/cpu,posix/mem"

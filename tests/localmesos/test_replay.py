@@ -20,15 +20,17 @@ from tests.localmesos import oracle
 from tests.localmesos.client import Framework, Json, Stream, request, task
 from tests.localmesos.likeness import UUID, canonical
 from tests.localmesos.replay import Act, Player, load
+from tests.localmesos.test_recovery import wait_for
 from tests.localmesos.test_traces import head_of, known_differences, play
 from tests.localmesos.traces import TRACES
 
 
 @pytest.fixture(scope="module")
 def recorded_cluster() -> Iterator[LocalMesos]:
-    """A cluster of the recorded one's shape."""
+    """A cluster of the recorded one's shape: its agents are there before anybody watches."""
     attributes = ["rack:r1;zone:a", "rack:r2;zone:a"]
     with LocalMesos(agents=2, cpus=4, mem=4096, disk=10000, attributes=attributes) as one:
+        wait_for(lambda: len(request(one.master, "GET", "/slaves").json()["slaves"]) == 2, 60)
         yield one
 
 

@@ -1,0 +1,81 @@
+"""What every test may rely on: interrupts that arrive, and folders of no user; and that none harms the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+#: Names the folder that stands for the user's own ones; the processes that the tests start inherit it.
+FOLDER = "T2TESTS_FOLDER"
+
+#: The system's own: whoever runs the tests may be root.
+SYSTEM = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/etc")
+
+
+def _deliver_interrupts() -> None:
+    """Let the tests and what they start be interrupted.
+
+    In the background of a shell that is not interactive SIGINT is ignored, and so it is in all that is started there.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+def _use_folders_of_our_own() -> str | None:
+    """Keep the user's sessions, clusters and settings apart from the tests'; return the folder if it was made here."""
+    if FOLDER in os.environ:  # pytest-xdist's workers share it
+        return None
+    folder = tempfile.mkdtemp(prefix="t2-tests-")
+    os.environ[FOLDER] = folder
+    for name in [name for name in os.environ if name.startswith("T2_") and not name.startswith("T2_TEST_")]:
+        del os.environ[name]
+    for name in (
+        "JUPYTER_CONFIG_DIR",
+        "JUPYTER_DATA_DIR",
+        "JUPYTER_RUNTIME_DIR",
+        "IPYTHONDIR",
+        "MPLCONFIGDIR",
+    ):
+        os.environ[name] = os.path.join(folder, name.removesuffix("DIR").strip("_").lower())
+    return folder
+
+
+_deliver_interrupts()
+_made = _use_folders_of_our_own()
+
+
+def pytest_unconfigure() -> None:
+    if _made is not None:
+        shutil.rmtree(_made, ignore_errors=True)
+
+
+def system_files() -> dict[str, tuple[int, ...]]:
+    """Return what changes about the system's commands and settings when somebody writes to them."""
+    found = {}
+    for folder in SYSTEM:
+        if Path(folder).is_dir():
+            for entry in os.scandir(folder):
+                if entry.is_file(follow_symlinks=False) or entry.is_symlink():
+                    status = entry.stat(follow_symlinks=False)
+                    found[entry.path] = (status.st_ino, status.st_size, status.st_mode, status.st_mtime_ns)
+    return found
+
+
+@pytest.fixture(autouse=True, scope="module")
+def harm_nothing() -> Iterator[None]:
+    """Fail the module whose tests wrote to the system's own files, through a link for instance."""
+    before = system_files()
+    yield
+    after = system_files()
+    changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    assert not changed, f"these tests (or somebody else meanwhile) changed {', '.join(changed)}"
