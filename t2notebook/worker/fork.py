@@ -148,6 +148,8 @@ def settle(directory: str, variables: Mapping[str, str], cpus: float) -> None:
     sys.stdout = sys.__stdout__ = _live(1)  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _live(2)  # type: ignore[misc]
 
+    os.register_at_fork(after_in_child=_write_lines)
+    _buffer_c_lines()
     faulthandler.enable(2)  # so that a segmentation fault says where
     os.environ.update(variables)
     os.environ["HOME"] = directory
@@ -185,9 +187,43 @@ def _redirect(path: str, flags: int, number: int) -> None:
         os.set_inheritable(number, True)
 
 
-def _live(number: int) -> io.TextIOWrapper:
-    """A text stream whose lines are in the file when they are complete: somebody is watching."""
+class _Through(io.BufferedWriter):
+    """A writer that keeps nothing back: somebody is watching, and a killed process writes nothing more."""
+
+    def write(self, data: Any) -> int:
+        """Write `data`, now."""
+        count = super().write(data)
+        self.flush()
+        return count
+
+
+def _live(number: int, writer: type[io.BufferedWriter] = _Through) -> io.TextIOWrapper:
+    """Return a text stream on a descriptor whose text is in the file at once; its lines, with another `writer`."""
     raw = io.FileIO(number, "w", closefd=False)
     return io.TextIOWrapper(
-        io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True
+        writer(raw),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+        write_through=writer is _Through,
     )
+
+
+def _write_lines() -> None:
+    """Let a process that the worker forked write whole lines, so that those of a pool do not get mixed."""
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        # A fresh stream, too: another thread may have been writing to the old one, and hold its lock for ever.
+        if getattr(sys, name) is getattr(sys, f"__{name}__"):
+            stream = _live(number, io.BufferedWriter)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+
+
+def _buffer_c_lines() -> None:
+    """Have C's stdout write whole lines, though it is a file."""
+    try:
+        library = ctypes.CDLL(None)
+        stdout = ctypes.c_void_p.in_dll(library, "__stdoutp" if sys.platform == "darwin" else "stdout")
+        library.setvbuf(stdout, None, 1, 0)  # _IOLBF of glibc, musl and macOS
+    except (AttributeError, OSError, ValueError):
+        pass  # then it is written when the buffer is full, and at the end

@@ -39,7 +39,8 @@ class ProgressReporter:
         self, client: SessionClient, path: str, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._client, self._path, self._clock = client, path, clock
-        self._pending: tuple[float, str] | None = None
+        self._pending: tuple[float | None, str] | None = None
+        self._last: float | None = None
         self._next = 0.0
         self._pause = 0.0  # grows while the session does not answer
         self._pid = os.getpid()
@@ -50,8 +51,15 @@ class ProgressReporter:
             # A process that the user's code forked has a copy of the worker's connection; it must not use it.
             return
         self._pending = (fraction, text)
+        self._last = fraction
         # One that has just taken the last session's place waits for us.
         if self._clock() >= self._next or (self._pause and self._client.look()):
+            self._send()
+
+    def note(self, text: str) -> None:
+        """Say something at once, with the progress as it was told last."""
+        if os.getpid() == self._pid:
+            self._pending = (self._last, text)
             self._send()
 
     def flush(self) -> None:

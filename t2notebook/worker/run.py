@@ -15,8 +15,8 @@ from t2notebook.model.errors import PackageError
 from t2notebook.model.launch import WorkerLaunch
 from t2notebook.model.text import dumps
 
+from . import ending, hints, modules, result
 from . import failure as failures
-from . import hints, modules, result
 from .archive import SETUP_BUFFERS, SETUP_PICKLE, Archive
 from .environment import WorkerEnvironment
 from .failure import Failure
@@ -34,7 +34,7 @@ def run_worker(
     begun: float,
     whereabouts: Whereabouts | None = None,
 ) -> int:
-    """Run one worker to its end and return the process's exit code.
+    """Run one worker to its end, which is that of its process; return the exit code of one that was told to stop.
 
     Parameters
     ----------
@@ -58,13 +58,14 @@ def run_worker(
     query = f"?incarnation={launch.restart_count}"
     progress = ProgressReporter(client, f"{base}/progress{query}")
 
+    ending.begin()
     exit_code = 0
     try:
         members, facts, line, exit_code = _work(launch, package, directory, progress, begun, phases)
         ended = time.monotonic()
         if os.getpid() != pid:
             # The user's code forked, and the copy came back here: it is no worker.
-            return exit_code
+            ending.end(exit_code, _say_waiting)
         progress.flush()
     except Superseded as stop:
         _tell(report, "stopped", str(stop), phases)
@@ -74,17 +75,26 @@ def run_worker(
     phases["result"] = time.monotonic() - ended
     if delivered.message and exit_code == 0:
         failures.say(f"t2notebook: {delivered.message}\n")
+
+    def waits(what: str) -> None:
+        _say_waiting(what)
+        try:
+            progress.note(f"its function has {'failed' if exit_code else 'returned'}; waits for {what}")
+        except Superseded:
+            os._exit(exit_code)
+
+    # The result is safe before threads and exit hooks get their time: they may take for ever, or end the process.
     if exit_code:
         _tell(report, "error", line, phases)
-        return exit_code
+        ending.end(exit_code, waits, patience=ending.ERROR_PATIENCE)
     if delivered.how is Delivery.LOST:
         _tell(report, "lost", delivered.message, phases)
-        return 1
+        ending.end(1, waits, patience=ending.ERROR_PATIENCE)
     # A refused result also counts as done: who refused it no longer looks at this task, and whoever
     # killed the job gets KILLED from the executor.
     left = f"the result is in the sandbox: {delivered.message}"
     _tell(report, "result", left if delivered.how is Delivery.LEFT else delivered.message, phases)
-    return 0
+    ending.end(0, waits)
 
 
 def call(function: Callable[..., Any], env: WorkerEnvironment) -> Any:
@@ -225,6 +235,10 @@ def _failed(
         failure = failures.describe(error, hint)
     failures.say(failure.traceback)
     return *result.pack_failure(failure), failure.line, (exit_code & 0xFF) or 1
+
+
+def _say_waiting(what: str) -> None:
+    failures.say(f"t2notebook: the worker's function has ended; its process waits for {what}\n")
 
 
 def _tell(report: int, outcome: str, message: str, phases: Mapping[str, float]) -> None:

@@ -49,12 +49,13 @@ def judge(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -> V
         return Verdict(TaskState.KILLED, message, exit_code)
     if outcome == "result" and exit_code == 0:
         return Verdict(TaskState.FINISHED, message, exit_code, phases=phases)
+    after = " after its function had returned" if outcome == "result" else ""
     if exit_code < 0:
-        message = f"killed by signal {-exit_code} ({signal_name(-exit_code)})"
+        message = f"killed by signal {-exit_code} ({signal_name(-exit_code)}){after}"
         if -exit_code == signal.SIGKILL:
             message += ", possibly out of memory"
     else:
-        message = f"exited with code {exit_code} without a result"
+        message = f"exited with code {exit_code}{after or ' without a result'}"
     if stderr_tail:
         message = f"{message}; stderr ends: {stderr_tail}"
     return Verdict(TaskState.FAILED, message[:MAX_MESSAGE], exit_code)

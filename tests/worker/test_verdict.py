@@ -19,7 +19,8 @@ from t2notebook.worker.verdict import judge, stderr_tail
         (3, {}, "oh no", "FAILED", "exited with code 3 without a result; stderr ends: oh no"),
         (-9, {}, "", "FAILED", "killed by signal 9 (SIGKILL), possibly out of memory"),
         (-11, {}, "", "FAILED", "killed by signal 11 (SIGSEGV)"),
-        (-15, {"outcome": "result"}, "", "FAILED", "killed by signal 15 (SIGTERM)"),
+        (-15, {"outcome": "result"}, "", "FAILED", "killed by signal 15 (SIGTERM) after its function had returned"),
+        (3, {"outcome": "result"}, "oh", "FAILED", "exited with code 3 after its function had returned; stderr ends: oh"),
         (-63, {}, "", "FAILED", "killed by signal 63 (signal 63)"),
     ],
 )
