@@ -20,7 +20,7 @@ from t2notebook.worker.verdict import judge, stderr_tail
         (-9, {}, "", "FAILED", "killed by signal 9 (SIGKILL), possibly out of memory"),
         (-11, {}, "", "FAILED", "killed by signal 11 (SIGSEGV)"),
         (-15, {"outcome": "result"}, "", "FAILED", "killed by signal 15 (SIGTERM) after its function had returned"),
-        (3, {"outcome": "result"}, "oh", "FAILED", "exited with code 3 after its function had returned; stderr ends: oh"),
+        (3, {"outcome": "result"}, "", "FAILED", "exited with code 3 after its function had returned"),
         (-63, {}, "", "FAILED", "killed by signal 63 (signal 63)"),
     ],
 )
