@@ -57,7 +57,8 @@ class Config:
         The Python that runs executors on agents; empty: this very one where an agent has it, else
         ``pythonX.Y`` from the agent's PATH.
     local_agents, local_cpus, local_mem
-        The embedded Mesos: number of agents, and each one's cpus and memory (MiB).
+        The embedded Mesos: number of agents, and each one's cpus and memory (MiB) for workers; what executors take
+        (0.1 cpus and 64 MiB each) comes on top.
     local_linger : float
         Seconds that the embedded Mesos lives on after its last framework has gone.
     role, user : str

@@ -18,6 +18,7 @@ from ..frames import job_row, jobs_frame
 from ..journal import is_owned, read_events, read_jobs, read_meta, session_directories
 from ..model.errors import SessionError, SubmitError, Twister2Error
 from ..model.job import MAX, ComputeResource, FaultTolerance, JobSpec, Placement, Twister2Job
+from ..model.overhead import with_executors
 from ..model.process import user_name
 from ..model.reducer import reduce
 from . import finding, replacing
@@ -367,9 +368,8 @@ def start_cluster(idle: float = 3600.0) -> dict[str, Any]:
     from ..localmesos import shared
 
     config = get_config()
-    info = shared(
-        runtime_dir(), agents=config.local_agents, cpus=config.local_cpus, mem=config.local_mem, idle=idle
-    )
+    cpus, mem = with_executors(config.local_cpus, config.local_mem)
+    info = shared(runtime_dir(), agents=config.local_agents, cpus=cpus, mem=mem, idle=idle)
     return {"master": info.master, "pid": info.pid, "started": info.started}
 
 

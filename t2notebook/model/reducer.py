@@ -48,7 +48,7 @@ class WorkerView:
     @property
     def is_on_mesos(self) -> bool:
         """Whether it has a task that has not ended, as far as is known."""
-        return self.state is not TaskState.PENDING and not self.state.is_terminal
+        return self.state.is_active
 
     @property
     def is_good(self) -> bool:

@@ -70,6 +70,11 @@ class TaskState(StrEnum):
             return cls.UNKNOWN
 
     @property
+    def is_active(self) -> bool:
+        """Whether a task has been launched that has not ended, as far as is known."""
+        return self is not TaskState.PENDING and not self.is_terminal
+
+    @property
     def is_terminal(self) -> bool:
         """Whether the task has ended for good. UNREACHABLE and UNKNOWN have not: the agent may come back."""
         return self in TERMINAL_TASK_STATES

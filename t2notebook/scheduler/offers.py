@@ -14,12 +14,13 @@ from itertools import repeat
 from typing import Any
 
 from ..model.job import ComputeResource
+from ..model.overhead import EXECUTOR_CPUS, EXECUTOR_MEM
 from ..model.placement import Attributes, attributes_of
 
 Json = dict[str, Any]
 
 #: What an executor itself takes, counted in every fit: 0.1 cpus and 64 MiB.
-EXECUTOR = {"cpus": 100, "mem": 64_000}
+EXECUTOR = {"cpus": round(EXECUTOR_CPUS * 1000), "mem": round(EXECUTOR_MEM * 1000)}
 #: What is matched, in the order of every vector of amounts.
 NAMES = ("cpus", "mem", "disk", "gpus", "ports")
 _FIRST_PORT = 31000

@@ -9,11 +9,13 @@ from typing import Any
 from ..jobmaster.jobs import JobRecord, Jobs
 from ..model.errors import JournalError
 from ..model.events import Event, EventKind
+from . import holders
 from .capacity import ASK_AFTER, Capacity
 from .driver import Driver
 from .executors import Executors
 from .gangs import Matcher
 from .offers import Offer
+from .refusals import Refusal
 from .timers import Timers
 from .totals import verdicts
 from .transport import Connection
@@ -142,11 +144,20 @@ class Wants:
 
     def why(self, job: JobRecord) -> list[dict[str, Any]]:
         """Return why workers of a job wait, as rows of ``job.why``."""
-        return self.waiting.why(job.job_id)
+        rows = self.waiting.why(job.job_id)
+        now = self.jobs.clock()
+        held = self._held(job.job_id, self.waiting.lacked(job.job_id)) if job.job_id in self.waiting else []
+        return rows + [refusal.row(now) for refusal in held]
+
+    def _held(self, job_id: str, lacked: Collection[str]) -> list[Refusal]:
+        """Return which jobs of ours hold what a job lacks."""
+        waiting = self.jobs[job_id]
+        found = holders.holdings(self.jobs.active, waiting, lacked) if lacked else []
+        return holders.refusals(found, waiting, self.jobs.clock())
 
     def _say_why(self) -> None:
         shown = self.jobs.clock()
-        for job_id, sentence in self.waiting.sentences(self.trouble, self._offered, self._now()):
+        for job_id, sentence in self.waiting.sentences(self.trouble, self._offered, self._now(), self._held):
             if sentence != self.jobs[job_id].view.waiting_for:
                 self.jobs.record(Event(EventKind.PENDING, job_id, shown, source="SESSION", message=sentence))
         due = self.waiting.next_judgement(ASK_AFTER, self._capacity.stale_at)

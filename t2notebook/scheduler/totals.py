@@ -159,9 +159,30 @@ def _too_small(agents: Sequence[Offer], demand: Demand, which: str) -> str:
             share = extras(name, EXECUTOR.get(name, 0), 1)
             short.append(f"{quantity(name, amount)} asked{share}, {have} {number(name, largest)}")
     if short:
-        return f"{head}: {'; '.join(short)}"
+        return f"{head}: {'; '.join([*short, *_would_do(agents, asked, unit)])}"
     both = " and ".join(quantity(name, amount) for name, amount in needed.items())
-    return f"{head}: none of {_agents(count)} has {both} at once"
+    none = f"none of {_agents(count)} has {both} at once"
+    return f"{head}: {'; '.join([none, *_would_do(agents, asked, unit)])}"
+
+
+def _would_do(agents: Sequence[Offer], asked: Mapping[str, int], unit: int) -> Iterator[str]:
+    """Say how large each of `unit` workers in one executor may be, on the agent that comes nearest; nothing if it
+    lacks a resource altogether.
+    """
+
+    def room(agent: Offer) -> dict[str, int]:
+        return {
+            name: max(0, agent.free.get(name, 0) - EXECUTOR.get(name, 0)) // unit
+            for name in NAMES
+            if name in asked
+        }
+
+    nearest = max(
+        map(room, agents), key=lambda one: sum(min(1.0, one[name] / asked[name] * unit) for name in one)
+    )
+    largest = " and ".join(quantity(name, amount) for name, amount in nearest.items())
+    if all(nearest.values()):
+        yield f"at most {largest} for {'a worker' if unit == 1 else 'each'} would do"
 
 
 def _agents(count: int) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 
 from ..model.job import JobSpec
 from .demands import Demand
+from .holders import Holders
 from .matching import Plan
+from .offers import NAMES, asked_by
 from .refusals import NO_GPUS, Refusal
 from .totals import MOST_ROWS, Verdict
 from .unplaced import Unplaced
@@ -180,7 +182,16 @@ class Waiting:
         """The jobs for which this cluster can never do."""
         return {job_id for job_id, job in self._jobs.items() if job.verdict is not None}
 
-    def sentences(self, trouble: str, offered: bool, now: float) -> Iterator[tuple[str, str]]:
+    def lacked(self, job_id: str) -> set[str]:
+        """Return the resources that the last offers lacked for a job, all that it asks for if there were none; nothing
+        for one for which the cluster can never do.
+        """
+        job = self._jobs.get(job_id)
+        return _lacked(job) if job is not None and job.verdict is None else set()
+
+    def sentences(
+        self, trouble: str, offered: bool, now: float, held: Holders = lambda job_id, lacked: []
+    ) -> Iterator[tuple[str, str]]:
         """Yield ``(job_id, sentence)`` for the jobs of which it can be said why they wait.
 
         Parameters
@@ -191,6 +202,8 @@ class Waiting:
             Whether anything has been offered since the last job came.
         now : float
             Seconds, by the clock of `add`.
+        held : callable
+            Returns which of the user's other jobs hold resources that are lacking.
         """
         for job_id, job in self._jobs.items():
             count = sum(job.not_before.get(worker_id, 0.0) <= now for worker_id in job.worker_ids)
@@ -204,14 +217,30 @@ class Waiting:
             elif job.verdict is not None:
                 yield job_id, f"{who}: {job.verdict[1].sentence}"
             elif texts := _texts(job):
-                yield job_id, f"{who}: {texts}"
+                yield job_id, "; ".join([f"{who}: {texts}", *_messages(held(job_id, _lacked(job)))])
             elif not offered and now - job.since >= NO_OFFER_AFTER:
-                yield job_id, f"{who}: the master has made no offer; nothing is free, or there are no agents"
+                holding = _messages(held(job_id, _lacked(job)))
+                none = "" if holding else ", or there are no agents"
+                yield (
+                    job_id,
+                    "; ".join([f"{who}: the master has made no offer; nothing is free{none}", *holding]),
+                )
 
     def why(self, job_id: str) -> list[dict[str, Any]]:
         """Return why workers of a job wait, or last waited, as rows of ``job.why``."""
         job = self._jobs.get(job_id)
         return self._past.get(job_id, []) if job is None else _rows(job)
+
+
+def _lacked(job: _Waiting) -> set[str]:
+    found = [refusal.lacked for _, refusal in islice(job.refusals(), LOOKED_AT)]
+    if not found:
+        return {name for resource in job.spec.resources for name in asked_by(resource)}
+    return {name for name in found if name in NAMES}
+
+
+def _messages(refusals: list[Refusal]) -> list[str]:
+    return [refusal.message for refusal in refusals]
 
 
 def _texts(job: _Waiting) -> str:

@@ -24,6 +24,21 @@ STREAMS = ("stdout", "stderr")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+class Refused(HTTPError):
+    """A request that is not carried out, and why.
+
+    The text is neither tornado's ``log_message``, which is a format, nor its ``reason``, which is a header: what
+    becomes of a ``%`` there differs from version to version.
+    """
+
+    def __init__(self, status_code: int, text: str) -> None:
+        super().__init__(status_code)
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class ApiHandler(RequestHandler):
     """A request of a kernel; answers JSON, and errors as ``{"error": text}``."""
 
@@ -33,7 +48,7 @@ class ApiHandler(RequestHandler):
 
     def prepare(self) -> None:
         if self.session.is_closed:
-            raise HTTPError(503, "the session is ending")
+            raise Refused(503, "the session is ending")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
@@ -41,13 +56,8 @@ class ApiHandler(RequestHandler):
             self.set_status(503)
         elif isinstance(error, JournalError) or getattr(error, "errno", None) in NO_ROOM:
             self.set_status(507)
-        text = (
-            error.log_message
-            if isinstance(error, HTTPError) and error.log_message
-            else str(error)
-            if isinstance(error, Twister2Error)
-            else f"{type(error).__name__}: {error}"
-        )
+        is_told = isinstance(error, HTTPError | Twister2Error)
+        text = str(error) if is_told else f"{type(error).__name__}: {error}"
         self.finish({"error": text})
 
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
@@ -61,7 +71,7 @@ class ApiHandler(RequestHandler):
         """Return a job or answer 404."""
         job = self.session.jobs.get(job_id)
         if job is None:
-            raise HTTPError(404, f"no job {job_id} in this session")
+            raise Refused(404, f"no job {job_id} in this session")
         return job
 
     def content(self) -> dict[str, Any]:
@@ -89,7 +99,7 @@ class JobsHandler(ApiHandler):
     async def post(self) -> None:
         """Take a job over: its package is moved into our keeping, then it is journalled, then scheduled."""
         if self.session.is_over or await self.session.has_lost_cluster():
-            raise HTTPError(503, "the session is ending")
+            raise Refused(503, "the session is ending")
         record = self.content()
         spec = JobSpec.from_dict(record["spec"])
         own = self.session.own
@@ -102,7 +112,7 @@ class JobsHandler(ApiHandler):
                 kept.unlink(missing_ok=True)
             if isinstance(error, NotOwner):
                 raise
-            raise HTTPError(507, f"nothing was submitted: {error}".replace("%", "%%")) from None
+            raise Refused(507, f"nothing was submitted: {error}") from None
         self.session.clients.watch(record["client"], job)
         self.session.submit(job)
         self.finish(
@@ -129,7 +139,7 @@ class KillHandler(ApiHandler):
         self.session.kill(job, record.get("reason", "USER"), record.get("message", "killed by the user"))
         framework = self.session.framework_of(job)
         if framework.is_stalled:
-            raise HTTPError(507, f"it will be killed, but not yet: {framework.trouble}".replace("%", "%%"))
+            raise Refused(507, f"it will be killed, but not yet: {framework.trouble}")
         self.finish({"state": job.view.state.value})
 
 
@@ -153,7 +163,7 @@ class LogsHandler(ApiHandler):
         offset = int(self.get_query_argument("offset", "0"))
         worker_id = int(worker)
         if stream not in STREAMS or worker_id >= job.view.number_of_workers:
-            raise HTTPError(404, f"job {job_id} has no {stream} of a worker {worker_id}")
+            raise Refused(404, f"job {job_id} has no {stream} of a worker {worker_id}")
         scheduler = self.session.framework_of(job).scheduler
         place = scheduler.sandbox(job, worker_id) if scheduler else None
         self.set_header("Content-Type", "application/octet-stream")
@@ -170,7 +180,7 @@ class LogsHandler(ApiHandler):
         except SandboxError as error:
             if state.started is None:
                 return
-            raise HTTPError(502, str(error).replace("%", "%%")) from None
+            raise Refused(502, str(error)) from None
         self.set_header("X-T2-Offset", str(offset + len(data)))
         self.finish(data)
 
@@ -181,7 +191,7 @@ class StreamHandler(ApiHandler):
     async def get(self, client_id: str) -> None:
         """Stay."""
         if self.session.is_over:
-            raise HTTPError(503, "the session is ending")
+            raise Refused(503, "the session is ending")
         self.client_id = client_id
         self.set_header("Content-Type", "application/x-ndjson")
         self.session.clients.attach(client_id, self.send, self.end)
@@ -236,7 +246,7 @@ class AdoptHandler(ApiHandler):
         """Claim its journal; ``adopted`` says whether it is ours now."""
         directory = Path(self.content()["directory"])
         if self.session.is_over:
-            raise HTTPError(503, "the session is ending")
+            raise Refused(503, "the session is ending")
         self.finish({"adopted": self.session.adopt(directory)})
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..localmesos import running, spawn_shared
+from ..model.overhead import with_executors
 
 
 class Cluster:
@@ -20,11 +21,12 @@ class Cluster:
 
     def __init__(self, runtime_dir: Path, config: dict[str, Any]) -> None:
         self._runtime_dir = runtime_dir
+        cpus, mem = with_executors(config["local_cpus"], config["local_mem"])
         self._handle = spawn_shared(
             runtime_dir,
             agents=config["local_agents"],
-            cpus=config["local_cpus"],
-            mem=config["local_mem"],
+            cpus=cpus,
+            mem=mem,
             idle=config["local_linger"],
         )
         self.master = ""

@@ -103,9 +103,9 @@ class Stage:
         self.scheduler.driver = self.driver  # type: ignore[assignment]
         self.scheduler.subscribed("F", {}, "127.0.0.1")
 
-    def submit(self, workers: int = 2, cpu: float = 1.0, **fields: Any) -> JobRecord:
+    def submit(self, workers: int = 2, cpu: float = 1.0, name: str = "pi", **fields: Any) -> JobRecord:
         resource = ComputeResource(cpu=cpu, ram_mega_bytes=64, instances=workers, workers_per_executor="max")
-        job = self.jobs.submit(JobSpec("pi", "ada", (resource,), "0" * 64, 10, "3.11", **fields), "k")
+        job = self.jobs.submit(JobSpec(name, "ada", (resource,), "0" * 64, 10, "3.11", **fields), "k")
         self.scheduler.submit(job)
         return job
 

@@ -309,7 +309,7 @@ def test_that_nothing_can_ever_fit_is_said_after_a_second_and_taken_back_when_it
         await asyncio.sleep(1.5)
         assert job.view.waiting_for == (
             "1 worker waiting: no agent of this cluster can hold such a worker: 16.1 cpus asked, 0.1 of it for the "
-            "executor, the only one has 4.0"
+            "executor, the only one has 4.0; at most 3.9 cpus and 4032.0 MiB memory for a worker would do"
         )
         assert [row["message"] for row in stage.scheduler.why(job)] == [
             "h1: 4.0 cpus in all, 16.1 asked, 0.1 of it for the executor",

@@ -117,6 +117,49 @@ def test_when_nothing_is_offered_that_is_said(on_stage: Any, monkeypatch: pytest
     on_stage(scenario)
 
 
+def test_whose_job_holds_what_is_lacking_is_said(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        first = stage.submit(workers=3)
+        stage.offer()
+        stage.play(first)
+        second = stage.submit(workers=2)
+        stage.offer(cpus=0.9)
+        sentence = (
+            "2 workers waiting: h1: 0.9 cpus free, 1.1 asked, 0.1 of it for the executor; "
+            f"3.0 cpus are held by your own job {first.job_id}, started less than a minute ago"
+        )
+        assert second.view.waiting_for == sentence
+        assert [row["message"] for row in stage.scheduler.why(second)][1:] == [sentence.split("; ")[1]]
+        stage.jobs.clock = lambda: first.view.started + 150.0  # type: ignore[operator]
+        assert stage.scheduler.why(second)[1]["message"].endswith("started 2 min ago")
+        stage.play(first, "FINISHED")
+        assert len(stage.scheduler.why(second)) == 1, "it holds nothing any more"
+
+    on_stage(scenario)
+
+
+def test_a_full_cluster_makes_no_offer_and_who_fills_it_is_said(
+    on_stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler_wants, "NO_OFFER_AFTER", 0.02)
+    monkeypatch.setattr("t2notebook.scheduler.waiting.NO_OFFER_AFTER", 0.01)
+
+    async def scenario(stage: Stage) -> None:
+        for number in range(5):
+            stage.submit(workers=1, cpu=number + 1, name=f"n{number}")
+            stage.offer(number, cpus=8.0)
+        job = stage.submit(workers=1)
+        await asyncio.sleep(0.1)
+        assert job.view.waiting_for == (
+            "1 worker waiting: the master has made no offer; nothing is free; "
+            "5.0 cpus are held by your own job n4, which is starting; "
+            "4.0 cpus are held by your own job n3, which is starting; "
+            "3.0 cpus are held by your own job n2, which is starting; 3.0 cpus by 2 more of your jobs"
+        )
+
+    on_stage(scenario)
+
+
 def test_a_failed_worker_ends_the_others(on_stage: Any) -> None:
     async def scenario(stage: Stage) -> None:
         job = stage.submit(workers=3)

@@ -62,17 +62,17 @@ def test_what_fits_on_an_empty_agent_is_no_trouble() -> None:
         (
             demand(1, cpu=8),
             "no agent of this cluster can hold such a worker: 8.1 cpus asked, 0.1 of it for the executor, "
-            "the largest of 2 agents has 4.0",
+            "the largest of 2 agents has 4.0; at most 3.9 cpus and 4032.0 MiB memory for a worker would do",
         ),
         (
             demand(1, cpu=4),
             "no agent of this cluster can hold such a worker: 4.1 cpus asked, 0.1 of it for the executor, "
-            "the largest of 2 agents has 4.0",
+            "the largest of 2 agents has 4.0; at most 3.9 cpus and 4032.0 MiB memory for a worker would do",
         ),
         (
             demand(4, cpu=2, per_executor=2),
             "no agent of this cluster can hold 2 such workers in one executor: 4.1 cpus asked, 0.1 of it for the "
-            "executor, the largest of 2 agents has 4.0",
+            "executor, the largest of 2 agents has 4.0; at most 1.95 cpus and 2016.0 MiB memory for each would do",
         ),
         (
             demand(1, ports=3),
@@ -120,7 +120,8 @@ def test_two_things_that_no_agent_has_at_once() -> None:
     large = Demand("a", [0], type(wanted.resource)(cpu=16, ram_mega_bytes=32_000))
     assert why(agents, wanted) == ""
     assert why(agents, large) == (
-        "no agent of this cluster can hold such a worker: none of 2 agents has 16.1 cpus and 32064.0 MiB memory at once"
+        "no agent of this cluster can hold such a worker: none of 2 agents has 16.1 cpus and 32064.0 MiB memory at "
+        "once; at most 3.9 cpus and 63936.0 MiB memory for a worker would do"
     )
 
 

@@ -35,6 +35,15 @@ def test_a_job_of_different_workers(t2: Any) -> None:
     assert len(executors) == 2, "one worker an executor was asked for"
 
 
+@pytest.mark.parametrize("workers_per_executor", ["max", 1])
+def test_the_default_cluster_holds_as_many_workers_as_it_has_cpus(t2: Any, workers_per_executor: Any) -> None:
+    def who(env: Any) -> int:
+        return int(env.worker_id)
+
+    job = t2.submit(who, workers=8, ram=512, workers_per_executor=workers_per_executor, gang=True)
+    assert job.results(timeout=60) == list(range(8))
+
+
 def test_tables_have_their_types(t2: Any) -> None:
     before = pd.Timestamp.now(tz="UTC") - pd.Timedelta(seconds=1)
     job = t2.submit(lambda env: None, workers=2, ram_mega_bytes=64)

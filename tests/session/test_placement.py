@@ -45,7 +45,7 @@ def test_what_no_agent_can_ever_hold_is_said_within_two_seconds(
     job = racks.submit(lambda env: None, cpu=64, ram_mega_bytes=64)
     sentence = (
         "1 worker waiting: no agent of this cluster can hold such a worker: 64.1 cpus asked, 0.1 of it for the "
-        "executor, the largest of 2 agents has 4.0"
+        "executor, the largest of 2 agents has 4.0; at most 3.9 cpus and 1984.0 MiB memory for a worker would do"
     )
     assert until(job, sentence) < 6, "1 s, the question, and a busy machine"
     assert sentence in repr(job)
