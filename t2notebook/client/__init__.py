@@ -22,11 +22,11 @@ from ..model.overhead import with_executors
 from ..model.process import user_name
 from ..model.reducer import reduce
 from . import finding, replacing
-from .archive import Archive, read_job
+from .archive import open_anywhere
 from .connection import SessionEnding
 from .finding import Named
 from .job import Job
-from .link import JobMirror, Link, forget, link_for, link_to, open_links
+from .link import JobMirror, Link, forget, link_for, open_links
 from .packing import Files, pack, tell
 from .setups import setup
 
@@ -279,21 +279,8 @@ def attach(job_id: str) -> Job:
     whole, directory = finding.find(job_id)
     if (known := _known.get(whole)) and known.is_attached:
         return known
-    deadline = time.monotonic() + get_config().start_timeout
-    while True:
-        try:
-            link = link_to(finding.reach(directory, whole))
-            handle = Job(link, *link.watch(whole))
-        except finding.Finished:
-            handle = Job(Archive(directory), *read_job(directory, whole))
-        except SessionEnding:
-            # A session that was killed a moment ago still took our connection while it died.
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-            continue
-        _known[whole] = handle
-        return handle
+    handle = _known[whole] = Job(*open_anywhere(directory, whole))
+    return handle
 
 
 def named(name: str) -> list[Named]:

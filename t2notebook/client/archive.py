@@ -14,7 +14,8 @@ from ..model.errors import SessionError
 from ..model.events import Event, EventKind
 from ..model.job import JobSpec
 from .connection import Connection, SessionEnding
-from .link import JobMirror
+from .finding import Finished
+from .link import JobMirror, Link, open_job
 
 TIMEOUT = 5.0
 #: An agent gives at most 64 KiB a read (seen on Mesos 1.12).
@@ -39,6 +40,14 @@ class Archive:
     def reach(self) -> Connection:
         """Raise `SessionEnding`."""
         raise SessionEnding(_GONE)
+
+
+def open_anywhere(directory: Path, job_id: str) -> tuple[Link | Archive, JobSpec, JobMirror]:
+    """Return a job as its session has it, or, when nobody has it any more, its journal; raises as `open_job` does."""
+    try:
+        return open_job(directory, job_id)
+    except Finished:
+        return Archive(directory), *read_job(directory, job_id)
 
 
 def read_job(directory: Path, job_id: str) -> tuple[JobSpec, JobMirror]:

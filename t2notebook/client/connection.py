@@ -63,6 +63,14 @@ class Stream:
             except OSError:
                 pass  # the other side was quicker
 
+    def leave_to_parent(self) -> None:
+        """Close a fork's copy of the connection, and no more: the parent goes on with it.
+
+        Its reader may hold a lock for ever here, so it is not closed in good order.
+        """
+        if (sock := self._connection.sock) is not None and (descriptor := sock.detach()) >= 0:
+            os.close(descriptor)
+
     def close(self) -> None:
         """Free what it holds; only on the thread that reads."""
         self._answer.close()
@@ -268,4 +276,6 @@ def _locked(path: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
+        # A process that another thread forked meanwhile has the descriptor too, and would keep the lock.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)

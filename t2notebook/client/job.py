@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +30,7 @@ from ..model.starts import without_fetcher
 from ..model.states import JobState, TaskState
 from ..worker.archive import Archive as Package
 from ..worker.archive import ArchiveError
-from .archive import Archive, read_output
+from .archive import Archive, open_anywhere, read_output
 from .connection import SessionBroken, SessionEnding
 from .link import JobMirror, Link
 from .output import Output, all_output
@@ -39,6 +41,18 @@ if TYPE_CHECKING:
 #: Seconds for which a kill is tried again while one session follows another.
 KILL_PATIENCE = 15.0
 STDERR_TAIL = 4096
+
+
+_reopening = threading.Lock()
+
+
+def _begin_anew() -> None:
+    """Have a lock of its own in a process that was forked: a thread that is not there may hold this one."""
+    global _reopening
+    _reopening = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 class Job:
@@ -55,9 +69,29 @@ class Job:
         self.job_id = mirror.job_id
         self.name = spec.name
         self.spec = spec
-        self._link = link
-        self._mirror = mirror
+        self._source = (link, mirror)
+        self._pid = os.getpid()
         self._listeners: dict[Callable[[Job], None], Callable[[], None]] = {}
+
+    @property
+    def _link(self) -> Link | Archive:
+        return self._here()[0]
+
+    @property
+    def _mirror(self) -> JobMirror:
+        return self._here()[1]
+
+    def _here(self) -> tuple[Link | Archive, JobMirror]:
+        """Return the link and the copy of the job, in a process that was forked those of its own."""
+        if self._pid != os.getpid():
+            with _reopening:
+                if self._pid != os.getpid():
+                    link, mirror = self._source
+                    directory = Path(mirror.directory or link.session["directory"])
+                    link, _, mirror = open_anywhere(directory, self.job_id)
+                    self._listeners.clear()
+                    self._source, self._pid = (link, mirror), os.getpid()
+        return self._source
 
     # What is.
 

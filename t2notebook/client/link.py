@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..config import Config
+from ..config import Config, get_config
 from ..journal import read_events, read_meta
 from ..model.errors import SessionError
 from ..model.events import TRANSIENT, Event
@@ -232,6 +232,17 @@ class Link:
         self._stream.abort()
         self._reader.join(timeout=10.0)
 
+    def leave_to_parent(self) -> None:
+        """Stop being a link, in a process that was forked: its reader and its connection are the parent's."""
+        self.is_open = self._is_wanted = False
+        # Another thread may have held them when the process was forked.
+        self._lock = threading.Lock()
+        self._attached = threading.Event()
+        self._attached.set()
+        for mirror in self._mirrors.values():
+            mirror.changed = threading.Condition()
+        self._stream.leave_to_parent()
+
     # The reader thread.
 
     def _attach(self, connection: Connection) -> Stream:
@@ -381,6 +392,43 @@ def forget(link: Link) -> None:
 def open_links() -> list[Link]:
     """Return the links that are open."""
     return [link for link in list(_all) if link.is_open]
+
+
+def open_job(directory: Path, job_id: str) -> tuple[Link, JobSpec, JobMirror]:
+    """Return a job with a link to the session that has it; if that has died, to one that took it over.
+
+    Raises
+    ------
+    Finished
+        When nobody has it any more.
+    SessionError
+        When its session is on another host, or none can be started.
+    """
+    deadline = time.monotonic() + get_config().start_timeout
+    while True:
+        try:
+            link = link_to(reach(directory, job_id))
+            return link, *link.watch(job_id)
+        except SessionEnding:
+            # A session that was killed a moment ago still took our connection while it died.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _begin_anew() -> None:
+    """Have a process that was forked find sessions for itself: the parent's links lead nowhere here, and the locks may
+    be held by threads that are not here.
+    """
+    global _links_lock, _all
+    inherited, _all = list(_all), weakref.WeakSet()
+    _links_lock = threading.Lock()
+    _links.clear()
+    for link in inherited:
+        link.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 def _say_bye(link: weakref.ref[Link]) -> None:

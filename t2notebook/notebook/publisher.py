@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -119,6 +120,12 @@ class Publisher:
         self._thread: threading.Thread | None = None
         self._stopping = False
 
+    def begin_anew(self) -> None:
+        """Forget the views, in a process that was forked: they are the parent's, and so is the thread."""
+        self._condition = threading.Condition()
+        self._dirty, self._watches = {}, {}
+        self._thread = None
+
     def watch(self, job: Watched, sink: Sink, run: Callable[..., Any]) -> Watch:
         """Keep `sink` showing `job` until its end; return the `Watch`."""
         watch = Watch(job, sink, run, self)
@@ -209,3 +216,4 @@ class Publisher:
 
 #: The kernel's publisher.
 publisher = Publisher()
+os.register_at_fork(after_in_child=publisher.begin_anew)
