@@ -110,7 +110,7 @@ def format_traceback(error: BaseException) -> str:
     try:
         told = traceback.TracebackException.from_exception(error, compact=True)
         _strip(told, set())
-        text = "".join(told.format())
+        text = "".join(map(_cut, told.format()))
     except Exception as trouble:  # an exception class may do anything in its __str__ or __getattr__
         return f"{type_name(type(error))} (its traceback cannot be shown: {type_name(type(trouble))})\n"
     if len(text) > _MAX_TRACEBACK:
@@ -179,13 +179,10 @@ def _text(error: BaseException) -> str:
 
 
 def _strip(told: traceback.TracebackException, seen: set[int]) -> None:
-    """Leave out frames of ours before the user's, and the rest of a very long message."""
+    """Leave out frames of ours before the user's."""
     if id(told) in seen:
         return
     seen.add(id(told))
-    message = getattr(told, "_str", "")
-    if len(message) > _MAX_MESSAGE:
-        told._str = f"{message[:_MAX_MESSAGE]}… ({len(message) - _MAX_MESSAGE} more characters)"  # type: ignore[attr-defined]
     first = 0
     while first < len(told.stack) and _is_ours(told.stack[first].filename, first):
         first += 1
@@ -199,6 +196,12 @@ def _strip(told: traceback.TracebackException, seen: set[int]) -> None:
     for other in (told.__cause__, told.__context__, *(getattr(told, "exceptions", None) or ())):
         if other is not None:
             _strip(other, seen)
+
+
+def _cut(part: str) -> str:
+    """Leave out the rest of a very long message, or line of code."""
+    more = len(part.rstrip("\n")) - _MAX_MESSAGE
+    return part if more <= 0 else f"{part[:_MAX_MESSAGE]}… ({more} more characters)\n"
 
 
 def _is_ours(filename: str, depth: int) -> bool:

@@ -64,6 +64,7 @@ class VerbParser(argparse.ArgumentParser):
         self.summary = summary
         self.cell = cell
         self.line = line or not cell
+        self.added: list[argparse.Action] = []
         super().__init__(
             prog=f"{'%%' if cell else '%'}twister2 {verb}",
             description=summary,
@@ -73,6 +74,11 @@ class VerbParser(argparse.ArgumentParser):
             formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=96, max_help_position=34),
         )
         self.add_argument("-h", "--help", action=_HelpAction)
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
+        """Add an argument as argparse does, and keep it for `options`."""
+        self.added.append(super().add_argument(*names, **options))
+        return self.added[-1]
 
     def parse(self, words: list[str]) -> argparse.Namespace:
         """Return the arguments in `words`.
@@ -93,7 +99,7 @@ class VerbParser(argparse.ArgumentParser):
 
     def options(self) -> dict[str, argparse.Action]:
         """Return every option string with its action, ``--help`` last."""
-        found = {text: action for action in self._actions for text in action.option_strings}
+        found = {text: action for action in self.added for text in action.option_strings}
         return {
             **{text: found[text] for text in found if text not in ("-h", "--help")},
             "--help": found["--help"],
