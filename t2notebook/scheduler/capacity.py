@@ -1,4 +1,4 @@
-"""Asks the leading master what its agents have in all: not at once, and not often."""
+"""Asks the leading master what its agents have, and what our roles may: not at once, and not often."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Collection
+from typing import Any
 
-from .offers import Offer
-from .totals import totals_of
+from .inventory import Cluster, read_cluster
 from .transport import Connection
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ TIMEOUT = 10.0
 
 
 class Capacity:
-    """What the agents have in all; one question at a time.
+    """What the agents have; one question at a time.
 
     Parameters
     ----------
@@ -35,12 +35,13 @@ class Capacity:
         self, connect: Callable[[], Awaitable[Connection]], roles: Callable[[], Collection[str]]
     ) -> None:
         self._connect, self._roles = connect, roles
-        self._totals: list[Offer] | None = None
+        self._cluster: Cluster | None = None
+        self._flags: Any = None
         self._task: asyncio.Task[None] | None = None
         self.stale_at = 0.0
 
-    def ask(self, now: float, then: Callable[[list[Offer] | None], None]) -> None:
-        """Have `then` called with the totals, or with None if they cannot be had.
+    def ask(self, now: float, then: Callable[[Cluster | None], None]) -> None:
+        """Have `then` called with what there is, or with None if that cannot be had.
 
         Parameters
         ----------
@@ -52,31 +53,41 @@ class Capacity:
         if self._task is not None and not self._task.done():
             return
         if now < self.stale_at:
-            then(self._totals)
+            then(self._cluster)
         else:
             self.stale_at = now + FRESH
             self._task = asyncio.create_task(self._ask(then))
 
-    async def _ask(self, then: Callable[[list[Offer] | None], None]) -> None:
-        self._totals = None
+    async def _ask(self, then: Callable[[Cluster | None], None]) -> None:
+        self._cluster = None
         try:
             async with asyncio.timeout(TIMEOUT):
-                connection = await self._connect()
-                try:
-                    answer = await connection.get("/slaves", {})
-                finally:
-                    connection.close()
-            if answer.code == 200:
-                self._totals = totals_of(json.loads(answer.body), self._roles())
-            else:
-                log.info("/slaves: the master answered %d: %s", answer.code, answer.text)
+                slaves = await self._get("/slaves")
+                # Of these two, what every master was always like is taken for granted if it does not tell.
+                roles = await self._get("/roles")
+                self._flags = self._flags or await self._get("/flags")
+            if slaves is not None:
+                self._cluster = read_cluster(slaves, self._roles(), roles, self._flags)
         except Exception as error:  # it is for an explanation only: no reason to trouble anybody
             log.info("the master does not say what its agents have: %s", error)
-        then(self._totals)
+        then(self._cluster)
+
+    async def _get(self, path: str) -> Any:
+        """Return what the master answers, or None if it does not say."""
+        connection = await self._connect()
+        try:
+            answer = await connection.get(path, {})
+        finally:
+            connection.close()
+        if answer.code == 200:
+            return json.loads(answer.body)
+        log.info("%s: the master answered %d: %s", path, answer.code, answer.text)
+        return None
 
     def forget(self) -> None:
         """Another master leads, or none: what the last one said is void."""
         self.stale_at = 0.0
+        self._flags = None
 
     def close(self) -> None:
         """Ask no more."""

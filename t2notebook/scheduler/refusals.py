@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _UNITS = {"cpus": "cpus", "mem": "MiB memory", "disk": "MiB disk", "gpus": "GPUs", "ports": "ports"}
+#: Never more rows in ``job.why`` than a person can look through.
+MOST_ROWS = 1000
 _WHOLE = frozenset({"gpus", "ports"})
 NO_GPUS = "GPUs are asked for, and Mesos offers none to this session; set t2.configure(gpus=True), then submit again"
 
@@ -50,6 +52,18 @@ class Refusal:
             "asked": self.asked,
             "message": self.message,
         }
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why the cluster does not take workers: a sentence for people, and why, agent by agent.
+
+    `besides` says which agents could and are not offered; empty if none.
+    """
+
+    sentence: str
+    refusals: tuple[Refusal, ...]
+    besides: str = ""
 
 
 def quantity(name: str, thousandth: int) -> str:

@@ -14,10 +14,11 @@ from .capacity import ASK_AFTER, Capacity
 from .driver import Driver
 from .executors import Executors
 from .gangs import Matcher
+from .inventory import Cluster
 from .offers import Offer
 from .refusals import Refusal
 from .timers import Timers
-from .totals import verdicts
+from .totals import scarcities, verdicts
 from .transport import Connection
 from .waiting import NO_OFFER_AFTER, Waiting
 
@@ -169,9 +170,14 @@ class Wants:
         if self.waiting and self.driver is not None and self.driver.connected:
             self._capacity.ask(self._now(), self._judged)
 
-    def _judged(self, totals: list[Offer] | None) -> None:
-        hopeless = {} if totals is None else verdicts(totals, self.waiting.demands(self._now()), self._gpus)
-        self.waiting.judge(hopeless, self.jobs.clock())
+    def _judged(self, cluster: Cluster | None) -> None:
+        hopeless, scarce = {}, {}
+        if cluster is not None:
+            demands = self.waiting.demands(self._now())
+            hopeless = verdicts(cluster, demands, self._gpus)
+            others = [demand for demand in demands if demand.job_id not in hopeless]
+            scarce = scarcities(cluster, others, self._gpus)
+        self.waiting.judge(hopeless, self.jobs.clock(), scarce)
         self._match_held()  # for a gang, perhaps, that can never be whole
         self._say_why()
 

@@ -2,64 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
 from ..model.job import MAX
-from ..model.placement import attributes_of_agent, value_of
+from ..model.placement import value_of
 from .demands import Demand
-from .offers import EXECUTOR, NAMES, Offer, asked_by, usable
+from .inventory import Cluster
+from .offers import EXECUTOR, NAMES, Offer, asked_by
 from .places import is_admitted
-from .refusals import NO_GPUS, Refusal, extras, listed, number, quantity
+from .refusals import MOST_ROWS, NO_GPUS, Refusal, Verdict, extras, listed, number, quantity
 from .rounds import Round
+from .scarcity import besides, needs_of_unit, out_of_reach, scarcity
 from .unplaced import lacks
 
-#: Never more rows in ``job.why`` than a person can look through.
-MOST_ROWS = 1000
 
-
-@dataclass(frozen=True)
-class Verdict:
-    """That workers can never start here: a sentence for people, and why, agent by agent."""
-
-    sentence: str
-    refusals: tuple[Refusal, ...]
-
-
-def totals_of(slaves: Mapping[str, Any], roles: Collection[str]) -> list[Offer]:
-    """Return what each active agent has in all for a framework of these roles, in the form of offers.
-
-    Parameters
-    ----------
-    slaves : mapping
-        What the master's ``/slaves`` answers (Mesos, ``docs/endpoints/master/slaves.md``).
-    roles : collection of str
-        Resources that are reserved for one, or for a role above it, count; those of others do not.
-    """
-    totals = []
-    for record in slaves.get("slaves", ()):
-        if not record.get("active", True) or record.get("deactivated") or record.get("drain_info"):
-            continue
-        items = list(record.get("unreserved_resources_full", ()))
-        for reserved_for, some in record.get("reserved_resources_full", {}).items():
-            if any(role == reserved_for or role.startswith(f"{reserved_for}/") for role in roles):
-                items += some
-        resources, free = usable(items)
-        totals.append(
-            Offer(
-                id="",
-                agent=record["id"],
-                host=record.get("hostname", ""),
-                free=free,
-                attributes=attributes_of_agent(record.get("attributes", {})),
-                resources=resources,
-            )
-        )
-    return totals
-
-
-def verdicts(agents: Sequence[Offer], demands: Iterable[Demand], gpus: bool = True) -> dict[str, Verdict]:
+def verdicts(cluster: Cluster, demands: Iterable[Demand], gpus: bool = True) -> dict[str, Verdict]:
     """Return, by job, why nothing in the cluster as it is can take its workers; jobs that can be taken are
     left out.
 
@@ -67,6 +28,7 @@ def verdicts(agents: Sequence[Offer], demands: Iterable[Demand], gpus: bool = Tr
     workers, or the whole gang. Who is avoided or down for maintenance counts as there, since that passes.
     """
     found: dict[str, Verdict] = {}
+    agents = [one.total for one in cluster.open(gpus=gpus)]
     empty = Round(agents, spots={}, avoided={}, held={}, known={}, gpus=gpus, now=0.0)
     by_job: dict[str, list[Demand]] = {}
     for demand in demands:
@@ -80,13 +42,12 @@ def verdicts(agents: Sequence[Offer], demands: Iterable[Demand], gpus: bool = Tr
                 continue
             key = (probe.resource, probe.placement, len(probe.worker_ids))
             if key not in sentences:
-                sentences[key] = _sentence(agents, probe, gpus)
+                sentences[key] = _sentence(cluster, agents, probe, gpus)
             rows: Iterator[Refusal] = (
                 refusal for place in empty.places for refusal in lacks(place, job, 0, False, in_all=True)
             )
-            found[job_id] = Verdict(
-                sentences[key], tuple(row for row, _ in zip(rows, range(MOST_ROWS), strict=False))
-            )
+            rows = chain(rows, out_of_reach(cluster, job_id, gpus=gpus))
+            found[job_id] = Verdict(sentences[key], tuple(islice(rows, MOST_ROWS)))
             break
         else:
             if mine[0].gang:
@@ -97,6 +58,8 @@ def verdicts(agents: Sequence[Offer], demands: Iterable[Demand], gpus: bool = Tr
                         f"this cluster cannot hold the whole gang: {job.fits} of {total} workers would "
                         f"fit on its {_agents(len(agents))} if nothing else ran there"
                     )
+                    if more := besides(cluster, _probe(mine[0]), gpus=gpus):
+                        sentence = f"{sentence}; {more}"
                     row = Refusal(
                         job_id,
                         "gang",
@@ -108,6 +71,14 @@ def verdicts(agents: Sequence[Offer], demands: Iterable[Demand], gpus: bool = Tr
     return found
 
 
+def scarcities(cluster: Cluster, demands: Iterable[Demand], gpus: bool = True) -> dict[str, Verdict]:
+    """Return, by job, why the master offers nothing for its workers, if the cluster could hold them."""
+    by_job: dict[str, list[Demand]] = {}
+    for demand in demands:
+        by_job.setdefault(demand.job_id, []).append(demand)
+    return {job_id: scarcity(cluster, mine, _probe(mine[0]), gpus=gpus) for job_id, mine in by_job.items()}
+
+
 def _probe(demand: Demand) -> Demand:
     """Return the least of a demand that can be placed by itself: the workers of one executor."""
     limit = demand.resource.workers_per_executor
@@ -116,11 +87,45 @@ def _probe(demand: Demand) -> Demand:
     return replace(demand, worker_ids=demand.worker_ids[:unit], gang=False, number_of_workers=waiting)
 
 
-def _sentence(agents: Sequence[Offer], demand: Demand, gpus: bool) -> str:
+def _sentence(cluster: Cluster, agents: Sequence[Offer], demand: Demand, gpus: bool) -> str:
     if demand.resource.gpus and not gpus:
         return NO_GPUS
     if not agents:
+        return _nobody(cluster, gpus)
+    more = besides(cluster, demand, gpus=gpus)
+    return _lack(agents, demand) + (f"; {more}" if more else "")
+
+
+def _nobody(cluster: Cluster, gpus: bool) -> str:
+    """Say why no agent is offered, whatever is asked."""
+    if not cluster.agents:
         return "this cluster has no agents"
+    absent = cluster.absent
+    if cluster.kept(gpus=gpus):
+        which = " that takes tasks" if absent else ""
+        return (
+            f"every agent of this cluster{which} has GPUs, and Mesos keeps such agents from this session; "
+            "set t2.configure(gpus=True), then submit again"
+        )
+    reasons = Counter(one.absent for one in absent)
+    first = listed([f"{one.host} {one.absent}" for one in absent], 3) if len(absent) <= 3 else ""
+    counted = ", ".join(
+        f"{count} {'agent' if count == 1 else 'agents'} {_many(text, count)}"
+        for text, count in reasons.items()
+    )
+    return f"no agent of this cluster takes tasks: {first or counted}"
+
+
+_PLURAL = {"is": "are", "has": "have"}
+
+
+def _many(text: str, count: int) -> str:
+    """Put a sentence about one agent into the plural, if it is about more."""
+    verb, _, rest = text.partition(" ")
+    return text if count == 1 else f"{_PLURAL[verb]} {rest}"
+
+
+def _lack(agents: Sequence[Offer], demand: Demand) -> str:
     nodes, constraints = demand.placement.nodes, demand.placement.constraints
     named = [agent for agent in agents if not nodes or agent.host in nodes]
     if not named:
@@ -142,12 +147,8 @@ def _sentence(agents: Sequence[Offer], demand: Demand, gpus: bool) -> str:
 
 def _too_small(agents: Sequence[Offer], demand: Demand, which: str) -> str:
     unit = len(demand.worker_ids)
+    needed = needs_of_unit(demand)
     asked = {name: amount * unit for name, amount in asked_by(demand.resource).items()}
-    needed = {
-        name: asked.get(name, 0) + EXECUTOR.get(name, 0)
-        for name in NAMES
-        if name in asked or name in EXECUTOR
-    }
     what = "such a worker" if unit == 1 else f"{unit} such workers in one executor"
     head = f"no agent of this cluster{which} can hold {what}"
     count = len(agents)

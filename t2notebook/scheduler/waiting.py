@@ -13,8 +13,7 @@ from .demands import Demand
 from .holders import Holders
 from .matching import Plan
 from .offers import NAMES, asked_by
-from .refusals import NO_GPUS, Refusal
-from .totals import MOST_ROWS, Verdict
+from .refusals import MOST_ROWS, NO_GPUS, Refusal, Verdict
 from .unplaced import Unplaced
 
 #: Seconds without any offer after which a waiting job says so.
@@ -35,6 +34,7 @@ class _Waiting:
     not_before: dict[int, float] = field(default_factory=dict)
     rounds: deque[tuple[float, list[Unplaced]]] = field(default_factory=lambda: deque(maxlen=ROUNDS))
     verdict: tuple[float, Verdict] | None = None
+    scarce: tuple[float, Verdict] | None = None
     is_judged: bool = False
 
     def refusals(self) -> Iterator[tuple[float, Refusal]]:
@@ -149,7 +149,7 @@ class Waiting:
             placed.setdefault(launch.job_id, set()).add(launch.worker_id)
         for job_id, worker_ids in placed.items():
             job = self._jobs[job_id]
-            job.verdict, job.is_judged = None, False
+            job.verdict, job.scarce, job.is_judged = None, None, False
             job.worker_ids = [worker_id for worker_id in job.worker_ids if worker_id not in worker_ids]
             for worker_id in worker_ids:
                 job.not_before.pop(worker_id, None)
@@ -170,11 +170,15 @@ class Waiting:
         times = (again_at if job.is_judged else job.since + after for job in self._jobs.values())
         return min(times, default=None)
 
-    def judge(self, verdicts: Mapping[str, Verdict], now: float) -> None:
-        """Learn for which jobs this cluster can never do."""
+    def judge(
+        self, verdicts: Mapping[str, Verdict], now: float, scarce: Mapping[str, Verdict] | None = None
+    ) -> None:
+        """Learn for which jobs this cluster can never do, and why the others are offered nothing, if so."""
         for job_id, job in self._jobs.items():
             verdict = verdicts.get(job_id)
             job.verdict = (now, verdict) if verdict is not None else None
+            lack = (scarce or {}).get(job_id)
+            job.scarce = (now, lack) if lack is not None else None
             job.is_judged = True
 
     @property
@@ -217,14 +221,11 @@ class Waiting:
             elif job.verdict is not None:
                 yield job_id, f"{who}: {job.verdict[1].sentence}"
             elif texts := _texts(job):
-                yield job_id, "; ".join([f"{who}: {texts}", *_messages(held(job_id, _lacked(job)))])
+                besides = job.scarce[1].besides if job.scarce is not None else ""
+                parts = [f"{who}: {texts}", besides, *_messages(held(job_id, _lacked(job)))]
+                yield job_id, "; ".join(filter(None, parts))
             elif not offered and now - job.since >= NO_OFFER_AFTER:
-                holding = _messages(held(job_id, _lacked(job)))
-                none = "" if holding else ", or there are no agents"
-                yield (
-                    job_id,
-                    "; ".join([f"{who}: the master has made no offer; nothing is free{none}", *holding]),
-                )
+                yield job_id, f"{who}: {_no_offer(job, _messages(held(job_id, _lacked(job))))}"
 
     def why(self, job_id: str) -> list[dict[str, Any]]:
         """Return why workers of a job wait, or last waited, as rows of ``job.why``."""
@@ -255,9 +256,26 @@ def _texts(job: _Waiting) -> str:
     return f"{'; '.join(texts[:SHOWN])}{more}"
 
 
+def _no_offer(job: _Waiting, holding: list[str]) -> str:
+    head = "the master has made no offer"
+    if job.scarce is None:
+        none = "" if holding else ", or there are no agents"
+        return "; ".join([f"{head}; nothing is free{none}", *holding])
+    lack = job.scarce[1]
+    return "; ".join(filter(None, [f"{head}: {lack.sentence}", lack.besides, *holding]))
+
+
 def _rows(job: _Waiting) -> list[dict[str, Any]]:
-    rows = []
+    rows, told = [], set()
     if job.verdict is not None:
         time, verdict = job.verdict
         rows = [refusal.row(time) for refusal in verdict.refusals]
-    return rows + [refusal.row(time) for time, refusal in islice(job.refusals(), MOST_ROWS - len(rows))]
+    for time, refusal in islice(job.refusals(), MOST_ROWS - len(rows)):
+        told.add(refusal.agent)
+        rows.append(refusal.row(time))
+    if job.verdict is None and job.scarce is not None:
+        time, lack = job.scarce
+        # An agent's own offer tells more than what the master says of it.
+        more = (refusal.row(time) for refusal in lack.refusals if refusal.agent not in told)
+        rows += islice(more, MOST_ROWS - len(rows))
+    return rows

@@ -1,0 +1,74 @@
+"""Why nothing comes, on the embedded Mesos with real processes: each time in one sentence that is true."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from t2notebook import LocalMesos
+from tests.localmesos.client import Framework, resources, task
+from tests.session.test_placement import until
+
+
+@pytest.fixture(scope="module")
+def cluster(home: object) -> Iterator[LocalMesos]:
+    with LocalMesos(agents=1, cpus=2, mem=1024) as one:
+        yield one
+
+
+@pytest.fixture
+def t2(cluster: LocalMesos) -> Iterator[Any]:
+    import t2notebook
+
+    t2notebook.configure(master=cluster.master)
+    yield t2notebook
+    t2notebook.shutdown()
+    t2notebook.configure(master="local", gpus=False)
+
+
+def test_agents_with_gpus_are_kept_from_a_session_that_does_not_ask_for_them(t2: Any) -> None:
+    with LocalMesos(agents=2, cpus=2, mem=1024, gpus=1) as cluster:
+        t2.configure(master=cluster.master)
+        job = t2.submit(lambda env: 1, ram_mega_bytes=64)
+        until(
+            job, "every agent of this cluster has GPUs, and Mesos keeps such agents from this session; set "
+        )
+        why = job.why
+        assert list(why.lacked) == ["gpus", "gpus"]
+        assert why.message.str.contains("has 1 GPUs, so Mesos keeps it from this session").all()
+        job.kill()
+        t2.configure(gpus=True)
+        assert t2.submit(lambda env: 1, ram_mega_bytes=64).results(timeout=30) == [1]
+        t2.shutdown()
+
+
+def test_another_framework_holds_the_offers(cluster: LocalMesos, t2: Any) -> None:
+    hoarder = Framework(cluster.master).subscribed()
+    hoarder.offers()
+    job = t2.submit(lambda env: 1, ram_mega_bytes=64)
+    until(job, "the master has made no offer: what is free on 127.0.0.1 is offered to another framework now")
+    assert job.why.message.tolist() == ["127.0.0.1: what is free is offered to another framework now"]
+    hoarder.call("TEARDOWN")
+    hoarder.close()
+    assert job.results(timeout=30) == [1]
+    assert job.view().waiting_for == ""
+
+
+def test_another_framework_uses_all(cluster: LocalMesos, t2: Any) -> None:
+    other = Framework(cluster.master).subscribed()
+    offer = other.offers()[0]
+    other.accept(offer, [task("t", offer, {"value": "sleep 1000"}, resources=resources(cpus=1.9, mem=1000))])
+    other.until("TASK_RUNNING")
+    other.call("SUPPRESS")
+    job = t2.submit(lambda env: 1, ram_mega_bytes=64)
+    begun = time.monotonic()
+    while "cpus free, 1.1 asked" not in job.view().waiting_for:
+        assert time.monotonic() - begun < 15, job.view().waiting_for
+        time.sleep(0.05)
+    assert "127.0.0.1: " in job.view().waiting_for
+    other.call("TEARDOWN")
+    other.close()
+    assert job.results(timeout=30) == [1]
