@@ -133,7 +133,7 @@ CELLS = {
     ),
     "await in a function only": (
         "",
-        "async def f():\n    return 3\nimport asyncio\nasyncio.iscoroutinefunction(f)",
+        "async def f():\n    return 3\nimport inspect\ninspect.iscoroutinefunction(f)",
     ),
     "future annotations in the cell": (
         "",

@@ -12,6 +12,7 @@ import pytest
 
 from t2notebook.package import core
 from t2notebook.package.core import CorePackage, build_core
+from tests.busy import longer
 from tests.worker.fakes import FakeAgent, FakeSession
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -68,7 +69,7 @@ def test_the_second_call_costs_nothing(package: CorePackage) -> None:
         assert build_core(package.path.parent) == package
         times.append(time.perf_counter() - began)
     assert package.path.stat().st_mtime_ns == written
-    assert min(times) < 0.01  # about 0.8 ms on an idle machine
+    assert min(times) < longer(0.01)  # about 0.8 ms on an idle machine
 
 
 def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.busy import longer
 from tests.worker.fakes import FakeAgent, FakeSession
 
 Run = Callable[..., dict[str, Any]]
@@ -150,7 +151,7 @@ def test_a_stubborn_worker_has_its_grace_period_and_no_more(session: FakeSession
         time.sleep(0.1)
         agent.kill("task")
     assert agent.end_of("task")["exit_code"] == -9
-    assert 0.6 < time.monotonic() - began < 1.5
+    assert 0.6 < time.monotonic() - began < longer(1.5)
     assert gone(pids)
 
 
@@ -160,7 +161,7 @@ def test_a_kill_can_bring_its_own_grace_period(session: FakeSession, agent: Fake
     agent.kill("task")
     agent.kill("task", grace=0.2)
     agent.end_of("task")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < longer(2)
 
 
 def test_a_worker_that_left_its_group_is_killed_as_well(session: FakeSession, agent: FakeAgent) -> None:
@@ -188,7 +189,7 @@ def test_a_kill_while_the_package_is_fetched(session: FakeSession, agent: FakeAg
     began = time.monotonic()
     agent.kill("task")
     assert agent.end_of("task")["state"] == "TASK_KILLED"
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < longer(1.5)
     assert agent.states("task") == ["TASK_STARTING", "TASK_KILLED"]
     assert not (agent.sandbox / "task").exists()
 
@@ -223,7 +224,7 @@ def test_shutdown_without_workers_is_immediate(session: FakeSession, agent: Fake
     began = time.perf_counter()
     agent.send({"type": "SHUTDOWN"})
     assert agent.process.wait(5) == 0
-    assert time.perf_counter() - began < 0.5  # about 3 ms on an idle machine
+    assert time.perf_counter() - began < longer(0.5)  # about 3 ms on an idle machine
 
 
 def test_shutdown_with_workers(session: FakeSession, idle_agent: FakeAgent) -> None:

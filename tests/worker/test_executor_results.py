@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from t2notebook.model.errors import PackageError
+from tests.busy import longer
 from tests.worker.fakes import FakeAgent, FakeSession
 
 Run = Callable[..., dict[str, Any]]
@@ -359,5 +360,4 @@ def test_warm_executors_answer_fast(session: FakeSession, agent: FakeAgent) -> N
         times.append(session.wait_results(4) - started)
         for task_id in ids:
             agent.end_of(task_id)
-    # About 0.03 s on two idle cores; the limit is for busy ones.
-    assert min(times[1:]) < 0.15
+    assert min(times[1:]) < longer(0.15)  # about 0.03 s on two idle cores
