@@ -51,12 +51,32 @@ def test_a_lease_is_this_very_process() -> None:
     assert Lease.decode("") is Lease.decode("[]") is Lease.decode("{}") is None
 
 
-@pytest.mark.parametrize("elsewhere", [{"host": "another"}, {"space": "pid:[1]"}])
+@pytest.mark.parametrize("elsewhere", [{"host": "another", "boot": "another"}, {"space": "pid:[1]"}])
 def test_where_it_cannot_be_seen_a_lease_has_to_be_renewed(elsewhere: dict[str, str]) -> None:
     """A session on another host that shares the home directory, and one in a container with this host's name."""
     lease = replace(Lease.mine(), **elsewhere)
     assert lease.is_alive(renewed=1000.0, now=1059.0)
     assert not lease.is_alive(renewed=1000.0, now=1061.0)
+
+
+def test_a_host_that_was_renamed_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a rename it took 60 s to see that a session had died, though boot and pid namespace were the same."""
+    mine = Lease.mine()
+    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
+    assert mine.is_here and mine.is_alive(renewed=0.0)
+    assert not replace(DEAD, host=mine.host).is_alive(renewed=time.time())
+    assert not replace(mine, boot="another", host="renamed").is_alive(renewed=time.time()), "before the last boot"
+
+
+def test_where_boots_have_no_names_the_hosts_name_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    from t2notebook.journal import lease
+
+    monkeypatch.setattr(lease, "_boot_id", lambda: "")
+    mine = Lease.mine()
+    assert mine.is_alive(renewed=0.0)
+    other = replace(mine, host="another")
+    assert not other.is_here
+    assert other.is_alive(renewed=1000.0, now=1059.0)
 
 
 def test_a_zombie_owns_nothing(tmp_path: Path) -> None:
@@ -120,7 +140,7 @@ def test_a_successor_goes_on_with_jobs_and_numbers(tmp_path: Path) -> None:
 
 def test_a_former_owner_writes_nothing(tmp_path: Path) -> None:
     """A session that slept on another host for long: its first write is refused, and so is every later one."""
-    sleeper = Journal(tmp_path, replace(Lease.mine(), host="another"))
+    sleeper = Journal(tmp_path, replace(Lease.mine(), host="another", boot="another"))
     jobs = Jobs(sleeper)
     job = jobs.submit(SPEC, "k")
     told: list[bool] = []

@@ -23,7 +23,7 @@ from ..model.process import user_name
 from ..model.reducer import reduce
 from . import finding, replacing
 from .archive import open_anywhere
-from .connection import SessionEnding
+from .connection import SessionEnding, SessionStopped
 from .finding import Named
 from .job import Job
 from .link import JobMirror, Link, forget, link_for, open_links
@@ -333,11 +333,16 @@ def job_ids() -> list[str]:
 
 def shutdown() -> None:
     """End this kernel's jobs, also those with ``on_exit="detach"``, and each session that nobody else uses."""
+    stopped: SessionStopped | None = None
     for link in open_links():
         try:
             link.shutdown()
+        except SessionStopped as error:
+            stopped = error
         except SessionError:
             continue  # it is gone already
+    if stopped is not None:
+        raise stopped
 
 
 def cluster_info() -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ import select
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,10 +19,20 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ..config import Config, data_dir, runtime_dir, secrets_of
+from ..journal import FILE, is_owned, read_meta, session_directories
 from ..model.errors import SessionError, UnknownJob
 from ..model.text import dumps, loads
+from . import peer
 
 REQUEST_TIMEOUT = 60.0
+#: The header with the name of the session that a request is for.
+SESSION_HEADER = "X-T2-Session"
+#: What a session answers that is not the one a request is for.
+MISDIRECTED = 421
+#: Seconds that a living session has to be found where it listens now, and that a stopped one has to go on.
+MOVE_PATIENCE, STOP_PATIENCE = 5.0, 1.0
+#: Seconds between two looks at either.
+_LOOK = 0.1
 
 
 class SessionEnding(SessionError):
@@ -30,6 +41,14 @@ class SessionEnding(SessionError):
 
 class SessionBroken(SessionError):
     """The connection broke before the answer came: nobody knows whether the request was carried out."""
+
+
+class SessionStopped(SessionError):
+    """The session process is stopped; the message says what to do about it."""
+
+
+class _Misdirected(Exception):
+    """Another session answered, and did nothing."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -78,16 +97,36 @@ class Stream:
 
 
 class Connection:
-    """Requests to one session; safe on any thread.
+    """Requests to one session, and to no other that took its place; safe on any thread.
 
     Parameters
     ----------
     path : Path
         The session's socket.
+    name : str
+        The session's; empty: whichever answers first, and that one from then on.
+    directory : Path, optional
+        A journal that it owns: there it says where it listens, if not at `path`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str = "", directory: Path | None = None) -> None:
         self.path = path
+        self.name = name
+        self._directory = directory
+
+    @classmethod
+    def of(cls, meta: Mapping[str, str], directory: Path) -> Connection:
+        """Return a connection to the owner of a journal, from the facts that it keeps there."""
+        return cls(Path(meta.get("socket", "")), meta.get("name", ""), directory)
+
+    def is_same(self, other: Connection) -> bool:
+        """Whether both lead to the same session."""
+        return self.name == other.name if self.name and other.name else self.path == other.path
+
+    def pin(self, info: Mapping[str, Any]) -> None:
+        """Mean the session that says this of itself, from now on."""
+        self.name = self.name or str(info.get("name", ""))
+        self._directory = self._directory or Path(info["directory"])
 
     def get(self, path: str, **query: Any) -> Any:
         """GET a JSON answer."""
@@ -103,13 +142,10 @@ class Connection:
 
     def is_alive(self) -> bool:
         """Whether somebody listens."""
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                probe.settimeout(2.0)
-                probe.connect(str(self.path))
-                return True
-        except OSError:
-            return False
+        if _listens(self.path):
+            return True
+        moved = self._whereabouts()
+        return moved is not None and _listens(moved)
 
     def open_stream(self, path: str) -> Stream:
         """Open a stream of lines.
@@ -119,12 +155,18 @@ class Connection:
         SessionEnding
             Also for a session that was killed, and still accepts connections while it dies.
         """
-        connection = _UnixConnection(self.path, timeout=None)
+        connection = self._connect()
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers=self._headers())
             answer = connection.getresponse()
+            if answer.status == MISDIRECTED:
+                connection.close()
+                self._find_again()
+                return self.open_stream(path)
             if answer.status != 200:
                 raise http.client.HTTPException(f"HTTP {answer.status}")
+            assert connection.sock is not None
+            connection.sock.settimeout(None)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise SessionEnding(f"the session does not let itself be watched: {error}") from None
@@ -135,23 +177,36 @@ class Connection:
     ) -> tuple[bytes, Mapping[str, str]]:
         target = f"{path}?{urlencode(query)}" if query else path
         body = None if content is None else dumps(content).encode()
-        connection = _UnixConnection(self.path, timeout=REQUEST_TIMEOUT)
+        if not self.name and path != "/v1/info":
+            self.pin(self.get("/v1/info"))
+        while True:
+            try:
+                return self._request_once(method, target, body)
+            except _Misdirected:
+                self._find_again()
+
+    def _request_once(self, method: str, target: str, body: bytes | None) -> tuple[bytes, Mapping[str, str]]:
+        connection = self._connect()
+        assert connection.sock is not None
+        pid = peer.pid_of(connection.sock)
+        headers = self._headers() | ({"Content-Type": "application/json"} if body else {})
         try:
-            connection.connect()
-        except OSError:
-            connection.close()
-            raise SessionEnding("the session process has ended") from None
-        try:
-            connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
+            connection.request(method, target, body, headers)
             answer = connection.getresponse()
             data = answer.read()
+        except TimeoutError:
+            raise SessionBroken(
+                f"the session process{_called(pid)} has not answered for {REQUEST_TIMEOUT:g} s{_advice(pid)}"
+            ) from None
         except (OSError, http.client.HTTPException) as error:
             raise SessionBroken(
-                f"the session process does not answer ({error or type(error).__name__}); "
-                "the next submit starts another"
+                f"the session process{_called(pid)} went away before it answered ({error or type(error).__name__}); "
+                "t2.jobs() says what came of it"
             ) from None
         finally:
             connection.close()
+        if answer.status == MISDIRECTED:
+            raise _Misdirected
         if answer.status >= 400:
             try:
                 text = loads(data)["error"]
@@ -159,6 +214,93 @@ class Connection:
                 text = data.decode("utf-8", "replace") or answer.reason
             raise {404: UnknownJob, 503: SessionEnding}.get(answer.status, SessionError)(text)
         return data, dict(answer.headers.items())
+
+    def _headers(self) -> dict[str, str]:
+        return {SESSION_HEADER: self.name} if self.name else {}
+
+    def _connect(self) -> _UnixConnection:
+        """Return an open connection to where the session listens now; nothing is sent yet.
+
+        Raises
+        ------
+        SessionEnding
+            When it lives no more.
+        SessionStopped
+        """
+        deadline = time.monotonic() + MOVE_PATIENCE
+        while True:
+            connection = _UnixConnection(self.path, timeout=REQUEST_TIMEOUT)
+            try:
+                connection.connect()
+                break
+            except OSError:
+                connection.close()
+            moved = self._whereabouts()
+            if moved is None or time.monotonic() > deadline:
+                raise SessionEnding("the session process has ended")
+            self.path = moved
+            time.sleep(_LOOK)  # its socket was removed, and it is about to make another
+        assert connection.sock is not None
+        pid = peer.pid_of(connection.sock)
+        deadline = time.monotonic() + STOP_PATIENCE
+        while peer.is_stopped(pid):
+            if time.monotonic() > deadline:
+                connection.close()
+                raise SessionStopped(f"the session process{_called(pid)} is stopped{_advice(pid, stopped=True)}")
+            time.sleep(_LOOK)
+        return connection
+
+    def _whereabouts(self) -> Path | None:
+        """Return where the session says that it listens; None when it is not known to live."""
+        if self._directory is None or not self.name:
+            return None
+        try:
+            meta = read_meta(self._directory)
+        except Exception:
+            # Gone, or not to be read just now.
+            return self.path if (self._directory / FILE).exists() else None
+        return Path(meta["socket"]) if meta.get("name") == self.name and is_owned(meta) else None
+
+    def _find_again(self) -> None:
+        """Turn to where the session listens since another has its place.
+
+        Raises
+        ------
+        SessionEnding
+            When it lives no more.
+        """
+        deadline = time.monotonic() + MOVE_PATIENCE
+        while (moved := self._whereabouts()) is not None:
+            if moved != self.path:
+                self.path = moved
+                return
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_LOOK)
+        raise SessionEnding("the session process has ended, and another has taken its place")
+
+
+def _called(pid: int) -> str:
+    return f" (pid {pid})" if pid else ""
+
+
+def _advice(pid: int, *, stopped: bool = False) -> str:
+    """Say what to do about a session that does not answer."""
+    ends = "the next submit starts another, which takes its jobs over"
+    if not pid:
+        return f"; end it, and {ends}"
+    goes_on = f"'kill -CONT {pid}' lets it go on, " if stopped else ""
+    return f"; {goes_on}'kill -9 {pid}' ends it, and {ends}"
+
+
+def _listens(path: Path) -> bool:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(2.0)
+            probe.connect(str(path))
+            return True
+    except OSError:
+        return False
 
 
 def find_or_start(config: Config) -> Connection:
@@ -173,10 +315,36 @@ def find_or_start(config: Config) -> Connection:
     connection = Connection(runtime / f"session-{config.session_key}.sock")
     if connection.is_alive():
         return connection
-    with _locked(runtime / f"session-{config.session_key}.lock"):
-        if not connection.is_alive():
-            _start(connection.path, config, runtime)
+    if (living := _living(connection.path)) is not None:
+        return living
+    try:
+        with _locked(runtime / f"session-{config.session_key}.lock", 2 * config.start_timeout):
+            if not connection.is_alive():
+                _start(connection.path, config, runtime)
+    except OSError as error:
+        raise SessionError(
+            f"no session process can be started: {error.strerror or error} ({error.filename or runtime}); "
+            "JUPYTER_RUNTIME_DIR names the folder for its socket, JUPYTER_DATA_DIR that for its jobs"
+        ) from None
     return connection
+
+
+def _living(path: Path) -> Connection | None:
+    """Return a connection to a living session whose socket at `path` was removed, as soon as it listens again."""
+    for directory in session_directories(data_dir() / "sessions"):
+        try:
+            meta = read_meta(directory)
+        except Exception:
+            continue  # not a journal that we can read
+        if meta.get("home") != str(path) or not is_owned(meta) or not meta.get("name"):
+            continue
+        connection = Connection.of(meta, directory)
+        deadline = time.monotonic() + MOVE_PATIENCE
+        while connection._whereabouts() is not None and time.monotonic() < deadline:
+            if connection.is_alive():
+                return connection
+            time.sleep(_LOOK)
+    return None
 
 
 def _start(path: Path, config: Config, runtime: Path) -> None:
@@ -270,10 +438,20 @@ def _read_line(descriptor: int, timeout: float) -> dict[str, Any]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, patience: float) -> Iterator[None]:
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    deadline = time.monotonic() + patience
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise SessionError(
+                        f"another kernel has been starting a session for {patience:g} s; it holds {path}"
+                    ) from None
+                time.sleep(0.02)
         yield
     finally:
         # A process that another thread forked meanwhile has the descriptor too, and would keep the lock.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -122,10 +121,10 @@ def reach(directory: Path, job_id: str, going_on: Callable[[], bool] = lambda: T
         connection: Connection | None = None
         if is_owned(meta):
             lease = Lease.decode(meta["owner"])
-            connection = Connection(Path(meta.get("socket", "")))
+            connection = Connection.of(meta, directory)
             if connection.is_alive():
                 return connection
-            if lease is not None and lease.host != socket.gethostname():
+            if lease is not None and not lease.is_here:
                 raise SessionError(f"job {job_id} belongs to {lease.name}; look at it there")
             why = f"{lease.name if lease else 'its session'} does not answer"
         else:

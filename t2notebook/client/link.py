@@ -251,6 +251,7 @@ class Link:
             stream.close()
             raise SessionEnding("the session has just ended")
         self.connection, self.session = connection, loads(line)["hello"]
+        connection.pin(self.session)
         self._attached.set()
         return stream
 
@@ -324,7 +325,7 @@ class Link:
             pause = min(2 * pause, 5.0)
 
     def _resume_once(self, awaited: list[JobMirror]) -> None:
-        attached = ""
+        attached: Connection | None = None
         for mirror in awaited:
             directory = Path(mirror.directory)
             for event in read_events(directory, mirror.job_id, after=mirror.view.last_seq):
@@ -336,10 +337,10 @@ class Link:
             except Finished:
                 mirror.orphan(read_meta(directory).get("over") or "the session process has ended")
                 continue
-            if not attached:
+            if attached is None:
                 self._stream = self._attach(connection)
-                attached = str(connection.path)
-            if str(connection.path) != attached:
+                attached = connection
+            if not attached.is_same(connection):
                 mirror.orphan("another session has taken it over; t2.attach leads to it")
                 continue
             self._watch(mirror, connection)
@@ -375,7 +376,7 @@ def link_to(connection: Connection) -> Link:
     """Return this kernel's link to a session whose socket is known."""
     with _links_lock:
         for link in _links.values():
-            if link.is_open and link.connection.path == connection.path:
+            if link.is_open and link.connection.is_same(connection):
                 return link
         link = _links[str(connection.path)] = Link(connection)
         return link

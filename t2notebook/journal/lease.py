@@ -1,8 +1,9 @@
-"""Who owns a session's journal: a process told apart from any other by host, boot, pid and start time.
+"""Who owns a session's journal: a process told apart from any other by boot, pid namespace, pid and start time.
 
-On the owner's own host its end is certain at once. From elsewhere (a home directory that hosts share, a
-container with process numbers of its own) it cannot be seen; there the owner is taken to be dead when its
-lease has not been renewed for `EXPIRES` seconds, so the hosts' clocks have to agree within half a minute.
+A host's name only shows where it is: it may change, and two hosts may have the same. On the owner's own host its end is
+certain at once. From elsewhere (a home directory that hosts share, a container with process numbers of its own) it
+cannot be seen; there the owner is taken to be dead when its lease has not been renewed for `EXPIRES` seconds, so the
+hosts' clocks have to agree within half a minute.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +59,19 @@ class Lease:
             When the lease was last renewed, and the time it is; seconds since 1970. They decide only where the
             process cannot be seen from here.
         """
-        if self.host == socket.gethostname():
-            if self.boot != _boot_id():
-                return False
-            if self.space == _pid_space():
-                return _start_time(self.pid) == self.start != ""
+        if self.is_here:
+            return _start_time(self.pid) == self.start != ""
+        if self.boot != _boot_id() and self.host == socket.gethostname():
+            return False  # it was before the last boot
         return (time.time() if now is None else now) - renewed < EXPIRES
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the process, if it lives, can be seen from here."""
+        boot = _boot_id()
+        # Where the system names no boots, the host's name has to do.
+        is_this_host = self.boot == boot if boot or self.boot else self.host == socket.gethostname()
+        return is_this_host and self.space == _pid_space()
 
     @property
     def name(self) -> str:
@@ -103,7 +113,17 @@ def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        return ""
+        return _macos_boot_id() if sys.platform == "darwin" else ""
+
+
+@cache
+def _macos_boot_id() -> str:
+    import subprocess
+
+    answer = subprocess.run(
+        ["sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, text=True, check=False
+    )
+    return answer.stdout.strip()
 
 
 def _pid_space() -> str:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .session import Session
 
 STREAMS = ("stdout", "stderr")
+#: The header with the name of the session that a request is for, and the answer of any other (RFC 9110, 15.5.20).
+SESSION_HEADER, MISDIRECTED = "X-T2-Session", 421
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -40,7 +42,12 @@ class Refused(HTTPError):
 
 
 class ApiHandler(RequestHandler):
-    """A request of a kernel; answers JSON, and errors as ``{"error": text}``."""
+    """A request of a kernel; answers JSON, and errors as ``{"error": text}``.
+
+    It names the session that it is for; only one that asks for the name (`is_for_any`) may come without.
+    """
+
+    is_for_any = False
 
     def initialize(self, session: Session) -> None:
         self.session = session
@@ -49,6 +56,11 @@ class ApiHandler(RequestHandler):
     def prepare(self) -> None:
         if self.session.is_closed:
             raise Refused(503, "the session is ending")
+        meant = self.request.headers.get(SESSION_HEADER, "")
+        if meant != self.session.name and (meant or not self.is_for_any):
+            # Who asks finds in the journal where its own session listens.
+            other = meant or "one without a name"
+            raise Refused(MISDIRECTED, f"this is the session {self.session.name}, not {other}")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
@@ -83,6 +95,8 @@ class ApiHandler(RequestHandler):
 
 class InfoHandler(ApiHandler):
     """``GET /v1/info``."""
+
+    is_for_any = True
 
     def get(self) -> None:
         """Say who we are."""
@@ -187,6 +201,8 @@ class LogsHandler(ApiHandler):
 
 class StreamHandler(ApiHandler):
     """``GET /v1/clients/ID/stream``: a kernel is attached while this connection lives; a line an event."""
+
+    is_for_any = True
 
     async def get(self, client_id: str) -> None:
         """Stay."""

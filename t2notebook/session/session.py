@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_unix_socket
 from tornado.web import Application
 
 from .. import __version__
@@ -30,6 +30,7 @@ from ..journal import (
     read_unfinished,
     session_directories,
 )
+from ..model.errors import JournalError
 from ..model.events import Event, EventKind
 from ..model.process import user_name
 from ..scheduler.access import Access
@@ -37,6 +38,7 @@ from ..scheduler.infos import framework_info
 from ..scheduler.masters import Masters, find
 from . import api
 from .clients import Clients
+from .door import Door
 from .framework import Framework
 from .keeping import prune_ended
 from .local import Cluster
@@ -73,11 +75,13 @@ class Session:
 
     def __init__(self, settings: dict[str, Any], cluster: Cluster | None) -> None:
         self.config: dict[str, Any] = settings["config"]
+        self.name = secrets.token_hex(8)
         self.started = time.time()
         self._secrets: dict[str, str] = settings.get("secrets", {})
         self._masters: Masters | None = None
         self._cluster = cluster
-        self._socket = Path(settings["socket"])
+        self._home = Path(settings["socket"])
+        self._door = Door(self._home, self.name, Application(api.routes(self)), self._note_whereabouts)
         self._data = Path(settings["data_dir"])
         self._sessions = self._data / "sessions"
         self.lease = Lease.mine()
@@ -101,12 +105,22 @@ class Session:
     def _facts(self) -> dict[str, str]:
         """Return what a successor, or a kernel that looks for a job, needs to know of us."""
         return {
-            "socket": str(self._socket),
+            "name": self.name,
+            "home": str(self._home),
+            "socket": str(self._door.path),
             "master": self.config["master"],
             "config": json.dumps(self.config),
             "python": sys.executable,
             "version": __version__,
         }
+
+    def _note_whereabouts(self) -> None:
+        """Write down where kernels find us, in each journal that is ours."""
+        for framework in list(self.frameworks):
+            try:
+                framework.journal.set_meta(name=self.name, home=str(self._home), socket=str(self._door.path))
+            except JournalError as error:
+                log.warning("%s", error)
 
     # Frameworks.
 
@@ -120,7 +134,8 @@ class Session:
         """Take over what earlier sessions of this master, user and environment have left."""
         for directory in session_directories(self._sessions):
             try:
-                if read_unfinished(directory).meta.get("socket") == str(self._socket):
+                meta = read_unfinished(directory).meta
+                if meta.get("home", meta.get("socket")) == str(self._home):
                     self.adopt(directory)
             except Exception:
                 log.exception("cannot take over %s", directory)
@@ -143,7 +158,7 @@ class Session:
             return False
         framework = self._add(journal)
         framework.link_packages(self.own.journal.packages)
-        journal.set_meta(socket=str(self._socket))
+        journal.set_meta(name=self.name, home=str(self._home), socket=str(self._door.path))
         if self._workers is not None:
             self._workers.listen_at(framework.worker_port)
             self._start(framework)
@@ -194,11 +209,7 @@ class Session:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._leave)
-        self._socket.unlink(missing_ok=True)
-        server = HTTPServer(Application(api.routes(self)), max_body_size=64 << 20)
-        server.add_socket(bind_unix_socket(str(self._socket), mode=0o600))
-        inode = self._socket.stat().st_ino
-        self._servers.append(server)
+        self._door.open()
         ready()
         watch = asyncio.create_task(self._watch_need())
         try:
@@ -209,7 +220,7 @@ class Session:
             watch.cancel()
             try:
                 async with asyncio.timeout(END_TIMEOUT):
-                    await self._close(inode)
+                    await self._close()
             except TimeoutError:
                 log.warning("the session did not end in %g s, and leaves as it is", END_TIMEOUT)
 
@@ -247,6 +258,7 @@ class Session:
                 return
             await asyncio.sleep(min(1.0, max(0.02, remaining)))
             self._renew()
+            self._door.check()
             await self.has_lost_cluster()
             for framework in list(self.frameworks):
                 if (
@@ -348,7 +360,7 @@ class Session:
         for framework in self.frameworks:
             self._workers.listen_at(framework.worker_port)
 
-    async def _close(self, inode: int) -> None:
+    async def _close(self) -> None:
         leaving = self._leaving
         if not leaving:
             for framework in self.frameworks:  # all at once, so that they end together
@@ -364,21 +376,12 @@ class Session:
         if self._masters is not None:
             await self._masters.stop()
         self.is_closed = True
-        self._close_socket(inode)
+        self._door.close()
         self.clients.close()
-        for server in self._servers:
+        for server in (*self._door.servers, *self._servers):
             server.stop()
             await server.close_all_connections()
         prune_ended(self._sessions)
-
-    def _close_socket(self, inode: int) -> None:
-        """Take our socket away, unless it is the next session's by now; nobody listens there from here on."""
-        self._servers[0].stop()
-        try:
-            if self._socket.stat().st_ino == inode:
-                self._socket.unlink()
-        except OSError:
-            pass  # somebody cleaned up
 
     # Jobs.
 
@@ -408,6 +411,7 @@ class Session:
         looking = self._masters.trouble if self._masters is not None else ""
         troubles = [self.trouble, *(framework.trouble for framework in self.frameworks), looking]
         return {
+            "name": self.name,
             "pid": os.getpid(),
             "version": __version__,
             "python": sys.executable,
