@@ -98,6 +98,11 @@ class Executors:
         executor = self._executors.get(executor_id)
         return executor.resources if executor is not None else ()
 
+    def count(self, executor_id: str) -> int:
+        """Return how many tasks an executor has."""
+        executor = self._executors.get(executor_id)
+        return len(executor.tasks) if executor is not None else 0
+
     def spoil(self, executor_id: str) -> None:
         """Give an executor no further workers."""
         if executor := self._executors.get(executor_id):

@@ -24,11 +24,9 @@ MAX_STARTS = 1
 
 #: What a person can do about it, by reason.
 ADVICE = {
-    "REASON_CONTAINER_LIMITATION_MEMORY": "that is its executor with all workers in it; "
-    "ask for more memory (--ram, ram_mega_bytes)",
+    "REASON_CONTAINER_LIMITATION_MEMORY": "ask for more memory (--ram, ram_mega_bytes)",
     "REASON_CONTAINER_LIMITATION_DISK": "ask for more disk (--disk, disk_giga_bytes)",
 }
-
 
 class Consequence(StrEnum):
     """What the scheduler does."""

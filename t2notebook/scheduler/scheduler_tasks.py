@@ -140,7 +140,7 @@ class Tasks(Wants):
             restart, outlook = _restart(rule, worker, limit)
             message = f"{message or reason or state.value}; {outlook}"
         elif rule.consequence is Consequence.FAIL and reason in ADVICE:
-            message = f"{message or reason}; {ADVICE[reason]}"
+            message = f"{message or reason}; {self._whose_limit(worker, reason, source)}{ADVICE[reason]}"
         event = Event(
             EventKind.STATUS, job.job_id, now, worker.worker_id, worker.task_id, state.value, source, reason
         )
@@ -158,6 +158,14 @@ class Tasks(Wants):
             self._revive_when_due()
         elif state.is_terminal and rule.consequence is not Consequence.DONE:
             self.worker_failed(job, worker.worker_id)
+
+    def _whose_limit(self, worker: WorkerView, reason: str, source: str) -> str:
+        """Say what an agent's limit of memory holds for; an agent does not know which worker took too much."""
+        if reason != "REASON_CONTAINER_LIMITATION_MEMORY" or source == "SOURCE_EXECUTOR":
+            return ""
+        count = self.executors.count(worker.executor_id)
+        others = f"all {count} workers" if count > 1 else "its worker"
+        return f"that is its executor with {others} in it; "
 
     def _task_ended(self, job: JobRecord, executor_id: str, task_id: str) -> None:
         del self._tasks[task_id]

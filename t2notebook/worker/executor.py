@@ -23,6 +23,7 @@ from t2notebook.model.states import TaskState
 from .agent import Agent, Refused, StreamEnded
 from .lifecycle import Action, Trigger
 from .loop import Loop, Timer
+from .memory import MemoryWatch
 from .settings import Settings
 from .task import Task, log
 from .updates import UpdateLog
@@ -38,6 +39,8 @@ KILL_GRACE = 3.0  # Mesos's default, docs/task-configuration.md
 _REGISTRATION = 60.0  # the agent's default patience with a new executor
 _RETRY_UPDATE = 1.0
 _LONGEST_URL = 500
+#: A killed worker that used more of its memory than this when it was last seen was probably killed for that.
+_SUSPICIOUS = 0.9
 #: How many ended tasks are remembered, so that a repeated LAUNCH is not run again.
 _REMEMBERED = 1000
 
@@ -55,6 +58,7 @@ class Executor:
         self._agent = Agent(settings)
         self._loop = Loop()
         self._store: PackageStore | None = None
+        self._memory = MemoryWatch(self._loop)
         self._updates = UpdateLog()
         self._tasks: dict[str, Task] = {}
         self._ended: dict[str, None] = {}
@@ -281,7 +285,26 @@ class Executor:
             task.refusal = f"cannot start a process for the worker: {error}"
             self._apply(task, Trigger.REFUSE)
         else:
+            if task.memory_limit:
+                self._memory.add(
+                    task.task_id,
+                    task.pid,
+                    task.memory_limit,
+                    task.inherited,
+                    lambda used, pids: self._over_memory(task, used, pids),
+                )
             self._apply(task, Trigger.FORKED)
+
+    def _over_memory(self, task: Task, used: int, pids: list[int]) -> None:
+        """End a worker that took more than its own: its neighbours must not die of it."""
+        task.refusal = task.over_memory(used, len(pids))
+        log(task.refusal)
+        self._apply(task, Trigger.OVER_MEMORY)
+        for pid in pids:  # those that have left its process group, too
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
 
     def _send_killing(self, task: Task) -> None:
         if self._can_say_killing:
@@ -289,7 +312,17 @@ class Executor:
 
     def _send_verdict(self, task: Task) -> None:
         verdict = task.verdict()
+        used = self._memory.remove(task.task_id)
+        if task.exit_code == -signal.SIGKILL and used > _SUSPICIOUS * task.memory_limit:
+            # The kernel was quicker than we, which kills who has most.
+            task.refusal = f"{task.over_memory(used)} when it was killed, probably for lack of memory"
+            self._send_limited(task)
+            return
         self._send(task, verdict.state, verdict.message, verdict.exit_code, verdict.cause, verdict.phases)
+
+    def _send_limited(self, task: Task) -> None:
+        reason = "REASON_CONTAINER_LIMITATION_MEMORY"
+        self._send(task, TaskState.FAILED, task.refusal, task.exit_code, reason=reason)
 
     def _start_grace(self, task: Task) -> None:
         # A scheduler repeats its KILLs; that must not put off the end.
@@ -300,6 +333,7 @@ class Executor:
 
     def _release(self, task: Task) -> None:
         task.stop_timer()
+        self._memory.remove(task.task_id)
         task.close()
         if self._store is not None:
             self._store.release(task.task_id)
@@ -317,8 +351,9 @@ class Executor:
         exit_code: int | None = None,
         cause: Cause = Cause.NONE,
         phases: Mapping[str, float] | None = None,
+        reason: str = "",
     ) -> None:
-        self._updates.add(task.task_id, f"TASK_{state}", message, exit_code, cause, phases)
+        self._updates.add(task.task_id, f"TASK_{state}", message, exit_code, cause, phases, reason)
         log(f"{task.name}: {state}{f' ({message})' if message else ''}")
 
     def _reap(self) -> None:
@@ -407,6 +442,7 @@ _ACTIONS: dict[Action, Callable[[Executor, Task], None]] = {
     Action.SEND_KILLED: lambda executor, task: executor._send(
         task, TaskState.KILLED, task.refusal, task.exit_code
     ),
+    Action.SEND_LIMITED: Executor._send_limited,
     Action.TERMINATE: lambda executor, task: task.signal(signal.SIGTERM),
     Action.START_GRACE: Executor._start_grace,
     Action.STOP_GRACE: lambda executor, task: task.stop_timer(),

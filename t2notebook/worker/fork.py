@@ -25,6 +25,8 @@ _THREADS = (
 )
 #: Exit code of a child that failed before or outside the work it was made for (sysexits.h, EX_SOFTWARE).
 BROKEN = 70
+#: Of a thousand points that all memory is worth.
+_OOM_ADJUSTMENT = 300
 _OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -150,6 +152,7 @@ def settle(directory: str, variables: Mapping[str, str], cpus: float) -> None:
 
     os.register_at_fork(after_in_child=_write_lines)
     _buffer_c_lines()
+    _volunteer()
     faulthandler.enable(2)  # so that a segmentation fault says where
     os.environ.update(variables)
     os.environ["HOME"] = directory
@@ -165,6 +168,17 @@ def settle(directory: str, variables: Mapping[str, str], cpus: float) -> None:
     random.seed()
     if (numpy_random := sys.modules.get("numpy.random")) is not None:
         numpy_random.seed()
+
+
+def _volunteer() -> None:
+    """Have the kernel, when memory runs out, end a worker before the executor, with which all would end."""
+    try:
+        with open("/proc/self/oom_score_adj", "r+") as file:
+            adjusted = min(1000, int(file.read()) + _OOM_ADJUSTMENT)
+            file.seek(0)
+            file.write(str(adjusted))
+    except (OSError, ValueError):  # no Linux, or not allowed: the kernel picks as it likes
+        pass
 
 
 def _shorten_socket_paths(directory: str) -> None:

@@ -13,6 +13,7 @@ class Phase(Enum):
     FORKING = "forking"  # the package is here, the process is being made
     RUNNING = "running"  # it has a process
     KILLING = "killing"  # its process has been told to end
+    LIMITED = "limited"  # its process has been killed since it took too much memory
     ENDED = "ended"  # its last status has been given out
 
 
@@ -26,6 +27,7 @@ class Trigger(Enum):
     FORKED = "forked"  # its process exists
     EXIT = "exit"  # its process has ended
     KILL = "kill"  # the framework, or the end of the executor, wants it ended
+    OVER_MEMORY = "over memory"  # it uses more than it asked for
     GRACE_OVER = "grace over"  # it had its time to end
 
 
@@ -40,6 +42,7 @@ class Action(Enum):
     SEND_FAILED = "send FAILED"  # with the refusal's message
     SEND_VERDICT = "send verdict"  # FINISHED or FAILED, by how the process ended
     SEND_KILLED = "send KILLED"
+    SEND_LIMITED = "send limited"  # FAILED, with the reason that Mesos gives for memory
     TERMINATE = "terminate"  # SIGTERM to the process group
     START_GRACE = "start grace"  # GRACE_OVER is to come after the grace period
     STOP_GRACE = "stop grace"
@@ -61,6 +64,9 @@ TABLE: dict[tuple[Phase, Trigger], tuple[Phase, tuple[Action, ...]]] = {
     (_P.FORKING, _T.REFUSE): (_P.ENDED, (_A.SEND_FAILED, _A.RELEASE)),
     (_P.RUNNING, _T.EXIT): (_P.ENDED, (_A.SEND_VERDICT, _A.RELEASE)),
     (_P.RUNNING, _T.KILL): (_P.KILLING, (_A.SEND_KILLING, _A.TERMINATE, _A.START_GRACE)),
+    (_P.RUNNING, _T.OVER_MEMORY): (_P.LIMITED, (_A.DESTROY,)),
+    (_P.LIMITED, _T.EXIT): (_P.ENDED, (_A.SEND_LIMITED, _A.RELEASE)),
+    (_P.KILLING, _T.OVER_MEMORY): (_P.KILLING, (_A.DESTROY,)),
     # A second KILL may bring a shorter grace period.
     (_P.KILLING, _T.KILL): (_P.KILLING, (_A.START_GRACE,)),
     (_P.KILLING, _T.GRACE_OVER): (_P.KILLING, (_A.DESTROY,)),

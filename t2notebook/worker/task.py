@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from t2notebook.model.auth import matches_move
 from t2notebook.model.launch import Cause, WorkerLaunch
 
-from . import verdict
+from . import memory, verdict
 from .lifecycle import Lifecycle
 from .loop import Timer
 from .modules import MODULES_DIRECTORY
@@ -50,6 +50,8 @@ class Task:
         For a slow package, later for the grace period.
     deadline : float
         When the grace period ends, on the monotonic clock.
+    inherited : int
+        Anonymous memory that its process had of the executor's at the fork, in bytes.
     received, fetched : float
         When it came, and when its package was here, on the monotonic clock.
     """
@@ -68,8 +70,28 @@ class Task:
         self.deadline = math.inf
         self.received = self.fetched = time.monotonic()
         self._directory = os.path.join(sandbox, task_id)
+        self.inherited = 0
         self._pid = 0
         self._pipe = -1
+
+    @property
+    def pid(self) -> int:
+        """Its first process; 0 before and after that."""
+        return self._pid
+
+    @property
+    def memory_limit(self) -> int:
+        """What it may use, in bytes."""
+        return 0 if self.launch is None else max(memory.LEAST, int(self.launch.mem * memory.MIB))
+
+    def over_memory(self, used: int, processes: int = 1) -> str:
+        """Return in words that it used too much: `used` bytes, in so many processes."""
+        worker, asked = ("?", 0.0) if self.launch is None else (str(self.launch.worker_id), self.launch.mem)
+        shown = -(-used // memory.MIB)
+        others = ""
+        if processes > 1:
+            others = f" with {processes - 1} process{'es' * (processes > 2)} that it started"
+        return f"worker {worker} used {shown} MiB of its {asked:g} MiB{others}"
 
     @property
     def name(self) -> str:
@@ -96,6 +118,7 @@ class Task:
         self._pipe, report = os.pipe()
         os.set_blocking(self._pipe, False)
         begun = time.monotonic()
+        self.inherited = memory.anonymous()
 
         def work() -> int:
             fork.settle(directory, _variables(launch), launch.cpus)

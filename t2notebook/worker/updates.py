@@ -33,8 +33,9 @@ class UpdateLog:
         exit_code: int | None = None,
         cause: Cause = Cause.NONE,
         phases: Mapping[str, float] | None = None,
+        reason: str = "",
     ) -> None:
-        """Add an update; `state` in Mesos's name."""
+        """Add an update; `state` and `reason` in Mesos's names."""
         uuid = bytearray(os.urandom(16))
         uuid[6] = uuid[6] & 0x0F | 0x40  # RFC 9562, version 4
         uuid[8] = uuid[8] & 0x3F | 0x80
@@ -45,6 +46,8 @@ class UpdateLog:
             "timestamp": time.time(),
             "uuid": base64.b64encode(uuid).decode("ascii"),
         }
+        if reason:
+            status["reason"] = reason
         if message:
             status["message"] = sendable(message, MAX_MESSAGE)
         if exit_code is not None or cause or phases:

@@ -90,7 +90,7 @@ def test_a_message_of_many_lines_is_kept_but_not_shown(play: Play) -> None:
         stage.update(job.view.workers[0].task_id, "FAILED", reason=reason, message=text)
         (message,) = [event.message for event in job.events if event.state == "FAILED"]
         assert message == (
-            "Memory limit exceeded: Requested: 64MB Maximum Used: 64MB; that is its executor with all workers in it; "
+            "Memory limit exceeded: Requested: 64MB Maximum Used: 64MB; that is its executor with its worker in it; "
             "ask for more memory (--ram, ram_mega_bytes)"
         )
         assert any("MEMORY STATISTICS" in event.data.get("details", "") for event in job.events)

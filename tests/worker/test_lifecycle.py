@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from t2notebook.worker.lifecycle import TABLE, Action, Lifecycle, Phase, Trigger
 
-TERMINAL = {Action.SEND_FAILED, Action.SEND_VERDICT, Action.SEND_KILLED}
+TERMINAL = {Action.SEND_FAILED, Action.SEND_VERDICT, Action.SEND_KILLED, Action.SEND_LIMITED}
 TRIGGERS = st.lists(st.sampled_from(Trigger), max_size=30)
 
 
