@@ -83,7 +83,8 @@ def dump(
     buffers: list[pickle.PickleBuffer] = []
     stream = io.BytesIO()
     pickler(stream, buffers.append).dump(obj)
-    members: list[tuple[str, Bytes]] = [(PICKLE, stream.getbuffer())]
+    # Not getbuffer(): collected together with its stream it makes CPython 3.14 complain on stderr. Neither copies.
+    members: list[tuple[str, Bytes]] = [(PICKLE, stream.getvalue())]
     members += [(f"{BUFFERS}{index:06d}", buffer.raw()) for index, buffer in enumerate(buffers)]
     return members
 
