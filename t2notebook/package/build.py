@@ -16,7 +16,7 @@ from .. import __version__
 from ..model.errors import PackageError, SubmitError
 from ..worker import archive
 from ..worker.modules import BESIDE, EXECUTABLE, FILES, SOURCES
-from . import distributions, pickling
+from . import distributions, pickling, stale
 from .files import DataFile, human, named_here
 from .local import local_modules
 from .sink import Sink
@@ -135,7 +135,7 @@ def build(
         _PYTHON,
         contents,
         {each.name: each.size for each in files},
-        tuple(modules.notes),
+        (*modules.notes, *stale.notes(modules.paths, modules.sources)),
     )
 
 

@@ -69,6 +69,15 @@ class LocalModules:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def sources(self) -> Mapping[str, bytes]:
+        """The text of each of `paths`."""
+        return {
+            name: content
+            for member, content in self.members.items()
+            if member.endswith(".py") and (name := module_name(member)) in self.paths
+        }
+
+    @property
     def sizes(self) -> Mapping[str, int]:
         """Bytes of each module (``a.b``) and of each package's data file (``a/data.csv``)."""
         return {module_name(member): len(content) for member, content in self.members.items()}
