@@ -21,7 +21,7 @@ from .names import inner_code
 
 _SHOWN = 3
 #: Seconds for all modules of a job; those that are left are looked at by the next submit, which knows these already.
-PATIENCE = 0.25
+PATIENCE = 0.1
 _MUTATORS = frozenset(
     {"add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popitem", "remove"}
     | {"reverse", "setdefault", "sort", "update"}
@@ -33,11 +33,16 @@ _MISSING = object()
 
 @dataclass(frozen=True)
 class _Definitions:
-    """What a source binds once, and at its top, to something that can be told without running it."""
+    """What a source binds at its top to something that can be told without running it."""
 
+    source: bytes
     constants: Mapping[str, Any]
     functions: Mapping[str, CodeType]
     methods: Mapping[str, CodeType]
+
+    def has_one(self, name: str) -> bool:
+        """Whether the source binds a name once: elsewhere, it may have another value for good reasons."""
+        return _bindings(self.source).get(name) == 1
 
 
 def notes(paths: Mapping[str, str], sources: Mapping[str, bytes]) -> list[str]:
@@ -52,13 +57,21 @@ def notes(paths: Mapping[str, str], sources: Mapping[str, bytes]) -> list[str]:
     """
     found = []
     until = time.monotonic() + PATIENCE
-    for name, path in sorted(paths.items()):
+    loaded = [(name, path) for name, path in paths.items() if name in sys.modules]
+    for name, path in sorted(loaded, key=lambda each: (-_modified(each[1]), each[0])):
         if time.monotonic() > until:
             break
         module = sys.modules.get(name)
         if isinstance(module, ModuleType) and (note := _note(name, module, path, sources[name])):
             found.append(note)
     return found
+
+
+def _modified(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def _note(name: str, module: ModuleType, path: str, source: bytes) -> str:
@@ -146,6 +159,7 @@ def _functions_of_another_source(module: ModuleType, definitions: _Definitions) 
             and value.__code__.co_qualname == name
             and value.__code__.co_filename == module.__file__
             and not _is_same(value.__code__, code)
+            and definitions.has_one(kind or last)
         ):
             return True
     return False
@@ -155,11 +169,12 @@ def _assigned(name: str, module: ModuleType, definitions: _Definitions) -> Itera
     """Yield the module's names that have another value here than in the file, as one would say it."""
     for variable, value in definitions.constants.items():
         here = vars(module).get(variable, _MISSING)
-        if here is not _MISSING and not _is_equal(here, value):
+        if here is not _MISSING and not _is_equal(here, value) and definitions.has_one(variable):
             yield f"{name}.{variable} is {_short(here)} here and {_short(value)} in the file"
     for variable in definitions.functions:
         here = vars(module).get(variable, _MISSING)
-        if here is not _MISSING and getattr(here, "__module__", None) != name:
+        is_own = here is _MISSING or getattr(here, "__module__", None) == name
+        if not is_own and definitions.has_one(variable):
             yield f"{name}.{variable} is not the file's function here"
 
 
@@ -206,16 +221,15 @@ def _definitions(source: bytes, path: str) -> _Definitions | None:
         code = compile(tree, path, "exec", dont_inherit=True)
     except (SyntaxError, ValueError):
         return None
-    bound = _bindings(tree)
     codes = {each.co_name: each for each in inner_code(code)}
     constants: dict[str, Any] = {}
     functions: dict[str, CodeType] = {}
     methods: dict[str, CodeType] = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and not node.decorator_list:
-            if bound.get(node.name) == 1 and node.name in codes:
+            if node.name in codes:
                 functions[node.name] = codes[node.name]
-        elif isinstance(node, ast.ClassDef) and bound.get(node.name) == 1 and node.name in codes:
+        elif isinstance(node, ast.ClassDef) and node.name in codes:
             inner = list(inner_code(codes[node.name]))
             names = [each.co_name for each in inner]
             methods.update({each.co_qualname: each for each in inner if names.count(each.co_name) == 1})
@@ -229,12 +243,13 @@ def _definitions(source: bytes, path: str) -> _Definitions | None:
             if value is None or (isinstance(value, list | dict | set) and not value):
                 continue
             for target in targets:
-                if isinstance(target, ast.Name) and bound.get(target.id) == 1:
+                if isinstance(target, ast.Name):
                     constants[target.id] = value
-    return _Definitions(constants, functions, methods)
+    return _Definitions(source, constants, functions, methods)
 
 
-def _bindings(tree: ast.Module) -> Mapping[str, int]:
+@functools.lru_cache(maxsize=64)
+def _bindings(source: bytes) -> Mapping[str, int]:
     """Return how often each global name is bound, anywhere in the source."""
     found: dict[str, int] = {}
 
@@ -276,5 +291,5 @@ def _bindings(tree: ast.Module) -> Mapping[str, int]:
         for child in ast.iter_child_nodes(node):
             visit(child, declared)
 
-    visit(tree, None)
+    visit(ast.parse(source), None)
     return found
