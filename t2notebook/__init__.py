@@ -83,7 +83,18 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 't2notebook' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    try:
+        value = getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    except ModuleNotFoundError as error:
+        if not str(error.name).startswith(f"{__name__}."):
+            raise
+        # Workers have what a worker needs of this package, and nothing of the notebook's side.
+        from .model.errors import Twister2Error
+
+        raise Twister2Error(
+            f"t2notebook.{name} is for the notebook: a worker cannot submit jobs or look after them; return what is "
+            "needed for that, and do it there"
+        ) from None
     globals()[name] = value
     return value
 

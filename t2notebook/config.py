@@ -7,6 +7,7 @@ settings holds one (`secrets_of`).
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import sys
@@ -174,13 +175,30 @@ class Secrets:
 _configured: dict[str, Any] = {}
 
 
+def _with_settings(function: Any) -> Any:
+    """Give a function of any settings the signature and the documentation of the fields of `Config`."""
+    function.__signature__ = inspect.Signature(
+        [
+            inspect.Parameter(
+                one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=type(one.default)
+            )
+            for one in fields(Config)
+        ],
+        return_annotation=Config,
+    )
+    if function.__doc__ and Config.__doc__:  # there is none under python -OO
+        settings = Config.__doc__.partition("----------\n")[2].rstrip()
+        function.__doc__ = function.__doc__.replace("    **settings\n", f"{settings}\n")
+    return function
+
+
+@_with_settings
 def configure(**settings: Any) -> Config:
-    """Set what is given for this kernel; the next submit uses it.
+    """Set what is given for this kernel, and leave the rest as it is; the next submit uses it.
 
     Parameters
     ----------
     **settings
-        Fields of `Config`: ``master="host:5050"``, ``on_exit="detach"``, ...
 
     Returns
     -------

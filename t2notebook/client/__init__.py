@@ -13,16 +13,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import Config, configure, data_dir, get_config, runtime_dir
+from ..config import Config, configure, data_dir, get_config
 from ..frames import job_row, jobs_frame
 from ..journal import is_owned, read_events, read_jobs, read_meta, session_directories
 from ..model.errors import SessionError, SubmitError, Twister2Error
 from ..model.job import MAX, ComputeResource, FaultTolerance, JobSpec, Placement, Twister2Job
-from ..model.overhead import with_executors
 from ..model.process import user_name
 from ..model.reducer import reduce
 from . import finding, replacing
 from .archive import open_anywhere
+from .cluster import cluster_figures, cluster_info, jobs_on_cluster, start_cluster, stop_cluster
 from .connection import SessionEnding, SessionStopped
 from .finding import Named
 from .job import Job
@@ -40,11 +40,13 @@ __all__ = [
     "Named",
     "Prepared",
     "attach",
+    "cluster_figures",
     "cluster_info",
     "configure",
     "get_config",
     "job_ids",
     "jobs",
+    "jobs_on_cluster",
     "named",
     "prepare",
     "setup",
@@ -343,38 +345,6 @@ def shutdown() -> None:
             continue  # it is gone already
     if stopped is not None:
         raise stopped
-
-
-def cluster_info() -> dict[str, Any] | None:
-    """Return ``master``, ``pid`` of the user's embedded Mesos, or None if it does not run."""
-    from ..localmesos import running
-
-    info = running(runtime_dir())
-    return None if info is None else {"master": info.master, "pid": info.pid}
-
-
-def start_cluster(idle: float = 3600.0) -> dict[str, Any]:
-    """Start the user's embedded Mesos, if it does not run, and keep it for `idle` seconds without a
-    framework.
-    """
-    from ..localmesos import shared
-
-    config = get_config()
-    cpus, mem = with_executors(config.local_cpus, config.local_mem)
-    info = shared(runtime_dir(), agents=config.local_agents, cpus=cpus, mem=mem, idle=idle)
-    return {"master": info.master, "pid": info.pid, "started": info.started}
-
-
-def stop_cluster() -> bool:
-    """End the user's embedded Mesos; return whether it ran."""
-    from ..localmesos import running, stop
-
-    was = running(runtime_dir()) is not None
-    stop(runtime_dir())
-    for link in open_links():  # a session ends with its cluster, and takes no more jobs
-        if link.session["config"]["master"] == "local":
-            link.await_end(5.0)
-    return was
 
 
 def _describe(

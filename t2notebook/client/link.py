@@ -191,10 +191,12 @@ class Link:
             self._is_wanted = False
             if killed:
                 jobs = "jobs" if len(killed) > 1 else "job"
-                note = 'on_exit="detach" lets jobs go on without their kernel'
+                note = 'job.wait() or --wait waits for the end, on_exit="detach" lets jobs go on without their kernel'
+                # What a kernel prints as it ends is sent to nobody any more; this is what papermill's user sees.
                 print(
                     f"t2notebook: killed {jobs} {', '.join(killed)}, still unfinished; {note}",
-                    file=sys.stderr,
+                    file=sys.__stderr__ or sys.stderr,
+                    flush=True,
                 )
             return
 

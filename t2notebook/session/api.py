@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from asyncio import Future
@@ -16,6 +17,7 @@ from ..model.errors import JournalError, NotOwner, Twister2Error
 from ..model.job import JobSpec
 from ..model.text import dumps, loads
 from ..scheduler.sandbox import PAGE, SandboxError
+from ..scheduler.transport import BROKEN
 
 if TYPE_CHECKING:
     from .session import Session
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 STREAMS = ("stdout", "stderr")
 #: The header with the name of the session that a request is for, and the answer of any other (RFC 9110, 15.5.20).
 SESSION_HEADER, MISDIRECTED = "X-T2-Session", 421
+#: Seconds that a master has for an answer.
+MASTER_TIMEOUT = 10.0
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -255,6 +259,29 @@ class ByeHandler(ApiHandler):
         self.finish({"killed": [job.job_id for job in killed]})
 
 
+class ClusterHandler(ApiHandler):
+    """``GET /v1/cluster``."""
+
+    async def get(self) -> None:
+        """Answer the metrics of the master that we are subscribed to, as it gives them."""
+        driver = self.session.own.driver
+        if driver is None:
+            raise Refused(502, "no master has been found yet")
+        try:
+            async with asyncio.timeout(MASTER_TIMEOUT):
+                connection = await driver.connect()
+                try:
+                    answer = await connection.get("/metrics/snapshot", {})
+                finally:
+                    connection.close()
+        except BROKEN as error:
+            raise Refused(502, f"the master does not answer: {error or type(error).__name__}") from None
+        if answer.code != 200:
+            raise Refused(502, f"the master answers HTTP {answer.code}: {answer.text}")
+        self.set_header("Content-Type", "application/json")
+        self.finish(answer.body)
+
+
 class AdoptHandler(ApiHandler):
     """``POST /v1/adopt``: take over what a dead session has left."""
 
@@ -297,6 +324,7 @@ def routes(session: Session) -> list[Any]:
         (rf"{client}/stream", StreamHandler, settings),
         (rf"{client}/watch", WatchHandler, settings),
         (rf"{client}/bye", ByeHandler, settings),
+        (r"/v1/cluster", ClusterHandler, settings),
         (r"/v1/adopt", AdoptHandler, settings),
         (r"/v1/shutdown", ShutdownHandler, settings),
     ]

@@ -28,6 +28,13 @@ class WorkerEnvironment:
         Ports on this host that are the worker's alone, as many as it asked for.
     """
 
+    worker_id: int
+    number_of_workers: int
+    job_id: str
+    config: Mapping[str, Any]
+    restart_count: int
+    additional_ports: tuple[int, ...]
+
     def __init__(
         self,
         *,

@@ -133,6 +133,8 @@ def missing_module_hint(error: BaseException) -> str:
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return ""
     name = error.name.partition(".")[0]
+    if name == "t2notebook":
+        return f"{error.name} is for the notebook: a worker cannot submit jobs or look after them; do that there"
     if name in sys.modules and name != error.name:
         return f"the agent's {name} has no {error.name}; another version of it may be installed there"
     return (

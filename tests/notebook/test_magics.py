@@ -524,9 +524,32 @@ def test_cluster_and_config(shell, fake_client, capsys):
     twister2(shell, "cluster")
     assert "No embedded Mesos runs" in capsys.readouterr().out
     twister2(shell, "cluster start")
-    assert capsys.readouterr().out == "master  127.0.0.1:5050\npid     17\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "master      127.0.0.1:5050",
+        "pid         17",
+        "agents      2 (1 more cannot be reached)",
+        "cpus        3.4 of 8.8 used",
+        "memory      1000 MiB of 8.5 GiB used",
+        "tasks       3 running, 1 starting",
+        "frameworks  2",
+    ]
+    submit(shell, "-o job")
+    job_id = shell.user_ns["job"].job_id
+    with pytest.raises(UsageError, match=f"1 unfinished job would end with it: {job_id}; end them first, or"):
+        twister2(shell, "cluster stop")
+    assert fake_client.cluster is not None
+    capsys.readouterr()
+    twister2(shell, "cluster stop --force")
+    assert (
+        capsys.readouterr().out == f"The embedded Mesos is stopped, and with it 1 unfinished job: {job_id}.\n"
+    )
+    twister2(shell, "kill job")
+    twister2(shell, "cluster start")
+    capsys.readouterr()
     twister2(shell, "cluster stop")
     assert capsys.readouterr().out == "The embedded Mesos is stopped.\n"
+    twister2(shell, "cluster stop")
+    assert capsys.readouterr().out == "No embedded Mesos ran.\n"
     with pytest.raises(UsageError, match="cluster begin: say show, start or stop"):
         twister2(shell, "cluster begin")
     twister2(shell, "config")

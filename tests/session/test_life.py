@@ -176,7 +176,13 @@ def test_a_cluster_of_the_users_own(clean: Path, monkeypatch: pytest.MonkeyPatch
         job = t2.submit(lambda env: __import__("numpy").ones(2).sum(), workers=6, ram_mega_bytes=64)
         assert job.results(timeout=30) == [2.0] * 6, "the workers' Python is the kernel's, with its packages"
         assert job.tasks.agent.nunique() == 2
+        from t2notebook import client
+
+        figures = client.cluster_figures()
+        assert (figures["slaves_active"], figures["cpus_total"], figures["mem_total"]) == (2.0, 8.0, 8192.0)
+        assert client.jobs_on_cluster() == []
         t2.shutdown()
+        assert client.cluster_figures() == {}, "who has no session there has no way in"
 
 
 def test_shutdown_leaves_no_job_without_an_end(clean: Path) -> None:
@@ -199,7 +205,12 @@ def test_a_submit_right_after_the_cluster_was_stopped(clean: Path) -> None:
     from t2notebook import client
 
     assert t2.submit(lambda env: 1, ram_mega_bytes=64).results(timeout=30) == [1]
+    job = t2.submit(lambda env: __import__("time").sleep(60), ram_mega_bytes=64)
+    eventually(lambda: job.state.value == "STARTED")
+    assert client.jobs_on_cluster() == [job.job_id]
+    assert client.cluster_figures()["tasks_running"] == 1.0
     assert client.stop_cluster()
+    assert client.cluster_figures() == {}
     assert t2.submit(lambda env: 2, ram_mega_bytes=64).results(timeout=30) == [2]
     t2.shutdown()
 

@@ -8,11 +8,14 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from ..errors import UsageError
+from ..snapshot import mebibytes
 from ..text import align
 from .parser import VerbParser
 from .targets import the_client
 
 ACTIONS = ("show", "start", "stop")
+#: Jobs that are named.
+SHOWN = 5
 
 
 def cluster_parser() -> VerbParser:
@@ -21,22 +24,78 @@ def cluster_parser() -> VerbParser:
     parser.add_argument(
         "action", nargs="?", default="show", metavar="ACTION", help="show (default), start or stop"
     )
+    parser.add_argument(
+        "--force", action="store_true", help="stop it although jobs run on it, which end with it"
+    )
     return parser
 
 
 def cluster(ip: Any, arguments: argparse.Namespace) -> None:
-    """Print what is known of the cluster after the action."""
+    """Print what is known of the cluster after the action, and what a stop has ended.
+
+    Raises
+    ------
+    UsageError
+        When jobs would end with it, and nothing says that they shall.
+    """
     client = the_client()
     if arguments.action not in ACTIONS:
         raise UsageError(f"cluster {arguments.action}: say show, start or stop (%twister2 cluster --help)")
     if arguments.action == "stop":
-        print("The embedded Mesos is stopped." if client.stop_cluster() else "No embedded Mesos ran.")
+        _stop(client, arguments.force)
         return
     info = client.start_cluster() if arguments.action == "start" else client.cluster_info()
     master = client.get_config().master
     if master != "local":
         print(f"Jobs go to the Mesos master {master}.")
-    print(table(info) if info else "No embedded Mesos runs; the first job for it starts one.")
+    facts = {} if info is None or master != "local" else {name: info[name] for name in ("master", "pid")}
+    facts |= figures(client.cluster_figures())
+    if facts:
+        print(table(facts))
+    elif master == "local":
+        print("No embedded Mesos runs; the first job for it starts one.")
+    else:
+        print("Nothing is known of it yet: this kernel has no session there before its first job.")
+
+
+def _stop(client: Any, is_forced: bool) -> None:
+    job_ids = client.jobs_on_cluster()
+    jobs = f"{len(job_ids)} unfinished job{'s' * (len(job_ids) != 1)}"
+    some = ", ".join(job_ids[:SHOWN]) + (", ..." if len(job_ids) > SHOWN else "")
+    if job_ids and not is_forced:
+        raise UsageError(
+            f"{jobs} would end with it: {some}; end them first, or %twister2 cluster stop --force"
+        )
+    if not client.stop_cluster():
+        print("No embedded Mesos ran.")
+    else:
+        print(f"The embedded Mesos is stopped{f', and with it {jobs}: {some}' if job_ids else ''}.")
+
+
+def figures(metrics: Mapping[str, float]) -> dict[str, str]:
+    """Return a master's metrics, named without ``master/``, as facts for people."""
+    if not metrics:
+        return {}
+    count = {name: f"{metrics.get(name, 0.0):g}" for name in metrics}
+    away = metrics.get("slaves_disconnected", 0.0) + metrics.get("slaves_unreachable", 0.0)
+    waiting = sum(metrics.get(f"tasks_{state}", 0.0) for state in ("staging", "starting"))
+    facts = {
+        "agents": f"{count.get('slaves_active', 0)}{f' ({away:g} more cannot be reached)' if away else ''}",
+        "cpus": f"{count.get('cpus_used', 0)} of {count.get('cpus_total', 0)} used",
+        "memory": f"{_memory(metrics, 'used')} of {_memory(metrics, 'total')} used",
+    }
+    if metrics.get("gpus_total"):
+        facts["gpus"] = f"{count.get('gpus_used', 0)} of {count['gpus_total']} used"
+    starting = f", {waiting:g} starting" if waiting else ""
+    return {
+        **facts,
+        "tasks": f"{count.get('tasks_running', 0)} running{starting}",
+        "frameworks": count.get("frameworks_active", "0"),
+    }
+
+
+def _memory(metrics: Mapping[str, float], which: str) -> str:
+    return mebibytes(metrics.get(f"mem_{which}", 0.0))
 
 
 def config_parser() -> VerbParser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import sys
@@ -120,18 +121,49 @@ class _Nothing(list[Any]):
         return 1
 
 
+_CELL = re.compile(r"\s*%%twister2\s+(?:submit|setup)\b")
+_ENV = re.compile(r"(?<![\w.])env\.(\w*)$")
+
+
+def complete_env(text: str, line: str) -> list[str] | None:
+    """Return the attributes of `env` that may follow at the end of `line`; None if `env.` does not stand there.
+
+    Parameters
+    ----------
+    text : str
+        The whole cell.
+    line : str
+        Its line with the cursor, up to there.
+    """
+    match = _ENV.search(line) if _CELL.match(text) else None
+    if match is None:
+        return None
+    from ...worker.environment import WorkerEnvironment
+
+    names = {*inspect.get_annotations(WorkerEnvironment), *dir(WorkerEnvironment)}
+    return sorted(name for name in names if not name.startswith("_") and name.startswith(match[1]))
+
+
 def make_matcher(ip: Any) -> Any:
     """Return a matcher for ``ip.Completer.custom_matchers``."""
     from IPython.core.completer import SimpleCompletion, context_matcher
 
     @context_matcher(identifier="t2notebook")
     def twister2_matcher(context: Any) -> dict[str, Any]:
-        found = complete(context.line_with_cursor[: context.cursor_position], ip.user_ns)
+        line = context.line_with_cursor[: context.cursor_position]
+        if (names := complete_env(context.full_text, line)) is not None:
+            return {
+                "completions": [SimpleCompletion(text=name, type="instance") for name in names] or _Nothing(),
+                "matched_fragment": line.rpartition(".")[2],
+                "suppress": True,
+                "ordered": True,
+            }
+        found = complete(line, ip.user_ns)
         if found is None:
             return {"completions": []}
         return {
             "completions": [SimpleCompletion(text=text, type="magic") for text in found] or _Nothing(),
-            "matched_fragment": re.split(r"\s", context.line_with_cursor[: context.cursor_position])[-1],
+            "matched_fragment": re.split(r"\s", line)[-1],
             "suppress": True,
             "ordered": True,
         }

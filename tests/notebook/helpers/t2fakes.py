@@ -243,6 +243,15 @@ class FakeClient(types.ModuleType):
     def get_config(self):
         return Config()
 
+    def cluster_figures(self):
+        names = {"slaves_active": 2, "slaves_unreachable": 1, "cpus_used": 3.4, "cpus_total": 8.8}
+        names |= {"mem_used": 1000, "mem_total": 8704, "gpus_total": 0}
+        names |= {"tasks_running": 3, "tasks_staging": 1, "frameworks_active": 2}
+        return names if self.cluster else {}
+
+    def jobs_on_cluster(self):
+        return [job.job_id for job in self.handles.values() if not job.state.is_final]
+
     def cluster_info(self):
         return self.cluster
 

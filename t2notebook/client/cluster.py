@@ -1,0 +1,96 @@
+"""The Mesos cluster that jobs go to: what it has and runs; starting and ending the embedded one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from ..config import get_config, runtime_dir
+from ..journal import is_owned, read_unfinished, session_directories
+from ..model.errors import Twister2Error
+from ..model.overhead import with_executors
+from . import finding
+from .link import open_links
+
+TIMEOUT = 5.0
+
+
+def cluster_info() -> dict[str, Any] | None:
+    """Return ``master``, ``pid`` of the user's embedded Mesos, or None if it does not run."""
+    from ..localmesos import running
+
+    info = running(runtime_dir())
+    return None if info is None else {"master": info.master, "pid": info.pid}
+
+
+def cluster_figures() -> dict[str, float]:
+    """Return what the master that jobs go to has and runs; nothing if it cannot be asked now.
+
+    Returns
+    -------
+    dict
+        Of its metrics (Mesos, ``docs/monitoring.md``), without ``master/``: ``slaves_active``, ``cpus_total``,
+        ``cpus_used``, ``mem_total`` (MiB), ``tasks_running``, ``frameworks_active``, ...
+    """
+    master = get_config().master
+    try:
+        if master != "local":
+            # Only a session has what it takes to be let in.
+            links = [link for link in open_links() if link.session["config"]["master"] == master]
+            metrics = links[0].reach().get("/v1/cluster") if links else {}
+        elif info := cluster_info():
+            with urllib.request.urlopen(
+                f"http://{info['master']}/metrics/snapshot", timeout=TIMEOUT
+            ) as answer:
+                metrics = json.load(answer)
+        else:
+            metrics = {}
+    except (OSError, ValueError, Twister2Error):
+        return {}
+    return _of_master(metrics)
+
+
+def _of_master(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name.removeprefix("master/"): float(value)
+        for name, value in metrics.items()
+        if name.startswith("master/")
+    }
+
+
+def start_cluster(idle: float = 3600.0) -> dict[str, Any]:
+    """Start the user's embedded Mesos, if it does not run, and keep it for `idle` seconds without a
+    framework.
+    """
+    from ..localmesos import shared
+
+    config = get_config()
+    cpus, mem = with_executors(config.local_cpus, config.local_mem)
+    info = shared(runtime_dir(), agents=config.local_agents, cpus=cpus, mem=mem, idle=idle)
+    return {"master": info.master, "pid": info.pid, "started": info.started}
+
+
+def jobs_on_cluster() -> list[str]:
+    """Return the ids of the unfinished jobs, of all kernels, that run on the embedded Mesos and would end with it."""
+    found: list[str] = []
+    for directory in session_directories(finding.sessions()):
+        with contextlib.suppress(Exception):  # not a journal that we can read
+            left = read_unfinished(directory)
+            if left.meta.get("master") == "local" and is_owned(left.meta):
+                found += left.jobs
+    return found
+
+
+def stop_cluster() -> bool:
+    """End the user's embedded Mesos, with all that runs on it; return whether it ran."""
+    from ..localmesos import running, stop
+
+    was = running(runtime_dir()) is not None
+    stop(runtime_dir())
+    for link in open_links():  # a session ends with its cluster, and takes no more jobs
+        if link.session["config"]["master"] == "local":
+            link.await_end(5.0)
+    return was
