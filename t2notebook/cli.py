@@ -52,14 +52,15 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--all", action="store_true", help="not just the last 20")
     listing.set_defaults(run=_list)
     status = verbs.add_parser("status", help="show a job's workers")
-    status.add_argument("job", help="job id, or the beginning of one")
+    status.add_argument("job", help="a job's id, the beginning of one, or its name (the newest of several)")
     status.set_defaults(run=_status)
     why = verbs.add_parser("why", help="say why a job waits for resources, or has waited")
     why.add_argument("job")
     why.set_defaults(run=_why)
-    logs = verbs.add_parser("logs", help="show what a worker wrote")
+    logs = verbs.add_parser("logs", help="show what workers wrote")
     logs.add_argument("job")
-    logs.add_argument("worker", type=int)
+    logs.add_argument("worker", type=int, nargs="?", help="by default all, each line with its worker's id")
+    logs.add_argument("--tail", type=int, metavar="N", help="only the last N lines, of each worker")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until the worker ends")
     logs.add_argument("--stderr", action="store_true")
     logs.set_defaults(run=_logs)
@@ -106,21 +107,20 @@ def _logs(options: argparse.Namespace) -> None:
 
     job = client.attach(options.job)
     stream = "stderr" if options.stderr else "stdout"
-    try:
-        for text in (
-            job.logs(options.worker, stream, follow=True)
-            if options.follow
-            else [job.logs(options.worker, stream)]
-        ):
-            print(text, end="", flush=True)
-    except IndexError as error:
-        raise Twister2Error(str(error)) from None
+    text = job.logs(options.worker, stream, follow=options.follow, tail=options.tail)
+    for piece in text if options.follow else [text]:
+        print(piece, end="", flush=True)
 
 
 def _kill(options: argparse.Namespace) -> None:
     from . import client
 
-    job = client.attach(options.job)
+    unfinished = [one.job_id for one in client.named(options.job) if not one.has_ended]
+    if len(unfinished) > 1:
+        raise Twister2Error(
+            f"{len(unfinished)} unfinished jobs are called {options.job!r}: {', '.join(unfinished)}; give an id"
+        )
+    job = client.attach(unfinished[0] if unfinished else options.job)
     job.kill()
     print(f"{job.job_id} {job.wait(timeout=30)}")
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import inspect
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,16 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("T2_CONFIG", str(tmp_path / "t2notebook.toml"))
     for name in ("MASTER", "SECRET", "PRINCIPAL", "SECRET_FILE"):
         monkeypatch.delenv(f"T2_{name}", raising=False)
+
+
+def test_the_help_of_configure_names_every_setting() -> None:
+    parameters = inspect.signature(t2.configure).parameters
+    assert list(parameters) == [field.name for field in fields(config.Config)]
+    assert {parameter.kind for parameter in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
+    assert str(parameters["port"]) == "port: int = 0"
+    text = inspect.getdoc(t2.configure) or ""
+    assert [name for name in parameters if name not in text] == []
+    assert text.index("Parameters") < text.index("failover_timeout : float") < text.index("Returns")
 
 
 def test_what_is_nearer_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -19,7 +19,9 @@ from ..model.errors import (
     SessionError,
     Twister2Error,
     UnknownJob,
+    UnknownWorker,
     WaitInterrupted,
+    WaitTimeout,
 )
 from ..model.events import EventKind
 from ..model.failed import failed_as
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 #: Seconds for which a kill is tried again while one session follows another.
 KILL_PATIENCE = 15.0
 STDERR_TAIL = 4096
+#: Seconds between two looks whether an awaited job was interrupted.
+AWAIT_PAUSE = 0.5
 
 
 _reopening = threading.Lock()
@@ -192,7 +196,7 @@ class Job:
         with self._interruptible(), self._mirror.changed:
             if not self._wait_for(self._has_ended, timeout):
                 state = self._mirror.view.state
-                raise TimeoutError(f"job {self.job_id} is {state} after {timeout:g} s; it goes on")
+                raise WaitTimeout(f"job {self.job_id} is {state} after {timeout:g} s; it goes on")
             return self._mirror.view.state
 
     def results(self, timeout: float | None = None, *, return_exceptions: bool = False) -> list[Any]:
@@ -251,7 +255,7 @@ class Job:
 
         with self._interruptible(), self._mirror.changed:
             if not self._wait_for(is_over, timeout):
-                raise TimeoutError(f"worker {worker_id} of {self.job_id} has no result after {timeout:g} s")
+                raise WaitTimeout(f"worker {worker_id} of {self.job_id} has no result after {timeout:g} s")
             outcome = self._mirror.view.workers[worker_id].result
         if outcome == "ok":
             return self._load(worker_id)
@@ -275,7 +279,11 @@ class Job:
         try:
             with self._mirror.changed:
                 on_change()
-            await ended.wait()
+            while not ended.is_set():
+                # A bounded wait, since a kernel's interrupt wakes no event loop.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(AWAIT_PAUSE):
+                        await ended.wait()
         finally:
             self._mirror.unlisten(on_change)
         return await loop.run_in_executor(None, self.results)
@@ -499,7 +507,7 @@ class Job:
 
     def _check_worker(self, worker_id: int) -> None:
         if not 0 <= worker_id < self.spec.number_of_workers:
-            raise IndexError(
+            raise UnknownWorker(
                 f"job {self.job_id} has workers 0 to {self.spec.number_of_workers - 1}, not {worker_id}"
             )
 

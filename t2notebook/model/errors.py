@@ -48,6 +48,14 @@ class WaitInterrupted(KeyboardInterrupt):
     """The person interrupted a wait for a job, which goes on."""
 
 
+class UnknownWorker(Twister2Error, IndexError):
+    """The job has no worker of this id."""
+
+
+class WaitTimeout(Twister2Error, TimeoutError):
+    """What was waited for did not come in time; the job goes on."""
+
+
 class JobFailed(Twister2Error):
     """A job ended as FAILED or KILLED, so it has no complete list of results.
 

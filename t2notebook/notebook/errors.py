@@ -125,8 +125,10 @@ def _without_end(message: str, text: str) -> str:
     for number in range(len(lines) - 1, max(-1, len(lines) - 1 - _LAST_LINES), -1):
         for last in range(len(lines), number, -1):  # hints may follow it
             said = _one_line("\n".join(lines[number:last]))
-            if said and message.endswith(f": {said}"):
-                return message.removesuffix(f": {said}")
+            with_hint = _one_line("; ".join(lines[number:last]))
+            for text in (said, with_hint, said.partition(": ")[2]):
+                if text and message.endswith(f": {text}"):
+                    return message.removesuffix(f": {text}")
     return message
 
 

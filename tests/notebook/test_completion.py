@@ -2,7 +2,7 @@ import warnings
 
 import pytest
 
-from t2notebook.notebook.magics.completer import complete
+from t2notebook.notebook.magics.completer import complete, complete_env
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def namespace(shell, fake_client):
         ("%twister2 why j", ["job"]),
         ("%twister2 w", ["why"]),
         ("%twister2 logs job ", ["0", "1", "2"]),
-        ("%twister2 logs job 0 --", ["--follow", "--stderr", "--help"]),
+        ("%twister2 logs job 0 --", ["--tail", "--follow", "--stderr", "--help"]),
         ("x = %twister2 attach jo", ["job"]),
         ("%twister2 cluster st", ["start", "stop"]),
         ("%twister2 nonsense ", []),
@@ -42,6 +42,32 @@ def namespace(shell, fake_client):
 )
 def test_completions(namespace, line, expected):
     assert complete(line, namespace) == expected
+
+
+ENV = ["additional_ports", "config", "job_id", "number_of_workers", "progress", "restart_count", "worker_id"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "expected"),
+    [
+        ("%%twister2 submit -o job\nenv.", "env.", ENV),
+        ("%%twister2 submit\nx = data[env.wor", "x = data[env.wor", ["worker_id"]),
+        ("%%twister2 setup\nenv.zzz", "env.zzz", []),
+        ("%%twister2 submit\nmyenv.w", "myenv.w", None),
+        ("%%twister2 submit\nself.env.w", "self.env.w", None),
+        ("%%twister2 submit\nenv.config.k", "env.config.k", None),
+        ("env.w", "env.w", None),
+        ("%%time\nenv.w", "env.w", None),
+    ],
+)
+def test_what_env_has_completes_in_a_workers_cell(text, line, expected):
+    assert complete_env(text, line) == expected
+
+
+def test_the_help_of_submit_names_all_that_env_has(shell, capsys):
+    shell.run_line_magic("twister2", "submit --help")
+    text = capsys.readouterr().out
+    assert [name for name in ENV if f"env.{name}" not in text] == []
 
 
 @pytest.mark.parametrize("line", ["", "twister2 ", "x = 1", "%%twister2", "%time twister2 s", "# 5 %twister"])

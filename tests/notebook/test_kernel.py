@@ -162,6 +162,9 @@ def test_completion_in_a_kernel(kernel):
     assert reply["matches"] == ["--workers-per-executor"]
     assert reply["cursor_start"] == len("%%twister2 submit ")
     assert kernel.complete("%twister2 kill ")["matches"][0] == "job"
+    reply = kernel.complete("%%twister2 submit -o job\nfor n in range(3):\n    print(env.num")
+    assert reply["matches"] == ["number_of_workers"]
+    assert reply["cursor_end"] - reply["cursor_start"] == len("num")
     begin = time.monotonic()
     kernel.complete("%twister2 status ")
     assert time.monotonic() - begin < longer(0.5)

@@ -1,7 +1,11 @@
 """The magics on the real client, a real session and the embedded Mesos."""
 
+import os
+import subprocess
+import sys
 import time
 
+import nbformat
 import pytest
 
 
@@ -97,3 +101,32 @@ def test_a_cell_that_runs_again_has_its_number_its_earlier_job_and_can_replace_i
         "try:\n    t2.submit(lambda: 1 / 0, ram=64).results()\nexcept ZeroDivisionError as e:\n    print(repr(e))"
     )
     assert ran.text == "JobFailed('division by zero')\n"
+
+
+def test_a_notebook_that_ends_before_its_job_says_so_on_stderr(tmp_path):
+    """papermill and nbconvert end a kernel cleanly after its last cell, which kills its jobs."""
+    new = nbformat.v4.new_code_cell
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [
+        new("import time\n%load_ext t2notebook"),
+        new("%%twister2 submit --name last --ram 64\ntime.sleep(60)"),
+    ]
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    folders = {f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("DATA", "RUNTIME", "CONFIG")}
+    (tmp_path / "RUNTIME").mkdir()
+    program = (
+        "import nbformat, nbclient; notebook = nbformat.read('a.ipynb', 4);"
+        "nbclient.NotebookClient(notebook, timeout=60).execute()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, **folders, "IPYTHONDIR": str(tmp_path), "T2_SESSION_LINGER": "1"},
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 0
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("t2notebook: ")]
+    assert line.startswith("t2notebook: killed job ") and "-last-" in line
+    assert "--wait waits for the end" in line and 'on_exit="detach" lets jobs go on' in line

@@ -175,6 +175,66 @@ def test_jobs_are_found_by_name_and_replaced(t2: Any) -> None:
         t2.attach("three of a name")
 
 
+def test_a_worker_that_submits_is_told_that_it_cannot(t2: Any) -> None:
+    def submit_there() -> None:
+        import t2notebook
+
+        t2notebook.submit(print)
+
+    def import_it() -> None:
+        from t2notebook.client import submit  # noqa: F401
+
+    for function in (submit_there, import_it):
+        job = t2.submit(function, ram=64)
+        job.wait(30)
+        error = job.error()
+        assert "is for the notebook: a worker cannot submit jobs" in str(error)
+        assert "another version" not in str(error)
+
+
+def test_no_such_worker_and_no_end_in_time_are_one_line(t2: Any) -> None:
+    job = t2.submit(lambda: __import__("time").sleep(30), ram=64)
+    with pytest.raises(TimeoutError) as late:
+        job.results(timeout=0.1)
+    with pytest.raises(IndexError) as unknown:
+        job.logs(1)
+    assert isinstance(late.value, t2.Twister2Error)
+    assert isinstance(unknown.value, t2.Twister2Error)
+    assert str(unknown.value) == f"job {job.job_id} has workers 0 to 0, not 1"
+    job.kill()
+
+
+def test_an_awaited_job_that_is_cancelled_goes_on(t2: Any) -> None:
+    job = t2.submit(lambda: __import__("time").sleep(30), ram=64)
+
+    async def wait() -> None:
+        await asyncio.wait_for(job, 1.2)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(wait())
+    assert not job.state.is_final
+    job.kill()
+
+
+def test_the_command_line_takes_names_and_shows_all_output(
+    t2: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from t2notebook.cli import main
+
+    t2.submit(lambda env: print("by", env.worker_id), workers=2, ram=64, name="cli").results(timeout=30)
+    assert main(["logs", "cli", "--tail", "1"]) == 0
+    assert capsys.readouterr().out == "0 | by 0\n1 | by 1\n"
+    assert main(["logs", "cli", "7"]) == 1
+    assert capsys.readouterr().err.endswith("has workers 0 to 1, not 7\n")
+    jobs = [t2.submit(lambda: __import__("time").sleep(60), ram=64, name="twins") for _ in range(2)]
+    assert main(["kill", "twins"]) == 1
+    assert "2 unfinished jobs are called 'twins': " in capsys.readouterr().err
+    jobs[1].kill()
+    jobs[1].wait(30)
+    assert main(["kill", "twins"]) == 0
+    assert capsys.readouterr().out == f"{jobs[0].job_id} KILLED\n"
+
+
 def test_a_worker_that_was_killed_says_by_what(t2: Any) -> None:
     def die(env: Any) -> None:
         import os
