@@ -141,14 +141,32 @@ def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield f"an element of {path}", item
     elif isinstance(value, FunctionType):
         yield from _function_parts(path, value)
+    elif isinstance(value, type):
+        yield from _class_parts(path, value)
+    elif isinstance(value, property):
+        for accessor in (value.fget, value.fset, value.fdel):
+            yield path, accessor
+    elif isinstance(value, classmethod | staticmethod):
+        yield path, value.__func__
     elif isinstance(value, MethodType):
         yield f"{path}.__self__", value.__self__
     elif isinstance(value, functools.partial):
         yield f"{path}.func", value.func
         yield from _parts(f"{path}.args", value.args)
         yield from _parts(f"{path}.keywords", value.keywords)
-    elif not isinstance(value, type | CellFunction):
+    elif isinstance(inner := getattr(value, "__wrapped__", None), FunctionType):  # of functools.lru_cache
+        yield path, inner
+    elif not isinstance(value, CellFunction):
         yield from _state(path, value)
+        yield f"class {type(value).__qualname__!r}", type(value)
+
+
+def _class_parts(path: str, kind: type) -> Iterator[tuple[str, Any]]:
+    for name, attribute in kind.__dict__.items():
+        if name not in ("__dict__", "__weakref__", "_abc_impl"):
+            yield f"{path}.{name}", attribute
+    for base in kind.__bases__:
+        yield base.__qualname__, base
 
 
 def _function_parts(path: str, function: FunctionType) -> Iterator[tuple[str, Any]]:
@@ -179,7 +197,7 @@ def _state(path: str, value: Any) -> Iterator[tuple[str, Any]]:
             for name, attribute in attributes.items():
                 yield f"{path}.{name}", attribute
     for argument in arguments or ():
-        yield f"a part of {path}", argument
+        yield argument.__qualname__ if isinstance(argument, type) else f"a part of {path}", argument
     for index, item in enumerate(items[0] or ()):
         yield f"{path}[{index}]", item
     for key, item in items[1] or ():

@@ -11,14 +11,11 @@ import linecache
 import operator
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
-
-from cloudpickle import cloudpickle as _cloudpickle
 
 from ..worker import pickling as shared
 from ..worker.code_objects import reduce_code
@@ -26,7 +23,7 @@ from .blame import Use, explain
 from .capture import ENV, CellFunction, stays
 from .local import is_installed
 from .mentions import Mentions
-from .names import global_reads, inner_code
+from .names import global_reads
 from .sink import LARGE, Enough, Sink, Void
 
 #: ipykernel's and IPython's names for cells: the first holds the kernel's pid, the second a counter.
@@ -124,8 +121,6 @@ class Pickler(shared.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         """Reduce functions, classes and code; count what is referred to by name."""
         kind = type(obj)
-        if kind is CodeType:
-            return self._reduce_code(obj)
         if kind is _Variables:
             return dict, (), None, None, self._items(obj)
         if kind is _Variable:
@@ -138,33 +133,32 @@ class Pickler(shared.Pickler):
             self._cells[id(obj.function)] = obj
             self._namespaces.add(id(obj.function.__globals__))
             self.account.sources[obj.filename] = obj.source
-            return self._dynamic_function_reduce(obj.function)
+            return self.reduce_function(obj.function)
         reduced = super().reducer_override(obj)
         if reduced is NotImplemented:
             named = isinstance(obj, type | FunctionType | BuiltinFunctionType)
             module = obj.__name__ if kind is ModuleType else (obj if named else kind).__module__
-            if isinstance(module, str) and module != _cloudpickle.__name__:
+            if isinstance(module, str) and module.partition(".")[0] != "cloudpickle":
                 self.account.modules.add(module)
         return reduced
 
-    def _dynamic_function_reduce(self, func: FunctionType) -> Any:
-        reduced = super()._dynamic_function_reduce(func)
-        self.account.mentions.see_function(func.__code__, func.__globals__.get("__package__"))
-        slots = reduced[2][1]
-        cell = self._cells.get(id(func))
+    def reduce_function(self, function: FunctionType) -> Any:
+        """Reduce a function, with the names that it reads, each accounted for."""
+        self.account.mentions.see_function(function.__code__, function.__globals__.get("__package__"))
+        cell = self._cells.get(id(function))
         if cell is not None:
             names = tuple(name for name in cell.names if name not in self._without)
         else:
-            names = tuple(name for name in global_reads(func.__code__) if not self._stays(name, func))
-        values = {name: func.__globals__[name] for name in names if name in func.__globals__}
+            reads = global_reads(function.__code__)
+            names = tuple(name for name in reads if not self._stays(name, function))
+        found = function.__globals__
+        values = {name: found[name] for name in names if name in found}
         if cell is not None:
-            reduced[1][1].setdefault("__name__", "__main__")
+            self._globals.new(function).setdefault("__name__", "__main__")
             if "display" in cell.reads and "display" not in values:
                 values["display"] = print  # what a kernel adds to the builtins
-        closure = [_contents(each) for each in func.__closure__ or ()]
-        slots["_cloudpickle_submodules"] = list(_submodules(func.__code__, [*values.values(), *closure]))
-        slots["__globals__"] = _Variables(values, "{}", cell or func)
-        return reduced
+        variables = _Variables(values, "{}", cell or function)
+        return self.function_with(function, variables, list(values.values()))
 
     def _stays(self, name: str, func: FunctionType) -> bool:
         # Workers set `env`, whatever the notebook has under that name.
@@ -200,7 +194,8 @@ class Pickler(shared.Pickler):
             self.account.sizes[name] = self.account.sizes.get(name, 0) + size - self._counted
         self._counted = size
 
-    def _reduce_code(self, code: CodeType) -> Any:
+    def reduce_code(self, code: CodeType) -> Any:
+        """Reduce a code object under the file name that it is to have; note what it imports."""
         filename = self._stable_filename(code.co_filename)
         self.account.mentions.see_code(code)
         constants = tuple(_OrderedSet(each) if type(each) is frozenset else each for each in code.co_consts)
@@ -220,44 +215,11 @@ class Pickler(shared.Pickler):
         return known
 
 
-def _contents(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None
-
-
 def _source_of(filename: str) -> str:
     """Return the text of a cell or a script; empty for what lies in an installation, which agents have too."""
     if os.path.isabs(filename) and not _CELL_FILE.fullmatch(filename) and is_installed(filename):
         return ""
     return "".join(linecache.getlines(filename))
-
-
-def _submodules(code: CodeType, values: list[Any]) -> Iterator[ModuleType]:
-    """Yield the imported submodules that `code` reaches as attributes of modules among `values`, by name."""
-    names: set[str] | None = None
-    found = set()
-    pending = [
-        value.__name__ for value in values if isinstance(value, ModuleType) and hasattr(value, "__path__")
-    ]
-    while pending:
-        if names is None:
-            names = set(_attributes(code))
-        module = pending.pop()
-        for name in names:
-            inner = f"{module}.{name}"
-            if inner not in found and isinstance(sys.modules.get(inner), ModuleType):
-                found.add(inner)
-                pending.append(inner)
-    for name in sorted(found):
-        yield sys.modules[name]
-
-
-def _attributes(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for inner in inner_code(code):
-        yield from _attributes(inner)
 
 
 def pickle_job(worker: Any, config: Mapping[str, Any]) -> tuple[Sink, Account]:

@@ -8,18 +8,18 @@ buffer can be used where it lies in a memory map.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import mmap
 import os
 import pickle
-import sys
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, cast
 
 from t2notebook.model.text import dumps, loads
+
+from .functions import make_function
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -189,44 +189,27 @@ def unpickle(pickled: Bytes, buffers: Sequence[Bytes], main: dict[str, Any] | No
 
 
 class _Unpickler(pickle.Unpickler):
-    """Rebuilds cloudpickle's classes and functions without changing what this process has."""
+    """Gives the notebook's functions the globals that they are to have."""
 
     def __init__(self, pickled: memoryview, buffers: Sequence[Bytes], main: dict[str, Any] | None) -> None:
         super().__init__(io.BufferedReader(_Window(pickled), 1 << 16), buffers=buffers)
         self._main = main
         #: The namespace whose functions get `main`: that of the first function.
         self._notebook: dict[str, Any] | None = None
-        #: By id: the classes that were here before; None until cloudpickle is met.
-        self._here: dict[int, type] | None = None
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return a global, or what stands in for one of cloudpickle's."""
+        """Return a global, or what stands in for `make_function`."""
         found = super().find_class(module, name)
-        if module != "cloudpickle.cloudpickle":
-            return found
-        if self._here is None:
-            # The first of these comes before any class is made.
-            self._here = {
-                id(each): each for each in list(sys.modules[module]._DYNAMIC_CLASS_TRACKER_BY_CLASS)
-            }
-        if name == "_class_setstate":
-            return functools.partial(self._set_class, found)
-        if name == "_make_function" and self._main is not None:
-            return functools.partial(self._make_function, found)
-        return found
+        return self._make_function if found is make_function and self._main is not None else found
 
-    def _set_class(self, setstate: Callable[..., Any], kind: type, state: Any) -> Any:
-        assert self._here is not None
-        return kind if id(kind) in self._here else setstate(kind, state)
-
-    def _make_function(
-        self, make: Callable[..., Any], code: Any, namespace: dict[str, Any], *more: Any
-    ) -> Any:
+    def _make_function(self, code: Any, namespace: dict[str, Any], *more: Any) -> Any:
         if self._notebook is None and namespace.get("__name__") == "__main__":
             self._notebook = namespace
             assert self._main is not None
             self._main.update(namespace)
-        return make(code, self._main if namespace is self._notebook else namespace, *more)
+        if namespace is self._notebook and self._main is not None:
+            namespace = self._main
+        return make_function(code, namespace, *more)
 
 
 class _Appender:

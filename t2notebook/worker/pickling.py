@@ -1,44 +1,127 @@
-"""Pickles what cloudpickle does not bring back as it was: classes with slots, exceptions, what pickles as a name."""
+"""Pickles functions and classes that nobody can import as they are, and what else cloudpickle does not bring back.
+
+cloudpickle decides what can be imported, by the documented hook of pickle, and reduces what is neither a function
+nor a class. Nothing here depends on what it makes of those two.
+"""
 
 from __future__ import annotations
 
 import copyreg
-import functools
-import typing
+import enum
+import sys
+import types
 from collections.abc import Callable
-from types import BuiltinFunctionType, CodeType, FunctionType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType
 from typing import Any, BinaryIO
 
 import cloudpickle
-from cloudpickle import cloudpickle as _cloudpickle
 
-from .code_objects import reduce_code
+from . import classes, code_objects, enums, functions, reductions
 
 _HEAP_TYPE = 1 << 9  # CPython's Py_TPFLAGS_HEAPTYPE: not built in
+
+#: pickle's hook as cloudpickle has it; one without it decides nothing, and what can be imported is.
+_HOOK = getattr(cloudpickle.Pickler, "reducer_override", None)
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
     """Both ways between the notebook and its workers."""
 
+    def __init__(self, file: Any, **options: Any) -> None:
+        super().__init__(file, **options)
+        self._globals = functions.Namespaces()
+        #: The cells of functions, which fill them.
+        self._closures: set[int] = set()
+        #: By id, with the object, which keeps its id.
+        self._dynamic: dict[int, tuple[Any, bool]] = {}
+
     def reducer_override(self, obj: Any) -> Any:
-        """Reduce what cloudpickle reduces, and what pickles itself as a name that nobody can import."""
+        """Reduce functions, classes and code that nobody can import, and what pickle would change."""
         kind = type(obj)
+        if kind is FunctionType:
+            if not self.is_dynamic(obj):
+                return NotImplemented
+            if reductions.is_dispatched(obj):
+                return reductions.reduce_dispatched(obj)
+            return self.reduce_function(obj)
+        if issubclass(kind, type):
+            if id(obj) in _BUILT_IN:
+                return _built_in, (_BUILT_IN[id(obj)],)
+            if not self.is_dynamic(obj):
+                return NotImplemented
+            return classes.reduce_class(obj, self.is_dynamic)
         if kind is CodeType:
-            return reduce_code(obj)
-        if kind in _BY_NAME_ONLY and _cloudpickle._lookup_module_and_qualname(obj) is None:
-            return _BY_NAME_ONLY[kind](obj)
-        reduced = super().reducer_override(obj)
-        if not isinstance(obj, type) or "__slots__" not in obj.__dict__ or reduced is NotImplemented:
-            return reduced
-        # typing.NamedTuple takes no __slots__: it sets them itself.
-        if reduced[0] is _cloudpickle._make_skeleton_class and not _is_named_tuple(reduced[1][2]):
-            # Set later, it makes no slots: instances get a __dict__, which those at home do not have.
-            reduced[1][3]["__slots__"] = obj.__dict__["__slots__"]
-        return reduced
+            return self.reduce_code(obj)
+        if kind is CellType:
+            return functions.reduce_cell(obj, empty=id(obj) in self._closures)
+        if (reduce := reductions.REDUCERS.get(kind)) is not None:
+            return reduce(obj)
+        if (reduce := reductions.BY_NAME.get(kind)) is not None:
+            return NotImplemented if is_importable(obj) else reduce(obj)
+        if issubclass(kind, enum.Enum):
+            return enums.reduce_member(obj) if self.is_dynamic(kind) else NotImplemented
+        if isinstance(obj, _WITH_SUBCLASSES) and kind not in _WITH_SUBCLASSES:
+            for base, reduce in reductions.SUBCLASSES:
+                if issubclass(kind, base) and kind.__reduce_ex__ is object.__reduce_ex__:
+                    return reduce(obj)
+        return NotImplemented if _HOOK is None else _HOOK(self, obj)
+
+    def is_dynamic(self, obj: Any) -> bool:
+        """Whether a function or class travels by value: nobody can import it, or cloudpickle was told so."""
+        if id(obj) not in self._dynamic:
+            self._dynamic[id(obj)] = obj, self._is_dynamic(obj)
+        return self._dynamic[id(obj)][1]
+
+    def _is_dynamic(self, obj: Any) -> bool:
+        if _HOOK is None:
+            return not is_importable(obj)
+        try:
+            return _HOOK(self, obj) is not NotImplemented
+        except Exception:
+            return True  # it takes apart only what it does not import
+
+    def reduce_code(self, code: CodeType) -> Any:
+        """Reduce a code object."""
+        return code_objects.reduce_code(code)
+
+    def reduce_function(self, function: FunctionType) -> Any:
+        """Reduce a function, with the names of its globals that it uses."""
+        found = function.__globals__
+        values = {name: found[name] for name in functions.global_names(function.__code__) if name in found}
+        return self.function_with(function, values, list(values.values()))
+
+    def function_with(self, function: FunctionType, values: Any, held: list[Any]) -> Any:
+        """Reduce a function with these globals.
+
+        Parameters
+        ----------
+        function : function
+        values : dict, or what pickles as one
+        held : list
+            The values, for the submodules that the function reaches through them.
+        """
+        self._closures.update(map(id, function.__closure__ or ()))
+        held = [*held, *functions.cell_values(function)]
+        modules = list(functions.submodules(function.__code__, held))
+        return functions.reduce_function(function, self._globals.new(function), values, modules)
 
 
-def _is_named_tuple(bases: tuple[Any, ...]) -> bool:
-    return any(getattr(base, "__name__", "") == "NamedTuple" for base in bases)
+_WITH_SUBCLASSES = tuple(base for base, _ in reductions.SUBCLASSES)
+#: Types that are not found by the name that they have, as type(None): by id, their names in `types`.
+_BUILT_IN = {id(each): name for name, each in vars(types).items() if isinstance(each, type)}
+
+
+def _built_in(name: str) -> Any:
+    return getattr(types, name)
+
+
+def is_importable(obj: Any) -> bool:
+    """Whether an object is found by its module and name."""
+    module = getattr(obj, "__module__", None)
+    found: Any = sys.modules.get(module) if isinstance(module, str) and module != "__main__" else None
+    for name in (getattr(obj, "__qualname__", None) or obj.__name__).split("."):
+        found = getattr(found, name, None)
+    return found is obj
 
 
 class ResultPickler(Pickler):
@@ -71,19 +154,3 @@ def _is_plain(kind: type[BaseException]) -> bool:
         and kind.__reduce_ex__ is object.__reduce_ex__
         and built_in.__basicsize__ == BaseException.__basicsize__
     )
-
-
-def _reduce_cached(function: Any) -> Any:
-    """Reduce what `functools.lru_cache` makes, with an empty cache."""
-    parameters = function.cache_parameters()
-    arguments = (function.__wrapped__, parameters["maxsize"], parameters["typed"], functools._CacheInfo)
-    return type(function), arguments, dict(function.__dict__)
-
-
-#: Types that pickle themselves as a name to import; in a notebook there is nothing to import.
-_BY_NAME_ONLY: dict[type, Callable[[Any], Any]] = {
-    functools._lru_cache_wrapper: _reduce_cached,
-    typing.NewType: lambda new: (typing.NewType, (new.__name__, new.__supertype__)),
-    typing.ParamSpec: lambda spec: (typing.ParamSpec, (spec.__name__,)),
-    typing.TypeVarTuple: lambda tuples: (typing.TypeVarTuple, (tuples.__name__,)),
-}

@@ -64,7 +64,8 @@ def notebook(setup: str = "", *, ipython: bool = True) -> dict[str, Any]:
     namespace: dict[str, Any] = {"__name__": "__main__", "__doc__": None, "__builtins__": __builtins__}
     if ipython:
         exec(IPYTHON, namespace)
-    exec(textwrap.dedent(setup), namespace)
+    # Not under this module's own `from __future__ import`.
+    exec(compile(textwrap.dedent(setup), "<string>", "exec", dont_inherit=True), namespace)
     return namespace
 
 

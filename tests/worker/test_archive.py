@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t2notebook.worker.archive import Archive, ArchiveError, dump, unpickle, write
+from t2notebook.worker.pickling import Pickler
 from tests.worker.fakes import pickler
 
 NAMES = st.text("abc/._ü", min_size=1, max_size=150).filter(
@@ -100,6 +100,12 @@ def notebook(source: str) -> dict[str, Any]:
     return namespace
 
 
+def dumps(value: Any) -> bytes:
+    target = io.BytesIO()
+    Pickler(target, protocol=5).dump(value)
+    return target.getvalue()
+
+
 def load(pickled: bytes, main: dict[str, Any] | None = None) -> Any:
     return unpickle(pickled, [], main)
 
@@ -114,9 +120,9 @@ def load(pickled: bytes, main: dict[str, Any] | None = None) -> Any:
     ],
 )
 def test_loading_leaves_the_classes_alone_that_are_here(source: str, value: str) -> None:
-    """cloudpickle finds a class that the notebook sent away and sets it back to what it was then."""
+    """A pickle finds a class that the notebook sent away, as it was then; the notebook has gone on since."""
     names = notebook(source)
-    pickled = cloudpickle.dumps(eval(value, names))
+    pickled = dumps(eval(value, names))
     names["A"].v = 77
     names["A"].more = "new"
     back = load(pickled)
@@ -126,10 +132,13 @@ def test_loading_leaves_the_classes_alone_that_are_here(source: str, value: str)
 
 def test_classes_that_are_not_here_are_made_whole() -> None:
     script = (
-        "import cloudpickle, sys\nclass B:\n  v = 1\n  def get(self): return self.v\n"
-        "sys.stdout.buffer.write(cloudpickle.dumps([B(), B()]))"
+        "import sys\nfrom tests.worker.test_archive import dumps\nclass B:\n  v = 1\n  def get(self): return self.v\n"
+        "sys.stdout.buffer.write(dumps([B(), B()]))"
     )
-    pickled = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout
+    root = Path(__file__).parents[2]
+    pickled = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=True, cwd=root
+    ).stdout
     first, second = load(pickled)
     assert first.get() == second.get() == 1
     type(first).v = 5
@@ -140,9 +149,9 @@ def test_classes_that_are_not_here_are_made_whole() -> None:
 def test_functions_of_the_notebook_get_the_globals_of_main() -> None:
     names = notebook("def f(): return g()\ndef g(): return x\nx = 3")
     main: dict[str, Any] = {"__name__": "__main__"}
-    back = load(cloudpickle.dumps(names["f"]), main)
+    back = load(dumps(names["f"]), main)
     assert back() == 3 and back.__globals__ is main and main["g"].__globals__ is main
-    assert load(cloudpickle.dumps(names["f"])).__globals__ not in (main, names)
+    assert load(dumps(names["f"])).__globals__ not in (main, names)
 
 
 def test_a_reader_of_archives_needs_no_cloudpickle() -> None:
