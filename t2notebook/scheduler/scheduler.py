@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..jobmaster.contacts import Contacts
 from ..jobmaster.jobs import JobRecord, Jobs
 from ..model.events import Event, EventKind
 from ..model.launch import decode_status_data
@@ -37,6 +38,8 @@ class Scheduler(Launches):
         Called with the message when the master has ended the framework.
     gpus : bool
         Whether the framework has the capability GPU_RESOURCES.
+    contacts : Contacts
+        Who has reached the server for workers; None if that is not known.
     """
 
     def __init__(
@@ -48,8 +51,9 @@ class Scheduler(Launches):
         on_subscribed: Callable[[str], None] = lambda framework_id: None,
         on_error: Callable[[str], None] = lambda message: None,
         gpus: bool = False,
+        contacts: Contacts | None = None,
     ) -> None:
-        super().__init__(jobs, gpus, executor_linger, template, worker_url)
+        super().__init__(jobs, gpus, executor_linger, template, worker_url, contacts)
         self._on_subscribed, self._on_error = on_subscribed, on_error
         self._was_subscribed = False
         self._repeats = Repeats(self._timers, self._call_again, self._is_wanted)
@@ -102,7 +106,9 @@ class Scheduler(Launches):
         self._offered = True
         for offer in offers:
             if offer.get("url", {}).get("address"):
-                self.agents[offer["agent_id"]["value"]] = agent_url(offer["url"])
+                agent = offer["agent_id"]["value"]
+                self.agents[agent] = agent_url(offer["url"])
+                self.silence.agent_at(agent, offer["url"]["address"].get("ip", ""))
         # Mesos's times are those of the calendar; ours are never adjusted.
         ahead = self.jobs.clock() - self._now()
         self._match([Offer.from_mesos(offer, ahead) for offer in offers])

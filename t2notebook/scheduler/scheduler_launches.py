@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..jobmaster.contacts import Contacts
 from ..jobmaster.jobs import Jobs
 from ..model.errors import JournalError
 from ..model.launch import WorkerLaunch
@@ -13,18 +14,26 @@ from .matching import Plan
 from .offers import Offer
 from .scheduler_tasks import Tasks
 from .scheduler_wants import REFUSE_SECONDS
+from .silence import Silence
 
 
 class Launches(Tasks):
     """Matching offers, and accepting them."""
 
     def __init__(
-        self, jobs: Jobs, gpus: bool, executor_linger: float, template: ExecutorTemplate, worker_url: str
+        self,
+        jobs: Jobs,
+        gpus: bool,
+        executor_linger: float,
+        template: ExecutorTemplate,
+        worker_url: str,
+        contacts: Contacts | None,
     ) -> None:
         super().__init__(jobs, gpus, executor_linger)
         self.agents: dict[str, str] = {}
         self._template = template
         self._worker_url = worker_url
+        self.silence = Silence(worker_url, contacts)
 
     def _match(self, offers: list[Offer]) -> None:
         """Match new offers, and those that are held, with all that waits."""

@@ -19,6 +19,7 @@ from .infos import KILL_GRACE
 from .reconciliation import Reconciliation
 from .retirement import Retirement
 from .scheduler_wants import Wants
+from .silence import TOLD_AFTER
 
 #: Seconds that the master has for an answer before a silent launch, or an unreachable worker, is given up.
 ANSWER_TIME = 5.0
@@ -135,6 +136,9 @@ class Tasks(Wants):
             message = f"its result had come before: {message or reason or state.value}"
             state, rule = TaskState.FINISHED, judge(TaskState.FINISHED)
         elif rule.consequence in (Consequence.RETRY, Consequence.RESTART):
+            if reason == "LAUNCH_TIMEOUT" or (worker.started is None and "fetch" in message):
+                advice = self.silence.advice(worker.agent, worker.host)
+                message = "; ".join(filter(None, [message, advice]))
             limit = job.spec.faults.max_worker_restarts
             limit = min(limit, MAX_STARTS) if rule.when is When.START else limit
             restart, outlook = _restart(rule, worker, limit)
@@ -182,6 +186,13 @@ class Tasks(Wants):
     # What does not come: updates of a launch, and of an unreachable worker.
 
     def _watch(self, job: JobRecord, worker: WorkerView) -> None:
+        if worker.state in (TaskState.STAGING, TaskState.STARTING):
+            self.silence.launched(worker.task_id, job.job_id, worker.agent, worker.host, self._now())
+            self._later("silence", TOLD_AFTER[0], self._say_why, sooner=True)
+        else:
+            self.silence.over(worker.task_id)
+            if job.job_id in self._told_silent:
+                self._later("silence is over", 0.0, self._say_why)
         faults = job.spec.faults
         patience = {
             TaskState.STAGING: faults.launch_timeout,

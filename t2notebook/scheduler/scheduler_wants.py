@@ -17,6 +17,7 @@ from .gangs import Matcher
 from .inventory import Cluster
 from .offers import Offer
 from .refusals import Refusal
+from .silence import Silence
 from .timers import Timers
 from .totals import scarcities, verdicts
 from .transport import Connection
@@ -49,6 +50,8 @@ class Wants:
         #: Seconds that no adjustment of the clock moves; what is shown and kept has `Jobs.clock`.
         self._now = self._timers.now
         self._later = self._timers.later
+        self.silence = Silence()
+        self._told_silent: set[str] = set()
         self._suppressed = False
         self._offered = False
 
@@ -148,7 +151,8 @@ class Wants:
         rows = self.waiting.why(job.job_id)
         now = self.jobs.clock()
         held = self._held(job.job_id, self.waiting.lacked(job.job_id)) if job.job_id in self.waiting else []
-        return rows + [refusal.row(now) for refusal in held]
+        silent = self.silence.refusals(job.job_id, self._now())
+        return rows + [refusal.row(now) for refusal in (*held, *silent)]
 
     def _held(self, job_id: str, lacked: Collection[str]) -> list[Refusal]:
         """Return which jobs of ours hold what a job lacks."""
@@ -157,10 +161,20 @@ class Wants:
         return holders.refusals(found, waiting, self.jobs.clock())
 
     def _say_why(self) -> None:
-        shown = self.jobs.clock()
-        for job_id, sentence in self.waiting.sentences(self.trouble, self._offered, self._now(), self._held):
+        now, shown = self._now(), self.jobs.clock()
+        sentences = dict(self.waiting.sentences(self.trouble, self._offered, now, self._held))
+        silent = {} if self.trouble else dict(self.silence.sentences(now))
+        for job_id, sentence in silent.items():
+            sentences[job_id] = f"{sentences[job_id]}; {sentence}" if job_id in sentences else sentence
+        for job_id in self._told_silent - sentences.keys():
+            if job_id not in self.waiting and not self.jobs[job_id].view.state.is_final:
+                sentences[job_id] = ""  # they are heard of now
+        self._told_silent = set(silent)
+        for job_id, sentence in sentences.items():
             if sentence != self.jobs[job_id].view.waiting_for:
                 self.jobs.record(Event(EventKind.PENDING, job_id, shown, source="SESSION", message=sentence))
+        if (more_at := self.silence.next_due(now)) is not None:
+            self._later("silence", more_at - now, self._say_why, sooner=True)
         due = self.waiting.next_judgement(ASK_AFTER, self._capacity.stale_at)
         if due is not None and not self.trouble:
             self._later("judgement", max(0.0, due - self._now()), self._judge, sooner=True)

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..jobmaster.contacts import Contacts
 from ..jobmaster.jobs import JobRecord, Jobs
 from ..journal import Journal, Lease
 from ..model.errors import JournalError, NotOwner
@@ -126,6 +127,7 @@ class Framework:
         worker_url: str,
         template: ExecutorTemplate,
         info: dict[str, Any],
+        contacts: Contacts | None = None,
     ) -> None:
         """Subscribe; one that was taken over as what it was, and with what it had.
 
@@ -139,6 +141,8 @@ class Framework:
         template : ExecutorTemplate
         info : dict
             FrameworkInfo of a new framework.
+        contacts : Contacts
+            Who has reached us there.
         """
         if self.over:
             return
@@ -153,6 +157,7 @@ class Framework:
             self._executor_linger,
             on_subscribed=self._subscribed,
             gpus={"type": "GPU_RESOURCES"} in info["capabilities"],
+            contacts=contacts,
         )
         self._patient = Patient(
             scheduler,

@@ -180,7 +180,8 @@ class Session:
             principal=access.principal,
             gpus=bool(self.config.get("gpus", False)),
         )
-        framework.start(self._masters, access, self._workers.url, self._workers.template, info)
+        workers = self._workers
+        framework.start(self._masters, access, workers.url, workers.template, info, workers.contacts)
         framework.journal.set_meta(
             worker_port=self._workers.url.rpartition(":")[2],
             master_address=framework.facts.get("master_address", self.master),

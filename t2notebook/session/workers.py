@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_sockets
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 
 from ..jobmaster import handlers
+from ..jobmaster.contacts import Contacts
 from ..jobmaster.jobs import AllJobs
 from ..package import core, serve
 from ..scheduler.infos import ExecutorTemplate
@@ -23,6 +25,29 @@ log = logging.getLogger(__name__)
 
 #: An idle executor's own timer is only the fallback for ours.
 EXECUTOR_FALLBACK = 60.0
+_CORE = "/v1/core/"
+
+
+class _Heard(Application):
+    """An application that notes who comes, before anything is answered."""
+
+    def __init__(self, contacts: Contacts, routes: list[Any]) -> None:
+        super().__init__(routes)
+        self._contacts = contacts
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        """Note where a request comes from."""
+        if request.method == "GET" and str(request.path).startswith(_CORE):
+            self._contacts.fetch_begun(str(request.remote_ip))
+        else:
+            self._contacts.heard(str(request.remote_ip))
+        return super().find_handler(request, **kwargs)
+
+    def log_request(self, handler: RequestHandler) -> None:
+        """Note which fetches are over."""
+        if handler.request.method == "GET" and str(handler.request.path).startswith(_CORE):
+            self._contacts.fetch_ended(str(handler.request.remote_ip))
+        super().log_request(handler)
 
 
 class Workers:
@@ -49,6 +74,8 @@ class Workers:
         Where workers reach us.
     template : ExecutorTemplate
         The executor that runs them.
+    contacts : Contacts
+        Who has come.
     server : HTTPServer
 
     Raises
@@ -74,8 +101,10 @@ class Workers:
         port = sockets[0].getsockname()[1]
         shown = config["advertise_host"] or self._host
         self.url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-        application = Application(
-            [*handlers.routes(jobs), *serve.routes(core_dir, packages, self._package_of)]
+        self.contacts = Contacts()
+        application = _Heard(
+            self.contacts,
+            [*handlers.routes(jobs), *serve.routes(core_dir, packages, self._package_of)],
         )
         self.server = HTTPServer(application, max_body_size=1 << 20)
         self.server.add_sockets(sockets)

@@ -410,7 +410,9 @@ class Executor:
 
     def _simplify_all(self, error: Refused) -> bool:
         """Shorten what SUBSCRIBE repeats; return whether there was anything to leave out."""
-        shortened = [self._updates.simplify(one["uuid"], str(error)) for one in self._updates.unacknowledged()]
+        shortened = [
+            self._updates.simplify(one["uuid"], str(error)) for one in self._updates.unacknowledged()
+        ]
         if any(shortened):
             log(f"the agent refuses the updates that this executor repeats: {error}")
         return any(shortened)

@@ -253,7 +253,11 @@ def fetch(launch: WorkerLaunch, descriptor: int, whereabouts: Whereabouts | None
         if pause is not None:
             time.sleep(pause)
     seconds = time.monotonic() - started
-    return f"{trouble} ({len(_PAUSES) + 1} attempts in {seconds:.0f} s); can this agent reach that address?"
+    tried = f"{len(_PAUSES) + 1} attempts in {seconds:.0f} s"
+    return (
+        f"{trouble} ({tried}); can this agent connect to it? "
+        "t2.configure(advertise_host=..., port=...) says where it can"
+    )
 
 
 _REFUSALS = {

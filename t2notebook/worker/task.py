@@ -177,7 +177,11 @@ class Task:
             report = json.loads(os.read(self._pipe, _MAX_REPORT).partition(b"\n")[0])
         except (BlockingIOError, ValueError):
             pass
-        tail = "" if report and not self.exit_code else verdict.stderr_tail(os.path.join(self._directory, "stderr"))
+        tail = (
+            ""
+            if report and not self.exit_code
+            else verdict.stderr_tail(os.path.join(self._directory, "stderr"))
+        )
         return verdict.judge(self.exit_code, report, tail)
 
     def stop_timer(self) -> None:

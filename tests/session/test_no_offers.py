@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -72,3 +74,41 @@ def test_another_framework_uses_all(cluster: LocalMesos, t2: Any) -> None:
     other.call("TEARDOWN")
     other.close()
     assert job.results(timeout=30) == [1]
+
+
+@contextlib.contextmanager
+def swallowing(host: str) -> Iterator[tuple[int, socket.socket]]:
+    """A port at which whoever connects waits, as behind a firewall that drops: its backlog is full."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind((host, 0))
+        server.listen(0)
+        for _ in range(3):
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                one.connect(server.getsockname())
+        yield server.getsockname()[1], server
+
+
+def test_agents_that_cannot_connect_back_are_told_early_and_at_the_end(t2: Any) -> None:
+    """What agents are told to connect to leads nowhere; the session itself listens elsewhere."""
+    with LocalMesos(agents=1, cpus=2, mem=1024) as cluster, swallowing("127.0.0.2") as (port, server):
+        t2.configure(master=cluster.master, bind="127.0.0.1", port=port, advertise_host="127.0.0.2")
+        job = t2.submit(lambda env: 1, ram_mega_bytes=64, max_worker_restarts=0)
+        url = f"http://127.0.0.2:{port}"
+        asked = "can agents connect to it? t2.configure(advertise_host=..., port=...) says where they can"
+        given = "agent 127.0.0.1 was given 1 worker 8 s ago"
+        told = f"{given}, and nothing of it has reached this session at {url}; {asked}"
+        assert 5 < until(job, told, timeout=20) < 15
+        assert told in repr(job)
+        assert job.why.lacked.tolist() == ["contact"]
+        assert job.why.message.tolist() == [told]
+        server.close()
+        job.wait(timeout=60)
+        assert (
+            f"nothing of agent 127.0.0.1 has ever reached this session at {url}; {asked}"
+            in job.view().message
+        )
+        t2.shutdown()
+        t2.configure(bind="", port=0, advertise_host="")
