@@ -24,6 +24,8 @@ INTERVAL, SHARE, LONGEST = 0.05, 0.01, 1.0
 SLOW = 1.0
 #: After an exact measurement that found nothing wrong, the next one is so many times later as that one took.
 PATIENCE = 50
+#: Seconds for which the most that a worker used is remembered.
+RECENT = 2.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 #: Some kernels are built without it.
 _LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
@@ -47,7 +49,15 @@ class _Watched:
     files: dict[int, int] = field(default_factory=dict)  # pid -> descriptor of its statm
     shared: int = 0
     used: int = 0
+    peak: int = 0
+    peak_at: float = 0.0
     quiet_until: float = 0.0
+
+    def note(self, used: int, now: float) -> None:
+        """Take a measurement; remember the highest of the last seconds, since a dying process has less and less."""
+        self.used = used
+        if used >= self.peak or now - self.peak_at > RECENT:
+            self.peak, self.peak_at = used, now
 
 
 class MemoryWatch:
@@ -85,13 +95,13 @@ class MemoryWatch:
             self._timer = self._loop.call_later(INTERVAL, self._look)
 
     def remove(self, key: str) -> int:
-        """Stop watching a worker; return what it used when it was last seen."""
+        """Stop watching a worker; return the most that it used in its last seconds."""
         watched = self._watched.pop(key, None)
         if watched is None:
             return 0
         for descriptor in watched.files.values():
             os.close(descriptor)
-        return watched.used
+        return watched.peak
 
     def _look(self) -> None:
         self._timer = None
@@ -102,9 +112,8 @@ class MemoryWatch:
         for key, watched in list(self._watched.items()):
             if is_slow:
                 self._look_around(watched)
-            watched.used = watched.shared + sum(
-                max(0, size - watched.inherited) for size in self._sizes(watched)
-            )
+            sizes = self._sizes(watched)
+            watched.note(watched.shared + sum(max(0, size - watched.inherited) for size in sizes), began)
             if watched.used > watched.limit and time.monotonic() >= watched.quiet_until:
                 self._confirm(key, watched)
         if self._watched:
@@ -147,7 +156,6 @@ class MemoryWatch:
         cheap = watched.shared + sum(max(0, size - watched.inherited) for size in self._sizes(watched))
         used = cheap if exact is None else min(cheap, exact)
         if used > watched.limit:
-            watched.used = used
             watched.quiet_until = float("inf")
             watched.over(used, pids)
         elif key in self._watched:

@@ -138,14 +138,14 @@ def test_a_worker_that_the_kernel_killed_for_its_memory_is_told_so(
         import os
         import time
 
-        kept = bytearray(90 << 20)
+        kept = bytearray(188 << 20)
         time.sleep(0.5)
         os.kill(os.getpid(), 9 * bool(kept))
 
-    agent.launch(session.launch(session.add(work), worker_id=3, mem=100.0), "task")
+    agent.launch(session.launch(session.add(work), worker_id=3, mem=200.0), "task")
     status = status_of(agent, "task")
     assert status["reason"] == REASON
-    assert "worker 3 used 9" in status["message"] and "probably for lack of memory" in status["message"]
+    assert "worker 3 used 1" in status["message"] and "probably for lack of memory" in status["message"]
 
 
 def test_a_worker_that_is_killed_while_it_takes_too_much_is_killed(
