@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import linecache
 import os
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
@@ -32,6 +33,10 @@ MODULES_DIRECTORY = ".modules"
 _root = ""
 
 
+class NoPlace(Exception):
+    """The sandbox does not take a job's files: the agent's disk is full, or broken. No fault of the job."""
+
+
 def install(archive: Archive, directory: str) -> None:
     """Lay out the files of `archive`, and make its modules and sources known to this process.
 
@@ -45,14 +50,21 @@ def install(archive: Archive, directory: str) -> None:
 
     Raises
     ------
-    OSError
+    NoPlace
         When the files cannot be written.
     """
     global _root
     executable = frozenset(archive.manifest.get(EXECUTABLE, ()))
     made: set[str] = set()
     for member, target in _targets(archive, directory):
-        _write(target, archive.member(member), 0o755 if member in executable else 0o644, made)
+        try:
+            _write(target, archive.member(member), 0o755 if member in executable else 0o644, made)
+        except OSError as error:
+            name = member.partition("/")[2]
+            raise NoPlace(
+                f"{name} of the job cannot be written to the sandbox on {socket.gethostname()}: "
+                f"{error.strerror or error}"
+            ) from error
     root = os.path.join(os.path.abspath(directory), MODULES_DIRECTORY)
     if names := _top_level(archive):
         _root = os.path.join(root, "")

@@ -70,6 +70,11 @@ def run_worker(
     except Superseded as stop:
         _tell(report, "stopped", str(stop), phases)
         return 0
+    except modules.NoPlace as trouble:
+        # Another agent may have room.
+        failures.say(f"t2notebook: {trouble}\n")
+        _tell(report, "lost", str(trouble), phases)
+        return 1
     path = f"{base}/result{query}"
     delivered = result.deliver(members, facts, directory=directory, client=client, path=path)
     phases["result"] = time.monotonic() - ended
@@ -165,7 +170,7 @@ def _work(
             return _failed(failed, hint=hints.in_setup(_hint(failed, beside)))
         job = archive.load(vars(main))
         function, env.config = job["worker"], job["config"]
-    except Superseded:
+    except (Superseded, modules.NoPlace):
         raise
     except BaseException as error:
         line = failures.cannot_rebuild(error, versions)
@@ -195,8 +200,11 @@ def _set_up(archive: Archive, main: dict[str, Any], env: WorkerEnvironment) -> B
     """Run the notebook's setup, and return what it raised; that it cannot be rebuilt is raised."""
     job = archive.load(main, SETUP_PICKLE, SETUP_BUFFERS)
     env.config = job["config"]
+    pid = os.getpid()
     try:
         call(job["worker"], env)
+        if os.getpid() != pid:
+            ending.end(0, _say_waiting)  # a copy that the setup's code forked is no worker
     except Superseded:
         raise
     except BaseException as error:

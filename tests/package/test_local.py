@@ -387,3 +387,13 @@ def test_a_module_of_the_standard_librarys_name_is_the_notebooks(elsewhere: Path
         if before is not None:
             sys.modules["queue"] = before
     assert run([package.path], cwd=tmp_path) == [("ok", "5")]
+
+
+def test_a_package_in_a_namespace_travels_whole(elsewhere: Path) -> None:
+    write(elsewhere, {"t2y_space/pkg/__init__": "", "t2y_space/pkg/other": "", "t2y_space/alone": ""})
+    (elsewhere / "t2y_space" / "pkg" / "a.txt").touch()
+    (elsewhere / "t2y_space" / "b.txt").touch()
+    found = local_modules(["t2y_space.pkg"], [], [])
+    assert set(found.members) == {
+        f"modules/t2y_space/pkg/{name}" for name in ("__init__.py", "other.py", "a.txt")
+    }

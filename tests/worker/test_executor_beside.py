@@ -176,3 +176,20 @@ def test_a_setup_that_exits_well_is_over(run_cell: Cell, session: FakeSession) -
 def test_a_setup_may_await(run_cell: Cell, session: FakeSession) -> None:
     assert run_cell("x", setup="import asyncio\nawait asyncio.sleep(0)\nx = 4")["state"] == "TASK_FINISHED"
     assert session.result() == 4
+
+
+def test_a_copy_that_the_setup_forks_is_no_worker(run_cell: Cell, session: FakeSession) -> None:
+    end = run_cell("import os\nprint('ran')\nos.getppid()", setup="import os\nif os.fork(): os.wait()")
+    assert end["state"] == "TASK_FINISHED"
+    assert (end["directory"] / "stdout").read_text() == "ran\n"
+
+
+def test_a_sandbox_that_takes_no_file_is_the_agents_fault(
+    run_cell: Cell, agent: FakeAgent, session: FakeSession
+) -> None:
+    """The worker may be started again elsewhere; an error of the job's own would end the job."""
+    (agent.sandbox / "task-0" / "data.csv").mkdir(parents=True)
+    end = run_cell("1", files=["data.csv"])
+    assert end["state"] == "TASK_FAILED"
+    assert end["message"].startswith("data.csv of the job cannot be written to the sandbox on ")
+    assert not session.results, "it is no result of the job's"

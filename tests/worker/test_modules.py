@@ -127,3 +127,11 @@ def test_nothing_is_written_outside(member: str, tmp_path: Path) -> None:
 def test_an_absolute_member_stays_inside(tmp_path: Path) -> None:
     modules.install(archive({"files//etc/x": b"x"}), str(tmp_path))
     assert (tmp_path / "etc" / "x").read_bytes() == b"x"
+
+
+def test_a_disk_that_takes_no_file_is_no_fault_of_the_job(tmp_path: Path) -> None:
+    (tmp_path / "deep").write_text("a file where a folder is needed")
+    with pytest.raises(
+        modules.NoPlace, match=r"^deep/er/run.sh of the job cannot be written to the sandbox on \S+: "
+    ):
+        modules.install(archive({"files/deep/er/run.sh": b"x"}), str(tmp_path))
