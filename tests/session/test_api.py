@@ -47,7 +47,7 @@ def test_a_refusal_comes_as_it_was_written(tmp_path: Path, text: str) -> None:
         need=lambda: None,
         is_closed=False,
         name="s",
-        info=lambda: {"name": "s"},
+        info=lambda: {"name": "s", "directory": str(tmp_path)},
         jobs={"ada-pi-1": job},
         kill=lambda *_: None,
         framework_of=lambda _: SimpleNamespace(is_stalled=True, trouble=text),
