@@ -190,6 +190,8 @@ def submit(
         When the session process cannot be started.
     """
     settings = get_config()
+    if not isinstance(replace, bool) and not all(isinstance(one, Job) for one in replace):
+        raise SubmitError(f"replace is {replace!r}; give True, or a list of jobs")
     ending = on_exit or settings.on_exit
     if ending not in ("kill", "detach"):
         raise SubmitError(f"on_exit is {on_exit!r}; give 'kill' or 'detach'")
@@ -232,7 +234,8 @@ def submit(
             package_seconds=time.perf_counter() - begun,
         )
         if replace:
-            replacing.end_jobs(_replaced(replace, described, is_named=described is job or name is not None))
+            is_named = described is job or name is not None
+            replacing.end_jobs(_replaced(replace, described, is_named), described.name)
         link, mirror = _hand_over(settings, spec, package.path)
     finally:
         shutil.rmtree(spool, ignore_errors=True)

@@ -15,6 +15,7 @@ from ..frames import events_frame, metrics_series, phases_frame, tasks_frame, wh
 from ..journal import result_path
 from ..model.errors import (
     JobFailed,
+    OneLine,
     PackageError,
     SessionError,
     Twister2Error,
@@ -57,6 +58,10 @@ def _begin_anew() -> None:
 
 
 os.register_at_fork(after_in_child=_begin_anew)
+
+
+class WaitCancelled(OneLine, asyncio.CancelledError):
+    """An ``await job`` was cancelled; the job goes on."""
 
 
 class Job:
@@ -284,13 +289,23 @@ class Job:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(AWAIT_PAUSE):
                         await ended.wait()
+        except asyncio.CancelledError:
+            raise WaitCancelled(
+                f"you stopped waiting; job {self.job_id} goes on, and kill() ends it"
+            ) from None
         finally:
             self._mirror.unlisten(on_change)
         return await loop.run_in_executor(None, self.results)
 
-    def kill(self) -> None:
-        """End the job: what waits is dropped, what runs is killed. Returns at once; `wait` for its end."""
-        content = {"reason": "USER", "message": "killed by the user"}
+    def kill(self, message: str = "killed by the user") -> None:
+        """End the job: what waits is dropped, what runs is killed. Returns at once; `wait` for its end.
+
+        Parameters
+        ----------
+        message : str
+            Why, for whoever looks at it later.
+        """
+        content = {"reason": "USER", "message": message}
         deadline = time.monotonic() + KILL_PATIENCE
         first: SessionError | None = None
         while not self.state.is_final:
@@ -451,6 +466,8 @@ class Job:
 
     def _wait_for(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         """Wait for a condition with the mirror held; return whether it holds."""
+        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
+            raise Twister2Error(f"timeout is {timeout!r}; give seconds, or None to wait for the end")
         deadline = None if timeout is None else time.monotonic() + timeout
         while not condition():
             remaining = 1.0 if deadline is None else deadline - time.monotonic()

@@ -44,7 +44,11 @@ class UnknownJob(Twister2Error, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
-class WaitInterrupted(KeyboardInterrupt):
+class OneLine:
+    """An error that says all in its message: where it was raised tells nobody anything."""
+
+
+class WaitInterrupted(OneLine, KeyboardInterrupt):
     """The person interrupted a wait for a job, which goes on."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from ..model.errors import JobFailed, SubmitError, Twister2Error, WaitInterrupted
+from ..model.errors import JobFailed, OneLine, SubmitError, Twister2Error
 from .snapshot import LONGEST_REASON, shorten
 
 #: Of a worker's traceback or stderr, so many characters of its beginning and of its end are shown.
@@ -88,12 +88,12 @@ def install() -> None:
     """
     Twister2Error._render_traceback_ = lambda self: [headline(self)]  # type: ignore[attr-defined]
     JobFailed._render_traceback_ = render_job_failed  # type: ignore[attr-defined]
-    WaitInterrupted._render_traceback_ = lambda self: [headline(self)]  # type: ignore[attr-defined]
+    OneLine._render_traceback_ = lambda self: [headline(self)]  # type: ignore[attr-defined]
 
 
 def uninstall() -> None:
     """Undo `install`."""
-    for kind in (JobFailed, Twister2Error, WaitInterrupted):
+    for kind in (JobFailed, Twister2Error, OneLine):
         if "_render_traceback_" in vars(kind):
             delattr(kind, "_render_traceback_")
 

@@ -170,6 +170,11 @@ def test_jobs_are_found_by_name_and_replaced(t2: Any) -> None:
     assert t2.attach("two of a name").job_id == second.job_id, "the newest"
     third = t2.submit(lambda env: 3, name="two of a name", ram=64, replace=True)
     assert {first.state, second.state} == {JobState.KILLED}
+    assert first.view().message == "replaced by the next job called two of a name"
+    with pytest.raises(SubmitError, match=r"^replace is 'first'; give True, or a list of jobs$"):
+        t2.submit(lambda env: 3, replace="first")
+    with pytest.raises(t2.Twister2Error, match=r"^timeout is '1'; give seconds"):
+        third.results(timeout="1")
     assert third.results(timeout=30) == [3]
     with pytest.raises(t2.UnknownJob, match="no job 'three of a name'"):
         t2.attach("three of a name")
@@ -212,6 +217,15 @@ def test_an_awaited_job_that_is_cancelled_goes_on(t2: Any) -> None:
 
     with pytest.raises(TimeoutError):
         asyncio.run(wait())
+
+    async def cancel() -> None:
+        task = asyncio.ensure_future(job)
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError, match=f"job {job.job_id} goes on"):
+        asyncio.run(cancel())
     assert not job.state.is_final
     job.kill()
 
