@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -101,10 +102,10 @@ class Prepared:
 
 def submit(
     job: Twister2Job | Callable[..., Any],
+    *arguments: Any,
     workers: int = 1,
     cpu: float = ComputeResource.cpu,
     ram_mega_bytes: float = ComputeResource.ram_mega_bytes,
-    *,
     cpus: float | None = None,
     ram: float | str | None = None,
     disk_giga_bytes: float = 0.0,
@@ -131,7 +132,9 @@ def submit(
     ----------
     job : callable or Twister2Job
         ``fn(env)``, run by every worker, or a whole job; then only `on_exit`, `replace` and `files` may be given,
-        too.
+        too. The environment goes to the parameter called ``env``, else to the first one without a default.
+    *arguments
+        Are refused, as nobody could tell what they are: a count of workers, or the function's own.
     workers : int
         How many workers.
     cpu, ram_mega_bytes, disk_giga_bytes : float
@@ -189,6 +192,8 @@ def submit(
     SessionError
         When the session process cannot be started.
     """
+    if arguments:
+        raise SubmitError(_positional(job, arguments))
     settings = get_config()
     if not isinstance(replace, bool) and not all(isinstance(one, Job) for one in replace):
         raise SubmitError(f"replace is {replace!r}; give True, or a list of jobs")
@@ -242,6 +247,15 @@ def submit(
     tell(package)
     handle = _known[mirror.job_id] = Job(link, spec, mirror)
     return handle
+
+
+def _positional(job: Any, arguments: tuple[Any, ...]) -> str:
+    name = getattr(job, "__name__", "fn")
+    given = ", ".join(textwrap.shorten(repr(each), 40) for each in arguments)
+    return (
+        f"submit takes only the function without a name, not {given}: a count of workers is workers=N, "
+        f"and arguments of the function's own go with it, as in t2.submit(lambda: {name}({given}))"
+    )
 
 
 def prepare(

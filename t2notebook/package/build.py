@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 
 from .. import __version__
 from ..model.errors import PackageError, SubmitError
-from ..worker import archive
+from ..worker import archive, calling
 from ..worker.modules import BESIDE, EXECUTABLE, FILES, SOURCES
 from . import distributions, pickling, stale
 from .files import DataFile, human, named_here
@@ -135,7 +135,7 @@ def build(
         _PYTHON,
         contents,
         {each.name: each.size for each in files},
-        (*modules.notes, *stale.notes(modules.paths, modules.sources)),
+        (*getattr(worker, "notes", ()), *modules.notes, *stale.notes(modules.paths, modules.sources)),
     )
 
 
@@ -172,12 +172,11 @@ def check_worker(worker: Callable[..., Any]) -> None:
         signature = inspect.signature(worker)
     except (TypeError, ValueError):
         return  # a builtin that does not tell
-    for arguments in ((None,), ()):
-        try:
-            signature.bind(*arguments)
-        except TypeError:
-            continue
+    try:
+        calling.arguments(signature, worker, None)
         return
+    except TypeError:
+        pass
     name = getattr(worker, "__name__", None) or type(worker).__name__
     raise SubmitError(
         f"a worker function is called with env, or with nothing; {name}{signature} takes neither"

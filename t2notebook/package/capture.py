@@ -23,6 +23,10 @@ from .names import stores, unbound_reads
 #: The worker's environment, in scope in every cell.
 ENV = "env"
 _PARAMETER = "__t2_env__"
+_OWN_ENV = (
+    "the notebook has a variable env, which does not travel: in the cell, env is the worker's environment; "
+    "give the variable another name to use it on workers"
+)
 _CO_OPTIMIZED, _CO_COROUTINE = 0x1, 0x80
 
 #: What IPython puts into a notebook's namespace for itself.
@@ -62,6 +66,8 @@ class CellFunction:
         Each name that the cell reads before it surely has bound it, with the first line that does.
     optional : frozenset of str
         Those of `names` that the cell may also bind itself, on some way through its code.
+    notes : tuple of str
+        What the user should know of it, one line each.
     """
 
     function: FunctionType
@@ -71,6 +77,7 @@ class CellFunction:
     names: tuple[str, ...]
     reads: Mapping[str, int]
     optional: frozenset[str]
+    notes: tuple[str, ...] = ()
 
     def __call__(self, env: Any) -> Any:
         """Run the cell here, in the notebook's own namespace."""
@@ -98,7 +105,7 @@ def cell_function(
     SyntaxError
         As Python raises it, with the cell's own lines.
     SubmitError
-        For a magic, ``from m import *``, or an unknown name in `include`.
+        For a magic, ``from m import *``, or a name in `include` that is unknown or ``env``.
     PackageError
         For IPython's history (``Out[1]``, ``_``), which stays in the notebook.
     """
@@ -119,13 +126,17 @@ def cell_function(
                 "give that value a name of its own"
             )
     for extra in include:
+        if extra == ENV:
+            raise SubmitError(
+                "-i env: on workers env is the worker's environment; give the notebook's variable another name"
+            )
         if extra not in namespace:
             raise SubmitError(f"-i {extra}: the notebook has no variable {extra!r}")
     used = [read for read in reads if read in namespace and not stays(read, namespace)]
     names = tuple(dict.fromkeys([*used, *include]))
-    return CellFunction(
-        function, name, filename, source, names, reads, own.intersection(used).difference(include)
-    )
+    notes = (_OWN_ENV,) if ENV in namespace and ENV in unbound_reads(module) else ()
+    optional = own.intersection(used).difference(include)
+    return CellFunction(function, name, filename, source, names, reads, optional, notes)
 
 
 def stays(name: str, namespace: Mapping[str, Any]) -> bool:

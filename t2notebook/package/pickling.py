@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
+from ..model.errors import PackageError
 from ..worker import pickling as shared
 from ..worker.code_objects import reduce_code
 from .blame import Use, explain
@@ -150,6 +151,11 @@ class Pickler(shared.Pickler):
             names = tuple(name for name in cell.names if name not in self._without)
         else:
             reads = global_reads(function.__code__)
+            if ENV in reads and ENV in function.__globals__ and id(function.__globals__) in self._namespaces:
+                raise PackageError(
+                    f"function {function.__qualname__!r} reads the notebook's variable 'env', but on workers env is "
+                    "the worker's environment: give the variable another name, or the function a parameter env"
+                )
             names = tuple(name for name in reads if not self._stays(name, function))
         found = function.__globals__
         values = {name: found[name] for name in names if name in found}
@@ -237,6 +243,8 @@ def pickle_job(worker: Any, config: Mapping[str, Any]) -> tuple[Sink, Account]:
         job = {"worker": worker, "config": _Variables(config, "config[{!r}]", None)}
         try:
             pickler.dump(job)
+        except PackageError:
+            raise
         except Exception as error:
             # What the cell usually binds itself, it can do without.
             spare = next(

@@ -15,7 +15,7 @@ from t2notebook.model.errors import PackageError
 from t2notebook.model.launch import WorkerLaunch
 from t2notebook.model.text import dumps
 
-from . import ending, hints, modules, result
+from . import calling, ending, hints, modules, result
 from . import failure as failures
 from .archive import SETUP_BUFFERS, SETUP_PICKLE, Archive
 from .environment import WorkerEnvironment
@@ -103,37 +103,13 @@ def run_worker(
 
 
 def call(function: Callable[..., Any], env: WorkerEnvironment) -> Any:
-    """Call the user's function with `env`, or without if it takes nothing; run it if it is a coroutine's."""
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        value = _call_builtin(function, env)
-    else:
-        value = function(env) if _binds(signature, env) or not _binds(signature) else function()
+    """Call the user's function as `calling` says; run it if it is a coroutine's."""
+    value = calling.call(function, env)
     if inspect.iscoroutine(value):
         import asyncio  # 60 ms that few workers need
 
         return asyncio.run(value)
     return value
-
-
-def _binds(signature: inspect.Signature, *arguments: Any) -> bool:
-    try:
-        signature.bind(*arguments)
-    except TypeError:
-        return False
-    return True
-
-
-def _call_builtin(function: Callable[..., Any], env: WorkerEnvironment) -> Any:
-    """Call what does not tell its signature (``time.time``): with `env`, else without."""
-    try:
-        return function(env)
-    except TypeError as error:
-        # No frame below ours: it was refused before it did anything.
-        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
-            raise
-    return function()
 
 
 def _work(

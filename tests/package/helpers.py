@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,7 +86,8 @@ def pack(
 
 def run(paths: Sequence[Path], cwd: Path | None = None) -> list[tuple[str, str]]:
     """Run packages in a clean interpreter that sees t2notebook only; ("ok", repr) or ("error", traceback)."""
-    done = python(_RUNNER, *map(str, paths), cwd=cwd)
+    with tempfile.TemporaryDirectory() as elsewhere:
+        done = python(_RUNNER, *map(str, paths), cwd=cwd or Path(elsewhere))
     results = [json.loads(line) for line in done.splitlines() if line.startswith(('["ok"', '["error"'))]
     assert len(results) == len(paths), done
     return [tuple(result) for result in results]
