@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .loop import Loop, Timer
 
@@ -20,7 +20,7 @@ MIB = 1 << 20
 LEAST = 32 * MIB
 #: Seconds between two looks: memory fills at up to 2 GB/s. With many workers less often, so that it costs 1 % of a cpu.
 INTERVAL, SHARE, LONGEST = 0.05, 0.01, 1.0
-#: Seconds between two looks at what a process costs more to say: its children, its shared memory.
+#: Seconds between two looks, at the least, at what costs more to find out: a worker's processes, its shared memory.
 SLOW = 1.0
 #: After an exact measurement that found nothing wrong, the next one is so many times later as that one took.
 PATIENCE = 50
@@ -42,22 +42,43 @@ def anonymous(pid: int | str = "self") -> int:
 
 @dataclass
 class _Watched:
-    pid: int
+    """A worker: its limits, its processes (the first one first), and what was measured."""
+
     limit: int
     inherited: int
     over: Callable[[int, list[int]], None]
-    files: dict[int, int] = field(default_factory=dict)  # pid -> descriptor of its statm
+    pids: list[int]
     shared: int = 0
-    used: int = 0
     peak: int = 0
     peak_at: float = 0.0
     quiet_until: float = 0.0
 
+    def look_around(self) -> None:
+        """Find the processes that it has started, and its shared memory."""
+        self.pids = family(self.pids[0])
+        self.shared = sum(_status(pid, b"RssShmem:") for pid in self.pids)
+
+    def measure(self) -> int:
+        """Return what it uses, or more: what its processes share is counted for each of them."""
+        return self.shared + sum(max(0, anonymous(pid) - self.inherited) for pid in self.pids)
+
     def note(self, used: int, now: float) -> None:
-        """Take a measurement; remember the highest of the last seconds, since a dying process has less and less."""
-        self.used = used
+        """Remember the most of the last seconds, since a dying process has less and less."""
         if used >= self.peak or now - self.peak_at > RECENT:
             self.peak, self.peak_at = used, now
+
+    def confirm(self) -> None:
+        """Measure exactly before anything is ended."""
+        began = time.monotonic()
+        self.look_around()
+        exact, used = proportional(self.pids), self.measure()
+        used = used if exact is None else min(used, exact)
+        if used > self.limit:
+            self.quiet_until = float("inf")
+            self.over(used, self.pids)
+        else:
+            now = time.monotonic()
+            self.quiet_until = now + max(INTERVAL, PATIENCE * (now - began))
 
 
 class MemoryWatch:
@@ -72,7 +93,7 @@ class MemoryWatch:
         self._loop = loop
         self._watched: dict[str, _Watched] = {}
         self._timer: Timer | None = None
-        self._slow = 0.0
+        self._look_around_at = 0.0
 
     def add(
         self, key: str, pid: int, limit: int, inherited: int, over: Callable[[int, list[int]], None]
@@ -89,78 +110,32 @@ class MemoryWatch:
         over : callable
             Called once with what it uses (bytes) and the pids of its processes, when that is more than the limit.
         """
-        self._watched[key] = _Watched(pid, limit, inherited, over)
-        self._open(self._watched[key], [pid])
+        self._watched[key] = _Watched(limit, inherited, over, [pid])
         if self._timer is None:
             self._timer = self._loop.call_later(INTERVAL, self._look)
 
     def remove(self, key: str) -> int:
         """Stop watching a worker; return the most that it used in its last seconds."""
         watched = self._watched.pop(key, None)
-        if watched is None:
-            return 0
-        for descriptor in watched.files.values():
-            os.close(descriptor)
-        return watched.peak
+        return 0 if watched is None else watched.peak
 
     def _look(self) -> None:
         self._timer = None
         began = time.monotonic()
-        is_slow = began - self._slow >= SLOW
-        if is_slow:
-            self._slow = began
-        for key, watched in list(self._watched.items()):
-            if is_slow:
-                self._look_around(watched)
-            sizes = self._sizes(watched)
-            watched.note(watched.shared + sum(max(0, size - watched.inherited) for size in sizes), began)
-            if watched.used > watched.limit and time.monotonic() >= watched.quiet_until:
-                self._confirm(key, watched)
-        if self._watched:
-            spent = time.monotonic() - began
-            # A slow look is a twentieth of all.
-            pause = spent / SHARE / (SLOW / INTERVAL if is_slow else 1)
-            self._timer = self._loop.call_later(min(LONGEST, max(INTERVAL, pause)), self._look)
-
-    def _look_around(self, watched: _Watched) -> None:
-        """Find the processes that a worker has started, and its shared memory."""
-        pids = family(watched.pid)
-        for pid in watched.files.keys() - set(pids):
-            os.close(watched.files.pop(pid))
-        self._open(watched, pids)
-        watched.shared = sum(_status(pid, b"RssShmem:") for pid in pids)
-
-    @staticmethod
-    def _open(watched: _Watched, pids: Iterable[int]) -> None:
-        for pid in pids:
-            if pid not in watched.files:
-                try:
-                    watched.files[pid] = os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
-                except OSError:
-                    pass  # it has ended, or there is no /proc
-
-    @staticmethod
-    def _sizes(watched: _Watched) -> Iterable[int]:
-        for descriptor in watched.files.values():
-            try:
-                yield _anonymous(os.pread(descriptor, 256, 0))
-            except (OSError, ValueError, IndexError):
-                continue  # ended: the descriptor stands for the process, not for its number
-
-    def _confirm(self, key: str, watched: _Watched) -> None:
-        """Measure exactly before anything is ended: what processes share was counted for each of them."""
-        began = time.monotonic()
-        self._look_around(watched)
-        pids = list(watched.files)
-        exact = proportional(pids)
-        cheap = watched.shared + sum(max(0, size - watched.inherited) for size in self._sizes(watched))
-        used = cheap if exact is None else min(cheap, exact)
-        if used > watched.limit:
-            watched.quiet_until = float("inf")
-            watched.over(used, pids)
-        elif key in self._watched:
+        if began >= self._look_around_at:
+            for watched in self._watched.values():
+                watched.look_around()
+            began, before = time.monotonic(), began
+            self._look_around_at = began + max(SLOW, (began - before) / SHARE)
+        for watched in list(self._watched.values()):
             now = time.monotonic()
-            watched.quiet_until = now + max(INTERVAL, PATIENCE * (now - began))
+            used = watched.measure()
+            watched.note(used, now)
+            if used > watched.limit and now >= watched.quiet_until:
+                watched.confirm()
+        if self._watched:
+            pause = (time.monotonic() - began) / SHARE
+            self._timer = self._loop.call_later(min(LONGEST, max(INTERVAL, pause)), self._look)
 
 
 def family(pid: int) -> list[int]:

@@ -227,30 +227,48 @@ def test_a_family(monkeypatch: pytest.MonkeyPatch, lists: bool) -> None:
 
 
 def test_looking_costs_no_more_than_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look that takes long is followed by a long pause."""
+    """A look that takes long is followed by a long pause, and one at all processes by a long time without another."""
     pauses: list[float] = []
+    around: list[int] = []
 
     class Recording:
         def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
             pauses.append(seconds)
 
+    def slowly(pid: int) -> list[int]:
+        around.append(pid)
+        time.sleep(0.03)
+        return [pid]
+
     watch = MemoryWatch(Recording())  # type: ignore[arg-type]
     watch.add("a", os.getpid(), 1 << 40, 0, lambda used, pids: None)
-    watch._slow = time.monotonic() + 100
-    real = MemoryWatch._sizes
-    monkeypatch.setattr(
-        MemoryWatch, "_sizes", staticmethod(lambda watched: (time.sleep(0.004), real(watched))[1])
-    )
-    watch._look()
-    assert pauses[0] == memory.INTERVAL and 0.35 < pauses[1] <= memory.LONGEST
+    monkeypatch.setattr(memory, "anonymous", lambda pid: (time.sleep(0.004), 1)[1])
+    monkeypatch.setattr(memory, "family", slowly)
+    for _ in range(4):
+        watch._look()
+    assert pauses[0] == memory.INTERVAL
+    assert all(0.35 < pause <= memory.LONGEST for pause in pauses[1:])
+    assert len(around) == 1 and watch._look_around_at > time.monotonic() + 2
     assert watch.remove("a") > 0 and watch.remove("a") == 0
+
+
+def test_hundreds_of_workers_take_no_descriptors() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    loop = Loop()
+    watch = MemoryWatch(loop)
+    for number in range(300):
+        watch.add(str(number), os.getpid(), 1 << 40, 0, lambda used, pids: None)
+    watch._look()
+    signal.set_wakeup_fd(-1)
+    loop.close()
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_false_alarm_is_not_looked_into_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, asked = Loop(), []
     try:
         watch = MemoryWatch(loop)
-        monkeypatch.setattr(memory, "proportional", lambda pids: (time.sleep(0.01), asked.append(1), 0)[2])
+        monkeypatch.setattr(memory, "proportional", lambda pids: (time.sleep(0.03), asked.append(1), 0)[2])
         watch.add("a", os.getpid(), 1, 0, lambda used, pids: pytest.fail("a false alarm"))
         deadline = time.monotonic() + 0.45
         while time.monotonic() < deadline:
