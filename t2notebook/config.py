@@ -22,6 +22,9 @@ from .model.errors import Twister2Error
 
 #: Settings that name files; relative ones begin at the directory, or at the configuration file that names them.
 PATHS = ("secret_file", "tls_ca", "tls_cert", "tls_key")
+#: Bytes of the longest path that a Unix socket takes (unix(7); macOS, sys/un.h), and our longest name of one.
+LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
+_LONGEST_NAME = "/session-0123456789abcdef-01234567.sock"
 #: What `tls_ca` may be instead of a file: the machine's own authorities.
 SYSTEM_CA = "system"
 
@@ -307,10 +310,10 @@ def config_file() -> Path:
     folder.
     """
     if path := os.environ.get("T2_CONFIG"):
-        return Path(path)
+        return _absolute(path)
     from jupyter_core.paths import jupyter_config_dir
 
-    return Path(jupyter_config_dir()) / "t2notebook.toml"
+    return _absolute(jupyter_config_dir()) / "t2notebook.toml"
 
 
 def runtime_dir() -> Path:
@@ -321,34 +324,54 @@ def runtime_dir() -> Path:
     """
     from jupyter_core.paths import jupyter_runtime_dir
 
-    path = Path(jupyter_runtime_dir()) / "t2notebook"
-    if len(os.fsencode(path)) > 107 - len("/session-0123456789abcdef.sock"):
+    path = _absolute(jupyter_runtime_dir()) / "t2notebook"
+    if len(os.fsencode(path)) > LONGEST_SOCKET - len(_LONGEST_NAME):
         digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
         path = Path("/tmp") / f"t2notebook-{os.getuid()}-{digest}"
-    return _private(path)
+        if path.is_symlink():
+            raise Twister2Error(f"{path} is a link that anybody can have made; remove it, or set JUPYTER_RUNTIME_DIR")
+    return _private(path, "JUPYTER_RUNTIME_DIR")
 
 
 def data_dir() -> Path:
     """Return the 0700 directory for journals, job packages and results, made if absent."""
     from jupyter_core.paths import jupyter_data_dir
 
-    return _private(Path(jupyter_data_dir()) / "t2notebook")
+    return _private(_absolute(jupyter_data_dir()) / "t2notebook", "JUPYTER_DATA_DIR")
 
 
-def _private(path: Path) -> Path:
+def _absolute(folder: str) -> Path:
+    """Return what a folder's name meant when it was first seen: a notebook may change its directory, and a session
+    has another one.
+    """
+    if folder not in _seen:
+        _seen[folder] = Path(os.path.abspath(folder))
+    return _seen[folder]
+
+
+_seen: dict[str, Path] = {}
+
+
+def _private(path: Path, variable: str) -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.stat()
     except OSError as error:
         raise Twister2Error(
-            f"t2notebook needs the folder {path}, which cannot be made: {error.strerror}"
+            f"t2notebook needs the folder {path}, which cannot be made: {error.strerror}; {variable} names another"
         ) from None
     if status.st_uid != os.getuid():
         raise Twister2Error(
-            f"{path} belongs to another user (uid {status.st_uid}); remove it or set JUPYTER_RUNTIME_DIR"
+            f"{path} belongs to another user (uid {status.st_uid}); remove it or set {variable}"
         )
     if status.st_mode & 0o077:
-        path.chmod(0o700)
+        try:
+            path.chmod(0o700)
+        except OSError as error:
+            raise Twister2Error(
+                f"{path} is open to other users, and cannot be closed to them: {error.strerror}; "
+                f"{variable} names another folder"
+            ) from None
     return path
 
 

@@ -447,5 +447,11 @@ def _hand_over(settings: Config, spec: JobSpec, package: Path) -> tuple[Link, Jo
 
 def _spool() -> Path:
     spool = data_dir() / "spool"
-    spool.mkdir(mode=0o700, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=spool))
+    try:
+        spool.mkdir(mode=0o700, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=spool))
+    except OSError as error:
+        raise SubmitError(
+            f"nothing was submitted: {spool} cannot be written: {error.strerror}; "
+            "JUPYTER_DATA_DIR names another folder"
+        ) from None

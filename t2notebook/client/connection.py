@@ -158,6 +158,8 @@ class Connection:
         connection = self._connect()
         try:
             connection.request("GET", path, headers=self._headers())
+            assert connection.sock is not None
+            _await_answer(connection.sock, peer.pid_of(connection.sock))
             answer = connection.getresponse()
             if answer.status == MISDIRECTED:
                 connection.close()
@@ -165,11 +167,14 @@ class Connection:
                 return self.open_stream(path)
             if answer.status != 200:
                 raise http.client.HTTPException(f"HTTP {answer.status}")
-            assert connection.sock is not None
             connection.sock.settimeout(None)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise SessionEnding(f"the session does not let itself be watched: {error}") from None
+            why = error or type(error).__name__
+            raise SessionEnding(f"the session does not let itself be watched: {why}") from None
+        except SessionStopped:
+            connection.close()
+            raise
         return Stream(connection, answer)
 
     def _request(
@@ -192,6 +197,7 @@ class Connection:
         headers = self._headers() | ({"Content-Type": "application/json"} if body else {})
         try:
             connection.request(method, target, body, headers)
+            _await_answer(connection.sock, pid)
             answer = connection.getresponse()
             data = answer.read()
         except TimeoutError:
@@ -246,7 +252,7 @@ class Connection:
         while peer.is_stopped(pid):
             if time.monotonic() > deadline:
                 connection.close()
-                raise SessionStopped(f"the session process{_called(pid)} is stopped{_advice(pid, stopped=True)}")
+                raise _stopped(pid)
             time.sleep(_LOOK)
         return connection
 
@@ -278,6 +284,32 @@ class Connection:
                 break
             time.sleep(_LOOK)
         raise SessionEnding("the session process has ended, and another has taken its place")
+
+
+def _await_answer(sock: socket.socket, pid: int) -> None:
+    """Wait for the answer to begin.
+
+    Raises
+    ------
+    SessionStopped
+        What was asked may yet be done when the session goes on.
+    TimeoutError
+    """
+    begun = seen_running = time.monotonic()
+    poll = select.poll()  # a kernel may have more descriptors than select() takes
+    poll.register(sock, select.POLLIN)
+    while not poll.poll(500):
+        now = time.monotonic()
+        if not peer.is_stopped(pid):
+            seen_running = now
+        elif now - seen_running > STOP_PATIENCE:
+            raise _stopped(pid)
+        if now - begun > REQUEST_TIMEOUT:
+            raise TimeoutError
+
+
+def _stopped(pid: int) -> SessionStopped:
+    return SessionStopped(f"the session process{_called(pid)} is stopped{_advice(pid, stopped=True)}")
 
 
 def _called(pid: int) -> str:

@@ -81,7 +81,7 @@ class ResultHandler(WorkerHandler):
         self._told = self.request.headers.get(auth.BODY_DIGEST, "")
         self.check_incarnation(self.authenticate(job_id, self._told), int(worker_id))
         path = self.jobs.result_path(job_id, int(worker_id))
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._part: Path = path.with_name(f"{path.name}.{id(self):x}.part")
         self._file = open(os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")  # noqa: SIM115
 
@@ -127,7 +127,7 @@ def keep_result(jobs: Jobs | AllJobs, job: JobRecord, worker_id: int, part: Path
     except (ArchiveError, ValueError, OSError):
         raise HTTPError(400, reason="not a result") from None
     path = jobs.result_path(job.job_id, worker_id)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     size = part.stat().st_size
     os.replace(part, path)
     data: dict[str, Any] = {"ok": bool(manifest.get("ok")), "size": size}

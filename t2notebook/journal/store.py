@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..model.errors import JournalError, NotOwner
 from ..model.events import Event
@@ -20,6 +21,8 @@ from .place import is_on_network
 
 if TYPE_CHECKING:
     from .lease import Lease
+
+log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -66,13 +69,14 @@ class Journal:
         self.on_lost: Callable[[], None] = lambda: None
         self._token = "" if lease is None else lease.encode()
         self.is_lost = False
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in (PACKAGES, RESULTS):
-            (directory / name).mkdir(mode=0o700, exist_ok=True)
         path = directory / FILE
         is_new = not path.exists()
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._db = sqlite3.connect(path, timeout=_LOCK_TIMEOUT, isolation_level=None)
+        try:
+            self._make_folders()
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise JournalError(_cannot_write(directory, error)) from None
+        self._db = self._open()
         try:
             with self._explaining():
                 self._db.execute(f"PRAGMA journal_mode={'DELETE' if is_on_network(directory) else 'WAL'}")
@@ -120,6 +124,58 @@ class Journal:
             return journal
         journal.close()
         return None
+
+    def keep(self) -> None:
+        """Make the journal's folder and file again, with all that is in it, if somebody has removed them.
+
+        Raises
+        ------
+        JournalError
+            When that cannot be; or `NotOwner`, when another journal lies there now.
+        """
+        try:
+            status = os.stat(self.directory / FILE)
+        except OSError:
+            self._restore()
+            return
+        if (status.st_dev, status.st_ino) != self._file:
+            if read_meta(self.directory).get("owner", "") != self._token:
+                self._lose()
+            self._restore()
+
+    def _restore(self) -> None:
+        """Write the journal down once more: SQLite still reads the removed file, which is there until it is closed."""
+        path = self.directory / FILE
+        temporary = path.with_name(f"{FILE}.restored")
+        try:
+            self._make_folders()
+            temporary.unlink(missing_ok=True)
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            copy = sqlite3.connect(temporary)
+            with closing(copy):
+                self._db.backup(copy)
+            # Before the new file takes the name: closing removes what SQLite keeps beside it.
+            self._db.close()
+            os.replace(temporary, path)
+        except (OSError, sqlite3.Error) as error:
+            raise JournalError(_cannot_write(self.directory, error)) from None
+        finally:
+            self._db = self._open() if path.exists() else self._db
+        self._db.execute(f"PRAGMA journal_mode={'DELETE' if is_on_network(self.directory) else 'WAL'}")
+        self._db.execute("PRAGMA synchronous=FULL")
+        log.warning("%s was removed, and has been made again from memory", self.directory)
+
+    def _make_folders(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in (PACKAGES, RESULTS):
+            (self.directory / name).mkdir(mode=0o700, exist_ok=True)
+
+    def _open(self) -> sqlite3.Connection:
+        path = self.directory / FILE
+        database = sqlite3.connect(path, timeout=_LOCK_TIMEOUT, isolation_level=None)
+        status = os.stat(path)
+        self._file = status.st_dev, status.st_ino
+        return database
 
     @property
     def packages(self) -> Path:
@@ -206,6 +262,7 @@ class Journal:
 
     @contextmanager
     def _transaction(self, check: bool = True) -> Iterator[None]:
+        self.keep()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             if check:
@@ -222,10 +279,13 @@ class Journal:
             return
         row = self._db.execute("SELECT value FROM meta WHERE name = 'owner'").fetchone()
         if row is None or row[0] != self._token:
-            if not self.is_lost:
-                self.is_lost = True
-                self.on_lost()
-            raise NotOwner(f"another process has taken over the journal in {self.directory}")
+            self._lose()
+
+    def _lose(self) -> NoReturn:
+        if not self.is_lost:
+            self.is_lost = True
+            self.on_lost()
+        raise NotOwner(f"another process has taken over the journal in {self.directory}")
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -243,9 +303,16 @@ _SET = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 _HINTS = {
     sqlite3.SQLITE_FULL: "make room on that disk",
     sqlite3.SQLITE_IOERR: "is the disk full, or the file larger than is allowed?",
+    sqlite3.SQLITE_READONLY: "let JUPYTER_DATA_DIR name a folder that can be written",
+    sqlite3.SQLITE_CANTOPEN: "let JUPYTER_DATA_DIR name a folder that can be written",
     sqlite3.SQLITE_BUSY: "its file system may refuse locks: let JUPYTER_DATA_DIR name a folder on a local disk",
     sqlite3.SQLITE_PROTOCOL: "its file system may refuse locks: let JUPYTER_DATA_DIR name a folder on a local disk",
 }
+
+
+def _cannot_write(directory: Path, error: Exception) -> str:
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"the journal in {directory} cannot be written: {why}; JUPYTER_DATA_DIR names another folder"
 
 
 def result_path(directory: Path, job_id: str, worker_id: int) -> Path:

@@ -89,6 +89,8 @@ class JobPackageHandler(_PackageHandler):
             raise HTTPError(401, reason="Unauthorized")
         if self.path_args[0] != digest:
             raise HTTPError(404, reason="Not Found")
+        if not Path(self.root, f"{digest}{SUFFIX}").is_file():
+            raise HTTPError(410, reason="Gone")
 
     def parse_url_path(self, url_path: str) -> str:
         """Return the file of a digest."""

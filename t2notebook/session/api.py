@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 from asyncio import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,7 +123,15 @@ class JobsHandler(ApiHandler):
         spec = JobSpec.from_dict(record["spec"])
         own = self.session.own
         kept = own.journal.packages / f"{spec.package}.t2"
-        os.replace(Path(record["package_path"]), kept)
+        try:
+            own.journal.keep()
+            _move(Path(record["package_path"]), kept)
+        except NotOwner:
+            raise
+        except OSError as error:
+            why = f"{kept.parent} cannot be written: {error.strerror or error}"
+            hint = "JUPYTER_DATA_DIR names another folder"
+            raise Refused(507, f"nothing was submitted: {why}; {hint}") from None
         try:
             job = own.accept(spec, record["client"])
         except JournalError as error:
@@ -136,6 +145,15 @@ class JobsHandler(ApiHandler):
         self.finish(
             {"job_id": job.job_id, "seq": job.events[-1].seq, "directory": str(own.journal.directory)}
         )
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copyfile(source, target)
 
 
 class JobHandler(ApiHandler):

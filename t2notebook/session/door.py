@@ -75,7 +75,7 @@ class Door:
                 return
             is_free = lock is not None and not _answers(self._home)
             self._listen(
-                self._home if is_free else self._home.with_name(f"{self._home.stem}-{self._name}.sock")
+                self._home if is_free else self._home.with_name(f"{self._home.stem}-{self._name[:8]}.sock")
             )
         except OSError as error:
             log.warning("the socket %s is gone, and cannot be made anew yet: %s", self.path, error)

@@ -247,6 +247,13 @@ class Framework:
         except JournalError as error:
             log.warning("%s", error)
 
+    def keep(self) -> None:
+        """See to it that the journal is where others look for it."""
+        try:
+            self.journal.keep()
+        except JournalError as error:
+            self._stall(error)
+
     def renew(self) -> None:
         """Say in the journal that we live."""
         if self._patient is None or not self._patient.is_stalled:

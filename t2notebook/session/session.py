@@ -260,6 +260,7 @@ class Session:
             await asyncio.sleep(min(1.0, max(0.02, remaining)))
             self._renew()
             self._door.check()
+            self._keep_files()
             await self.has_lost_cluster()
             for framework in list(self.frameworks):
                 if (
@@ -273,6 +274,13 @@ class Session:
                             await framework.retire()
                     except TimeoutError:
                         log.warning("a framework with nothing left to do could not be torn down yet")
+
+    def _keep_files(self) -> None:
+        """Make again what somebody has removed under us: journals, and what agents fetch."""
+        for framework in list(self.frameworks):
+            framework.keep()
+        if self._workers is not None:
+            self._workers.keep()
 
     def _renew(self) -> None:
         if time.monotonic() - self._renewed >= RENEW:

@@ -94,8 +94,8 @@ class Workers:
         known_ports: Sequence[int],
     ) -> None:
         self._jobs = jobs
-        core_dir.mkdir(mode=0o700, exist_ok=True)
-        package = core.build_core(core_dir)
+        self._core_dir = core_dir
+        self._core = package = self._build_core()
         self._host = config["bind"] or _address_towards(Address.parse(master))
         sockets = _bind(self._host, config["port"], known_ports)
         port = sockets[0].getsockname()[1]
@@ -117,6 +117,24 @@ class Workers:
             core_file=package.path.name,
             idle_timeout=2 * float(config["executor_linger"]) + EXECUTOR_FALLBACK,
         )
+
+    def keep(self) -> None:
+        """Make the core package again if somebody has removed it; its name is its content's."""
+        if not self._core.path.exists():
+            try:
+                self._build_core()
+            except OSError as error:
+                log.warning("%s", error)
+
+    def _build_core(self) -> core.CorePackage:
+        try:
+            self._core_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return core.build_core(self._core_dir)
+        except OSError as error:
+            why = error.strerror or error
+            raise OSError(
+                f"{self._core_dir} cannot be written: {why}; JUPYTER_DATA_DIR names another folder"
+            ) from None
 
     def listen_at(self, port: int) -> None:
         """Serve the workers of an earlier session where they look for it, too, if that port is free.

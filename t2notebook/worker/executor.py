@@ -273,7 +273,11 @@ class Executor:
         )
 
     def _fetched(self, task: Task, package: int, why: str) -> None:
+        from .package_fetch import GONE
+
         task.package, task.refusal = package, why
+        if GONE in why:
+            task.cause = Cause.VERSION
         task.fetched = time.monotonic()
         self._apply(task, Trigger.REFUSE if why else Trigger.PACKAGE)
 

@@ -260,11 +260,13 @@ def fetch(launch: WorkerLaunch, descriptor: int, whereabouts: Whereabouts | None
     )
 
 
+#: The file is no more: no other attempt and no other agent would get it.
+GONE = "its file was removed where the session kept it"
 _REFUSALS = {
     401: ", the signature was refused: another session with this address may have taken its place",
     403: ", the signature was refused: another session with this address may have taken its place",
     404: ", it does not know it: the job may be over",
-    410: ", it is gone: the job is over",
+    410: f", {GONE}: submit the job again",
 }
 
 

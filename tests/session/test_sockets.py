@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from t2notebook.client import peer
 from tests.session.conftest import ROOT, eventually, sessions_of
 
 LONG = "lambda env: __import__('time').sleep(300)"
@@ -69,6 +70,12 @@ def kernels(clean: Path) -> Iterator[list[Kernel]]:
             one.end()
 
 
+def stop(pid: int) -> None:
+    """Stop a process, and wait until it is."""
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: peer.is_stopped(pid))
+
+
 def remove_sockets(home: Path) -> None:
     """Do as cleaners of temporary folders do."""
     for path in (home / "runtime" / "t2notebook").glob("*.sock"):
@@ -101,7 +108,7 @@ def test_two_sessions_of_one_place_live_on_and_each_has_its_own_jobs(
     eventually(lambda: a.run("first.state") == "STARTED")
     (pid,) = sessions_of(clean)
     time.sleep(0.5)
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     try:
         remove_sockets(clean)
         b.run("theirs = t2.submit(lambda env: 'b', ram_mega_bytes=64)")
@@ -163,7 +170,7 @@ def test_a_stopped_session_is_named_soon_with_what_to_do(clean: Path, kernels: l
     a, b = kernels
     a.run(f"job = t2.submit({LONG}, ram_mega_bytes=64)")
     (pid,) = sessions_of(clean)
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     try:
         for one, line in (
             (a, "job.kill()"),
@@ -195,7 +202,7 @@ def test_a_stopped_session_that_goes_on_is_as_if_nothing_had_been(clean: Path, k
     (a,) = kernels
     a.run("job = t2.submit(lambda env: __import__('time').sleep(2), ram_mega_bytes=64)")
     (pid,) = sessions_of(clean)
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     assert a.run("t2.submit(lambda env: 1)").startswith("SessionStopped")
     os.kill(pid, signal.SIGCONT)
     assert a.run("job.wait(30)") == "COMPLETED"
