@@ -310,7 +310,7 @@ def config_file() -> Path:
     folder.
     """
     if path := os.environ.get("T2_CONFIG"):
-        return _absolute(path)
+        return Path(path)
     from jupyter_core.paths import jupyter_config_dir
 
     return _absolute(jupyter_config_dir()) / "t2notebook.toml"
@@ -341,15 +341,20 @@ def data_dir() -> Path:
 
 
 def _absolute(folder: str) -> Path:
-    """Return what a folder's name meant when it was first seen: a notebook may change its directory, and a session
+    """Return what a folder's name means where this kernel began: a notebook may change its directory, and a session
     has another one.
     """
-    if folder not in _seen:
-        _seen[folder] = Path(os.path.abspath(folder))
-    return _seen[folder]
+    return Path(os.path.normpath(_BEGINNING / folder))
 
 
-_seen: dict[str, Path] = {}
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/")
+
+
+_BEGINNING = _here()
 
 
 def _private(path: Path, variable: str) -> Path:

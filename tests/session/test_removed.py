@@ -151,7 +151,7 @@ def test_a_home_that_became_read_only(clean: Path, tmp_path: Path) -> None:
     assert second.endswith("JUPYTER_DATA_DIR names another folder")
 
 
-def test_a_relative_folder_is_where_the_kernel_was_when_it_first_looked(
+def test_a_relative_folder_is_where_the_kernel_was_when_it_began(
     short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A relative JUPYTER_RUNTIME_DIR ended under the root directory, where sessions are."""
@@ -160,7 +160,7 @@ def test_a_relative_folder_is_where_the_kernel_was_when_it_first_looked(
     monkeypatch.chdir(short)
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", "run")
     monkeypatch.setenv("JUPYTER_DATA_DIR", "data")
-    monkeypatch.setattr(config, "_seen", {})
+    monkeypatch.setattr(config, "_BEGINNING", config._here())
     assert config.runtime_dir() == short / "run" / "t2notebook"
     (short / "below").mkdir()
     monkeypatch.chdir(short / "below")
