@@ -226,6 +226,7 @@ def submit(
     try:
         begun = time.perf_counter()
         package = pack(described, spool, files)
+        tell(package)  # where warnings are errors, nothing is submitted
         spec = JobSpec(
             name=described.name,
             user=user_name(),
@@ -244,7 +245,6 @@ def submit(
         link, mirror = _hand_over(settings, spec, package.path)
     finally:
         shutil.rmtree(spool, ignore_errors=True)
-    tell(package)
     handle = _known[mirror.job_id] = Job(link, spec, mirror)
     return handle
 

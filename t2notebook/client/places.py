@@ -8,8 +8,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+
+def _current() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return ""
+
+
 #: Where this process was when the first name of ours was used; only a guess at where it started.
-_FIRST = os.getcwd()
+_FIRST = _current()
 
 
 def beside(namespace: Mapping[str, Any] | None = None) -> list[Path]:
@@ -27,6 +35,8 @@ def beside(namespace: Mapping[str, Any] | None = None) -> list[Path]:
         namespace = vars(sys.modules["__main__"]) if "__main__" in sys.modules else {}
     found = []
     for path in _places(namespace):
+        if not path:
+            continue
         try:
             directory = Path(path).resolve()
             if directory.is_dir() and directory not in found:
@@ -37,10 +47,7 @@ def beside(namespace: Mapping[str, Any] | None = None) -> list[Path]:
 
 
 def _places(namespace: Mapping[str, Any]) -> Iterator[str | os.PathLike[str]]:
-    try:
-        yield Path.cwd()
-    except OSError:
-        pass  # it was removed
+    yield _current()
     # Visual Studio Code sets the first, Jupyter Server the second: absolute, or relative to a root of its own.
     for notebook in (namespace.get("__vsc_ipynb_file__"), os.environ.get("JPY_SESSION_NAME")):
         if isinstance(notebook, str) and os.path.isabs(notebook):

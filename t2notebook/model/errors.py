@@ -8,7 +8,7 @@ class Twister2Error(Exception):
 
 
 class Twister2Warning(UserWarning):
-    """A job was submitted, but something of it may not be what the user means."""
+    """Something of a job may not be what the user means; it is submitted all the same."""
 
 
 class SubmitError(Twister2Error, ValueError):

@@ -80,6 +80,11 @@ def test_a_value_that_stays_at_home_is_a_warning_where_it_was_submitted(t2: Any,
         job = t2.submit(lambda: importlib.import_module("t2v_helper").K, ram=64)
     assert caught[0].filename == __file__
     assert job.results(timeout=60) == [1]
+    before = len(t2.jobs())
+    with warnings.catch_warnings(), pytest.raises(t2.Twister2Warning):
+        warnings.simplefilter("error")
+        t2.submit(lambda: importlib.import_module("t2v_helper").K, ram=64)
+    assert len(t2.jobs()) == before, "where a warning is an error, nothing runs that nobody has a handle on"
     edited.K = 1  # type: ignore[attr-defined]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
