@@ -35,7 +35,9 @@ class AgentMemory:
         if self.checkpoint is None or not framework.info.get("checkpoint", False):
             return None
         self.checkpoint.mend()
-        return f"Failed to checkpoint: {self.checkpoint.trouble}" if self.checkpoint.trouble else None
+        if not self.checkpoint.trouble:
+            return None
+        return f"Failed to checkpoint to '{self.checkpoint.path}': {self.checkpoint.trouble}"
 
     def save_run(self, run: ExecutorRun) -> None:
         """Write a run down, or that it is about to end, or ended (its sandbox can still be read then)."""

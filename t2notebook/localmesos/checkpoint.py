@@ -34,6 +34,7 @@ class Checkpoint:
 
     Attributes
     ----------
+    path
     trouble
         Why values are not written yet; empty while all are.
 
@@ -44,7 +45,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.path = path
         self._values: dict[Key, Any] = {}
         self._unwritten: dict[Key, None] = {}
         self._records = 0
@@ -82,12 +83,12 @@ class Checkpoint:
         if not self._try(self.compact):
             # This needs no room.
             with contextlib.suppress(OSError):
-                os.truncate(self._path, 0)
+                os.truncate(self.path, 0)
 
     def mend(self) -> None:
         """Write what could not be written before, and a file that somebody removed; called now and then."""
         if self._file is not None and os.fstat(self._file).st_nlink == 0:
-            log.warning("%s was removed, and is written anew", self._path)
+            log.warning("%s was removed, and is written anew", self.path)
             self._try(self.compact)
         elif self._unwritten:
             self._write_down()
@@ -100,12 +101,12 @@ class Checkpoint:
         OSError
             It cannot be; the old one stays.
         """
-        fresh = f"{self._path}.new"
-        os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        fresh = f"{self.path}.new"
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
         target = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             _write(target, b"".join(_record(key, value) for key, value in self._values.items()))
-            os.replace(fresh, self._path)
+            os.replace(fresh, self.path)
         except BaseException:
             os.close(target)
             with contextlib.suppress(OSError):
@@ -131,20 +132,20 @@ class Checkpoint:
         except OSError as error:
             if not self.trouble:
                 log.error(
-                    "cannot write %s: %s; it is written as soon as it can be", self._path, error.strerror
+                    "cannot write %s: %s; it is written as soon as it can be", self.path, error.strerror
                 )
             self.trouble = error.strerror or str(error)
             return False
         if self.trouble and not self._unwritten:
-            log.warning("%s is written again", self._path)
+            log.warning("%s is written again", self.path)
             self.trouble = ""
         return True
 
     def _append(self) -> None:
         if self._file is None:
-            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            self._file = os.open(self._path, flags, 0o600)
+            self._file = os.open(self.path, flags, 0o600)
         while self._unwritten:
             key = next(iter(self._unwritten))
             before = b"\n" if self._is_cut else b""
@@ -156,7 +157,7 @@ class Checkpoint:
 
     def _load(self) -> None:
         try:
-            with open(self._path, "rb") as file:
+            with open(self.path, "rb") as file:
                 lines = file.read().splitlines(keepends=True)
         except FileNotFoundError:
             return

@@ -174,7 +174,11 @@ class Supervisor:
         return any(name.startswith("master") for name in (*self._family.pids, *self._down))
 
     def _ended(self, name: str) -> None:
-        """Start what died unasked again; what dies at once, later and later."""
+        """Start what died unasked again; what dies at once, later and later. An error that ended it is told."""
+        status = self._family.statuses[name]
+        if os.WIFEXITED(status) and status and not self._stopping:
+            log = os.path.join(self._work_dir, "log", f"{name}.log")
+            say(f"{name} ended with an error (exit status {os.WEXITSTATUS(status)}); see {log}")
         delay: float | None = self._options.restart
         if name.startswith("master") and self._family.statuses[name] == 0:
             self._stopping.append(0)  # nobody uses the cluster, it says

@@ -66,8 +66,10 @@ class Capacity:
                 # Of these two, what every master was always like is taken for granted if it does not tell.
                 roles = await self._get("/roles")
                 self._flags = self._flags or await self._get("/flags")
+                left = slaves is None or slaves.get("slaves")
+                metrics = None if left else await self._get("/metrics/snapshot")
             if slaves is not None:
-                self._cluster = read_cluster(slaves, self._roles(), roles, self._flags)
+                self._cluster = read_cluster(slaves, self._roles(), roles, self._flags, metrics)
         except Exception as error:  # it is for an explanation only: no reason to trouble anybody
             log.info("the master does not say what its agents have: %s", error)
         then(self._cluster)

@@ -28,6 +28,7 @@ ADVICE = {
     "REASON_CONTAINER_LIMITATION_DISK": "ask for more disk (--disk, disk_giga_bytes)",
 }
 
+
 class Consequence(StrEnum):
     """What the scheduler does."""
 

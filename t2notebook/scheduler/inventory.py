@@ -80,12 +80,15 @@ class Cluster:
     own_roles : tuple of str
     roles : mapping
         By name, all of which the master tells.
+    unreachable : int
+        How many agents there were that the master hears of no more; told where no other is left.
     """
 
     agents: tuple[AgentReport, ...] = ()
     filters_gpus: bool = True
     own_roles: tuple[str, ...] = ()
     roles: Mapping[str, RoleReport] = field(default_factory=dict)
+    unreachable: int = 0
 
     @classmethod
     def of(cls, totals: Iterable[Offer]) -> Cluster:
@@ -114,13 +117,14 @@ def read_cluster(
     own_roles: Collection[str],
     roles: Mapping[str, Any] | None = None,
     flags: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
 ) -> Cluster:
     """Read what a master answers (Mesos, ``docs/endpoints/master/``).
 
     Parameters
     ----------
-    slaves, roles, flags : mapping
-        The answers of ``/slaves``, ``/roles`` and ``/flags``; None for what it does not tell.
+    slaves, roles, flags, metrics : mapping
+        The answers of ``/slaves``, ``/roles``, ``/flags`` and ``/metrics/snapshot``; None for what it does not tell.
     own_roles : collection of str
         This framework's. What is reserved for one, or for a role above it, is ours.
     """
@@ -134,6 +138,7 @@ def read_cluster(
         str(filters).lower() != "false",
         tuple(own_roles),
         {record["name"]: _role(record) for record in (roles or {}).get("roles", ())},
+        int((metrics or {}).get("master/slaves_unreachable", 0)),
     )
 
 

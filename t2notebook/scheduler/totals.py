@@ -99,7 +99,10 @@ def _sentence(cluster: Cluster, agents: Sequence[Offer], demand: Demand, gpus: b
 def _nobody(cluster: Cluster, gpus: bool) -> str:
     """Say why no agent is offered, whatever is asked."""
     if not cluster.agents:
-        return "this cluster has no agents"
+        lost = cluster.unreachable
+        return "this cluster has no agents" + (
+            f"; {lost} {'is' if lost == 1 else 'are'} unreachable" if lost else ""
+        )
     absent = cluster.absent
     if cluster.kept(gpus=gpus):
         which = " that takes tasks" if absent else ""

@@ -549,3 +549,28 @@ def test_a_sandbox_that_its_user_cannot_reach_is_said(passable: Path) -> None:
         process.wait(10)
         assert process.stdout is not None
         process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("agent1", "agent1/meta/agent.jsonl"), ("master", "registry.jsonl")]
+)
+def test_a_process_that_cannot_read_its_own_file_is_named_with_its_log(
+    work_dir: Path, name: str, path: str
+) -> None:
+    import json
+    import select
+    import sys
+
+    (work_dir / path).mkdir(parents=True)
+    command = [sys.executable, "-m", "t2notebook.localmesos", "--agents", "1", "--work-dir", str(work_dir)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        try:
+            assert json.loads(process.stdout.readline())["pid"] == process.pid
+            assert select.select([process.stderr], [], [], 20)[0]
+            log = work_dir / "log" / f"{name}.log"
+            said = process.stderr.readline()
+            assert said == f"t2notebook.localmesos: {name} ended with an error (exit status 1); see {log}\n"
+            assert "Is a directory" in log.read_text()
+        finally:
+            process.terminate()

@@ -237,6 +237,14 @@ def test_agents_that_take_no_tasks_are_named(agents: list[AgentReport], sentence
     assert {row.host for row in verdict.refusals} == {one.host for one in agents}
 
 
+@pytest.mark.parametrize(
+    ("lost", "sentence"), [(0, ""), (1, "; 1 is unreachable"), (3, "; 3 are unreachable")]
+)
+def test_agents_that_are_unreachable_are_counted_where_no_other_is_left(lost: int, sentence: str) -> None:
+    cluster = read_cluster({"slaves": []}, ["*"], None, None, {"master/slaves_unreachable": float(lost)})
+    assert verdicts(cluster, [demand(1)])["a"].sentence == f"this cluster has no agents{sentence}"
+
+
 def test_a_new_master_whose_agents_have_not_returned() -> None:
     cluster = read_cluster({"slaves": [], "recovered_slaves": [{"id": "S1", "hostname": "h1"}]}, ["*"])
     sentence = "no agent of this cluster takes tasks: h1 has not returned to the new master yet"

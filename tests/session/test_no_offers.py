@@ -76,6 +76,20 @@ def test_another_framework_uses_all(cluster: LocalMesos, t2: Any) -> None:
     assert job.results(timeout=30) == [1]
 
 
+def test_an_agent_that_died_is_told_first_as_disconnected_then_as_unreachable(t2: Any) -> None:
+    with LocalMesos(agents=1, cpus=2, mem=1024) as cluster:
+        t2.configure(master=cluster.master)
+        assert t2.submit(lambda env: 1, ram_mega_bytes=64).results(timeout=30) == [1]
+        assert cluster.faults is not None
+        cluster.faults.kill("agent1")
+        job = t2.submit(lambda env: 1, ram_mega_bytes=64)
+        until(job, "no agent of this cluster takes tasks: 127.0.0.1 is disconnected from the master")
+        until(job, "this cluster has no agents; 1 is unreachable", timeout=30)
+        cluster.faults.start("agent1")
+        assert job.results(timeout=60) == [1]
+        t2.shutdown()
+
+
 @contextlib.contextmanager
 def swallowing(host: str) -> Iterator[tuple[int, socket.socket]]:
     """A port at which whoever connects waits, as behind a firewall that drops: its backlog is full."""
