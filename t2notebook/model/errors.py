@@ -112,6 +112,9 @@ class JobFailed(Twister2Error):
             parts.append(f"\n\nThe end of worker {self.worker_id}'s stderr:\n{self.stderr.rstrip()}")
         return "".join(parts)
 
+    def __repr__(self) -> str:
+        return f"JobFailed({self.headline!r})"
+
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild_job_failed, (
             self.headline,

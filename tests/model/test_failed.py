@@ -102,6 +102,7 @@ def test_it_is_an_instance_of_the_workers_type_too(cause: Exception, fields: dic
     assert isinstance(failure, JobFailed)
     assert (type(failure).__name__, failure.args, failure.__cause__) == ("JobFailed", cause.args, cause)
     assert (failure.headline, failure.job_id, failure.worker_id) == ("job j failed: worker 1", "j", 1)
+    assert repr(failure) == "JobFailed('job j failed: worker 1')"
     assert str(failure) == "job j failed: worker 1\n\nTraceback of worker 1:\nTraceback\nX: y"
     assert {name: getattr(failure, name) for name in fields} == fields
     assert Registered.seen == [], "no class of the user's is told of a subclass that is ours"

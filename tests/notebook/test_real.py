@@ -97,10 +97,21 @@ def test_a_cell_that_runs_again_has_its_number_its_earlier_job_and_can_replace_i
     assert ran.error == ""
     assert real.run("print(b.state, c.state.is_final)").text == "KILLED False\n"
     assert real.run("%twister2 kill b").text.startswith("Job ")
-    ran = real.run(
-        "try:\n    t2.submit(lambda: 1 / 0, ram=64).results()\nexcept ZeroDivisionError as e:\n    print(repr(e))"
+
+
+def test_a_workers_exception_is_caught_by_its_own_type(real, tmp_path):
+    (tmp_path / "beside.py").write_text(
+        "class Refused(Exception):\n    def __init__(self, code):\n        super().__init__(f'code {code}')\n"
+        "        self.code = code\ndef refuse():\n    raise Refused(7)\n"
     )
-    assert ran.text == "JobFailed('division by zero')\n"
+    assert real.run(f"%cd -q {tmp_path}\nimport beside\nclass Mine(ValueError): pass").error == ""
+    catch = "try:\n    t2.submit({}, ram=64).results()\nexcept {} as error:\n    print(error.args, {})"
+    ran = real.run(catch.format("lambda: 1 / 0", "ZeroDivisionError", "isinstance(error, t2.JobFailed)"))
+    assert ran.text == "('division by zero',) True\n"
+    ran = real.run("def fail():\n    raise Mine('x')\n" + catch.format("fail", "Mine", "error.worker_id"))
+    assert ran.text == "('x',) 0\n"
+    ran = real.run(catch.format("beside.refuse", "beside.Refused", "error.code"))
+    assert ran.text == "('code 7',) 7\n"
 
 
 def test_a_notebook_that_ends_before_its_job_says_so_on_stderr(tmp_path):
