@@ -160,7 +160,8 @@ class LocalMesos:
     cpus, mem, disk, gpus
         What each of them has (MiB).
     attributes
-        `"rack:r1;zone:a"` for all agents, or one such text for each.
+        `"rack:r1;level:10;keys:[1000-1500]"` for all agents, or one such text for each: text, numbers and ranges
+        as Mesos reads them.
     work_dir
         Where sandboxes and logs lie; kept. Without it a temporary directory, removed at the end.
     port

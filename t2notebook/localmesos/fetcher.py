@@ -277,7 +277,8 @@ class Fetcher:
         while path != self._directory and path.startswith(self._directory):
             try:
                 os.lchown(path, self._user.uid, self._user.gid)
-            except OSError:
+            except OSError as error:
+                self._log("W", f"Failed to chown '{path}' to '{self._user.name}': {error.strerror}")
                 return
             path = os.path.dirname(path)
 

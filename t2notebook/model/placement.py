@@ -188,6 +188,8 @@ def _parse(part: list[_Token], where: str) -> Constraint:
     name = _joined(left)
     if not right or not name.strip():
         hint = "write rack=r1, rack=r1|r2, rack!=r1, unique:rack or spread:rack"
+        if "," in where:
+            hint += """; a value that has a comma needs quotes of its own: --where 'note="a,b"'"""
         raise SubmitError(f"{_joined(part)!r} is no constraint; {hint}")
     if right[0] and right[0][0] == ("=", False):
         raise SubmitError(f"{_joined(part)!r} has one = too many; write {name}{_joined(right[0])}")

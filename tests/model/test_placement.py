@@ -67,6 +67,11 @@ def test_a_where_is_read() -> None:
         ("rack==r1", "'rack==r1' has one = too many; write rack=r1"),
         ("note='a,b", """where is "note='a,b": the ' before 'a,b' has no end"""),
         ("note='a'b", """where is "note='a'b": 'b' follows a closing '; a comma is missing"""),
+        (
+            "note=a,b",
+            "'b' is no constraint; write rack=r1, rack=r1|r2, rack!=r1, unique:rack or spread:rack; "
+            "a value that has a comma needs quotes of its own: --where 'note=\"a,b\"'",
+        ),
         ("note=''", "'note=' lacks a value; write note=r1 or note=r1|r2"),
     ],
 )

@@ -69,6 +69,7 @@ def test_submit_understands_every_option():
     }
     assert parse("submit --workers-per-executor max").workers_per_executor == "max"
     assert parse("submit --workers=3").workers == 3
+    assert parse("""submit --where 'note="a,b"|c'""").where == 'note="a,b"|c'
     assert parse("submit --cpu 2").cpus == 2
     assert parse("submit --ram 1GB").ram == parse("submit --ram '1 gib'").ram == 1024
 
