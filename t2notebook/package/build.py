@@ -135,7 +135,11 @@ def build(
         _PYTHON,
         contents,
         {each.name: each.size for each in files},
-        (*getattr(worker, "notes", ()), *modules.notes, *stale.notes(modules.paths, modules.sources)),
+        (
+            *getattr(worker, "notes", ()),
+            *modules.notes,
+            *stale.notes(modules.paths, modules.sources, mentions.assigned),
+        ),
     )
 
 

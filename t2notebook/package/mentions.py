@@ -15,6 +15,7 @@ from .names import inner_code
 from .scan import absolute, words
 
 _IMPORT = dis.opmap["IMPORT_NAME"]
+_STORE_ATTR = dis.opmap["STORE_ATTR"]
 _IMPORTERS = frozenset({"import_module", "__import__"})
 #: Of a container, so many items are looked at.
 _ITEMS = 100
@@ -32,16 +33,22 @@ class Mentions:
         Short texts: constants of code, values of variables.
     is_dynamic : bool
         Whether modules are imported by a text.
+    assigned : set of str
+        Names of attributes that are assigned to (``helper.K = 5``).
     """
 
     imports: set[Import] = field(default_factory=set)
     texts: set[str] = field(default_factory=set)
     is_dynamic: bool = False
+    assigned: set[str] = field(default_factory=set)
 
     def joined(self, other: Mentions) -> Mentions:
         """Return what was seen by both."""
         return Mentions(
-            self.imports | other.imports, self.texts | other.texts, self.is_dynamic or other.is_dynamic
+            self.imports | other.imports,
+            self.texts | other.texts,
+            self.is_dynamic or other.is_dynamic,
+            self.assigned | other.assigned,
         )
 
     def see_code(self, code: CodeType) -> None:
@@ -50,6 +57,7 @@ class Mentions:
         for each in code.co_consts:
             if isinstance(each, str):
                 self.texts.update(words(each))
+        self.assigned.update(_assigned(code))
         self.is_dynamic = self.is_dynamic or not _IMPORTERS.isdisjoint(code.co_names)
 
     def see_function(self, code: CodeType, package: Any) -> None:
@@ -91,6 +99,15 @@ class Mentions:
 
 def _is_dotted(text: str) -> bool:
     return all(part.isidentifier() for part in text.split("."))
+
+
+def _assigned(code: CodeType) -> Iterator[str]:
+    if "setattr" in code.co_names:
+        yield from (each for each in code.co_consts if isinstance(each, str))
+    if _STORE_ATTR in code.co_code[::2]:
+        for instruction in dis.get_instructions(code):
+            if instruction.opcode == _STORE_ATTR:
+                yield instruction.argval
 
 
 def _imports(code: CodeType, package: str | None) -> Iterator[Import]:

@@ -10,7 +10,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from importlib.util import MAGIC_NUMBER
@@ -45,7 +45,9 @@ class _Definitions:
         return _bindings(self.source).get(name) == 1
 
 
-def notes(paths: Mapping[str, str], sources: Mapping[str, bytes]) -> list[str]:
+def notes(
+    paths: Mapping[str, str], sources: Mapping[str, bytes], reassigned: Set[str] = frozenset()
+) -> list[str]:
     """Return a line for each module in this process that workers will not find as it is here.
 
     Parameters
@@ -54,6 +56,8 @@ def notes(paths: Mapping[str, str], sources: Mapping[str, bytes]) -> list[str]:
         Modules that travel to their files.
     sources : mapping of str to bytes
         The same modules to the contents of the files.
+    reassigned : set of str
+        Names in modules that workers assign to themselves, in the setup or in the job: nothing is said of those.
     """
     found = []
     until = time.monotonic() + PATIENCE
@@ -62,7 +66,7 @@ def notes(paths: Mapping[str, str], sources: Mapping[str, bytes]) -> list[str]:
         if time.monotonic() > until:
             break
         module = sys.modules.get(name)
-        if isinstance(module, ModuleType) and (note := _note(name, module, path, sources[name])):
+        if isinstance(module, ModuleType) and (note := _note(name, module, path, sources[name], reassigned)):
             found.append(note)
     return found
 
@@ -74,7 +78,7 @@ def _modified(path: str) -> float:
         return 0.0
 
 
-def _note(name: str, module: ModuleType, path: str, source: bytes) -> str:
+def _note(name: str, module: ModuleType, path: str, source: bytes, reassigned: Set[str]) -> str:
     loaded = getattr(module, "__file__", None)
     if not isinstance(loaded, str) or os.path.realpath(loaded) != os.path.realpath(path):
         return ""
@@ -89,7 +93,7 @@ def _note(name: str, module: ModuleType, path: str, source: bytes) -> str:
             f"{os.path.basename(path)} has changed since this notebook imported {name}: workers have the new file, "
             f"this notebook the old code; importlib.reload({name}) reads it again"
         )
-    assigned = list(_assigned(name, module, definitions))
+    assigned = list(_assigned(name, module, definitions, reassigned))
     if not assigned:
         return ""
     more = f" and {len(assigned) - _SHOWN} more" if len(assigned) > _SHOWN else ""
@@ -165,13 +169,17 @@ def _functions_of_another_source(module: ModuleType, definitions: _Definitions) 
     return False
 
 
-def _assigned(name: str, module: ModuleType, definitions: _Definitions) -> Iterator[str]:
+def _assigned(
+    name: str, module: ModuleType, definitions: _Definitions, reassigned: Set[str]
+) -> Iterator[str]:
     """Yield the module's names that have another value here than in the file, as one would say it."""
     for variable, value in definitions.constants.items():
+        if variable in reassigned:
+            continue
         here = vars(module).get(variable, _MISSING)
         if here is not _MISSING and not _is_equal(here, value) and definitions.has_one(variable):
             yield f"{name}.{variable} is {_short(here)} here and {_short(value)} in the file"
-    for variable in definitions.functions:
+    for variable in sorted(definitions.functions.keys() - reassigned):
         here = vars(module).get(variable, _MISSING)
         is_own = here is _MISSING or getattr(here, "__module__", None) == name
         if not is_own and definitions.has_one(variable):

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from t2notebook.package import stale
+from t2notebook.package.build import build
+from t2notebook.package.capture import cell_function
 from t2notebook.package.local import local_modules
 from tests.package.helpers import notebook, pack
 
@@ -162,3 +164,21 @@ def test_a_job_tells_it(module: ModuleType, tmp_path: Path) -> None:
     (note,) = package.notes
     assert note.startswith("t2s_helper.K is 5 here and 3 in the file: ")
     assert pack("1", notebook("import t2s_helper as h"), tmp_path / "packages").notes == ()
+
+
+@pytest.mark.parametrize("where", ["the setup", "the setup, by setattr", "the cell", "a function"])
+def test_what_workers_assign_themselves_is_not_told(where: str, module: ModuleType, tmp_path: Path) -> None:
+    module.K = 5
+    (tmp_path / "packages").mkdir()
+    namespace = notebook("import t2s_helper as h\ndef assign(): h.K = 5")
+    source = {"the cell": "h.K = 5\nh.f(1)", "a function": "assign()\nh.f(1)"}.get(where, "h.f(1)")
+    setup = {"the setup": "h.K = 5", "the setup, by setattr": "setattr(h, 'K', 5)"}.get(where, "h.f")
+    package = build(
+        cell_function(source, namespace, name="test"),
+        {},
+        directory=tmp_path / "packages",
+        local_dirs=[],
+        name="test",
+        setup=cell_function(setup, namespace, name="setup"),
+    )
+    assert package.notes == ()
