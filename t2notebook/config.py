@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import math
 import os
 import sys
 import tomllib
@@ -117,12 +118,20 @@ class Config:
             )
         if problem := _role_problem(self.role):
             raise Twister2Error(f"role is {self.role!r}; {problem}")
+        for name in (one.name for one in fields(self) if isinstance(one.default, float)):
+            if not math.isfinite(getattr(self, name)):
+                raise Twister2Error(f"{name} is {getattr(self, name)}; give a number")
         for name in ("local_agents", "local_cpus", "local_mem", "start_timeout"):
             if not getattr(self, name) > 0:
                 raise Twister2Error(f"{name} is {getattr(self, name):g}; give more than 0")
         for name in ("session_linger", "executor_linger", "local_linger", "failover_timeout"):
             if not getattr(self, name) >= 0:
                 raise Twister2Error(f"{name} is {getattr(self, name):g}; give a number of seconds from 0")
+        for name in ("bind", "advertise_host"):
+            if problem := _host_problem(getattr(self, name)):
+                raise Twister2Error(f"{name} is {getattr(self, name)!r}; {problem}")
+        if any(character.isspace() or character in ":/" for character in self.user):
+            raise Twister2Error(f"user is {self.user!r}; give the name of a user whom the agents have")
         if not 0 <= self.port < 65536:
             raise Twister2Error(f"port is {self.port}; give 0 (any) to 65535")
 
@@ -397,6 +406,23 @@ def _truth(value: Any) -> bool:
     return words[text]
 
 
+def _of_type(kind: type[Any], value: Any) -> Any:
+    """Return a text or number as the type of a setting; what would change by that is refused.
+
+    Raises
+    ------
+    ValueError, TypeError
+    """
+    if isinstance(value, bool) or (kind is str and not isinstance(value, str | os.PathLike)):
+        raise TypeError
+    if kind is str:
+        return os.fsdecode(value)
+    converted = kind(value)
+    if isinstance(value, float) and converted != value and value == value:
+        raise ValueError
+    return converted
+
+
 def _convert(name: str, value: Any, where: str, folder: Path | None = None) -> Any:
     if name == "secret":
         raise Twister2Error(
@@ -406,8 +432,8 @@ def _convert(name: str, value: Any, where: str, folder: Path | None = None) -> A
     if name not in _TYPES:
         raise Twister2Error(f"{where}: there is no setting {name!r}; there are {', '.join(sorted(_TYPES))}")
     try:
-        value = _truth(value) if _TYPES[name] is bool else _TYPES[name](value)
-    except (TypeError, ValueError):
+        value = _truth(value) if _TYPES[name] is bool else _of_type(_TYPES[name], value)
+    except (TypeError, ValueError, OverflowError):
         raise Twister2Error(f"{where} is {value!r}; give a {_TYPES[name].__name__}") from None
     if name == "master":
         value, _ = masters.split_userinfo(value)
@@ -425,6 +451,15 @@ def _check_master(text: str) -> None:
         raise Twister2Error(
             f"master: {error}, or 'local'" if "give" in str(error) else f"master: {error}"
         ) from None
+
+
+def _host_problem(host: str) -> str:
+    """Say why this cannot be a host's name or address, or nothing."""
+    if "/" in host or (host.count(":") == 1 and host.rpartition(":")[2].isdigit()):
+        return "give a name or an address alone; the port is a setting of its own"
+    if host.startswith("[") or any(character.isspace() for character in host):
+        return "give a name or an address, as 10.0.0.7 or fd00::7"
+    return ""
 
 
 def _role_problem(role: str) -> str:

@@ -211,3 +211,35 @@ def test_a_yes_or_no_from_the_environment(monkeypatch: pytest.MonkeyPatch, text:
     monkeypatch.setenv("T2_GPUS", "some")
     with pytest.raises(t2.Twister2Error, match="T2_GPUS is 'some'; give a bool"):
         config.get_config()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("bind", "http://here", "the port is a setting of its own"),
+        ("bind", "10.0.0.1:80", "the port is a setting of its own"),
+        ("advertise_host", "a b", "give a name or an address, as"),
+        ("advertise_host", "[::1]", "give a name or an address, as"),
+        ("user", "ada lovelace", "a user whom the agents have"),
+        ("user", "ada:staff", "a user whom the agents have"),
+        ("port", 4040.5, "give a int"),
+        ("port", True, "give a int"),
+        ("local_agents", 2.5, "give a int"),
+        ("local_agents", float("inf"), "give a int"),
+        ("start_timeout", float("inf"), "give a number"),
+        ("failover_timeout", float("nan"), "give a number"),
+        ("master", None, "give a str"),
+        ("role", ["a"], "give a str"),
+    ],
+)
+def test_each_bad_value_is_named_with_its_setting(name: str, value: object, why: str) -> None:
+    with pytest.raises(t2.Twister2Error) as caught:
+        t2.configure(**{name: value})
+    text = str(caught.value)
+    assert name in text and why in text
+    assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("host", ["", "10.0.0.7", "fd00::7", "::1", "node.example.org"])
+def test_hosts_that_can_be(host: str) -> None:
+    assert t2.configure(advertise_host=host).advertise_host == host

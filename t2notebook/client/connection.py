@@ -416,10 +416,9 @@ def _start(path: Path, config: Config, runtime: Path) -> None:
         os.close(ours)
         if theirs >= 0:
             os.close(theirs)
+    _reap_later(process)
     if news.get("ready"):
-        _reap_later(process)
         return
-    process.poll()
     tail = log_path.read_text(errors="replace").strip().splitlines()[-15:]
     why = news.get("error") or f"it said nothing for {config.start_timeout:g} s"
     where = "\n".join([f"; the end of {log_path}:", *tail]) if tail else ""

@@ -30,7 +30,7 @@ from ..journal import (
     read_unfinished,
     session_directories,
 )
-from ..model.errors import JournalError
+from ..model.errors import JournalError, SessionError
 from ..model.events import Event, EventKind
 from ..model.process import user_name
 from ..scheduler.access import Access
@@ -439,9 +439,12 @@ class Session:
 
 def run(settings: dict[str, Any], cluster: Cluster | None, ready: Callable[[], None]) -> None:
     """Run a session in this process."""
+    level = os.environ.get("T2_LOG", "WARNING").upper()
+    if level not in (levels := logging.getLevelNamesMapping()):
+        raise SessionError(f"T2_LOG is {level}; give one of {', '.join(levels)}")
     logging.basicConfig(
         stream=sys.stderr,
-        level=os.environ.get("T2_LOG", "WARNING"),
+        level=level,
         format="%(asctime)s %(name)s: %(message)s",
     )
 

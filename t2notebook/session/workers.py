@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import sys
@@ -17,6 +18,8 @@ from tornado.web import Application, RequestHandler
 from ..jobmaster import handlers
 from ..jobmaster.contacts import Contacts
 from ..jobmaster.jobs import AllJobs
+from ..model.errors import SessionError
+from ..model.process import user_name
 from ..package import core, serve
 from ..scheduler.infos import ExecutorTemplate
 from ..scheduler.transport import Address
@@ -164,7 +167,21 @@ def _bind(host: str, port: int, known_ports: Sequence[int]) -> list[socket.socke
                 return bind_sockets(known, host)
             except OSError:
                 continue
-    return bind_sockets(port, host)
+    try:
+        return bind_sockets(port, host)
+    except (OSError, UnicodeError) as error:
+        raise SessionError(_cannot_listen(host, port, error)) from None
+
+
+def _cannot_listen(host: str, port: int, error: Exception) -> str:
+    """Say why workers cannot be served, with the setting that is wrong."""
+    number, why = getattr(error, "errno", None), getattr(error, "strerror", None) or str(error)
+    if number == errno.EADDRINUSE:
+        return f"port is {port}, which another program has on {host}; name another with t2.configure(port=...), or 0"
+    if number in (errno.EACCES, errno.EPERM):
+        return f"port is {port}, on which {user_name()} may not listen ({why}); see t2.configure(port=...)"
+    what = "cannot be found" if isinstance(error, socket.gaierror | UnicodeError) else "is no address of this machine"
+    return f"bind is {host!r}, which {what} ({why}); see t2.configure(bind=...)"
 
 
 def _address_towards(master: Address) -> str:

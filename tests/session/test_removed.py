@@ -89,7 +89,7 @@ def test_sessions_removed_under_a_living_session(clean: Path) -> None:
     import t2notebook as t2
 
     job = t2.submit(lambda env: __import__("time").sleep(3) or env.worker_id, workers=2, ram_mega_bytes=64)
-    eventually(lambda: job.state.value == "STARTED")
+    eventually(lambda: job.state.value == "STARTED", timeout=40)
     shutil.rmtree(clean / "data" / "t2notebook")
     later = t2.submit(lambda env: "later", ram_mega_bytes=64)
     assert job.results(timeout=60) == [0, 1]
@@ -102,7 +102,7 @@ def test_a_job_whose_package_was_removed_before_it_ran_says_so(clean: Path) -> N
     import t2notebook as t2
 
     running = t2.submit(lambda env: __import__("time").sleep(60), ram_mega_bytes=64, cpu=3.5, workers=2)
-    eventually(lambda: running.state.value == "STARTED")
+    eventually(lambda: running.state.value == "STARTED", timeout=40)
     waiting = t2.submit(lambda env: 1, ram_mega_bytes=64, cpu=3.5)
     shutil.rmtree(clean / "data" / "t2notebook" / "sessions")
     running.kill()

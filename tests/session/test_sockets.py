@@ -169,6 +169,7 @@ def test_a_stopped_session_is_named_soon_with_what_to_do(clean: Path, kernels: l
     kernels += [Kernel(), Kernel()]
     a, b = kernels
     a.run(f"job = t2.submit({LONG}, ram_mega_bytes=64)")
+    eventually(lambda: a.run("job.state") == "STARTED", timeout=40)
     (pid,) = sessions_of(clean)
     stop(pid)
     try:
@@ -201,6 +202,8 @@ def test_a_stopped_session_that_goes_on_is_as_if_nothing_had_been(clean: Path, k
     kernels.append(Kernel())
     (a,) = kernels
     a.run("job = t2.submit(lambda env: __import__('time').sleep(2), ram_mega_bytes=64)")
+    # The embedded Mesos of this test ends soon when it has no framework.
+    eventually(lambda: a.run("job.state") == "STARTED", timeout=40)
     (pid,) = sessions_of(clean)
     stop(pid)
     assert a.run("t2.submit(lambda env: 1)").startswith("SessionStopped")

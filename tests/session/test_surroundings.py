@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.session.conftest import ROOT, eventually, processes
+from tests.session.conftest import ROOT, eventually, processes, sessions_of
 
 BACKPORTS = ("dataclasses", "asyncio", "uuid", "pathlib", "enum", "typing", "random", "argparse", "json")
 RUN = """
@@ -225,3 +225,42 @@ def test_an_unknown_user_ends_the_job_at_once(clean: Path, monkeypatch: pytest.M
     assert len(str(caught.value).splitlines()) == 1
     assert job.tasks.restarts.tolist() == [0]
     t2.shutdown()
+
+
+def test_a_setting_that_keeps_workers_from_being_served_is_named(
+    clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[Errno 98] Address already in use, of what?; and for bind="no.such.host" the master was blamed."""
+    import socket
+
+    import t2notebook as t2
+
+    def refused(**settings: str) -> str:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(t2.JobFailed) as caught:
+            t2.submit(lambda env: 1, ram_mega_bytes=64).results(timeout=40)
+        for name in settings:
+            monkeypatch.delenv(name)
+        t2.shutdown()
+        eventually(lambda: not sessions_of(clean))
+        return str(caught.value)
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        told = refused(T2_PORT=str(port))
+        assert (
+            f"port is {port}, which another program has on 127.0.0.1; name another with t2.configure(port="
+            in told
+        )
+    told = refused(T2_BIND="no.such.host.invalid")
+    assert "bind is 'no.such.host.invalid', which cannot be found" in told and "master" not in told
+    assert "bind is '192.0.2.1', which is no address of this machine" in refused(T2_BIND="192.0.2.1")
+
+
+def test_a_log_level_that_is_none(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import t2notebook as t2
+
+    monkeypatch.setenv("T2_LOG", "loud")
+    with pytest.raises(t2.SessionError, match="T2_LOG is LOUD; give one of "):
+        t2.submit(lambda env: 1)
