@@ -15,8 +15,10 @@ from typing import Any, BinaryIO, cast
 from .. import __version__
 from ..model.errors import PackageError, SubmitError
 from ..worker import archive, calling
+from ..worker.missing_names import IS_CELL, NAMES
 from ..worker.modules import BESIDE, EXECUTABLE, FILES, SOURCES
 from . import distributions, pickling, stale
+from .capture import ENV, CellFunction, stays
 from .files import DataFile, human, named_here
 from .local import local_modules
 from .sink import Sink
@@ -24,6 +26,7 @@ from .sink import Sink
 SUFFIX = ".t2"
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _SHOWN = 10
+_MAX_NAMES = 10_000
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ def build(
         "packages": distributions.versions(used),
         "t2notebook": __version__,
         **_facts_of_files(files, mentions.texts | modules.texts, local_dirs),
+        **_facts_of_names(worker, account.sizes),
     }
     path, digest, size = _store(directory, members, facts)
     return BuiltPackage(
@@ -164,6 +168,20 @@ def _facts_of_files(files: Sequence[DataFile], texts: set[str], local_dirs: Sequ
         **({EXECUTABLE: executable} if executable else {}),
         **({BESIDE: list(beside)} if beside else {}),
     }
+
+
+def _facts_of_names(worker: Any, sent: Mapping[str, int]) -> dict[str, Any]:
+    """Return what the manifest says of the notebook's names: those that do not travel, for errors about them."""
+    function = worker.function if isinstance(worker, CellFunction) else inspect.unwrap(worker)
+    namespace = getattr(function, "__globals__", {})
+    if not isinstance(worker, CellFunction) and namespace.get("__name__") != "__main__":
+        return {}
+    left = [
+        name
+        for name in list(namespace)
+        if name not in sent and not name.startswith("_") and name != ENV and not stays(name, namespace)
+    ]
+    return {NAMES: sorted(left)[:_MAX_NAMES], IS_CELL: isinstance(worker, CellFunction)}
 
 
 def check_worker(worker: Callable[..., Any]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import sys
+import sysconfig
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from t2notebook.model.text import sendable
 
@@ -19,6 +22,12 @@ _MAX_TRACEBACK = 200_000
 _MAX_MESSAGE = 2000
 #: Characters of an exception's text that are told apart from its traceback.
 _MAX_TEXT = 20_000
+#: How many frames of a way through a library are told.
+_FIRST, _LAST = 1, 2
+_LEFT_OUT = "<left out>"
+_INSTALLED = tuple(
+    {f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
 
 
 def _here() -> None: ...
@@ -105,11 +114,18 @@ def one_line(text: str, limit: int = MAX_LINE) -> str:
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
-def format_traceback(error: BaseException) -> str:
-    """Return the traceback's text, causes and exception groups included, beginning at the user's frames."""
+def format_traceback(error: BaseException, *, folded: bool = True) -> str:
+    """Return the traceback's text, causes and exception groups included, beginning at the user's frames.
+
+    Parameters
+    ----------
+    error : BaseException
+    folded : bool
+        Leave out the middle of a long way through a library.
+    """
     try:
         told = traceback.TracebackException.from_exception(error, compact=True)
-        _strip(told, set())
+        _strip(told, set(), folded)
         text = "".join(map(_cut, told.format()))
     except Exception as trouble:  # an exception class may do anything in its __str__ or __getattr__
         return f"{type_name(type(error))} (its traceback cannot be shown: {type_name(type(trouble))})\n"
@@ -134,7 +150,9 @@ def missing_module_hint(error: BaseException) -> str:
         return ""
     name = error.name.partition(".")[0]
     if name == "t2notebook":
-        return f"{error.name} is for the notebook: a worker cannot submit jobs or look after them; do that there"
+        return (
+            f"{error.name} is for the notebook: a worker cannot submit jobs or look after them; do that there"
+        )
     if name in sys.modules and name != error.name:
         return f"the agent's {name} has no {error.name}; another version of it may be installed there"
     return (
@@ -180,7 +198,7 @@ def _text(error: BaseException) -> str:
         return "<its message cannot be shown>"
 
 
-def _strip(told: traceback.TracebackException, seen: set[int]) -> None:
+def _strip(told: traceback.TracebackException, seen: set[int], folded: bool) -> None:
     """Leave out frames of ours before the user's."""
     if id(told) in seen:
         return
@@ -191,13 +209,50 @@ def _strip(told: traceback.TracebackException, seen: set[int]) -> None:
     # An error of our own is told whole.
     if first < len(told.stack):
         del told.stack[:first]
+    if folded:
+        told.stack = _folded(told.stack)
     for frame in told.stack:
         frame.filename = modules.shown(frame.filename)
     if (filename := getattr(told, "filename", None)) is not None:  # of a SyntaxError
         told.filename = modules.shown(filename)
     for other in (told.__cause__, told.__context__, *(getattr(told, "exceptions", None) or ())):
         if other is not None:
-            _strip(other, seen)
+            _strip(other, seen, folded)
+
+
+class _Folded(traceback.StackSummary):
+    """A stack in which frame 0 of no file stands for a long way through a library."""
+
+    def format_frame_summary(self, frame_summary: traceback.FrameSummary, **options: Any) -> str:
+        """Return a frame's lines, or the line for those left out."""
+        if frame_summary.filename == _LEFT_OUT:
+            return frame_summary.name
+        return super().format_frame_summary(frame_summary, **options)
+
+
+def _folded(stack: traceback.StackSummary) -> traceback.StackSummary:
+    """Leave the first frame of each long way through installed code, and the last ones, where the error is."""
+    frames: list[traceback.FrameSummary] = []
+    for installed, run in itertools.groupby(stack, key=lambda frame: _is_installed(frame.filename)):
+        way = list(run)
+        left = len(way) - _FIRST - _LAST
+        if installed and frames and left > 1:
+            library = _library(way[_FIRST].filename)
+            text = f"  [... {left} more calls in {library}: the worker's log has them ...]\n"
+            marker = traceback.FrameSummary(_LEFT_OUT, 0, text, lookup_line=False, line="")
+            way = [*way[:_FIRST], marker, *way[-_LAST:]]
+        frames += way
+    return _Folded.from_list(frames)
+
+
+def _is_installed(filename: str) -> bool:
+    return filename.startswith(("<frozen ", *_INSTALLED)) or "-packages/" in filename
+
+
+def _library(filename: str) -> str:
+    """Return the name of the library that a file belongs to."""
+    path = filename.rpartition("-packages/")[2]
+    return path.partition("/")[0].removesuffix(".py") if path != filename else "the standard library"
 
 
 def _cut(part: str) -> str:

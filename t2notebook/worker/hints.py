@@ -26,7 +26,7 @@ def lies_beside(error: BaseException, names: Collection[str]) -> str:
     missing = [name for name in names if not os.path.exists(name)]
     if not missing:
         return ""
-    for each in _chain(error):
+    for each in chain(error):
         for name in sorted(missing, key=len, reverse=True):
             if any(path == name or path.startswith(f"{name}/") for path in _paths(each)) or _says(each, name):
                 word = f"'{name}'" if " " in name else name
@@ -34,7 +34,7 @@ def lies_beside(error: BaseException, names: Collection[str]) -> str:
     return ""
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an error, and those that it came from."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from t2notebook.model.errors import PackageError
@@ -20,6 +20,7 @@ from . import failure as failures
 from .archive import SETUP_BUFFERS, SETUP_PICKLE, Archive
 from .environment import WorkerEnvironment
 from .failure import Failure
+from .missing_names import IS_CELL, NAMES, notebook_has
 from .progress import ProgressReporter, Superseded
 from .result import Delivery
 from .session_client import SessionClient
@@ -135,15 +136,15 @@ def _work(
         additional_ports=launch.ports,
     )
     versions: Mapping[str, str] = {}
-    beside: Sequence[str] = ()
+    facts: Mapping[str, Any] = {}
     try:
         archive = Archive.open(package)
         os.close(package)
         versions = archive.manifest.get("packages", {})
-        beside = archive.manifest.get(modules.BESIDE, ())
+        facts = archive.manifest
         modules.install(archive, directory)
         if SETUP_PICKLE in archive and (failed := _set_up(archive, vars(main), env)) is not None:
-            return _failed(failed, hint=hints.in_setup(_hint(failed, beside)))
+            return _failed(failed, hint=hints.in_setup(_hint(failed, facts)))
         job = archive.load(vars(main))
         function, env.config = job["worker"], job["config"]
     except (Superseded, modules.NoPlace):
@@ -165,7 +166,7 @@ def _work(
             return _failed(error, exit_code=error.code if isinstance(error.code, int) else 1)
         value = None
     except BaseException as error:
-        return _failed(error, hint=_hint(error, beside))
+        return _failed(error, hint=_hint(error, facts))
     try:
         return *result.pack_value(value, launch.worker_id), "", 0
     except PackageError as error:
@@ -188,8 +189,13 @@ def _set_up(archive: Archive, main: dict[str, Any], env: WorkerEnvironment) -> B
     return None
 
 
-def _hint(error: BaseException, beside: Sequence[str]) -> str:
-    return failures.missing_module_hint(error) or hints.lies_beside(error, beside)
+def _hint(error: BaseException, facts: Mapping[str, Any]) -> str:
+    main = vars(sys.modules["__main__"])
+    return (
+        failures.missing_module_hint(error)
+        or hints.lies_beside(error, facts.get(modules.BESIDE, ()))
+        or notebook_has(error, facts.get(NAMES, ()), main, is_cell=facts.get(IS_CELL, False))
+    )
 
 
 def _from_the_notebook(error: BaseException | None) -> BaseException | None:
@@ -217,7 +223,8 @@ def _failed(
         failure = Failure(failures.type_name(kind), line, text, error, failures.one_line(line))
     else:
         failure = failures.describe(error, hint)
-    failures.say(failure.traceback)
+        text = failures.format_traceback(error, folded=False)
+    failures.say(text)
     return *result.pack_failure(failure), failure.line, (exit_code & 0xFF) or 1
 
 

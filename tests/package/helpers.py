@@ -37,7 +37,7 @@ import json, os, sys, tempfile, types
 from types import SimpleNamespace
 from t2notebook.worker import failure, modules
 from t2notebook.worker.archive import Archive
-from t2notebook.worker.run import call
+from t2notebook.worker.run import _hint, call
 
 for path in sys.argv[1:]:
     sys.stdout.flush()
@@ -54,7 +54,8 @@ for path in sys.argv[1:]:
         print("\\n" + json.dumps(["ok", repr(call(job["worker"], env))]))
     except BaseException as error:
         error.__traceback__ = error.__traceback__.tb_next
-        print("\\n" + json.dumps(["error", failure.format_traceback(error)]))
+        hint = _hint(error, archive.manifest)
+        print("\\n" + json.dumps(["error", failure.describe(error, hint).traceback]))
     sys.stdout.flush()
     os._exit(0)
 """

@@ -34,13 +34,14 @@ def test_a_package_is_named_by_its_digest_and_private(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [package.path.name]
     archive = Archive.open(package.path)
     archive.verify(package.digest)
-    facts = {key: value for key, value in archive.manifest.items() if key != "members"}
+    facts = {key: value for key, value in archive.manifest.items() if key not in ("members", "names")}
     assert facts == {
         "format": 1,
         "kind": "job",
         "python": PYTHON,
         "packages": {},
         "t2notebook": t2notebook.__version__,
+        "is_cell": True,
     }
     assert run([package.path]) == [("ok", "2")]
 
