@@ -333,14 +333,16 @@ class Job:
             return None
         if view.state is JobState.KILLED or view.failed_worker is None:
             return self._killed(view)
-        return self._failure(view, view.workers[view.failed_worker], self._errors_by_task())
+        return self._failure(view, view.workers[view.failed_worker], self._errors_by_task(), view.message)
 
     def _killed(self, view: JobView) -> JobFailed:
         why = view.message or "no reason was given"
         return JobFailed(f"job {self.job_id} was killed: {why}", job_id=self.job_id)
 
-    def _failure(self, view: JobView, worker: WorkerView, details: Mapping[str, Any]) -> JobFailed:
-        """Return why a worker has no result; `details` are those of `_errors_by_task`."""
+    def _failure(
+        self, view: JobView, worker: WorkerView, details: Mapping[str, Any], message: str = ""
+    ) -> JobFailed:
+        """Return why a worker has no result; `details` are those of `_errors_by_task`, `message` that of the job."""
         who = worker.worker_id
         if view.kill_reason and worker.state is TaskState.KILLED and who != view.failed_worker:
             if view.kill_reason != "WORKER_FAILED":
@@ -349,11 +351,7 @@ class Job:
                 return failure
             message = f"worker {who} was {worker.message or view.message}"
             return JobFailed(f"job {self.job_id} failed: {message}", job_id=self.job_id, worker_id=who)
-        if who == view.failed_worker and view.state.is_final:
-            message = view.message
-        else:
-            where = f" on {worker.host}" if worker.host else ""
-            message = f"worker {who}{where}: {worker.message or worker.reason or worker.state.value}"
+        message = message or worker.verdict
         traceback = (details.get(worker.task_id) or {}).get("traceback", "")
         failure = JobFailed(
             f"job {self.job_id} failed: {message}",

@@ -56,6 +56,13 @@ class WorkerView:
         return self.state is TaskState.FINISHED and self.result == "ok"
 
     @property
+    def verdict(self) -> str:
+        """How a worker that failed came to its end, in words."""
+        where = f" on {self.host}" if self.host else ""
+        what = self.message or self.reason or self.state.value
+        return f"worker {self.worker_id}{where} {_VERBS.get(self.state, 'failed')}: {what}"
+
+    @property
     def is_done(self) -> bool:
         """Whether nothing more is to come: the task ended and, if it ended well, its result is here."""
         return self.state.is_terminal and (self.state is not TaskState.FINISHED or bool(self.result))
@@ -253,10 +260,7 @@ class JobView:
 
     def _verdict(self, state: JobState) -> str:
         if state is JobState.FAILED and self.failed_worker is not None:
-            worker = self.workers[self.failed_worker]
-            where = f" on {worker.host}" if worker.host else ""
-            what = worker.message or worker.reason or worker.state.value
-            verdict = f"worker {worker.worker_id}{where} {_VERBS.get(worker.state, 'failed')}: {what}"
+            verdict = self.workers[self.failed_worker].verdict
             # Without a kill, each of them came to its own end.
             failed = 0 if self.kill_reason else sum(not worker.is_good for worker in self.workers)
             if failed > 1:

@@ -118,6 +118,7 @@ def test_with_keep_going_the_others_have_their_results(t2: Any) -> None:
         assert isinstance(error, Odd), "the class is the notebook's own"
         assert (error.worker_id, error.number) == (worker_id, worker_id)
         assert f"Odd: {worker_id}" in error.remote_traceback
+        assert error.headline.startswith(f"job {job.job_id} failed: worker {worker_id} on ")
     assert "2 of 4 workers failed; the first: worker " in repr(job)
     assert job.result(2) == 2
     assert job.error(2) is None
