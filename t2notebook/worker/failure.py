@@ -221,7 +221,7 @@ def _strip(told: traceback.TracebackException, seen: set[int], folded: bool) -> 
 
 
 class _Folded(traceback.StackSummary):
-    """A stack in which frame 0 of no file stands for a long way through a library."""
+    """A stack in which a frame of no file stands for a long way through a library."""
 
     def format_frame_summary(self, frame_summary: traceback.FrameSummary, **options: Any) -> str:
         """Return a frame's lines, or the line for those left out."""
@@ -235,14 +235,15 @@ def _folded(stack: traceback.StackSummary) -> traceback.StackSummary:
     frames: list[traceback.FrameSummary] = []
     for installed, run in itertools.groupby(stack, key=lambda frame: _is_installed(frame.filename)):
         way = list(run)
-        left = len(way) - _FIRST - _LAST
-        if installed and frames and left > 1:
-            library = _library(way[_FIRST].filename)
+        first = _FIRST if frames else 0  # nobody of the user's called it: an error that led to another one
+        left = len(way) - first - _LAST
+        if installed and left > 1:
+            library = _library(way[first].filename)
             text = f"  [... {left} more calls in {library}: the worker's log has them ...]\n"
             marker = traceback.FrameSummary(_LEFT_OUT, 0, text, lookup_line=False, line="")
-            way = [*way[:_FIRST], marker, *way[-_LAST:]]
+            way = [*way[:first], marker, *way[-_LAST:]]
         frames += way
-    return _Folded.from_list(frames)
+    return _Folded(frames)
 
 
 def _is_installed(filename: str) -> bool:
