@@ -57,11 +57,13 @@ def obstacle() -> str:
         return "no ip (Debian's iproute2) here"
     try:
         ip("netns", "add", f"{NAME}p")
-        ip("netns", "del", f"{NAME}p")
+        ip("-n", f"{NAME}p", "link", "show")  # it enters the namespace, which a chroot may refuse
         ip("link", "add", f"{NAME}p", "type", "veth", "peer", "name", f"{NAME}q")
-        ip("link", "del", f"{NAME}p")
     except subprocess.CalledProcessError as error:
         return f"no network namespaces for us here: {error.stderr.decode().strip()}"
+    finally:
+        for kind in ("link", "netns"):
+            subprocess.run(["ip", kind, "del", f"{NAME}p"], capture_output=True)
     return ""
 
 
