@@ -284,8 +284,9 @@ def test_workers_on_this_machine_find_what_the_kernel_finds(clean: Path, tmp_pat
         return (found, child.stdout.strip(), os.environ["LD_LIBRARY_PATH"], os.environ.get("PYTHONUSERBASE", ""),
                 os.environ["PATH"] == {os.environ["PATH"]!r}, os.environ["HOME"] != {os.environ.get("HOME", "")!r},
                 "OF_NOBODY" in os.environ)
+    base = site.getuserbase() if site.ENABLE_USER_SITE else ""
     print(t2.submit(work, ram_mega_bytes=64).results(60)[0] == (
-        ["added", "given", "user"], "given", "/a:/b", site.getuserbase() if site.ENABLE_USER_SITE else '', True, True, False))
+        ["added", "given", "user"], "given", "/a:/b", base, True, True, False))
     t2.shutdown()
     """
     assert (
@@ -305,7 +306,8 @@ def test_a_library_beside_the_standard_ones_is_found_on_this_machine(clean: Path
     shutil.copy(real, tmp_path / "libt2own.so.1")
     code = """
     import t2notebook as t2
-    print(t2.submit(lambda env: __import__("ctypes").CDLL("libt2own.so.1") is not None, ram_mega_bytes=64).results(60))
+    job = t2.submit(lambda env: __import__("ctypes").CDLL("libt2own.so.1") is not None, ram_mega_bytes=64)
+    print(job.results(60))
     t2.shutdown()
     """
     assert run(code, clean, LD_LIBRARY_PATH=str(tmp_path)) == "[True]"
