@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..journal import Journal, result_path
@@ -13,6 +13,7 @@ from ..model.errors import JournalError
 from ..model.events import TRANSIENT, Event, EventKind
 from ..model.job import JobSpec, make_job_id
 from ..model.reducer import JobView, reduce
+from ..model.states import TaskState
 
 
 @dataclass
@@ -93,6 +94,7 @@ class Jobs:
 
     def record(self, *events: Event) -> None:
         """Write events to the journal, then fold them in and tell the listeners."""
+        events = tuple(self._with_progress(event) for event in events)
         durable = [event for event in events if event.kind not in TRANSIENT]
         numbered = iter(self.journal.append(durable))
         for event in events:
@@ -101,6 +103,15 @@ class Jobs:
     def result_path(self, job_id: str, worker_id: int) -> Path:
         """Return where a worker's result lies, or will."""
         return result_path(self.journal.directory, job_id, worker_id)
+
+    def _with_progress(self, event: Event) -> Event:
+        """Return `event`; the end of a task with how far it had come, as its progress stands in no journal."""
+        if event.kind is not EventKind.STATUS or event.worker_id is None or "progress" in event.data:
+            return event
+        worker = self._jobs[event.job_id].view.workers[event.worker_id]
+        if worker.progress is None or worker.task_id != event.task_id or not TaskState(event.state).is_terminal:
+            return event
+        return replace(event, data={**event.data, "progress": worker.progress, "text": worker.text})
 
     def _tell(self, event: Event) -> None:
         job = self._jobs[event.job_id]

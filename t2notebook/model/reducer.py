@@ -194,6 +194,8 @@ class JobView:
         elif state.is_terminal:
             worker.finished = event.time
             worker.exit_code = event.data.get("exit_code", worker.exit_code)
+            worker.progress = event.data.get("progress", worker.progress)
+            worker.text = event.data.get("text", worker.text)
             if state is TaskState.FINISHED:
                 worker.progress = 1.0
             elif self.failed_worker is None and not self.kill_reason:

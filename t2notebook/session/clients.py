@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ..jobmaster.jobs import AllJobs, JobRecord
-from ..model.events import Event
+from ..model.events import Event, EventKind
 from ..model.text import dumps
 
 Write = Callable[[str], None]
@@ -51,6 +51,8 @@ class Clients:
         for event in job.events:
             if event.seq > after:
                 self._send(client_id, event)
+        for event in _present(job, self._jobs.clock()):
+            self._send(client_id, event)
         self._watching[client_id].add(job.job_id)
         self._watchers.setdefault(job.job_id, set()).add(client_id)
 
@@ -72,3 +74,16 @@ class Clients:
 
     def _send(self, client_id: str, event: Event) -> None:
         self._streams[client_id](dumps({"event": event.to_dict()}))
+
+
+def _present(job: JobRecord, now: float) -> Iterator[Event]:
+    """Yield what is so now and stands in no journal: how far workers are, and what they wait for."""
+    view = job.view
+    if view.state.is_final:
+        return
+    for worker in view.workers:
+        if worker.progress is not None and not worker.state.is_terminal:
+            data = {"progress": worker.progress, "text": worker.text}
+            yield Event(EventKind.PROGRESS, job.job_id, now, worker.worker_id, worker.task_id, data=data)
+    if view.waiting_for:
+        yield Event(EventKind.PENDING, job.job_id, now, message=view.waiting_for)
