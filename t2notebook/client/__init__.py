@@ -21,7 +21,7 @@ from ..model.errors import SessionError, SubmitError, Twister2Error
 from ..model.job import MAX, ComputeResource, FaultTolerance, JobSpec, Placement, Twister2Job
 from ..model.process import user_name
 from ..model.reducer import reduce
-from . import finding, replacing, surroundings
+from . import finding, replacing
 from .archive import open_anywhere
 from .cluster import cluster_figures, cluster_info, jobs_on_cluster, start_cluster, stop_cluster
 from .connection import SessionEnding, SessionStopped
@@ -227,7 +227,6 @@ def submit(
         begun = time.perf_counter()
         package = pack(described, spool, files)
         tell(package)  # where warnings are errors, nothing is submitted
-        is_here = surroundings.is_embedded(settings)
         spec = JobSpec(
             name=described.name,
             user=user_name(),
@@ -239,8 +238,6 @@ def submit(
             placement=described.placement,
             faults=described.faults,
             package_seconds=time.perf_counter() - begun,
-            path=surroundings.module_path() if is_here else (),
-            environment=surroundings.variables() if is_here else {},
         )
         if replace:
             is_named = described is job or name is not None

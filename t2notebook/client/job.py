@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -362,7 +362,51 @@ class Job:
         )
         return failed_as(failure, self._cause(who)) if traceback else failure
 
+    def failure_text(self) -> tuple[int, str, str] | None:
+        """Return what the worker that failed left behind.
+
+        Returns
+        -------
+        tuple or None
+            Its id; ``"traceback"`` or ``"stderr"``; and its traceback or, where it raised nothing, the end of its
+            stderr, which may be empty. None if the job has not failed.
+        """
+        view = self.view()
+        if view.state is not JobState.FAILED or view.failed_worker is None:
+            return None
+        who = view.failed_worker
+        details = self._errors_by_task().get(view.workers[who].task_id) or {}
+        if traceback := details.get("traceback"):
+            return who, "traceback", traceback
+        return who, "stderr", self._stderr_tail(who)
+
     # Its output.
+
+    def tails(self, files: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]]:
+        """Return what some workers wrote since the caller last looked, for a live view of it.
+
+        Parameters
+        ----------
+        files : sequence of mapping
+            A few, each with ``worker_id``, ``task_id``, ``stream`` and ``offset``: the bytes that are known, -1 to
+            begin near the end.
+        most : int
+            Bytes wanted of each; of more, the last ones.
+
+        Returns
+        -------
+        list of dict
+            For each that could be read now: the same with ``offset`` moved on, ``text``, and ``skipped``, whether
+            something before the text is left out.
+
+        Raises
+        ------
+        SessionError
+            When there is no session to ask.
+        """
+        content = {"files": [dict(file) for file in files], "most": most}
+        answer = self._link.reach().post(f"/v1/jobs/{self.job_id}/tails", content)
+        return list(answer["files"])
 
     @overload
     def logs(

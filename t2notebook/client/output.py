@@ -46,16 +46,14 @@ class Output:
             Only so many lines from the end of what is there now.
         follow : bool
         """
-        if text := self.begin(tail):
-            yield text
+        yield self.begin(tail)
         while True:
             # First, so that what is written between the two looks is read in the next round.
             is_over = self._is_over()
             if text := self.more():
                 yield text
             elif is_over or not follow:
-                if text := self._decoder.decode(b"", final=True):
-                    yield text
+                yield self._decoder.decode(b"", final=True)
                 return
             else:
                 time.sleep(FOLLOW_PAUSE)

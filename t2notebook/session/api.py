@@ -19,6 +19,7 @@ from ..model.job import JobSpec
 from ..model.text import dumps, loads
 from ..scheduler.sandbox import PAGE, SandboxError
 from ..scheduler.transport import BROKEN
+from .tails import MOST_BYTES, read_tails
 
 if TYPE_CHECKING:
     from .session import Session
@@ -221,6 +222,21 @@ class LogsHandler(ApiHandler):
         self.finish(data)
 
 
+class TailsHandler(ApiHandler):
+    """``POST /v1/jobs/ID/tails``: what some workers wrote since the caller last looked."""
+
+    async def post(self, job_id: str) -> None:
+        """Answer ``files``; those that cannot be read now are not among them."""
+        job = self.job(job_id)
+        record = self.content()
+        for file in record["files"]:
+            if file["stream"] not in STREAMS or not 0 <= file["worker_id"] < job.view.number_of_workers:
+                raise HTTPError(404, f"job {job_id} has no {file['stream']} of a worker {file['worker_id']}")
+        scheduler = self.session.framework_of(job).scheduler
+        most = int(record.get("most", MOST_BYTES))
+        self.finish({"files": await read_tails(job, scheduler, record["files"], most) if scheduler else []})
+
+
 class StreamHandler(ApiHandler):
     """``GET /v1/clients/ID/stream``: a kernel is attached while this connection lives; a line an event."""
 
@@ -339,6 +355,7 @@ def routes(session: Session) -> list[Any]:
         (rf"{job}/kill", KillHandler, settings),
         (rf"{job}/why", WhyHandler, settings),
         (rf"{job}/logs/([0-9]{{1,9}})", LogsHandler, settings),
+        (rf"{job}/tails", TailsHandler, settings),
         (rf"{client}/stream", StreamHandler, settings),
         (rf"{client}/watch", WatchHandler, settings),
         (rf"{client}/bye", ByeHandler, settings),

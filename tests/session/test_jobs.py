@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from t2notebook import ComputeResource, JobFailed, JobState, SubmitError, Twister2Job
+from tests.session.conftest import eventually
 
 
 def test_results_come_by_worker_id(t2: Any) -> None:
@@ -549,3 +550,62 @@ def test_metrics_say_where_the_time_went(t2: Any) -> None:
     phases = job.phases
     assert phases.worker_id.tolist() == [0, 1]
     assert (phases.drop(columns=["worker_id", "package"]).max(axis=None)) <= found["completion"]
+
+
+def test_the_tails_of_what_workers_write(t2: Any) -> None:
+    def write(env: Any) -> None:
+        import sys
+
+        print(f"hello from {env.worker_id}, ünd näch", flush=True)
+        sys.stderr.write("x" * 200_000 + "\nlast line\n")
+        sys.stderr.flush()
+        env.progress(0.49, text="about half")
+        time.sleep(60)
+
+    job = t2.submit(write, workers=2, cpu=0.5, ram_mega_bytes=64)
+    eventually(lambda: [worker.progress for worker in job.view().workers] == [0.49, 0.49], 60)
+    files = [
+        {"worker_id": worker.worker_id, "task_id": worker.task_id, "stream": stream, "offset": 0}
+        for worker in job.view().workers
+        for stream in ("stdout", "stderr")
+    ]
+    answers = job.tails(files, 1000)
+    assert [answer["text"] for answer in answers[::2]] == [f"hello from {who}, ünd näch\n" for who in (0, 1)]
+    assert not answers[0]["skipped"] and answers[0]["offset"] == len(answers[0]["text"].encode())
+    error = answers[1]
+    assert error["skipped"] and error["offset"] == 200_011 and len(error["text"]) == 1000
+    assert error["text"].endswith("x\nlast line\n")
+    # what is known does not come again; from -1 on, the end does; of another task, nothing
+    assert [answer["text"] for answer in job.tails(answers, 1000)] == [""] * 4
+    (end,) = job.tails([{**files[1], "offset": -1}], 20)
+    assert end["text"] == "xxxxxxxxx\nlast line\n"
+    assert job.tails([{**files[0], "task_id": "another"}], 20) == []
+
+    job.kill()
+    assert job.wait(30) is JobState.KILLED
+    assert job.tasks.progress.tolist() == [0.49, 0.49]
+
+
+def test_progress_survives_for_who_attaches_later(t2: Any, home: Any) -> None:
+    import subprocess
+    import sys
+
+    def work(env: Any) -> None:
+        env.progress(0.49, text="about half")
+        time.sleep(60)
+
+    job = t2.submit(work, workers=1, cpu=0.5, ram_mega_bytes=64)
+    eventually(lambda: job.view().progress == 0.49, 60)
+    program = (
+        f"import t2notebook as t2; job = t2.attach({job.job_id!r}); "
+        "import time; time.sleep(0.3); view = job.view(); print(view.state, view.progress, view.workers[0].text)"
+    )
+
+    def attach() -> str:
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+    assert attach() == "STARTED 0.49 about half"
+    job.kill()
+    job.wait(30)
+    assert attach() == "KILLED 0.49 about half"
