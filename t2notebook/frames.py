@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,32 +14,33 @@ from .model.states import JobState, TaskState
 if TYPE_CHECKING:
     import pandas as pd
 
+#: What people look for comes first and long ids last, so that a message is in sight without scrolling.
 TASK_COLUMNS = {
     "worker_id": "int64",
-    "task_id": "str",
     "state": "category",
-    "agent": "str",
+    "message": "str",
     "host": "str",
-    "cpus": "float64",
-    "mem": "float64",
-    "started": "time",
-    "finished": "time",
-    "restarts": "int64",
     "progress": "float64",
     "exit_code": "Int64",
+    "restarts": "int64",
+    "started": "time",
+    "finished": "time",
+    "cpus": "float64",
+    "mem": "float64",
     "reason": "str",
-    "message": "str",
+    "agent": "str",
+    "task_id": "str",
 }
 
 EVENT_COLUMNS = {
     "time": "time",
-    "kind": "str",
     "worker_id": "Int64",
-    "task_id": "str",
+    "kind": "str",
     "state": "category",
-    "source": "str",
-    "reason": "str",
     "message": "str",
+    "reason": "str",
+    "source": "str",
+    "task_id": "str",
 }
 
 JOB_COLUMNS = {
@@ -78,19 +80,19 @@ def task_rows(view: JobView) -> list[dict[str, Any]]:
     return [
         {
             "worker_id": worker.worker_id,
-            "task_id": worker.task_id,
             "state": worker.state.value,
-            "agent": worker.agent,
+            "message": worker.message,
             "host": worker.host,
-            "cpus": worker.cpus,
-            "mem": worker.mem,
-            "started": worker.started,
-            "finished": worker.finished,
-            "restarts": worker.restarts,
             "progress": worker.progress,
             "exit_code": worker.exit_code,
+            "restarts": worker.restarts,
+            "started": worker.started,
+            "finished": worker.finished,
+            "cpus": worker.cpus,
+            "mem": worker.mem,
             "reason": worker.reason,
-            "message": worker.message,
+            "agent": worker.agent,
+            "task_id": worker.task_id,
         }
         for worker in view.workers
     ]
@@ -106,13 +108,13 @@ def events_frame(events: Iterable[Event]) -> pd.DataFrame:
     rows = [
         {
             "time": event.time,
-            "kind": event.kind.value,
             "worker_id": event.worker_id,
-            "task_id": event.task_id,
+            "kind": event.kind.value,
             "state": event.state or None,
-            "source": event.source,
-            "reason": event.reason,
             "message": event.message,
+            "reason": event.reason,
+            "source": event.source,
+            "task_id": event.task_id,
         }
         for event in events
         if event.kind not in TRANSIENT
@@ -203,8 +205,9 @@ def _frame(rows: list[Any], columns: Mapping[str, str], states: str) -> pd.DataF
     for name, kind in columns.items():
         values = [row.get(name) for row in rows]
         if kind == "time":
-            microseconds = [None if value is None else round(value * 1e6) for value in values]
-            data[name] = pd.Series(microseconds, dtype="Int64").astype("datetime64[us]").dt.tz_localize("UTC")
+            # More digits than clocks of several machines are worth would only push the rest out of sight.
+            milliseconds = [None if value is None else math.floor(value * 1e3) for value in values]
+            data[name] = pd.Series(milliseconds, dtype="Int64").astype("datetime64[ms]").dt.tz_localize("UTC")
         elif kind == "category":
             data[name] = pd.Categorical(values, categories=_STATES[states])
         elif kind == "str":

@@ -34,9 +34,19 @@ def test_tasks_are_the_rows_that_every_view_shows() -> None:
     assert list(frame.columns) == list(TASK_COLUMNS) == list(rows[0])
     assert frame.state.tolist() == ["RUNNING", "PENDING"]
     assert frame.progress[0] == 0.5
-    assert frame.started[0] == pd.Timestamp("2026-11-21T07:39:57.938644Z")
+    assert frame.started[0] == pd.Timestamp("2026-11-21T07:39:57.938Z")
     assert frame.started.isna().tolist() == [False, True]
     assert frame.exit_code.isna().all()
+
+
+def test_messages_are_in_sight_and_ids_out_of_the_way() -> None:
+    events = [*EVENTS, Event(EventKind.STATUS, "j", 5.0, 0, "t" * 60, "FAILED", message="boom", seq=5)]
+    for frame in (tasks_frame(reduce("j", events)), events_frame(events)):
+        names = list(frame.columns)
+        assert names.index("message") <= 4 and names[-1] == "task_id"
+        # in no line is anything that a narrow page would cut before the message
+        shown = frame[names[: names.index("message") + 1]].to_string(max_colwidth=None)
+        assert max(map(len, shown.splitlines())) < 90
 
 
 def test_events_hold_what_the_journal_holds() -> None:
