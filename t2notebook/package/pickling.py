@@ -6,6 +6,7 @@ bodies use, and an account of what was sent, under which variable, and what it r
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import linecache
 import operator
@@ -20,6 +21,7 @@ from typing import Any
 from ..model.errors import PackageError
 from ..worker import pickling as shared
 from ..worker.code_objects import reduce_code
+from ..worker.display import display
 from .blame import Use, explain
 from .capture import ENV, CellFunction, stays
 from .local import is_installed
@@ -80,6 +82,11 @@ class _Variable:
     """An entry of `_Variables`."""
 
     use: Use
+
+
+def _is_kernels(value: Any) -> bool:
+    """Return whether `value` is a kernel's own `display`, which it has among the builtins; or nothing."""
+    return value is None or value is getattr(builtins, "display", None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,10 +154,10 @@ class Pickler(shared.Pickler):
         """Reduce a function, with the names that it reads, each accounted for."""
         self.account.mentions.see_function(function.__code__, function.__globals__.get("__package__"))
         cell = self._cells.get(id(function))
+        reads = global_reads(function.__code__) if cell is None else cell.reads
         if cell is not None:
             names = tuple(name for name in cell.names if name not in self._without)
         else:
-            reads = global_reads(function.__code__)
             if ENV in reads and ENV in function.__globals__ and id(function.__globals__) in self._namespaces:
                 raise PackageError(
                     f"function {function.__qualname__!r} reads the notebook's variable 'env', but on workers env is "
@@ -161,8 +168,8 @@ class Pickler(shared.Pickler):
         values = {name: found[name] for name in names if name in found}
         if cell is not None:
             self._globals.new(function).setdefault("__name__", "__main__")
-            if "display" in cell.reads and "display" not in values:
-                values["display"] = print  # what a kernel adds to the builtins
+        if id(found) in self._namespaces and "display" in reads and _is_kernels(values.get("display")):
+            values["display"] = display
         variables = _Variables(values, "{}", cell or function)
         return self.function_with(function, variables, list(values.values()))
 

@@ -121,8 +121,7 @@ class Task:
         self.inherited = memory.anonymous()
 
         def work() -> int:
-            fork.settle(directory, {**launch.environment, **_variables(launch)}, launch.cpus)
-            fork.find_modules_in(launch.path)
+            fork.settle(directory, _variables(launch), launch.cpus)
             return run_worker(launch, package, report, directory, begun, whereabouts)
 
         try:

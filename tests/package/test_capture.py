@@ -348,6 +348,18 @@ def test_display_prints_on_a_worker(tmp_path: Path) -> None:
     assert run([pack("display('shown')", notebook(), tmp_path).path]) == [("ok", "None")]
 
 
+def test_display_gives_a_handle_and_helpers_have_it_too(tmp_path: Path) -> None:
+    space = notebook("def show(x):\n    return display(x, display_id=True)")
+    source = "handle = show(1)\nhandle.update(2)\nother = display('a', {'b': 1}, display_id='mine')\nother.display_id"
+    assert run([pack(source, space, tmp_path).path]) == [("ok", "'mine'")]
+    assert run([pack("display({'text/plain': 'x'}, raw=True)", notebook(), tmp_path).path]) == [("ok", "None")]
+
+
+def test_a_display_of_the_notebook_s_own_stays(tmp_path: Path) -> None:
+    space = notebook("def display(x):\n    return 2 * x")
+    assert run([pack("display(21)", space, tmp_path).path]) == [("ok", "42")]
+
+
 def test_what_the_cell_may_bind_itself_is_left_out_if_it_cannot_travel(tmp_path: Path) -> None:
     source = "try:\n    db = [1]\nfinally:\n    pass\nwith env.config['c']:\n    db2 = 1\ndb, db2"
     setup = (
