@@ -1,17 +1,24 @@
-"""Showing a job: the live widget with the same view as HTML beside it, replaced by that HTML at the end."""
+"""Showing a job: a live widget, and below it the same view as HTML, which a saved notebook keeps.
+
+The widget hides the HTML as long as it lives; at the end it goes, and the HTML stays. So a notebook that is opened
+again without its kernel shows how the job was, and how to go on with it.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..model.reducer import JobView
 from .html import job_html
-from .output import OutputContext, kernel_shell, send_update
+from .output import OutputContext, kernel_id, kernel_shell, send_update
 from .publisher import INTERVAL, Watch, publisher, why_lost
 from .snapshot import snapshot
+from .tail_reader import Reading, reader
 from .text import job_text
 
 if TYPE_CHECKING:
@@ -21,13 +28,25 @@ log = logging.getLogger(__name__)
 
 #: Views with more rows than this are written at most twice a second.
 MANY_ROWS = 50
+#: Seconds between two writes of the HTML below a live widget, unless the job's state changes.
+KEPT_INTERVAL = 10.0
+#: Seconds that the last view of a job waits for the last output of its workers.
+OUTPUT_PATIENCE = 1.0
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def display_job(job: Any) -> Watch | None:
+def display_job(job: Any, *, is_told: bool = False) -> Watch | None:
     """Show `job` in the output of the cell that runs now and keep it up to date until its end.
 
     In a kernel that is a widget, or HTML that is replaced once a second where widgets cannot be imported; a
     job that has ended is plain HTML at once. In a terminal it is text, once.
+
+    Parameters
+    ----------
+    job : Job
+    is_told : bool
+        Whether the cell raises an error if the job fails, so that the view need not say why.
 
     Returns
     -------
@@ -40,62 +59,128 @@ def display_job(job: Any) -> Watch | None:
         return None
     view = job.view()
     display_id = f"t2-{uuid.uuid4().hex[:12]}"
-    record = snapshot(view, lost="" if view.state.is_final else why_lost(job))
+    lost = "" if view.state.is_final else why_lost(job)
+    failure = job.failure_text() if view.state.is_final and not is_told else None
+    record = snapshot(view, lost=lost, failure=failure, is_told=is_told)
     if not record["live"]:
         _show(ip, bundle(record), display_id)
         return None
     place = OutputContext(ip)
-    widget = _make_widget(job, record)
-    data = bundle(record)
+    widget = _make_widget(record, display_id)
     if widget is not None:
-        data["application/vnd.jupyter.widget-view+json"] = {
-            "version_major": 2,
-            "version_minor": 0,
-            "model_id": widget.model_id,
-        }
-    _show(ip, data, display_id)
-    sink = JobSink(job, display_id, place, widget)
+        # Without a text: what shows no widgets shows the HTML below, or its text.
+        view_of = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+        _show(ip, {WIDGET: view_of}, _live(display_id))
+    _show(ip, bundle(record, beside="" if widget is None else display_id), display_id)
+    sink = JobSink(job, display_id, place, widget, is_told=is_told)
     watch = publisher.watch(job, sink, place.run)
+    sink.begin(watch.mark, lambda: publisher.hurry(watch))
     if widget is not None:
         widget.on_kill = lambda: _kill(job, sink, watch)
+        widget.on_open = sink.reading.open_log
+        widget.on_show = sink.reading.show
     return watch
 
 
-def bundle(record: dict[str, Any]) -> dict[str, Any]:
+def bundle(record: dict[str, Any], *, beside: str = "") -> dict[str, Any]:
     """Return a `snapshot` as text and HTML, keyed by MIME type."""
-    return {"text/plain": job_text(record), "text/html": job_html(record)}
+    return {"text/plain": job_text(record), "text/html": job_html(record, beside=beside)}
 
 
 class JobSink:
     """Writes a job's states to one output; see `t2notebook.notebook.publisher.Sink`."""
 
-    def __init__(self, job: Any, display_id: str, place: OutputContext, widget: JobWidget | None) -> None:
+    def __init__(
+        self,
+        job: Any,
+        display_id: str,
+        place: OutputContext,
+        widget: JobWidget | None,
+        *,
+        is_told: bool = False,
+    ) -> None:
         self.job = job
         self.display_id = display_id
         self.place = place
         self.notice = ""
-        self._widget = widget
         self.interval = INTERVAL if widget is not None else 1.0
+        self.final: dict[str, Any] | None = None
+        self.has_widget = widget is not None
+        self.reading = Reading(job, self._has_read)
+        self._is_told = is_told
+        self._widget = widget
+        self._mark: Callable[[], None] = lambda: None
+        self._hurry: Callable[[], None] = lambda: None
+        self._ended: float | None = None
+        self._kept = ("", time.monotonic())
+
+    def begin(self, mark: Callable[[], None], hurry: Callable[[], None]) -> None:
+        """Read the workers' output from now on; `mark` asks for a write, `hurry` for the last one."""
+        self._mark, self._hurry = mark, hurry
+        reader.follow(self.reading)
 
     def write(self, view: JobView) -> None:
         """Show `view` in the widget; without one, as HTML."""
-        record = snapshot(view)
-        record["notice"] = self.notice
+        record = self._record(view)
         if self._widget is None:
             self.place.update(bundle(record), self.display_id)
             return
         self.interval = INTERVAL if len(record["rows"]) <= MANY_ROWS else 0.5
-        self._widget.snapshot = record
+        output, opened = self.reading.newest(), self.reading.log()
+        del record["output"]  # the widget has it by itself
+        with self._widget.hold_sync():
+            self._widget.snapshot = record
+            self._widget.output = output
+            self._widget.log = opened
+        now = time.monotonic()
+        state, at = self._kept
+        if view.state.value != state or now - at >= KEPT_INTERVAL:
+            self._kept = (view.state.value, now)
+            self.place.update(bundle(self._record(view), beside=self.display_id), self.display_id)
+
+    def beat(self) -> None:
+        """Let the widget know that this kernel lives; without one there is nobody to tell."""
+        if self._widget is not None:
+            self._widget.beat += 1
+
+    def is_ready(self, view: JobView) -> bool:
+        """Return whether the last view can be shown: the workers' last output is here, or has taken too long."""
+        if self.reading.is_complete or not view.state.is_final:
+            return True
+        if self._ended is None:
+            self._ended = time.monotonic()
+            reader.hurry(self.reading)
+        return time.monotonic() - self._ended > OUTPUT_PATIENCE
 
     def finish(self, view: JobView, lost: str) -> None:
         """Replace the output by HTML, which a saved notebook keeps, and close the widget."""
-        record = snapshot(view, lost=lost)
-        self.place.update(bundle(record), self.display_id)
+        reader.leave(self.reading)
+        record = self._record(view, lost)
+        self.final = bundle(record)
+        self.place.update(self.final, self.display_id)
         if self._widget is not None:
             self._widget.snapshot = record  # for a second view of it, and for a saved widget state
+            self.place.update({}, _live(self.display_id))
             self._widget.layout.close()
             self._widget.close()
             self._widget = None
+
+    def _record(self, view: JobView, lost: str = "") -> dict[str, Any]:
+        record = snapshot(
+            view,
+            lost=lost,
+            failure=self.reading.failure,
+            output=self.reading.newest(),
+            is_told=self._is_told,
+        )
+        record["notice"] = self.notice
+        return record
+
+    def _has_read(self) -> None:
+        if self.reading.is_complete:
+            self._hurry()
+        else:
+            self._mark()
 
 
 class LateUpdates:
@@ -123,22 +208,28 @@ class LateUpdates:
             del self._open[watch]
             sink = watch.sink
             if isinstance(sink, JobSink):
-                send_update(
-                    self._ip, bundle(snapshot(watch.job.view())), sink.display_id, self._ip.get_parent()
-                )
+                final = sink.final or bundle(snapshot(watch.job.view()))
+                send_update(self._ip, final, sink.display_id, self._ip.get_parent())
+                if sink.has_widget:
+                    send_update(self._ip, {}, _live(sink.display_id), self._ip.get_parent())
+
+
+def _live(display_id: str) -> str:
+    """Return the id of the live view above the output `display_id`."""
+    return f"{display_id}-live"
 
 
 def _show(ip: Any, data: dict[str, Any], display_id: str) -> None:
     ip.display_pub.publish(data, transient={"display_id": display_id})
 
 
-def _make_widget(job: Any, record: dict[str, Any]) -> JobWidget | None:
+def _make_widget(record: dict[str, Any], display_id: str) -> JobWidget | None:
     try:
         from .widgets import JobWidget
     except ImportError as error:
         log.info("no widgets: %s", error)
         return None
-    return JobWidget(snapshot=record)
+    return JobWidget(snapshot=record, beside=display_id, kernel_id=kernel_id())
 
 
 def _kill(job: Any, sink: JobSink, watch: Watch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import sys
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any
 
 
@@ -68,3 +69,14 @@ def kernel_shell() -> Any:
 
     ip = get_ipython()
     return ip if getattr(ip, "kernel", None) is not None else None
+
+
+def kernel_id() -> str:
+    """Return the id by which a Jupyter server knows this kernel; empty if it cannot be told."""
+    try:
+        from ipykernel.connect import get_connection_file
+
+        name = PurePath(get_connection_file()).stem
+    except (ImportError, RuntimeError):
+        return ""
+    return name.removeprefix("kernel-") if name.startswith("kernel-") else ""

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two writes to one view, at least.
 INTERVAL = 0.2
+#: Seconds without a write after which a view is told that the kernel lives.
+BEAT = 2.0
 #: Writing may take this share of a core; what is slower to draw is drawn less often.
 SHARE = 0.1
 
@@ -33,6 +35,12 @@ class Sink(Protocol):
 
     def write(self, view: JobView) -> None:
         """Show `view`."""
+
+    def beat(self) -> None:
+        """Tell whoever looks that this process lives although nothing changes."""
+
+    def is_ready(self, view: JobView) -> bool:
+        """Return whether the job's end, `view`, can be shown for good; asked again until it can."""
 
     def finish(self, view: JobView, lost: str) -> None:
         """Show the last state for good; `lost` says why nothing more will be heard, if the job has not ended."""
@@ -76,7 +84,9 @@ class Watch:
         self.finished = threading.Event()
         self._run = run
         self._publisher = publisher
-        self.due = time.monotonic() + sink.interval  # what is made is up to date
+        self.is_urgent = False
+        self.written = time.monotonic()  # what is made is up to date
+        self.due = self.written + sink.interval
 
     def mark(self, _job: Any = None) -> None:
         """Say that the job has changed; returns at once, on any thread."""
@@ -92,11 +102,19 @@ class Watch:
         lost = why_lost(self.job)
         view = self.job.view()
         final = view.state.is_final or bool(lost)
+        if final and not lost and not self.sink.is_ready(view):
+            self._run(self.sink.write, view)
+            self.mark()
+            return False
         if final:
             self._run(self.sink.finish, view, "" if view.state.is_final else lost)
         else:
             self._run(self.sink.write, view)
         return final
+
+    def beat(self) -> None:
+        """Say that this process lives."""
+        self._run(self.sink.beat)
 
 
 def why_lost(job: Watched) -> str:
@@ -151,7 +169,7 @@ class Publisher:
     def hurry(self, watch: Watch) -> None:
         """Let the next write of `watch` be now: somebody waits for it, and it is the last."""
         with self._condition:
-            watch.due = 0.0
+            watch.due, watch.is_urgent = 0.0, True
             if watch in self._watches:
                 self._dirty[watch] = None
             self._condition.notify()
@@ -174,29 +192,48 @@ class Publisher:
             atexit.register(self.stop)
 
     def _loop(self) -> None:
-        while (watch := self._next()) is not None:
+        while (due := self._next()) is not None:
+            watch, is_dirty = due
             started = time.monotonic()
             final = False
+            watch.written = started
             try:
+                if not is_dirty:
+                    watch.beat()
+                    continue
                 final = watch.publish()
             except Exception:
                 log.warning("a view of a job could not be drawn", exc_info=True)
                 final = self._has_ended(watch)
             spent = time.monotonic() - started
-            watch.due = started + max(watch.sink.interval, spent / SHARE)
+            with self._condition:
+                pause = max(watch.sink.interval, spent / SHARE)
+                watch.due = 0.0 if watch.is_urgent else started + pause
             if final:
                 self._drop(watch)
 
-    def _next(self) -> Watch | None:
-        """Wait for a view that is dirty and due, and take it; None when it is time to stop."""
+    def _next(self) -> tuple[Watch, bool] | None:
+        """Wait for a view that is due and take it; None when it is time to stop.
+
+        Returns
+        -------
+        tuple or None
+            The view, and whether it is to be written; if not, it has been silent for long.
+        """
         with self._condition:
             while not self._stopping:
                 now = time.monotonic()
                 watch = min(self._dirty, key=lambda watch: watch.due, default=None)
                 if watch is not None and watch.due <= now:
                     del self._dirty[watch]
-                    return watch
-                self._condition.wait(None if watch is None else watch.due - now)
+                    watch.is_urgent = False
+                    return watch, True
+                silent = min(self._watches, key=lambda watch: watch.written, default=None)
+                if silent is not None and silent.written + BEAT <= now:
+                    return silent, False
+                waits = [] if watch is None else [watch.due - now]
+                waits += [] if silent is None else [silent.written + BEAT - now]
+                self._condition.wait(min(waits, default=None))
         return None
 
     def _drop(self, watch: Watch) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -17,18 +17,22 @@ from ..model.states import JobState, TaskState
 ALL_ROWS = 200
 #: What it shows of more: the troubled first, then the first ones.
 SOME_ROWS, TROUBLED_ROWS = 100, 50
+#: A table with more rows than this begins with the workers that are in trouble.
+FITTING_ROWS = 10
 #: Characters that are shown at most: of a reason, of a message in a row, of a worker's note on its progress.
 LONGEST_REASON, LONGEST_MESSAGE, LONGEST_NOTE = 2000, 500, 200
+#: Characters of a worker's traceback that are shown at most.
+LONGEST_TRACEBACK = 8000
 
 #: Key of a row and its heading, in order.
 COLUMNS: tuple[tuple[str, str], ...] = (
     ("worker_id", "Worker"),
     ("state", "State"),
-    ("host", "Host"),
+    ("host", "Agent"),
     ("cpus", "CPUs"),
     ("mem", "Memory"),
     ("progress", "Progress"),
-    ("started", "Started (UTC)"),
+    ("started", "Started"),
     ("runtime", "Runtime"),
     ("restarts", "Restarts"),
     ("exit_code", "Exit"),
@@ -51,7 +55,15 @@ _FINE = frozenset(
 )
 
 
-def snapshot(view: JobView, *, now: float | None = None, lost: str = "") -> dict[str, Any]:
+def snapshot(
+    view: JobView,
+    *,
+    now: float | None = None,
+    lost: str = "",
+    failure: tuple[int, str, str] | None = None,
+    output: Mapping[str, Any] | None = None,
+    is_told: bool = False,
+) -> dict[str, Any]:
     """Return `view` as a JSON-ready record.
 
     Parameters
@@ -62,30 +74,45 @@ def snapshot(view: JobView, *, now: float | None = None, lost: str = "") -> dict
         Seconds since 1970, by the kernel's clock; by default the present. Running times count up to it.
     lost : str
         Why nothing more will be heard of the job, if so.
+    failure : tuple, optional
+        What the worker that failed left behind, as `Job.failure_text` has it.
+    output : mapping, optional
+        The newest lines of the workers, as `Tails.newest` has them.
+    is_told : bool
+        Whether an error that says why the job failed follows this view, which need not say it then.
 
     Returns
     -------
     dict
         ``rows`` has a record per shown worker: the columns of ``job.tasks`` as they are there, ``runtime``
         in seconds, and under ``text`` what to show where that is not the value itself. ``hidden`` says in
-        words which workers have no row; ``columns`` has the keys of the columns that are not empty in all
-        rows. Times are seconds since 1970. Very long texts are cut.
+        words which workers have no row; ``each`` what each of them has, if all have the same; ``columns`` has the
+        keys of the columns that are not empty in all rows; ``failure`` has a title and a text, ``output`` the
+        newest lines, ``[worker_id, stream, text]`` each. Times are seconds since 1970, and local where they are
+        texts. Very long texts are cut.
     """
     from ..frames import task_rows
 
     now = time.time() if now is None else now
     shown = select(view)
+    names = _agent_names(view)
     rows = [
-        _row(task, worker, now)
+        _row(task, worker, now, names, _said(view, worker))
         for task, worker in zip(task_rows(replace(view, workers=shown.workers)), shown.workers, strict=True)
     ]
+    if len(rows) > FITTING_ROWS:
+        rows.sort(key=lambda row: not _is_bad(row))
+    each = _each(rows)
+    running = view.counts.get(TaskState.RUNNING, 0)
+    is_partly = bool(running) and view.state in (JobState.PENDING, JobState.STARTING)
     end = view.finished if view.state.is_final and view.finished is not None else now
     elapsed = max(0.0, end - view.submitted) if view.submitted is not None else 0.0
     return {
         "job_id": view.job_id,
         "name": view.name or view.job_id,
         "state": view.state.value,
-        "tone": TONES[view.state.value],
+        "tone": "active" if is_partly else TONES[view.state.value],
+        "chip": f"{running:,} of {len(view.workers):,} running" if is_partly else view.state.value,
         "final": view.state.is_final,
         "live": not (view.state.is_final or lost),
         "workers": len(view.workers),
@@ -99,8 +126,15 @@ def snapshot(view: JobView, *, now: float | None = None, lost: str = "") -> dict
         "elapsed_text": duration(elapsed, running=not view.state.is_final),
         "waiting_for": "" if view.state.is_final else view.waiting_for,
         "lost": lost,
-        "reason": shorten(view.message) if view.state in (JobState.FAILED, JobState.KILLED) else "",
-        "columns": [key for key, _ in COLUMNS if any(cell_text(row, key) for row in rows)],
+        "reason": _why(view, is_told),
+        "failure": None if failure is None or is_told else _failure(*failure),
+        "output": _lines(output, failure) if output else [],
+        "each": each,
+        "columns": [
+            key
+            for key, _ in COLUMNS
+            if any(cell_text(row, key) for row in rows) and not (each and key in ("cpus", "mem"))
+        ],
         "rows": rows,
         "hidden": shown.hidden,
     }
@@ -120,6 +154,7 @@ def select(view: JobView) -> Selection:
     if len(workers) <= ALL_ROWS:
         return Selection(list(workers))
     troubled = [worker for worker in workers if _is_troubled(worker, view)]
+    troubled.sort(key=lambda worker: _gravity(worker, view))
     chosen = {worker.worker_id: worker for worker in troubled[:TROUBLED_ROWS]}
     for worker in workers:
         if len(chosen) == SOME_ROWS:
@@ -132,6 +167,67 @@ def select(view: JobView) -> Selection:
     return Selection(
         [chosen[worker_id] for worker_id in sorted(chosen)], hidden + ". job.tasks has every one."
     )
+
+
+def _each(rows: list[dict[str, Any]]) -> str:
+    """Return the resources of every worker in words, if all that were launched have the same."""
+    found = {(row["cpus"], row["mem"]) for row in rows if row["text"]["cpus"]}
+    if len(found) != 1:
+        return ""
+    ((cpus, mem),) = found
+    return f"{cpus:g} cpu{'s' * (cpus != 1)} and {mebibytes(mem)} {'each' if len(rows) > 1 else ''}".rstrip()
+
+
+def _why(view: JobView, is_told: bool) -> str:
+    if view.state is JobState.KILLED or (view.state is JobState.FAILED and not is_told):
+        return shorten(view.message)
+    return ""
+
+
+def _said(view: JobView, worker: WorkerView) -> tuple[str, ...]:
+    """Return the messages of `worker` that stand above the table, and need not stand in it again."""
+    if not view.state.is_final:
+        return ()
+    if view.kill_reason == "WORKER_FAILED" and worker.state is TaskState.KILLED:
+        return (worker.message,)  # that it was killed because of the failure that is told above
+    is_meant = view.state is JobState.KILLED or worker.worker_id == view.failed_worker
+    return (worker.message,) if is_meant and worker.message in view.message else ()
+
+
+def _failure(worker_id: int, kind: str, text: str) -> dict[str, str] | None:
+    if not text.strip():
+        return None
+    title = f"Traceback of worker {worker_id}"
+    if kind != "traceback":
+        title = f"The end of worker {worker_id}'s {kind}"
+    lines = [shorten(line, LONGEST_MESSAGE) for line in text.rstrip().split("\n")]
+    text = "\n".join(lines)
+    if len(text) > LONGEST_TRACEBACK:
+        text = f"{text[: LONGEST_TRACEBACK // 4]}\n…\n{text[-3 * LONGEST_TRACEBACK // 4 :]}"
+    return {"title": title, "text": text}
+
+
+def _lines(output: Mapping[str, Any], failure: tuple[int, str, str] | None) -> list[list[Any]]:
+    """Return the newest lines, without the traceback that is shown already: Python wrote it to stderr, too."""
+    lines = [*output["lines"], *output["current"]]
+    if failure is None or failure[1] != "traceback":
+        return lines
+    shown = set(failure[2].splitlines())
+    return [line for line in lines if line[1] != "stderr" or line[2] not in shown]
+
+
+def _agent_names(view: JobView) -> dict[str, str]:
+    """Return what each agent is shown as: its host, with the end of its id where that does not tell it from others."""
+    hosts: dict[str, set[str]] = {}
+    for worker in view.workers:
+        hosts.setdefault(worker.host, set()).add(worker.agent)
+    names = {}
+    for host, agents in hosts.items():
+        tells = len(agents) == 1 and not host.startswith("127.") and host not in ("localhost", "::1")
+        for agent in agents:
+            short = agent.rpartition("-")[2]
+            names[agent] = host if tells or not short else f"{short} on {host}" if host else short
+    return names
 
 
 def cell_text(row: Mapping[str, Any], column: str) -> str:
@@ -187,13 +283,23 @@ def size(number_of_bytes: float) -> str:
     return f"{number_of_bytes:.1f} GB"
 
 
-def clock(seconds: float) -> str:
-    """Return the time of day, UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")
+def clock(seconds: float, now: float | None = None) -> str:
+    """Return the local time of day, with the day if that is not the day of `now`."""
+    moment = datetime.fromtimestamp(seconds)
+    is_today = now is None or moment.date() == datetime.fromtimestamp(now).date()
+    return moment.strftime("%H:%M:%S" if is_today else "%d %b %H:%M")
 
 
-def _row(task: dict[str, Any], worker: WorkerView, now: float) -> dict[str, Any]:
+def zone(seconds: float) -> str:
+    """Return the name of the local time zone, as it was then."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Z")
+
+
+def _row(
+    task: dict[str, Any], worker: WorkerView, now: float, names: Mapping[str, str], said: Collection[str]
+) -> dict[str, Any]:
     row = {name: _json(value) for name, value in task.items()}
+    row["result"] = worker.result
     running = worker.started is not None and worker.finished is None and not worker.state.is_terminal
     if worker.started is not None and (running or worker.finished is not None):
         row["runtime"] = max(0.0, (now if running else worker.finished or now) - worker.started)
@@ -205,12 +311,13 @@ def _row(task: dict[str, Any], worker: WorkerView, now: float) -> dict[str, Any]
     row["tone"] = TONES[worker.state.value]
     row["text"] = text = {"cpus": "", "mem": "", "started": "", "runtime": "", "progress": "", "restarts": ""}
     text["state"] = _words(worker.state)
+    text["host"] = names.get(worker.agent, worker.host)
     message = worker.message or ("" if worker.state in _FINE else _reason(worker.reason))
-    text["message"] = shorten(message, LONGEST_MESSAGE)
+    text["message"] = shorten(message, LONGEST_MESSAGE) if message not in said else ""
     if worker.task_id:
         text["cpus"], text["mem"] = f"{worker.cpus:g}", mebibytes(worker.mem)
     if worker.started is not None:
-        text["started"] = clock(worker.started)
+        text["started"] = clock(worker.started, now)
     if row["runtime"] is not None:
         text["runtime"] = duration(row["runtime"], running=running)
     if worker.progress is not None:
@@ -220,6 +327,16 @@ def _row(task: dict[str, Any], worker: WorkerView, now: float) -> dict[str, Any]
     if worker.restarts:
         text["restarts"] = str(worker.restarts)
     return row
+
+
+def _gravity(worker: WorkerView, view: JobView) -> int:
+    if worker.worker_id == view.failed_worker:
+        return 0
+    return 1 if worker.result == "error" or TONES[worker.state.value] == "bad" else 2
+
+
+def _is_bad(row: Mapping[str, Any]) -> bool:
+    return row["tone"] == "bad" or row["result"] == "error" or row["state"] == TaskState.UNREACHABLE.value
 
 
 def _is_troubled(worker: WorkerView, view: JobView) -> bool:

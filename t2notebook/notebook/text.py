@@ -15,6 +15,8 @@ def job_text(record: Mapping[str, Any], *, rows: bool = True) -> str:
     """Return a `snapshot` as lines of text; with `rows`, a line per worker too."""
     percent = f"{100 * record['progress']:.0f} %"
     facts = [record["state"], record["counts_text"], record["elapsed_text"], percent]
+    if record["each"]:
+        facts.append(record["each"])
     lines = [f"{record['name']}: {', '.join(facts)}  [{record['job_id']}]"]
     if record["waiting_for"]:
         lines.append(f"waiting: {record['waiting_for']}")
@@ -24,9 +26,10 @@ def job_text(record: Mapping[str, Any], *, rows: bool = True) -> str:
         lines.append(f"why: {record['reason']}")
     if rows and record["rows"]:
         shown = record["rows"][:TEXT_ROWS]
-        cells = [[heading for _, heading in COLUMNS]]
-        cells += [[" ".join(cell_text(row, key).split()) for key, _ in COLUMNS] for row in shown]
-        lines += align(cells, right=[key in NUMERIC for key, _ in COLUMNS])
+        columns = [(key, heading) for key, heading in COLUMNS if key in record["columns"]]
+        cells = [[heading for _, heading in columns]]
+        cells += [[" ".join(cell_text(row, key).split()) for key, _ in columns] for row in shown]
+        lines += align(cells, right=[key in NUMERIC for key, _ in columns])
         if more := len(record["rows"]) - len(shown):
             lines.append(f"... and {more} more workers")
         if record["hidden"]:

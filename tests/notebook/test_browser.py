@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import time
 from pathlib import Path
 
 import nbformat
@@ -16,6 +17,8 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("jupyterlab") is None, reason="jupyterlab is not installed"),
 ]
 
+ENDED = ".t2-static:not(.t2-beside) table"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 HELPERS = Path(t2lab.__file__).parent
 
 FAKE = """import t2fakes, threading, time
@@ -25,6 +28,8 @@ client = t2fakes.install()
 def script(job):
     job.pending("2 offers came, each lacks 1 cpu")
     go.wait()
+    for worker_id in range(job.spec.number_of_workers):
+        job.texts[worker_id, "stdout"] = f"epoch 0 of {worker_id}\\n"
     job.start()
     for step in range(1, 1000):
         time.sleep(0.05)
@@ -33,6 +38,11 @@ def script(job):
         for worker_id in range(job.spec.number_of_workers):
             job.progress(worker_id, min(0.99, step / 40), f"epoch {step // 10}")
 client.script = script"""
+
+AT_ONCE = FAKE.replace("go = threading.Event()", "go = threading.Event(); go.set()")
+END = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+#: One call into C that lets no other thread run, as far as it goes, and a loop that lets others run.
+BUSY = "end = time.monotonic() + 12\nwhile time.monotonic() < end:\n    sorted(range(3_000_000), key=lambda x: -x)"
 
 SUBMIT = "%%twister2 submit --name pi --workers 3 --cpus 1 --ram 256 -o job\n1 + 1"
 
@@ -46,9 +56,38 @@ def click(driver, selector):
     driver.execute_script("document.querySelector(arguments[0]).click()", selector)
 
 
-def saved_output(path, cell):
-    (output,) = nbformat.read(path, 4).cells[cell].outputs
-    return output.data
+def saved_outputs(path, cell):
+    return [output.data for output in nbformat.read(path, 4).cells[cell].outputs]
+
+
+def seen(driver, selector):
+    """Return the texts of what is really shown."""
+    nodes = "[...document.querySelectorAll(arguments[0])]"
+    script = f"return {nodes}.filter(node => node.checkVisibility()).map(node => node.innerText)"
+    return driver.execute_script(script, selector)
+
+
+def life(driver):
+    return driver.execute_script("return document.querySelector('.t2-job')?.dataset.life")
+
+
+def kernel_session(driver, call):
+    driver.execute_script(f"window.jupyterapp.shell.currentWidget.sessionContext.{call}")
+
+
+def end_kernel(driver, how):
+    if how == "SIGKILL":
+        t2lab.run_cell(driver, 2)
+    else:
+        kernel_session(driver, {"restart": "session.kernel.restart()", "shutdown": "shutdown()"}[how])
+
+
+def begin(driver, address, name="a.ipynb"):
+    """Open the notebook, submit, and wait for the live view."""
+    t2lab.open_notebook(driver, address, name)
+    t2lab.run_cell(driver, 0)
+    t2lab.run_cell(driver, 1)
+    t2lab.wait_for(lambda: texts(driver, ".t2-chip") == ["STARTED"], 20, "the job does not start")
 
 
 def test_the_live_view_in_jupyterlab(tmp_path):
@@ -77,22 +116,104 @@ def test_the_live_view_in_jupyterlab(tmp_path):
         )
         assert not t2lab.idle(driver)
 
+        # the workers' output is below, and a click on a row opens its log
+        t2lab.wait_for(lambda: "1epoch 0 of 1" in texts(driver, ".t2-out"), 10, "no output")
+        click(driver, ".t2-table tbody tr:nth-child(2)")
+        assert texts(driver, ".t2-output-title") == ["Output of worker 1"]
+        assert texts(driver, ".t2-out") == ["epoch 0 of 1"]
+        click(driver, ".t2-link")
+        assert "0epoch 0 of 0" in texts(driver, ".t2-out")
+        # what stands beside the live view for others is not seen
+        assert not seen(driver, ".t2-static") and seen(driver, ".t2-job")
+
         # two clicks kill
         t2lab.wait_for(lambda: t2lab.idle(driver), 10, "the kernel is not idle")
         click(driver, ".t2-kill")
         assert texts(driver, ".t2-kill") == ["Kill?"]
         click(driver, ".t2-kill")
-        t2lab.wait_for(lambda: texts(driver, ".t2-static table"), 10, "the final view does not come")
+        t2lab.wait_for(lambda: texts(driver, ENDED), 10, "the final view does not come")
         assert not texts(driver, ".t2-job")
         assert "KILLED" in texts(driver, ".t2-static")[0]
 
         t2lab.command(driver, "docmanager:save")
-        data = saved_output(tmp_path / "a.ipynb", 1)
-        assert set(data) == {"text/plain", "text/html"}
+        live, data = saved_outputs(tmp_path / "a.ipynb", 1)
+        assert not live and set(data) == {"text/plain", "text/html"}
         assert "KILLED" in data["text/html"]
 
         severe = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
         assert not [message for message in severe if "t2" in message or "widget" in message.lower()]
+
+
+def fakes(folder):
+    path = os.pathsep.join([str(HELPERS), str(HELPERS.parents[2])])
+    return t2lab.jupyterlab(folder, PYTHONPATH=path)
+
+
+def test_a_view_whose_kernel_is_gone_and_its_notebook_opened_again(tmp_path):
+    t2lab.write_notebook(tmp_path / "a.ipynb", AT_ONCE, SUBMIT, END)
+    with fakes(tmp_path) as address, t2lab.browser(tmp_path) as driver:
+        begin(driver, address)
+        t2lab.command(driver, "docmanager:save")
+        click(driver, ".t2-kill")
+        end_kernel(driver, "restart")
+        t2lab.wait_for(lambda: life(driver) == "gone", 10, "the view does not see that its kernel is gone")
+        (note,) = seen(driver, ".t2-gone")
+        assert "%twister2 attach me-pi-0001" in note
+        assert not seen(driver, ".t2-kill")
+        before = texts(driver, ".t2-elapsed, .t2-runtime")
+        time.sleep(1.5)
+        assert texts(driver, ".t2-elapsed, .t2-runtime") == before
+
+        live, kept = saved_outputs(tmp_path / "a.ipynb", 1)
+        assert set(live) == {WIDGET} and "STARTED" in kept["text/html"] and len(kept["text/html"]) < 60_000
+        t2lab.open_notebook(driver, address, "a.ipynb")
+        t2lab.wait_for(lambda: seen(driver, ".t2-static table"), 20, "the last state is not shown")
+        time.sleep(1)
+        assert "not found" not in "".join(seen(driver, ".jp-OutputArea-output"))
+        assert "%twister2 attach me-pi-0001" in seen(driver, ".t2-static")[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["SIGKILL", "shutdown"])
+def test_a_view_sees_that_its_kernel_is_gone(tmp_path, how):
+    t2lab.write_notebook(tmp_path / "a.ipynb", AT_ONCE, SUBMIT, END)
+    with fakes(tmp_path) as address, t2lab.browser(tmp_path) as driver:
+        begin(driver, address)
+        end_kernel(driver, how)
+        t2lab.wait_for(lambda: life(driver) == "gone", 20, "the view does not see that its kernel is gone")
+        assert "%twister2 attach" in seen(driver, ".t2-gone")[0]
+
+
+@pytest.mark.slow
+def test_a_busy_kernel_is_no_dead_one(tmp_path):
+    t2lab.write_notebook(tmp_path / "a.ipynb", AT_ONCE, SUBMIT, BUSY)
+    with fakes(tmp_path) as address, t2lab.browser(tmp_path) as driver:
+        begin(driver, address)
+        t2lab.run_cell(driver, 2)
+        lives = set()
+        for _ in range(40):
+            lives.add(life(driver))
+            time.sleep(0.2)
+        assert lives == {"live"} and not t2lab.idle(driver)
+
+
+@pytest.mark.slow
+def test_a_notebook_of_somebody_else_shows_the_last_state(tmp_path):
+    """It is not trusted: style sheets and scripts in its outputs are taken away."""
+    t2lab.write_notebook(tmp_path / "a.ipynb", AT_ONCE, SUBMIT)
+    with fakes(tmp_path) as address, t2lab.browser(tmp_path) as driver:
+        begin(driver, address)
+        t2lab.command(driver, "docmanager:save")
+        notebook = nbformat.read(tmp_path / "a.ipynb", 4)
+        notebook.cells[1].outputs[1].data["text/html"] += "<p>changed</p>"
+        nbformat.write(notebook, tmp_path / "b.ipynb")
+        t2lab.open_notebook(driver, address, "b.ipynb")
+        t2lab.wait_for(lambda: seen(driver, ".t2-static table"), 20, "the last state is not shown")
+        time.sleep(1)
+        trusted = "return window.jupyterapp.shell.currentWidget.content.model.cells.get(1).trusted"
+        assert driver.execute_script(trusted) is False
+        assert "%twister2 attach me-pi-0001" in seen(driver, ".t2-static")[0]
+        assert "not found" not in "".join(seen(driver, ".jp-OutputArea-output"))
 
 
 def test_a_real_job_in_jupyterlab(tmp_path):
@@ -117,7 +238,7 @@ def test_a_real_job_in_jupyterlab(tmp_path):
         t2lab.wait_for(
             lambda: "step" in " ".join(texts(driver, ".t2-table tbody .t2-note-text")), 10, "no progress"
         )
-        t2lab.wait_for(lambda: texts(driver, ".t2-static table"), 20, "the job does not end")
+        t2lab.wait_for(lambda: texts(driver, ENDED), 20, "the job does not end")
         assert "COMPLETED" in texts(driver, ".t2-static")[0]
         t2lab.run_cell(driver, 2)
         t2lab.wait_for(

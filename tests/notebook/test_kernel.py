@@ -20,6 +20,7 @@ def final_update(display_id):
         return (
             message["msg_type"] == "update_display_data"
             and content["transient"].get("display_id") == display_id
+            and "t2-beside" not in content["data"]["text/html"]
         )
 
     return is_it
@@ -29,8 +30,9 @@ def test_the_view_belongs_to_its_cell_while_another_runs(kernel):
     kernel.run("client.script = lambda job: (time.sleep(0.3), job.run_well(steps=10, pause=0.15))")
     submitted = kernel.run("%%twister2 submit --name pi --workers 4 --cpus 1 --ram 256 -o job\n1 + 1")
     assert submitted.error == ""
-    (display,) = submitted.displays
-    assert set(display["data"]) == {"text/plain", "text/html", WIDGET}
+    live, display = submitted.displays
+    # no text beside the widget: what shows no widgets shows the second output
+    assert set(live["data"]) == {WIDGET} and set(display["data"]) == {"text/plain", "text/html"}
     busy = kernel.start("for i in range(25):\n    print(i)\n    time.sleep(0.1)")
     display_id = display["transient"]["display_id"]
     final = kernel.wait(final_update(display_id))
@@ -42,7 +44,8 @@ def test_the_view_belongs_to_its_cell_while_another_runs(kernel):
     assert "COMPLETED" in final["content"]["data"]["text/html"]
     # nothing of the other cell went astray, nor anything of ours into it but the repeated final view
     assert other.text.split() == [str(i) for i in range(25)]
-    assert [content["transient"] for content in other.updates] in ([], [{"display_id": display_id}])
+    ids = [content["transient"]["display_id"] for content in other.updates]
+    assert ids in ([], [display_id, live["transient"]["display_id"]])
 
 
 def test_widget_writes_are_few_and_carry_their_cell(kernel):
@@ -67,10 +70,101 @@ def test_widget_writes_are_few_and_carry_their_cell(kernel):
         assert {message["parent_header"]["msg_id"] for message in writes} == {submitted.id}
 
 
+def writes_of(kernel, model_id):
+    return [
+        message["content"]["data"]["state"]
+        for message in kernel.messages
+        if message["msg_type"] == "comm_msg"
+        and message["content"]["comm_id"] == model_id
+        and message["content"]["data"].get("method") == "update"
+    ]
+
+
+def send(kernel, model_id, **content):
+    data = {"method": "custom", "content": content}
+    message = kernel.client.session.msg("comm_msg", {"comm_id": model_id, "data": data})
+    kernel.client.shell_channel.send(message)
+
+
+def test_a_view_hears_of_its_kernel_although_nothing_changes_and_a_cell_computes(kernel):
+    kernel.run("client.script = lambda job: job.start()")
+    submitted = kernel.run("%%twister2 submit --workers 2 -o job\n1")
+    model_id = submitted.displays[0]["data"][WIDGET]["model_id"]
+    kernel.run("end = time.monotonic() + 7\nwhile time.monotonic() < end: pass", timeout=30)
+    beats = [state["beat"] for state in writes_of(kernel, model_id) if "beat" in state]
+    assert beats == list(range(1, len(beats) + 1)) and 2 <= len(beats) <= 5
+    kernel.run("job.kill()")
+
+
+def test_the_view_knows_its_kernel_as_the_server_does(kernel):
+    kernel.run("client.script = lambda job: job.start()")
+    kernel.run("%%twister2 submit --workers 2 -o job\n1")
+    found = kernel.run(
+        "from ipywidgets import Widget\nfrom t2notebook.notebook.output import kernel_id\n"
+        "from ipykernel.connect import get_connection_file\nprint(kernel_id() in get_connection_file())"
+    )
+    assert found.text == "True\n"
+
+
+def test_the_workers_output_comes_with_the_view(kernel):
+    kernel.run(
+        "client.script = lambda job: (job.texts.update({(1, 'stdout'): 'hello\\n10%\\r20%'}), job.start())"
+    )
+    submitted = kernel.run("%%twister2 submit --workers 3 -o job\n1")
+    model_id = submitted.displays[0]["data"][WIDGET]["model_id"]
+    time.sleep(1.5)
+    outputs = [state["output"] for state in writes_of(kernel, model_id) if "output" in state]
+    assert outputs[-1] == {"end": 1, "lines": [[1, "stdout", "hello"]], "current": [[1, "stdout", "20%"]]}
+    # a click on a row opens its log
+    send(kernel, model_id, kind="open", worker_id=1)
+    time.sleep(1.5)
+    logs = [state["log"] for state in writes_of(kernel, model_id) if state.get("log")]
+    assert logs[-1]["worker_id"] == 1 and logs[-1]["lines"][0] == ["stdout", "hello"]
+    # what comes last is kept, too
+    kernel.run("job.texts[2, 'stdout'] = 'bye\\n'; [job.finish(worker_id) for worker_id in range(3)]")
+    final = kernel.wait(final_update(submitted.displays[1]["transient"]["display_id"]))
+    html = final["content"]["data"]["text/html"]
+    assert "hello" in html and "20%" in html and "bye" in html
+
+
+def test_nothing_is_read_for_nobody(kernel):
+    kernel.run(
+        "asked = []\nimport t2fakes\ntails = t2fakes.Job.tails\n"
+        "t2fakes.Job.tails = lambda job, *rest: asked.append(time.monotonic()) or tails(job, *rest)\n"
+        "client.script = lambda job: job.start()"
+    )
+    submitted = kernel.run("%%twister2 submit --workers 2 -o job\n1")
+    model_id = submitted.displays[0]["data"][WIDGET]["model_id"]
+    time.sleep(1)
+    assert int(kernel.run("print(len(asked))").text) >= 1
+    send(kernel, model_id, kind="show", is_shown=False)
+    time.sleep(1)
+    before = kernel.run("print(len(asked))").text
+    kernel.run("job.texts[0, 'stdout'] = 'unseen\\n'; time.sleep(9)", timeout=30)
+    assert kernel.run("print(len(asked))").text == before
+    send(kernel, model_id, kind="show", is_shown=True)
+    time.sleep(2)
+    assert kernel.run("print(len(asked))").text != before
+    kernel.run("job.kill()")
+
+
+def test_the_html_below_a_live_view_is_renewed_seldom(kernel):
+    kernel.run("client.script = lambda job: (time.sleep(0.5), job.run_well(steps=40, pause=0.1))")
+    submitted = kernel.run("%%twister2 submit --name pi --workers 2 -o job\n1")
+    display_id = submitted.displays[1]["transient"]["display_id"]
+    kernel.wait(final_update(display_id), timeout=30)
+    updates = [m["content"] for m in kernel.messages if m["msg_type"] == "update_display_data"]
+    kept = [u["data"]["text/html"] for u in updates if u["transient"]["display_id"] == display_id]
+    assert 2 <= len(kept) <= 6
+    for html in kept[:-1]:
+        assert "%twister2 attach me-pi-" in html and "t2-beside" in html
+    assert "COMPLETED" in kept[-1] and "attach" not in kept[-1]
+
+
 def test_a_click_on_kill_kills(kernel):
     kernel.run("client.script = lambda job: job.start()")
     submitted = kernel.run("%%twister2 submit --workers 2 -o job\n1")
-    display = submitted.displays[0]
+    display, static = submitted.displays
     message = kernel.client.session.msg(
         "comm_msg",
         {
@@ -79,7 +173,7 @@ def test_a_click_on_kill_kills(kernel):
         },
     )
     kernel.client.shell_channel.send(message)
-    final = kernel.wait(final_update(display["transient"]["display_id"]))
+    final = kernel.wait(final_update(static["transient"]["display_id"]))
     assert "KILLED" in final["content"]["data"]["text/html"]
     assert kernel.run("print(job.killed_by_client)").text == "True\n"
 
@@ -88,7 +182,8 @@ def test_wait_ends_with_the_final_view(kernel):
     kernel.run("client.script = lambda job: job.run_well(steps=3)")
     ran = kernel.run("%%twister2 submit --workers 2 --wait\n1")
     assert ran.error == "" and ran.reply["status"] == "ok"
-    assert "COMPLETED" in ran.updates[-1]["data"]["text/html"]
+    final, live = ran.updates[-2:]
+    assert "COMPLETED" in final["data"]["text/html"] and live["data"] == {}
     # without a variable for the handle, the cell's value is the results
     (result,) = [message for message in ran.messages if message["msg_type"] == "execute_result"]
     assert result["content"]["data"]["text/plain"] == "[None, None]"
@@ -139,8 +234,8 @@ def test_a_job_shows_itself(kernel):
     assert "COMPLETED" in display["data"]["text/html"]
     kernel.run("client.script = lambda job: job.start()")
     kernel.run("%%twister2 submit -o job\n1")
-    (display,) = kernel.run("job").displays
-    assert WIDGET in display["data"]
+    live, display = kernel.run("job").displays
+    assert WIDGET in live["data"] and "STARTED" in display["data"]["text/html"]
 
 
 def test_without_widgets_the_html_is_replaced(kernel):
@@ -199,6 +294,7 @@ def test_an_executed_notebook_keeps_the_final_view(tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": path, "IPYTHONDIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=90)
-    (output,) = nbformat.read(tmp_path / "a.ipynb", 4).cells[2].outputs
+    live, output = nbformat.read(tmp_path / "a.ipynb", 4).cells[2].outputs
+    assert not live.data
     assert set(output.data) == {"text/plain", "text/html"}
     assert "COMPLETED" in output.data["text/html"]

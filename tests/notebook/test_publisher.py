@@ -18,6 +18,7 @@ class Sink:
         self.writes = []
         self.finished = None
         self.threads = set()
+        self.beats = 0
 
     def write(self, view):
         self.threads.add(threading.current_thread().name)
@@ -25,6 +26,12 @@ class Sink:
         time.sleep(self.cost)
         if len(self.writes) <= self.fails:
             raise RuntimeError("the browser is gone")
+
+    def beat(self):
+        self.beats += 1
+
+    def is_ready(self, view):
+        return True
 
     def finish(self, view, lost):
         self.writes.append((time.monotonic(), view))

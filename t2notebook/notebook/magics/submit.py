@@ -236,7 +236,7 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
         return None
     watch = None
     try:
-        watch = display_job(job)
+        watch = display_job(job, is_told=True)
         wait(job, watch)
     except KeyboardInterrupt:
         raise Interrupted(_kill(job, watch)) from None

@@ -1,8 +1,16 @@
 // The live view of a job. Python sends one snapshot (snapshot.py); texts come from there, so that this view
-// and the static HTML cannot differ. Only times that run are counted on here, by the rule of `duration`.
+// and the static HTML cannot differ. Only times that run are counted on here, by the rule of `duration`, and times of
+// day are those of the browser.
 
 const ARMED_MS = 4000;
 const ANSWER_MS = 3000;
+// The kernel sends something every 2 s (publisher.py). After so much silence the server is asked whether there is a
+// kernel, and how often; and after so much more the view says itself that it may be out of date.
+const QUIET_MS = 5000;
+const ASK_MS = 5000;
+const SILENT_MS = 30000;
+// Lines that are kept of each worker, so that its log opens at once also while the kernel is busy.
+const KEPT_LINES = 200;
 
 function element(tag, className, text) {
   const node = document.createElement(tag);
@@ -30,7 +38,17 @@ export function duration(seconds) {
   return `${Math.floor(hours / 24)} d ${two(hours % 24)} h`;
 }
 
+// The time of day here; with the day, unless that is today.
+function clock(seconds) {
+  const moment = new Date(1000 * seconds);
+  const two = (number) => String(number).padStart(2, "0");
+  const time = [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two);
+  if (moment.toDateString() === new Date().toDateString()) return time.join(":");
+  return `${moment.toLocaleDateString(undefined, { day: "2-digit", month: "short" })} ${time[0]}:${time[1]}`;
+}
+
 function cellText(row, key) {
+  if (key === "started" && row.started) return clock(row.started);
   const text = row.text[key];
   if (text !== undefined) return text;
   const value = row[key];
@@ -57,8 +75,11 @@ class Bar {
 }
 
 class Row {
-  constructor(columns, workerId) {
+  constructor(columns, workerId, onOpen) {
     this.node = element("tr");
+    this.node.addEventListener("click", () => {
+      if (!String(document.getSelection())) onOpen(workerId);
+    });
     this.cells = {};
     for (const { key, numeric } of columns) {
       const cell = element(key === "worker_id" ? "th" : "td", `t2-${key}${numeric ? " t2-number" : ""}`);
@@ -66,6 +87,11 @@ class Row {
       this.cells[key] = cell;
       this.node.append(cell);
     }
+    this.open = element("button", "t2-open", String(workerId));
+    this.open.type = "button";
+    this.open.setAttribute("aria-label", `Output of worker ${workerId}`);
+    this.cells.worker_id.append(this.open);
+    this.cells.worker_id.title = "Click to see what this worker writes";
     this.dot = element("span", "t2-dot");
     this.dot.setAttribute("aria-hidden", "true");
     this.state = element("span");
@@ -89,6 +115,7 @@ class Row {
     for (const key of Object.keys(this.cells)) {
       const text = cellText(row, key);
       setShown(this.cells[key], shown.has(key));
+      if (key === "worker_id") continue;
       if (key === "state") setText(this.state, text);
       else if (key === "host") setText(this.host, text);
       else if (key === "progress") {
@@ -104,7 +131,13 @@ class Row {
       } else setText(this.cells[key], text);
     }
     this.cells.host.title = row.agent ? `${row.host}, agent ${row.agent}` : "";
+    this.cells.started.title = row.started ? new Date(1000 * row.started).toString() : "";
     this.cells.state.title = row.reason ?? "";
+  }
+
+  select(isOpen) {
+    this.node.classList.toggle("t2-selected", isOpen);
+    this.open.setAttribute("aria-pressed", String(isOpen));
   }
 
   tick(ahead) {
@@ -147,6 +180,190 @@ class KillButton {
   }
 }
 
+// Whether the kernel that this view belongs to is there: "live", "silent" (which may pass) or "gone".
+class Lifeline {
+  constructor(model, onChange) {
+    this.model = model;
+    this.onChange = onChange;
+    this.state = "live";
+    this.heardAt = performance.now();
+    this.askedAt = this.heardAt;
+    this.isCutOff = false;
+    this.isAbsent = false;
+  }
+
+  hear() {
+    this.heardAt = performance.now();
+    this.isCutOff = this.isAbsent = false;
+    this.tick();
+  }
+
+  // The page has given the view's connection up: the kernel was restarted or has died, or the network is away.
+  async cutOff() {
+    const heardAt = this.heardAt;
+    const answers = await this.ask();
+    // What was heard since then came over a new connection.
+    if (answers && this.heardAt === heardAt) this.isCutOff = true;
+    this.tick();
+  }
+
+  tick() {
+    const now = performance.now();
+    const silence = now - this.heardAt;
+    if (silence > QUIET_MS && now - this.askedAt > ASK_MS) this.ask().then(() => this.tick());
+    this.enter(this.isCutOff || this.isAbsent ? "gone" : silence > SILENT_MS ? "silent" : "live");
+  }
+
+  enter(state) {
+    if (state === this.state) return;
+    this.state = state;
+    this.onChange();
+  }
+
+  // Nothing tells a page that its kernel was shut down; the server knows. Returns whether a server answers, or none
+  // could be asked.
+  async ask() {
+    this.askedAt = performance.now();
+    const heardAt = this.heardAt;
+    const url = kernelUrl(this.model.get("kernel_id"));
+    if (!url) return true;
+    const token = document.cookie.match(/(?:^|;\s*)_xsrf=([^;]+)/)?.[1];
+    try {
+      const headers = token ? { "X-XSRFToken": token } : {};
+      const answer = await fetch(url, { headers, credentials: "same-origin", cache: "no-store" });
+      this.isAbsent = answer.status === 404 && this.heardAt === heardAt;
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+// Where a Jupyter server tells of a kernel; null where there is none that we know.
+function kernelUrl(kernelId) {
+  if (!kernelId) return null;
+  let base = document.body.dataset.baseUrl;
+  let token = "";
+  try {
+    const config = JSON.parse(document.getElementById("jupyter-config-data").textContent);
+    base = config.baseUrl ?? base;
+    token = config.token ?? "";
+  } catch {
+    // nbclassic has the base only
+  }
+  if (!base) return null;
+  const url = `${base.replace(/\/*$/, "/")}api/kernels/${encodeURIComponent(kernelId)}`;
+  return token ? `${url}?token=${encodeURIComponent(token)}` : url;
+}
+
+// The newest lines of all workers, or the log of one.
+class Output {
+  constructor(onAll) {
+    this.node = element("div", "t2-output");
+    this.title = element("span", "t2-output-title");
+    this.all = element("button", "t2-link", "all workers");
+    this.all.type = "button";
+    this.all.addEventListener("click", onAll);
+    const head = element("div", "t2-output-head t2-muted");
+    head.append(this.title, this.all);
+    this.lines = element("div", "t2-lines");
+    this.lines.tabIndex = 0;
+    this.lines.setAttribute("role", "log");
+    this.lines.setAttribute("aria-live", "off");
+    this.node.append(head, this.lines);
+    this.end = 0;
+    this.newest = [];
+    this.current = [];
+    this.kept = new Map();
+    this.worker = null;
+    this.log = null;
+  }
+
+  take(output) {
+    const lines = output.lines ?? [];
+    const fresh = Math.min(lines.length, (output.end ?? 0) - this.end);
+    for (const line of fresh > 0 ? lines.slice(-fresh) : []) {
+      const own = this.kept.get(line[0]) ?? [];
+      own.push(line);
+      if (own.length > KEPT_LINES) own.splice(0, own.length - KEPT_LINES);
+      this.kept.set(line[0], own);
+    }
+    this.end = output.end ?? 0;
+    this.newest = lines;
+    this.current = output.current ?? [];
+  }
+
+  takeLog(log) {
+    this.log = log?.lines ? log : null;
+  }
+
+  open(worker) {
+    this.worker = worker;
+    this.draw(true);
+  }
+
+  draw(toEnd) {
+    const one = this.worker !== null;
+    let lines;
+    if (!one) lines = [...this.newest, ...this.current];
+    else if (this.log?.worker_id === this.worker && this.log.lines.length) {
+      lines = this.log.lines.map(([stream, text]) => [this.worker, stream, text]);
+    } else {
+      const isOwn = (line) => line[0] === this.worker;
+      lines = [...(this.kept.get(this.worker) ?? []), ...this.current.filter(isOwn)];
+    }
+    setShown(this.node, one || lines.length > 0);
+    setText(this.title, one ? `Output of worker ${this.worker}` : "Output, the newest lines");
+    setShown(this.all, one);
+    this.lines.setAttribute("aria-label", this.title.textContent);
+    const isAtEnd = this.lines.scrollHeight - this.lines.scrollTop - this.lines.clientHeight < 8;
+    const nodes = lines.map(([worker, stream, text]) => {
+      const node = element("div", "t2-out");
+      node.dataset.stream = stream;
+      if (!one) node.append(element("span", "t2-who", String(worker)));
+      node.append(element("span", "t2-what", text));
+      return node;
+    });
+    if (one && !nodes.length) nodes.push(element("div", "t2-out t2-muted", "It has written nothing yet."));
+    this.lines.replaceChildren(...nodes);
+    if (isAtEnd || toEnd) this.lines.scrollTop = this.lines.scrollHeight;
+  }
+}
+
+// Hides the static HTML that stands below this view, as long as this view lives.
+function cover(name) {
+  const style = element("style");
+  if (name) {
+    const own = `.t2-beside.${CSS.escape(name)}`;
+    style.textContent =
+      `${own}, .jp-OutputArea-child:has(${own}), .output_area:has(${own}) { display: none !important; }`;
+  }
+  document.head.append(style);
+  return () => style.remove();
+}
+
+// Tells the kernel whether anybody can see the view: it reads no output for nobody.
+function watchSight(node, model) {
+  let isSeen = true;
+  let isInside = true;
+  const tell = () => {
+    const now = isInside && document.visibilityState !== "hidden";
+    if (now === isSeen) return;
+    isSeen = now;
+    model.send({ kind: "show", is_shown: now });
+  };
+  const observer = new IntersectionObserver((entries) => {
+    isInside = entries.at(-1).isIntersecting;
+    tell();
+  });
+  observer.observe(node);
+  document.addEventListener("visibilitychange", tell);
+  return () => {
+    observer.disconnect();
+    document.removeEventListener("visibilitychange", tell);
+  };
+}
+
 function render({ model, el }) {
   const columns = model.get("columns");
   const root = element("section", "t2-job");
@@ -176,8 +393,17 @@ function render({ model, el }) {
   waiting.dataset.tone = "waiting";
   const lost = element("div", "t2-callout");
   lost.dataset.tone = "bad";
+  const gone = element("div", "t2-callout t2-gone");
+  gone.setAttribute("role", "status");
+  const failure = element("details", "t2-failure");
+  const failureTitle = element("summary");
+  const failureText = element("pre");
+  failure.append(failureTitle, failureText);
   const reason = element("div", "t2-callout");
   const scroll = element("div", "t2-scroll");
+  scroll.tabIndex = 0;
+  scroll.setAttribute("role", "region");
+  scroll.setAttribute("aria-label", "Workers");
   const table = element("table", "t2-table");
   const head = element("tr");
   const headings = {};
@@ -193,7 +419,14 @@ function render({ model, el }) {
   table.append(thead, body);
   scroll.append(table);
   const hidden = element("div", "t2-muted");
-  root.append(line, id, waiting, lost, reason, scroll, hidden);
+  const open = (worker) => {
+    const next = output.worker === worker ? null : worker;
+    output.open(next);
+    for (const [id, row] of rows) row.select(id === next);
+    if (lifeline.state !== "gone") model.send({ kind: "open", worker_id: next });
+  };
+  const output = new Output(() => open(output.worker));
+  root.append(line, id, gone, waiting, lost, reason, failure, scroll, hidden, output.node);
   el.append(root);
 
   let rows = new Map();
@@ -211,18 +444,21 @@ function render({ model, el }) {
     current = model.get("snapshot");
     received = performance.now();
     setText(name, current.name);
-    setText(chip, current.state);
+    setText(chip, current.chip);
     chip.dataset.tone = current.tone;
     setText(counts, current.counts_text);
     bar.set(current.progress, current.tone);
     setText(percent, `${Math.round(100 * current.progress)} %`);
     setText(elapsed, current.elapsed_text);
-    setText(idText, current.job_id + (current.notice ? ` · ${current.notice}` : ""));
+    setText(idText, [current.job_id, current.each, current.notice].filter(Boolean).join(" · "));
     if (current.notice) setShown(busy, false);
     callout(waiting, "Waiting", current.waiting_for);
     callout(lost, "Lost", current.lost);
     reason.dataset.tone = current.tone;
     callout(reason, "Why", current.reason);
+    setShown(failure, Boolean(current.failure));
+    setText(failureTitle, current.failure?.title ?? "");
+    setText(failureText, current.failure?.text ?? "");
     setText(hidden, current.hidden);
     if (!current.live) {
       kill.enter("ended");
@@ -233,7 +469,7 @@ function render({ model, el }) {
     for (const [key, cell] of Object.entries(headings)) setShown(cell, filled.has(key));
     const next = new Map();
     for (const row of current.rows) {
-      const shown = rows.get(row.worker_id) ?? new Row(columns, row.worker_id);
+      const shown = rows.get(row.worker_id) ?? new Row(columns, row.worker_id, open);
       shown.set(row, filled);
       next.set(row.worker_id, shown);
     }
@@ -246,21 +482,62 @@ function render({ model, el }) {
     root.setAttribute("aria-label", `Job ${current.name}`);
   };
 
+  const drawOutput = () => {
+    output.take(model.get("output"));
+    output.takeLog(model.get("log"));
+    output.draw(false);
+  };
+
+  const drawLife = () => {
+    root.dataset.life = lifeline.state;
+    setShown(gone, lifeline.state !== "live");
+    const isGone = lifeline.state === "gone";
+    setShown(kill.node, !isGone);
+    if (isGone && kill.phase !== "ended") kill.enter("idle");
+    if (isGone) setShown(busy, false);
+    if (lifeline.state === "live") return;
+    const when = clock(Date.now() / 1000 - (performance.now() - lifeline.heardAt) / 1000);
+    const text = isGone
+      ? `This kernel is gone (restarted or shut down): what you see is as of ${when}. Go on with the job: `
+      : `Nothing was heard from the kernel since ${when}: it is busy, or was restarted. In another one: `;
+    const command = element("code", "t2-command", `%twister2 attach ${current.job_id}`);
+    gone.replaceChildren(element("strong", "", "Not live: "), document.createTextNode(text), command);
+  };
+
+  const lifeline = new Lifeline(model, drawLife);
   const tick = () => {
     if (!current?.live) return;
+    lifeline.tick();
+    if (lifeline.state !== "live") return;
     const ahead = (performance.now() - received) / 1000;
     setText(elapsed, duration(current.elapsed + ahead));
     for (const row of rows.values()) row.tick(ahead);
   };
 
-  model.on("change:snapshot", draw);
+  const hear = () => lifeline.hear();
+  const cutOff = () => lifeline.cutOff();
+  const listeners = [
+    ["change:snapshot", draw],
+    ["change:output", drawOutput],
+    ["change:log", drawOutput],
+    ...["change:snapshot", "change:output", "change:beat"].map((name) => [name, hear]),
+    // Not documented; where it never comes, silence tells later.
+    ["comm_live_update", cutOff],
+  ];
+  for (const [name, listener] of listeners) model.on(name, listener);
+  const uncover = cover(model.get("beside"));
+  const unwatch = watchSight(root, model);
   draw();
+  drawOutput();
+  drawLife();
   const ticker = setInterval(tick, 250);
   return () => {
     clearInterval(ticker);
     clearTimeout(busyTimer);
     kill.dispose();
-    model.off("change:snapshot", draw);
+    unwatch();
+    uncover();
+    for (const [name, listener] of listeners) model.off(name, listener);
   };
 }
 

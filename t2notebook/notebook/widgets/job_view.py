@@ -1,4 +1,6 @@
-"""The live view of a job as an anywidget: one trait with the newest snapshot, one message back: kill."""
+"""The live view of a job as an anywidget: traits with what is so now; back come a kill, the log to open, and whether
+anybody sees it.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,27 @@ _HERE = files(__package__)
 
 
 class JobWidget(anywidget.AnyWidget):
-    """Shows what `t2notebook.notebook.snapshot.snapshot` returns.
+    """Shows what `t2notebook.notebook.snapshot.snapshot` returns, and the workers' newest lines.
 
-    Only the publisher's thread may set `snapshot` after the widget was made. `on_kill` is called without
-    arguments, on whatever thread the kernel takes a click, and must return at once.
+    Only the publisher's thread may set a trait after the widget was made. The callbacks are called on whatever
+    thread the kernel takes a message, and must return at once.
+
+    Parameters
+    ----------
+    snapshot : dict
+    beside : str
+        The class of the HTML that the view hides as long as it lives.
+    kernel_id : str
+        By which the view asks the Jupyter server whether the kernel still exists; empty if that is not known.
+
+    Attributes
+    ----------
+    on_kill : callable
+        Called without arguments.
+    on_open : callable
+        Called with the id of the worker whose log is to be followed, or None.
+    on_show : callable
+        Called with whether the view can be seen.
     """
 
     # as text: given a path, anywidget would watch the file
@@ -26,14 +45,28 @@ class JobWidget(anywidget.AnyWidget):
     _css = (_HERE / "job_view.css").read_text(encoding="utf-8")
 
     snapshot = traitlets.Dict().tag(sync=True)
+    output: Any = traitlets.Dict().tag(sync=True)
+    log: Any = traitlets.Dict().tag(sync=True)
+    beat = traitlets.Int().tag(sync=True)
     columns: Any = traitlets.List().tag(sync=True)
+    beside = traitlets.Unicode().tag(sync=True)
+    kernel_id = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, snapshot: dict[str, Any]) -> None:
+    def __init__(self, snapshot: dict[str, Any], beside: str = "", kernel_id: str = "") -> None:
         self.on_kill: Callable[[], None] = lambda: None
+        self.on_open: Callable[[int | None], None] = lambda worker_id: None
+        self.on_show: Callable[[bool], None] = lambda is_shown: None
         columns = [{"key": key, "heading": heading, "numeric": key in NUMERIC} for key, heading in COLUMNS]
-        super().__init__(snapshot=snapshot, columns=columns)
+        super().__init__(snapshot=snapshot, columns=columns, beside=beside, kernel_id=kernel_id)
         self.on_msg(self._on_message)
 
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        if isinstance(content, dict) and content.get("kind") == "kill":
+        if not isinstance(content, dict):
+            return
+        if content.get("kind") == "kill":
             self.on_kill()
+        elif content.get("kind") == "open":
+            worker_id = content.get("worker_id")
+            self.on_open(worker_id if isinstance(worker_id, int) and worker_id >= 0 else None)
+        elif content.get("kind") == "show":
+            self.on_show(bool(content.get("is_shown")))

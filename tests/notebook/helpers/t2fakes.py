@@ -92,6 +92,21 @@ class Job:
         text = self.texts.get((worker_id, stream), f"{stream} of {worker_id}\n")
         return iter(text.splitlines(keepends=True)) if follow else text
 
+    def tails(self, files, most):
+        answers = []
+        for file in files:
+            text = self.texts.get((file["worker_id"], file["stream"]), "")[max(0, file["offset"]) :]
+            answers.append(
+                {**file, "offset": max(0, file["offset"]) + len(text), "text": text, "skipped": False}
+            )
+        return answers
+
+    def failure_text(self):
+        if self.state.value != "FAILED":
+            return None
+        kind = "traceback" if self.remote_traceback else "stderr"
+        return self._view.failed_worker, kind, self.remote_traceback or self.stderr
+
     def error(self):
         if self.state.value not in ("FAILED", "KILLED"):
             return None
@@ -166,6 +181,7 @@ class Job:
             "    1 / 0\n    ~~^~~\nZeroDivisionError: division by zero\n"
         )
         self.status(worker_id, "FAILED", reason="REASON_COMMAND_EXECUTOR_FAILED", message=message)
+        self.apply(EventKind.KILL, reason="WORKER_FAILED", message=f"worker {worker_id} failed")
         for worker in self.view().workers:
             if not worker.state.is_terminal:
                 self.status(worker.worker_id, "KILLED")
