@@ -51,7 +51,7 @@ def test_what_is_detached_goes_on_without_its_kernel(clean: Path) -> None:
 def test_a_killed_kernels_job_goes_on_and_a_new_kernel_has_it(clean: Path) -> None:
     import t2notebook as t2
 
-    process, job_id = submit(steps=15, then="    time.sleep(1000)\n")
+    process, job_id = submit(steps=80, then="    time.sleep(1000)\n")
     assert end(process, signal.SIGKILL) == -signal.SIGKILL
     assert job_id in set(t2.jobs().job_id)
     job = t2.attach(job_id)
