@@ -28,6 +28,10 @@ class WorkerHandler(RequestHandler):
     def initialize(self, jobs: Jobs | AllJobs) -> None:
         self.jobs = jobs
 
+    def set_default_headers(self) -> None:
+        if proof := getattr(self, "proof", ""):  # an error's answer begins anew
+            self.set_header(auth.ANSWER, proof)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(f"{status_code} {self._reason}\n")
@@ -50,6 +54,8 @@ class WorkerHandler(RequestHandler):
             or not auth.matches(given[1], job.secret, method, path, body_sha256)
         ):
             raise HTTPError(401, reason="Unauthorized")
+        self.proof = auth.sign_answer(job.secret, given[1])
+        self.set_default_headers()
         return job
 
     def check_incarnation(self, job: JobRecord, worker_id: int) -> None:

@@ -10,6 +10,8 @@ import secrets
 SCHEME = "T2-HMAC-SHA256"
 #: The hex digest of a large body, told before it: so the signature holds, or not, before anything is taken in.
 BODY_DIGEST = "X-T2-Body-SHA256"
+#: The answer's own proof that it comes from who knows the job's secret (`sign_answer`).
+ANSWER = "X-T2-Answer"
 
 
 def new_secret() -> str:
@@ -50,6 +52,20 @@ def parse_authorization(header: str) -> tuple[str, str] | None:
 def matches(signature: str, secret: str, method: str, path: str, body_sha256: str = "") -> bool:
     """Whether `signature` is the one that `sign` gives, compared in constant time."""
     return hmac.compare_digest(signature.encode(), sign(secret, method, path, body_sha256).encode())
+
+
+def sign_answer(secret: str, signature: str) -> str:
+    """Return the proof in the answer to a request that `signature` signed.
+
+    A session's port can be another program's by the time that a worker calls, or another session's, which does not
+    know the secret: neither is to be taken for ours.
+    """
+    return sign(secret, "ANSWER", signature)
+
+
+def matches_answer(proof: str, secret: str, signature: str) -> bool:
+    """Whether `proof` is the one that `sign_answer` gives, compared in constant time."""
+    return hmac.compare_digest(proof.encode(), sign_answer(secret, signature).encode())
 
 
 def sign_move(secret: str, url: str, claims: int) -> str:

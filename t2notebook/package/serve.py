@@ -14,7 +14,7 @@ from typing import Any
 
 from tornado.web import HTTPError, StaticFileHandler
 
-from ..model.auth import SCHEME, matches, parse_authorization
+from ..model.auth import ANSWER, SCHEME, matches, parse_authorization, sign_answer
 from .build import SUFFIX
 
 #: ``lookup(job_id)`` gives the job's secret and the digest of its package, or None for an unknown job.
@@ -87,10 +87,18 @@ class JobPackageHandler(_PackageHandler):
         secret, digest = job
         if not matches(credentials[1], secret, self.request.method or "", self.request.uri or ""):
             raise HTTPError(401, reason="Unauthorized")
+        self.proof = sign_answer(secret, credentials[1])
+        self.set_default_headers()
         if self.path_args[0] != digest:
             raise HTTPError(404, reason="Not Found")
         if not Path(self.root, f"{digest}{SUFFIX}").is_file():
             raise HTTPError(410, reason="Gone")
+
+    def set_default_headers(self) -> None:
+        """Prove that we know the job's secret, as soon as the request has."""
+        super().set_default_headers()
+        if proof := getattr(self, "proof", ""):
+            self.set_header(ANSWER, proof)
 
     def parse_url_path(self, url_path: str) -> str:
         """Return the file of a digest."""

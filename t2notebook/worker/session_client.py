@@ -17,6 +17,10 @@ CONNECTION_ERRORS = (OSError, http.client.HTTPException)
 _PIECE = 1 << 20
 
 
+class NotTheSession(ConnectionError):
+    """Another program has the session's port now, or another session; ours may be back, or tell where it is."""
+
+
 class SessionClient:
     """A kept connection to the session's server for workers.
 
@@ -155,7 +159,11 @@ class SessionClient:
                 connection.sock.sendfile(body, 0, size)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # refused before it was all sent; the answer, if there is one, says why
-        return connection.getresponse()
+        response = connection.getresponse()
+        if not auth.matches_answer(response.headers.get(auth.ANSWER, ""), self._secret, signature):
+            self.close()
+            raise NotTheSession(f"what answers there (HTTP {response.status}) is not this job's session")
+        return response
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
         if self._pid != os.getpid():

@@ -214,8 +214,8 @@ def test_another_jobs_package_is_not_found(port: int) -> None:
     assert ask_signed(port, "GET", f"/v1/packages/{OTHER}", "job-2")[2] == b"other"
 
 
-def test_a_package_that_is_gone_is_not_found(port: int) -> None:
-    assert ask_signed(port, "GET", f"/v1/packages/{GONE}", "job-3")[0] == 404
+def test_a_package_that_is_gone_is_told_from_one_that_never_was(port: int) -> None:
+    assert ask_signed(port, "GET", f"/v1/packages/{GONE}", "job-3")[0] == 410
 
 
 def test_other_methods_are_refused(port: int) -> None:

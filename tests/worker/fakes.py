@@ -69,8 +69,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None: ...
 
+    secret = ""
+
     def answer(self, status: int, body: bytes = b"", content_type: str = "text/plain") -> None:
         self.send_response(status)
+        credentials = auth.parse_authorization(self.headers.get("Authorization", ""))
+        if self.secret and credentials is not None:
+            self.send_header(auth.ANSWER, auth.sign_answer(self.secret, credentials[1]))
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -112,6 +117,8 @@ class FakeSession:
         fake = self
 
         class Handler(_Handler):
+            secret = fake.secret
+
             def handle_any(self) -> None:
                 body = self.body()
                 with fake.arrived:

@@ -36,7 +36,7 @@ def test_a_launch_that_cannot_be_read(agent: FakeAgent, data: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "told"), [(401, "the signature was refused"), (404, "does not know it"), (410, "is over")]
+    ("status", "told"), [(401, "the signature was refused"), (404, "does not know it"), (410, "its file was removed")]
 )
 def test_refusals_are_told_at_once(session: FakeSession, agent: FakeAgent, status: int, told: str) -> None:
     session.hook = lambda method, path: status

@@ -140,3 +140,19 @@ def test_a_big_array_is_never_in_memory_twice(session: FakeSession, tmp_path: Pa
     assert int(answer[1]) < 30_000, "KiB beyond the array's own 200,000"
     array = session.result()["a"]
     assert array.shape == (25_000_000,) and array.sum() == 25_000_000
+
+
+@pytest.mark.parametrize("status", [200, 204, 401, 404, 409])
+def test_another_program_with_the_sessions_port_is_not_the_session(tmp_path: Path, status: int) -> None:
+    """It took the result, or told the worker to stop, for all that the worker knew."""
+    session = FakeSession()
+    session.hook = lambda method, path: status
+    stranger = SessionClient(session.url, "tester-job-1", auth.new_secret())
+    try:
+        delivered = send(stranger, tmp_path, patience=0.3)
+    finally:
+        stranger.close()
+        session.close()
+    assert delivered.how is Delivery.LEFT
+    assert "is not this job's session" in delivered.message
+    assert (tmp_path / result.FILE).exists()
