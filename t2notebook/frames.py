@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .model.events import TRANSIENT, Event
+from .model.job import JobSpec
 from .model.metrics import PHASES, JobMetrics
 from .model.reducer import JobView
 from .model.states import JobState, TaskState
@@ -135,6 +136,24 @@ def job_row(view: JobView) -> dict[str, Any]:
         "started": view.started,
         "finished": view.finished,
         "message": view.message or view.waiting_for,
+    }
+
+
+def overview_row(view: JobView, spec: JobSpec) -> dict[str, Any]:
+    """Return a job as a row for who watches many: `job_row`, and what it asked for and where it comes from.
+
+    `progress` is a fraction of 1; `failed_workers` counts those whose task has ended and not well; `cpus` and `mem`
+    (MiB) are what all workers ask for together; `notebook` is a path, or empty.
+    """
+    unwell = (state for state in view.counts if state.is_terminal and state is not TaskState.FINISHED)
+    is_failing = view.state not in (JobState.COMPLETED, JobState.KILLED)
+    return {
+        **job_row(view),
+        "failed_workers": sum(view.counts[state] for state in unwell) if is_failing else 0,
+        "progress": view.progress,
+        "cpus": sum(part.cpu * part.instances for part in spec.resources),
+        "mem": sum(part.ram_mega_bytes * part.instances for part in spec.resources),
+        "notebook": spec.notebook,
     }
 
 

@@ -29,6 +29,7 @@ from .finding import Named
 from .job import Job
 from .link import JobMirror, Link, forget, link_for, open_links
 from .packing import Files, pack, tell
+from .places import notebook_path
 from .setups import setup
 
 if TYPE_CHECKING:
@@ -238,6 +239,7 @@ def submit(
             placement=described.placement,
             faults=described.faults,
             package_seconds=time.perf_counter() - begun,
+            notebook=notebook_path(),
         )
         if replace:
             is_named = described is job or name is not None

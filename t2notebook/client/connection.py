@@ -22,6 +22,7 @@ from ..config import Config, data_dir, runtime_dir, secrets_of
 from ..journal import FILE, is_owned, read_meta, session_directories
 from ..model.errors import SessionError, UnknownJob
 from ..model.text import dumps, loads
+from ..model.watchers import OBSERVER_HEADER
 from . import peer
 
 REQUEST_TIMEOUT = 60.0
@@ -107,17 +108,22 @@ class Connection:
         The session's; empty: whichever answers first, and that one from then on.
     directory : Path, optional
         A journal that it owns: there it says where it listens, if not at `path`.
+    is_observer : bool
+        Whether what is asked here keeps the session alive no longer than it would live anyway.
     """
 
-    def __init__(self, path: Path, name: str = "", directory: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, name: str = "", directory: Path | None = None, *, is_observer: bool = False
+    ) -> None:
         self.path = path
         self.name = name
         self._directory = directory
+        self._is_observer = is_observer
 
     @classmethod
-    def of(cls, meta: Mapping[str, str], directory: Path) -> Connection:
+    def of(cls, meta: Mapping[str, str], directory: Path, *, is_observer: bool = False) -> Connection:
         """Return a connection to the owner of a journal, from the facts that it keeps there."""
-        return cls(Path(meta.get("socket", "")), meta.get("name", ""), directory)
+        return cls(Path(meta.get("socket", "")), meta.get("name", ""), directory, is_observer=is_observer)
 
     def is_same(self, other: Connection) -> bool:
         """Whether both lead to the same session."""
@@ -222,7 +228,8 @@ class Connection:
         return data, dict(answer.headers.items())
 
     def _headers(self) -> dict[str, str]:
-        return {SESSION_HEADER: self.name} if self.name else {}
+        headers = {OBSERVER_HEADER: "1"} if self._is_observer else {}
+        return headers | ({SESSION_HEADER: self.name} if self.name else {})
 
     def _connect(self) -> _UnixConnection:
         """Return an open connection to where the session listens now; nothing is sent yet.

@@ -46,11 +46,24 @@ def beside(namespace: Mapping[str, Any] | None = None) -> list[Path]:
     return found
 
 
+def notebook_path(namespace: Mapping[str, Any] | None = None) -> str:
+    """Return the path of the notebook, absolute or relative to the Jupyter server's root; empty if nobody tells it."""
+    if namespace is None:
+        namespace = vars(sys.modules["__main__"]) if "__main__" in sys.modules else {}
+    return next((path for path in _notebooks(namespace) if path.endswith(".ipynb")), "")
+
+
+def _notebooks(namespace: Mapping[str, Any]) -> Iterator[str]:
+    # Visual Studio Code sets the first, Jupyter Server the second.
+    for notebook in (namespace.get("__vsc_ipynb_file__"), os.environ.get("JPY_SESSION_NAME")):
+        if isinstance(notebook, str) and notebook:
+            yield notebook
+
+
 def _places(namespace: Mapping[str, Any]) -> Iterator[str | os.PathLike[str]]:
     yield _current()
-    # Visual Studio Code sets the first, Jupyter Server the second: absolute, or relative to a root of its own.
-    for notebook in (namespace.get("__vsc_ipynb_file__"), os.environ.get("JPY_SESSION_NAME")):
-        if isinstance(notebook, str) and os.path.isabs(notebook):
+    for notebook in _notebooks(namespace):
+        if os.path.isabs(notebook):
             yield os.path.dirname(notebook)
     history = namespace.get("_dh")
     if isinstance(history, list) and history:

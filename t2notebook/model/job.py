@@ -27,6 +27,7 @@ MAX_WORKER_RESTARTS = 5
 #: More than any machine has; what is larger is a slip.
 _LIMIT = 1e9
 #: Characters of a job's name that are kept.
+MAX_PATH = 1024
 MAX_NAME = 200
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -256,6 +257,8 @@ class JobSpec:
     faults : FaultTolerance
     package_seconds : float
         How long making the package took.
+    notebook : str
+        The path of the notebook that it was submitted from; empty if nobody says it.
     """
 
     name: str
@@ -268,10 +271,12 @@ class JobSpec:
     placement: Placement = field(default_factory=Placement)
     faults: FaultTolerance = field(default_factory=FaultTolerance)
     package_seconds: float = 0.0
+    notebook: str = ""
 
     def __post_init__(self) -> None:
         for name in ("name", "user"):
             object.__setattr__(self, name, sendable(getattr(self, name), MAX_NAME))
+        object.__setattr__(self, "notebook", sendable(self.notebook, MAX_PATH))
 
     @property
     def number_of_workers(self) -> int:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.web import HTTPError, RequestHandler
 
-from ..frames import job_row
+from ..frames import job_row, task_rows
 from ..jobmaster.jobs import JobRecord
 from ..model.errors import JournalError, NotOwner, Twister2Error
 from ..model.job import JobSpec
 from ..model.text import dumps, loads
+from ..model.watchers import OBSERVER_HEADER
 from ..scheduler.sandbox import PAGE, SandboxError
 from ..scheduler.transport import BROKEN
 from .tails import MOST_BYTES, read_tails
@@ -57,7 +58,8 @@ class ApiHandler(RequestHandler):
 
     def initialize(self, session: Session) -> None:
         self.session = session
-        session.need()
+        if OBSERVER_HEADER not in self.request.headers:
+            session.need()
 
     def prepare(self) -> None:
         if self.session.is_closed:
@@ -268,6 +270,40 @@ class StreamHandler(ApiHandler):
         self.session.need()
 
 
+class ObserverHandler(ApiHandler):
+    """``GET /v1/stream``: rows of all jobs, a line each time that some have changed; it keeps nothing alive."""
+
+    is_for_any = True
+
+    async def get(self) -> None:
+        """Stay."""
+        self.set_header("Content-Type", "application/x-ndjson")
+        self.send(dumps({"hello": self.session.info()}))
+        self.session.observers.attach(self.send, self.end)
+        self._auto_finish = False
+
+    def send(self, line: str) -> None:
+        """Write a line."""
+        self.write(line + "\n")
+        self.flush()
+
+    def end(self) -> None:
+        """End the stream, from our side."""
+        self.on_connection_close()
+        self.finish()
+
+    def on_connection_close(self) -> None:
+        self.session.observers.detach(self.send)
+
+
+class TasksHandler(ApiHandler):
+    """``GET /v1/jobs/ID/tasks``."""
+
+    def get(self, job_id: str) -> None:
+        """Answer the rows of ``job.tasks``."""
+        self.finish({"tasks": task_rows(self.job(job_id).view)})
+
+
 class WatchHandler(ApiHandler):
     """``POST /v1/clients/ID/watch``."""
 
@@ -353,9 +389,11 @@ def routes(session: Session) -> list[Any]:
         (r"/v1/jobs", JobsHandler, settings),
         (job, JobHandler, settings),
         (rf"{job}/kill", KillHandler, settings),
+        (rf"{job}/tasks", TasksHandler, settings),
         (rf"{job}/why", WhyHandler, settings),
         (rf"{job}/logs/([0-9]{{1,9}})", LogsHandler, settings),
         (rf"{job}/tails", TailsHandler, settings),
+        (r"/v1/stream", ObserverHandler, settings),
         (rf"{client}/stream", StreamHandler, settings),
         (rf"{client}/watch", WatchHandler, settings),
         (rf"{client}/bye", ByeHandler, settings),

@@ -42,6 +42,7 @@ from .door import Door
 from .framework import Framework
 from .keeping import prune_ended
 from .local import Cluster
+from .observers import Observers, knock
 from .workers import Workers
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,8 @@ class Session:
         journal.set_meta(**self._facts())
         self.jobs = AllJobs()
         self.clients = Clients(self.jobs)
+        self.observers = Observers(self.jobs)
+        self._runtime = Path(settings["runtime_dir"])
         self.frameworks: list[Framework] = []
         self.own = self._add(journal)
         self.master = ""
@@ -162,6 +165,7 @@ class Session:
         if self._workers is not None:
             self._workers.listen_at(framework.worker_port)
             self._start(framework)
+        self.observers.tell(framework.jobs)
         log.warning("took over %d unfinished jobs of %s", len(framework.jobs.active), directory.name)
         return True
 
@@ -191,6 +195,7 @@ class Session:
         if framework.taken_by:
             jobs = [job.job_id for job in framework.jobs.active]
             self.clients.orphan(jobs, f"{framework.over}; t2.attach leads to it")
+            self.observers.forget([job.job_id for job in framework.jobs])
             if framework is not self.own:
                 self.frameworks.remove(framework)
                 self.jobs.remove(framework.jobs)
@@ -212,6 +217,7 @@ class Session:
             loop.add_signal_handler(number, self._leave)
         self._door.open()
         ready()
+        knock(self._runtime)
         watch = asyncio.create_task(self._watch_need())
         try:
             start = asyncio.create_task(self._start_scheduler())
@@ -387,6 +393,7 @@ class Session:
         self.is_closed = True
         self._door.close()
         self.clients.close()
+        self.observers.close()
         for server in (*self._door.servers, *self._servers):
             server.stop()
             await server.close_all_connections()
@@ -396,6 +403,8 @@ class Session:
 
     def submit(self, job: JobRecord) -> None:
         """Have a new job scheduled, now or as soon as the scheduler is up."""
+        if not self.observers:
+            knock(self._runtime)
         if self.trouble:
             self._refuse(job)
         else:
