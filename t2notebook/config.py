@@ -20,6 +20,7 @@ from typing import Any
 from . import __version__
 from .model import masters
 from .model.errors import Twister2Error
+from .model.process import LOADER
 
 #: Settings that name files; relative ones begin at the directory, or at the configuration file that names them.
 PATHS = ("secret_file", "tls_ca", "tls_cert", "tls_key")
@@ -154,6 +155,9 @@ class Config:
         )
         if self.gpus:
             parts += ("gpus",)
+        if self.master == "local" and (loader := [(n, os.environ[n]) for n in LOADER if os.environ.get(n)]):
+            # Executors on this machine start with them.
+            parts += (tuple(loader),)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:

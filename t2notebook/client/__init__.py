@@ -21,7 +21,7 @@ from ..model.errors import SessionError, SubmitError, Twister2Error
 from ..model.job import MAX, ComputeResource, FaultTolerance, JobSpec, Placement, Twister2Job
 from ..model.process import user_name
 from ..model.reducer import reduce
-from . import finding, replacing
+from . import finding, replacing, surroundings
 from .archive import open_anywhere
 from .cluster import cluster_figures, cluster_info, jobs_on_cluster, start_cluster, stop_cluster
 from .connection import SessionEnding, SessionStopped
@@ -228,6 +228,7 @@ def submit(
         begun = time.perf_counter()
         package = pack(described, spool, files)
         tell(package)  # where warnings are errors, nothing is submitted
+        is_here = surroundings.is_embedded(settings)
         spec = JobSpec(
             name=described.name,
             user=user_name(),
@@ -239,6 +240,8 @@ def submit(
             placement=described.placement,
             faults=described.faults,
             package_seconds=time.perf_counter() - begun,
+            path=surroundings.module_path() if is_here else (),
+            environment=surroundings.variables() if is_here else {},
             notebook=notebook_path(),
         )
         if replace:

@@ -24,6 +24,7 @@ from ..model.errors import SessionError, UnknownJob
 from ..model.text import dumps, loads
 from ..model.watchers import OBSERVER_HEADER
 from . import peer
+from .surroundings import is_embedded
 
 REQUEST_TIMEOUT = 60.0
 #: The header with the name of the session that a request is for.
@@ -396,6 +397,7 @@ def _start(path: Path, config: Config, runtime: Path) -> None:
         "data_dir": str(data_dir()),
         "socket": str(path),
         "ready_fd": theirs,
+        "embedded": is_embedded(config),
     }
     try:
         with open(os.open(log_path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as log:

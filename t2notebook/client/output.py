@@ -46,14 +46,16 @@ class Output:
             Only so many lines from the end of what is there now.
         follow : bool
         """
-        yield self.begin(tail)
+        if text := self.begin(tail):
+            yield text
         while True:
             # First, so that what is written between the two looks is read in the next round.
             is_over = self._is_over()
             if text := self.more():
                 yield text
             elif is_over or not follow:
-                yield self._decoder.decode(b"", final=True)
+                if text := self._decoder.decode(b"", final=True):
+                    yield text
                 return
             else:
                 time.sleep(FOLLOW_PAUSE)

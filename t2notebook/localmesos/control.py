@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
@@ -150,6 +151,14 @@ def cluster_arguments(
     return arguments
 
 
+_open: weakref.WeakSet[LocalMesos] = weakref.WeakSet()
+
+
+def masters() -> set[str]:
+    """Give the masters of this process's clusters that are not closed, those of `binaries` not among them."""
+    return {master for cluster in list(_open) for master in cluster.masters}
+
+
 class LocalMesos:
     """A cluster under the caller's control; it ends with `close`, with the block, or with the caller's process.
 
@@ -265,6 +274,8 @@ class LocalMesos:
         self.work_dir: str = self._cluster.work_dir
         self.faults = self._cluster.faults
         self._owner = os.getpid()
+        if not binaries:
+            _open.add(self)
         atexit.register(self.close)
 
     def close(self) -> None:
@@ -272,6 +283,7 @@ class LocalMesos:
         # A fork of the caller (a worker, say) must not end its parent's cluster.
         if not self._closed and os.getpid() == self._owner:
             self._closed = True
+            _open.discard(self)
             atexit.unregister(self.close)
             self._cluster.close()
 

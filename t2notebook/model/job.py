@@ -257,6 +257,10 @@ class JobSpec:
     faults : FaultTolerance
     package_seconds : float
         How long making the package took.
+    path : tuple of str
+        Where its workers find modules, if they run on the kernel's own machine: the kernel's ``sys.path``.
+    environment : mapping
+        Environment variables of its workers there.
     notebook : str
         The path of the notebook that it was submitted from; empty if nobody says it.
     """
@@ -271,6 +275,8 @@ class JobSpec:
     placement: Placement = field(default_factory=Placement)
     faults: FaultTolerance = field(default_factory=FaultTolerance)
     package_seconds: float = 0.0
+    path: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     notebook: str = ""
 
     def __post_init__(self) -> None:
@@ -300,6 +306,7 @@ class JobSpec:
     def from_dict(cls, record: Mapping[str, Any]) -> JobSpec:
         """Inverse of `to_dict`; unknown fields of a newer version are ignored."""
         known = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
+        known["path"] = tuple(known.get("path", ()))
         known["resources"] = tuple(_known(ComputeResource, resource) for resource in record["resources"])
         for name, kind in (("placement", Placement), ("faults", FaultTolerance)):
             if name in known:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -35,6 +35,10 @@ class WorkerLaunch:
         The worker's own share; `mem` in MiB.
     ports : tuple of int
         The worker's own ports on its host.
+    path : tuple of str
+        Where it finds modules, before where its executor does; empty but on the notebook's own machine.
+    environment : mapping
+        Environment variables of the worker's; empty but on the notebook's own machine.
     """
 
     job_id: str
@@ -49,6 +53,8 @@ class WorkerLaunch:
     cpus: float
     mem: float
     ports: tuple[int, ...] = ()
+    path: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def encode(self) -> str:
         """Return the base64 text for `TaskInfo.data`."""
@@ -70,6 +76,8 @@ class WorkerLaunch:
                 "this executor and the session that launched it are of different t2notebook versions"
             )
         record["ports"] = tuple(record.get("ports", ()))
+        record["path"] = tuple(record.get("path", ()))
+        record.setdefault("environment", {})
         return cls(**{name: record[name] for name in cls.__dataclass_fields__})
 
 

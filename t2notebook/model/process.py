@@ -6,6 +6,8 @@ import os
 import pwd
 import signal
 
+#: Variables that the system's loader reads when a program starts, and never again (ld.so(8); macOS, dyld(1)).
+LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
 #: What Python itself ignores from its start on.
 _PYTHON_IGNORES = (signal.SIGPIPE, getattr(signal, "SIGXFSZ", signal.SIGPIPE))
 

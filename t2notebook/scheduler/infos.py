@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..model.events import Event, EventKind
@@ -62,6 +62,8 @@ class ExecutorTemplate:
         The core package, and its name in the sandbox.
     idle_timeout : float
         Seconds after which an idle executor ends by itself.
+    environment : mapping
+        Variables that have to be there when its program starts. The whole cluster can see them.
     """
 
     pythons: tuple[str, ...]
@@ -69,6 +71,7 @@ class ExecutorTemplate:
     core_url: str
     core_file: str
     idle_timeout: float
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def info(
         self, executor_id: str, framework_id: str, resources: Sequence[dict[str, Any]] = ()
@@ -87,10 +90,15 @@ class ExecutorTemplate:
                 "shell": True,
                 "value": self._command(),
                 "uris": [{"value": self.core_url, "extract": False, "cache": True}],
+                **self._environment(),
             },
             "resources": list(resources) or scalars(EXECUTOR),
             "shutdown_grace_period": {"nanoseconds": int((KILL_GRACE + 2) * 1e9)},
         }
+
+    def _environment(self) -> dict[str, Any]:
+        variables = [{"name": name, "value": value} for name, value in self.environment.items()]
+        return {"environment": {"variables": variables}} if variables else {}
 
     def _command(self) -> str:
         run = f"{shlex.quote(self.core_file)} --idle-timeout {self.idle_timeout:g}"

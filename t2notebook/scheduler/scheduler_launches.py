@@ -127,6 +127,8 @@ class Launches(Tasks):
             cpus=launch.resource.cpu,
             mem=launch.resource.ram_mega_bytes,
             ports=launch.ports,
+            path=job.spec.path,
+            environment=job.spec.environment,
         )
         carved = self.executors.resources(launch.executor_id)
         executor = self._template.info(launch.executor_id, self.driver.framework_id, carved)

@@ -32,7 +32,7 @@ from ..journal import (
 )
 from ..model.errors import JournalError, SessionError
 from ..model.events import Event, EventKind
-from ..model.process import user_name
+from ..model.process import LOADER, user_name
 from ..scheduler.access import Access
 from ..scheduler.infos import framework_info
 from ..scheduler.masters import Masters, find
@@ -81,6 +81,7 @@ class Session:
         self._secrets: dict[str, str] = settings.get("secrets", {})
         self._masters: Masters | None = None
         self._cluster = cluster
+        self._is_embedded = bool(settings.get("embedded", cluster is not None))
         self._home = Path(settings["socket"])
         self._door = Door(self._home, self.name, Application(api.routes(self)), self._note_whereabouts)
         self._data = Path(settings["data_dir"])
@@ -370,6 +371,7 @@ class Session:
             self._data / "core",
             self.own.journal.packages,
             [port for framework in reversed(self.frameworks) if (port := framework.worker_port)],
+            {name: os.environ[name] for name in LOADER if os.environ.get(name)} if self._is_embedded else {},
         )
         self._servers.append(self._workers.server)
         for framework in self.frameworks:

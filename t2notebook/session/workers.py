@@ -70,6 +70,8 @@ class Workers:
     known_ports : sequence of int
         Where workers of earlier sessions look for theirs; the first that is free is used, unless `config` names
         a port.
+    environment : mapping
+        Variables that executors start with.
 
     Attributes
     ----------
@@ -95,6 +97,7 @@ class Workers:
         core_dir: Path,
         packages: Path,
         known_ports: Sequence[int],
+        environment: Mapping[str, str],
     ) -> None:
         self._jobs = jobs
         self._core_dir = core_dir
@@ -119,6 +122,7 @@ class Workers:
             core_url=f"{self.url}/v1/core/{package.path.name}",
             core_file=package.path.name,
             idle_timeout=2 * float(config["executor_linger"]) + EXECUTOR_FALLBACK,
+            environment=environment,
         )
 
     def keep(self) -> None:

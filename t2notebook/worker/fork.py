@@ -11,8 +11,9 @@ import os
 import random
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -157,6 +158,8 @@ def settle(directory: str, variables: Mapping[str, str], cpus: float) -> None:
     os.environ.update(variables)
     os.environ["HOME"] = directory
     os.environ["TMPDIR"] = os.path.join(directory, "tmp")
+    if "TZ" in variables:
+        time.tzset()
     _shorten_socket_paths(os.environ["TMPDIR"])
     threads = str(max(1, int(cpus)))
     for name in _THREADS:
@@ -179,6 +182,15 @@ def _volunteer() -> None:
             file.write(str(adjusted))
     except (OSError, ValueError):  # no Linux, or not allowed: the kernel picks as it likes
         pass
+
+
+def find_modules_in(path: Sequence[str]) -> None:
+    """Look for modules where the notebook does, in its order, then where the executor does; first in the core package,
+    which our own code comes from.
+    """
+    if path:
+        core, *rest = sys.path
+        sys.path[:] = dict.fromkeys((core, *path, *rest))
 
 
 def _shorten_socket_paths(directory: str) -> None:

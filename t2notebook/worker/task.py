@@ -121,7 +121,8 @@ class Task:
         self.inherited = memory.anonymous()
 
         def work() -> int:
-            fork.settle(directory, _variables(launch), launch.cpus)
+            fork.settle(directory, {**launch.environment, **_variables(launch)}, launch.cpus)
+            fork.find_modules_in(launch.path)
             return run_worker(launch, package, report, directory, begun, whereabouts)
 
         try:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from .conftest import MINORS, REPOSITORY
+from .conftest import MINORS, REPOSITORY, output_of
 
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
@@ -28,9 +31,9 @@ class Locked:
     hashes: tuple[str, ...]
 
 
-def locked(extra: str) -> Iterator[Locked]:
+def locked(extra: str, repository: Path = REPOSITORY) -> Iterator[Locked]:
     """Read a lock as pip does: a requirement a line, lines that end in a backslash joined."""
-    text = (REPOSITORY / "locks" / f"{extra}.txt").read_text().replace("\\\n", " ")
+    text = (repository / "locks" / f"{extra}.txt").read_text().replace("\\\n", " ")
     for line in text.splitlines():
         if line and not line.startswith("#"):
             requirement, *hashes = re.split(r"\s+--hash=", line)
@@ -106,3 +109,22 @@ def test_every_python_that_is_tested_is_declared() -> None:
     declared = [name for name in PYPROJECT["project"]["classifiers"] if name.startswith(prefix)]
     assert declared == [f"{prefix}{minor}" for minor in MINORS]
     assert PYPROJECT["project"]["requires-python"] == f">=3.{min(MINORS)}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_lock_that_is_kept_moves_no_pin(checkout: Path, tmp_path: Path) -> None:
+    """Made in a clean checkout, with settings of a machine's own that must not get into it."""
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "constraints.txt").write_text("six==1.16.0\n")
+    settings = {
+        "PYTHON": sys.executable,
+        "UV_FIND_LINKS": str(tmp_path / "wheels"),
+        "UV_CONSTRAINT": str(tmp_path / "constraints.txt"),
+    }
+    output_of(checkout / "tools" / "lock", "--keep", env=os.environ | settings)
+    for extra in EXTRAS:
+        made = {str(each.requirement) for each in locked(extra, checkout)}
+        assert made == {str(each.requirement) for each in locked(extra)}
+        assert str(tmp_path) not in (checkout / "locks" / f"{extra}.txt").read_text()
+    assert (checkout / "binder/requirements.txt").read_text() == (checkout / "locks/demo.txt").read_text()

@@ -264,3 +264,69 @@ def test_a_log_level_that_is_none(clean: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("T2_LOG", "loud")
     with pytest.raises(t2.SessionError, match="T2_LOG is LOUD; give one of "):
         t2.submit(lambda env: 1)
+
+
+def test_workers_on_this_machine_find_what_the_kernel_finds(clean: Path, tmp_path: Path) -> None:
+    """sys.path entries that the notebook added, PYTHONPATH, the user's own packages and libraries."""
+    for name in ("added", "given", "user"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"t2_{name}.py").write_text(f"value = {name!r}\n")
+    code = f"""
+    import os, site, sys
+    sys.path.insert(0, {str(tmp_path / "added")!r})
+    sys.path.append({str(tmp_path / "user")!r})
+    import t2notebook as t2
+    def work(env):
+        import ctypes, os, subprocess, sys
+        found = [__import__("t2_" + name).value for name in ("added", "given", "user")]
+        child = subprocess.run([sys.executable, "-c", "import t2_given; print(t2_given.value)"],
+                               capture_output=True, text=True)
+        return (found, child.stdout.strip(), os.environ["LD_LIBRARY_PATH"], os.environ.get("PYTHONUSERBASE", ""),
+                os.environ["PATH"] == {os.environ["PATH"]!r}, os.environ["HOME"] != {os.environ.get("HOME", "")!r},
+                "OF_NOBODY" in os.environ)
+    base = site.getuserbase() if site.ENABLE_USER_SITE else ""
+    print(t2.submit(work, ram_mega_bytes=64).results(60)[0] == (
+        ["added", "given", "user"], "given", "/a:/b", base, True, True, False))
+    t2.shutdown()
+    """
+    assert (
+        run(code, clean, PYTHONPATH=str(tmp_path / "given"), LD_LIBRARY_PATH="/a:/b", OF_NOBODY="x") == "True"
+    )
+
+
+def test_a_library_beside_the_standard_ones_is_found_on_this_machine(clean: Path, tmp_path: Path) -> None:
+    """The loader reads LD_LIBRARY_PATH when a program starts: in the worker it would be too late."""
+    import ctypes.util
+
+    real = next(Path("/").glob("usr/lib*/*/libz.so.1"), None) or next(
+        Path("/").glob("lib*/*/libz.so.1"), None
+    )
+    if real is None:
+        pytest.skip(f"no library to copy ({ctypes.util.find_library('z')})")
+    shutil.copy(real, tmp_path / "libt2own.so.1")
+    code = """
+    import t2notebook as t2
+    job = t2.submit(lambda env: __import__("ctypes").CDLL("libt2own.so.1") is not None, ram_mega_bytes=64)
+    print(job.results(60))
+    t2.shutdown()
+    """
+    assert run(code, clean, LD_LIBRARY_PATH=str(tmp_path)) == "[True]"
+
+
+def test_a_cluster_of_the_kernels_own_is_on_this_machine_too_and_another_is_not(
+    clean: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "t2_added.py").write_text("value = 1\n")
+    code = f"""
+    import sys
+    sys.path.insert(0, {str(tmp_path)!r})
+    import t2notebook as t2
+    from t2notebook.client import surroundings
+    with t2.LocalMesos(agents=1) as mesos:
+        t2.configure(master=mesos.master)
+        print(t2.submit(lambda env: __import__("t2_" + "added").value, ram_mega_bytes=64).results(60))
+        t2.shutdown()
+    print(surroundings.is_embedded(t2.configure(master=mesos.master)))
+    print(surroundings.is_embedded(t2.configure(master="10.0.0.1:5050")))
+    """
+    assert run(code, clean).splitlines() == ["[1]", "False", "False"]
