@@ -50,13 +50,23 @@ def _use_folders_of_our_own() -> str | None:
     return folder
 
 
+def _short_ways() -> set[Path]:
+    """Return the directories that stand for runtime directories whose paths are too long for a socket."""
+    return set(Path("/tmp").glob(f"t2notebook-{os.getuid()}-*"))
+
+
 _deliver_interrupts()
 _made = _use_folders_of_our_own()
+_there = _short_ways()
 
 
 def pytest_unconfigure() -> None:
-    if _made is not None:
-        shutil.rmtree(_made, ignore_errors=True)
+    if _made is None:
+        return
+    shutil.rmtree(_made, ignore_errors=True)
+    for directory in _short_ways() - _there:  # pytest's folders have long paths
+        if not any(directory.glob("*.sock")):
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def system_files() -> dict[str, tuple[int, ...]]:
