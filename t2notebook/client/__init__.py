@@ -126,6 +126,8 @@ def submit(
     keep_going: bool = FaultTolerance.keep_going,
     replace: bool | Sequence[Job] = False,
     files: Files = (),
+    preload: Sequence[str] = (),
+    credentials: Mapping[str, str] | None = None,
 ) -> Job:
     """Run a function on workers on Mesos.
 
@@ -180,6 +182,14 @@ def submit(
     files : sequence of path, or path
         Files, folders and globs, relative to the current directory or to the notebook's: workers find them under the
         same relative path in their current directory.
+    preload : sequence of str
+        Modules that executors import before they make workers' processes, as ``("pandas",)``: each worker then has them
+        at once, and so have those of later jobs that ask for the same. They are the agent's own, and limited to one
+        thread in numeric libraries unless the worker says otherwise (``threadpoolctl``).
+    credentials : mapping, optional
+        Secrets, by name; workers find them as ``env.credentials``. They are kept in memory only, in this kernel, the
+        session and the workers: no journal, file, environment or page of Mesos shows them. A worker that is to be
+        started when both kernel and session have ended can have them no more, and says so.
 
     Returns
     -------
@@ -243,11 +253,13 @@ def submit(
             path=surroundings.module_path() if is_here else (),
             environment=surroundings.variables() if is_here else {},
             notebook=notebook_path(),
+            preload=_names("preload", preload),
+            credentials=tuple(_secrets(credentials)),
         )
         if replace:
             is_named = described is job or name is not None
             replacing.end_jobs(_replaced(replace, described, is_named), described.name)
-        link, mirror = _hand_over(settings, spec, package.path)
+        link, mirror = _hand_over(settings, spec, package.path, _secrets(credentials))
     finally:
         shutil.rmtree(spool, ignore_errors=True)
     handle = _known[mirror.job_id] = Job(link, spec, mirror)
@@ -439,15 +451,34 @@ def _name_of(function: Callable[..., Any]) -> str:
     return "job" if name == "<lambda>" else name.strip("_") or "job"
 
 
-def _hand_over(settings: Config, spec: JobSpec, package: Path) -> tuple[Link, JobMirror]:
+def _names(what: str, given: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of modules in `given`."""
+    names = (given,) if isinstance(given, str) else tuple(given)
+    for name in names:
+        if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+            raise SubmitError(f"{what} holds {name!r}; give names of modules, such as 'pandas'")
+    return names
+
+
+def _secrets(given: Mapping[str, str] | None) -> dict[str, str]:
+    secrets = dict(given or {})
+    for name, value in secrets.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise SubmitError(f"credentials has a {type(value).__name__} for {name!r}; give texts by names")
+    return secrets
+
+
+def _hand_over(
+    settings: Config, spec: JobSpec, package: Path, credentials: Mapping[str, str]
+) -> tuple[Link, JobMirror]:
     """Give a job to the session; to the next one if this one is just ending."""
     link = link_for(settings)
     try:
-        return link, link.submit(spec, str(package))
+        return link, link.submit(spec, str(package), credentials)
     except SessionEnding:
         forget(link)
     link = link_for(settings)
-    return link, link.submit(spec, str(package))
+    return link, link.submit(spec, str(package), credentials)
 
 
 def _spool() -> Path:

@@ -297,20 +297,41 @@ class Job:
             self._mirror.unlisten(on_change)
         return await loop.run_in_executor(None, self.results)
 
-    def kill(self, message: str = "killed by the user") -> None:
-        """End the job: what waits is dropped, what runs is killed. Returns at once; `wait` for its end.
+    def kill(
+        self, worker_id: int | None = None, message: str = "killed by the user", *, restart: bool = False
+    ) -> None:
+        """End the job, or one of its workers: what waits is dropped, what runs is killed. Returns at once.
 
         Parameters
         ----------
+        worker_id : int, optional
+            End this worker for good; the others go on. It has no result: when all others have ended well, the job
+            counts as killed, and ``results(return_exceptions=True)`` has what there is.
         message : str
             Why, for whoever looks at it later.
+        restart : bool
+            Start the worker anew, with the same id; that does not count against ``max_worker_restarts``.
+
+        Raises
+        ------
+        IndexError
+            When the job has no such worker.
         """
-        content = {"reason": "USER", "message": message}
+        path = f"/v1/jobs/{self.job_id}/kill"
+        content: dict[str, Any] = {"reason": "USER", "message": message}
+        if isinstance(worker_id, str):
+            raise Twister2Error(f"worker_id is {worker_id!r}; a reason is given as message={worker_id!r}")
+        if restart and worker_id is None:
+            raise Twister2Error("restart=True is for one worker: kill(worker_id, restart=True)")
+        if worker_id is not None:
+            self._check_worker(worker_id)
+            path = f"/v1/jobs/{self.job_id}/workers/{worker_id}/kill"
+            content |= {"restart": restart}
         deadline = time.monotonic() + KILL_PATIENCE
         first: SessionError | None = None
         while not self.state.is_final:
             try:
-                self._link.reach().post(f"/v1/jobs/{self.job_id}/kill", content)
+                self._link.reach().post(path, content)
                 return
             except (SessionBroken, SessionEnding) as error:
                 # The session may have died this moment; the link is about to find the one that follows it.

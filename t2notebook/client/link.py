@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class JobMirror:
         self.changed = threading.Condition()
         self.orphaned = ""
         self.directory = ""
+        self.credentials: Mapping[str, str] = {}
         self._listeners: list[Callable[[], None]] = []
 
     def apply(self, event: Event) -> None:
@@ -147,12 +148,21 @@ class Link:
             raise SessionEnding("the session process has ended")
         return self.connection
 
-    def submit(self, spec: JobSpec, package_path: str) -> JobMirror:
+    def submit(
+        self, spec: JobSpec, package_path: str, credentials: Mapping[str, str] | None = None
+    ) -> JobMirror:
         """Hand a job over; when this returns, the session has it in its journal."""
         answer = self.reach().post(
-            "/v1/jobs", {"spec": spec.to_dict(), "package_path": package_path, "client": self.client_id}
+            "/v1/jobs",
+            {
+                "spec": spec.to_dict(),
+                "package_path": package_path,
+                "client": self.client_id,
+                **({"credentials": dict(credentials)} if credentials else {}),
+            },
         )
         mirror = self.mirror(answer["job_id"])
+        mirror.credentials = credentials or {}
         mirror.directory = answer["directory"]
         mirror.await_seq(answer["seq"])
         return mirror
@@ -259,7 +269,12 @@ class Link:
 
     def _watch(self, mirror: JobMirror, connection: Connection) -> dict[str, Any]:
         answer: dict[str, Any] = connection.post(
-            f"/v1/clients/{self.client_id}/watch", {"job_id": mirror.job_id, "after": mirror.view.last_seq}
+            f"/v1/clients/{self.client_id}/watch",
+            {
+                "job_id": mirror.job_id,
+                "after": mirror.view.last_seq,
+                **({"credentials": dict(mirror.credentials)} if mirror.credentials else {}),
+            },
         )
         mirror.directory = answer["directory"]
         return answer

@@ -19,7 +19,7 @@ def end_jobs(jobs: Iterable[Job], name: str) -> None:
     """Kill those of `jobs` that have not ended, for one called `name`, and wait a while for their ends."""
     ending = [job for job in {job.job_id: job for job in jobs}.values() if not job.state.is_final]
     for job in ending:
-        job.kill(f"replaced by the next job called {name}")
+        job.kill(message=f"replaced by the next job called {name}")
     for job in ending:
         with contextlib.suppress(TimeoutError, Twister2Error):
             job.wait(PATIENCE)

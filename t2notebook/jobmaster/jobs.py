@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from ..model.states import TaskState
 
 @dataclass
 class JobRecord:
-    """A job as the session holds it; `owner` is the kernel that submitted it."""
+    """A job as the session holds it; `owner` is the kernel that submitted it. `credentials` are here and with the
+    workers, and in no file.
+    """
 
     job_id: str
     spec: JobSpec
@@ -26,6 +28,7 @@ class JobRecord:
     owner: str
     view: JobView
     events: list[Event] = field(default_factory=list)
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Jobs:
@@ -73,7 +76,7 @@ class Jobs:
         """Have `listener` called after each event, in the order of the events."""
         self._listeners.append(listener)
 
-    def submit(self, spec: JobSpec, owner: str) -> JobRecord:
+    def submit(self, spec: JobSpec, owner: str, credentials: Mapping[str, str] | None = None) -> JobRecord:
         """Accept a job; when this returns it is in the journal."""
         now = self.clock()
         self._last_ms = max(self._last_ms + 1, int(now * 1000))
@@ -88,7 +91,8 @@ class Jobs:
         )
         secret = new_secret()
         numbered = self.journal.add_job(job_id, spec, secret, event)
-        job = self._jobs[job_id] = JobRecord(job_id, spec, secret, owner, JobView(job_id))
+        job = JobRecord(job_id, spec, secret, owner, JobView(job_id), credentials=credentials or {})
+        self._jobs[job_id] = job
         self._tell(numbered)
         return job
 
@@ -109,7 +113,11 @@ class Jobs:
         if event.kind is not EventKind.STATUS or event.worker_id is None or "progress" in event.data:
             return event
         worker = self._jobs[event.job_id].view.workers[event.worker_id]
-        if worker.progress is None or worker.task_id != event.task_id or not TaskState(event.state).is_terminal:
+        if (
+            worker.progress is None
+            or worker.task_id != event.task_id
+            or not TaskState(event.state).is_terminal
+        ):
             return event
         return replace(event, data={**event.data, "progress": worker.progress, "text": worker.text})
 

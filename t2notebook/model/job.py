@@ -263,6 +263,10 @@ class JobSpec:
         Environment variables of its workers there.
     notebook : str
         The path of the notebook that it was submitted from; empty if nobody says it.
+    preload : tuple of str
+        Modules that executors import before they make workers' processes.
+    credentials : tuple of str
+        Names of the secrets that its workers are given; what they are stands in no record.
     """
 
     name: str
@@ -278,6 +282,8 @@ class JobSpec:
     path: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     notebook: str = ""
+    preload: tuple[str, ...] = ()
+    credentials: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("name", "user"):
@@ -306,7 +312,8 @@ class JobSpec:
     def from_dict(cls, record: Mapping[str, Any]) -> JobSpec:
         """Inverse of `to_dict`; unknown fields of a newer version are ignored."""
         known = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
-        known["path"] = tuple(known.get("path", ()))
+        for name in ("path", "preload", "credentials"):
+            known[name] = tuple(known.get(name, ()))
         known["resources"] = tuple(_known(ComputeResource, resource) for resource in record["resources"])
         for name, kind in (("placement", Placement), ("faults", FaultTolerance)):
             if name in known:

@@ -11,6 +11,8 @@ from typing import Any
 from .text import dumps, loads
 
 FORMAT = 1
+#: Exit code of a worker that is to be started anew, which is not counted (sysexits.h, EX_TEMPFAIL).
+START_ANEW = 75
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class WorkerLaunch:
         Where it finds modules, before where its executor does; empty but on the notebook's own machine.
     environment : mapping
         Environment variables of the worker's; empty but on the notebook's own machine.
+    preload : tuple of str
+        Modules that its executor has imported before it makes the worker's process.
+    credentials : mapping
+        Secrets of the job's, by name; None for one that the session does not have (any more).
     """
 
     job_id: str
@@ -55,6 +61,8 @@ class WorkerLaunch:
     ports: tuple[int, ...] = ()
     path: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    preload: tuple[str, ...] = ()
+    credentials: Mapping[str, str | None] = field(default_factory=dict, repr=False)
 
     def encode(self) -> str:
         """Return the base64 text for `TaskInfo.data`."""
@@ -77,7 +85,9 @@ class WorkerLaunch:
             )
         record["ports"] = tuple(record.get("ports", ()))
         record["path"] = tuple(record.get("path", ()))
+        record["preload"] = tuple(record.get("preload", ()))
         record.setdefault("environment", {})
+        record.setdefault("credentials", {})
         return cls(**{name: record[name] for name in cls.__dataclass_fields__})
 
 
@@ -90,6 +100,7 @@ class Cause(StrEnum):
     ENDING = "ending"  # the executor takes no more workers
     START = "start"  # the executor's program does not start there; told by its stderr, not by the executor
     USER = "user"  # the agent has no such user; told by the agent
+    ANEW = "anew"  # the worker's code asks to be started anew: it has ended with the exit code `START_ANEW`
 
 
 def encode_status_data(

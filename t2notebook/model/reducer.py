@@ -19,7 +19,8 @@ class WorkerView:
     `result` is ``""`` until the worker's result has arrived, then ``"ok"`` or ``"error"``. `restarts` counts
     the tasks that the worker has had before this one, its incarnation; `failures` those of them that count
     against ``max_worker_restarts``, and `retries` the launches that were lost since it last ran. `changed` is
-    when its state last changed.
+    when its state last changed. `asked` says what somebody wants of this worker alone: ``"end"``, for good, or
+    ``"restart"``.
     """
 
     worker_id: int
@@ -44,6 +45,8 @@ class WorkerView:
     reason: str = ""
     message: str = ""
     result: str = ""
+    asked: str = ""
+    asked_because: str = ""
 
     @property
     def is_on_mesos(self) -> bool:
@@ -124,6 +127,8 @@ class JobView:
             self.counts = Counter({TaskState.PENDING: self.number_of_workers})
             self.submitted = event.time
             return None
+        if event.kind is EventKind.KILL and event.worker_id is not None:
+            return self._ask(event)
         if event.kind is EventKind.KILL:
             self.kill_message = self.kill_message or event.message
             self.kill_reason = self.kill_reason or event.reason or "USER"
@@ -158,6 +163,20 @@ class JobView:
         self._done += worker.is_done - was_done
         return worker
 
+    def _ask(self, event: Event) -> WorkerView | None:
+        """Note that one worker is to end, for good or to be started anew; the others go on."""
+        assert event.worker_id is not None
+        if event.worker_id >= len(self.workers) or self.state in FINAL_JOB_STATES:
+            return None
+        worker = self.workers[event.worker_id]
+        if worker.is_done or worker.asked == "end":
+            return None
+        worker.asked = "restart" if event.data.get("restart") else "end"
+        worker.asked_because = event.message
+        if worker.state is TaskState.PENDING and worker.asked == "end":
+            self._end_pending(worker, event)
+        return worker
+
     def _launch(self, worker: WorkerView, event: Event) -> WorkerView | None:
         if worker.state is not TaskState.PENDING and not worker.state.is_terminal:
             return None
@@ -171,6 +190,7 @@ class JobView:
         worker.restarts = data.get("restart_count", 0)
         worker.started = worker.finished = worker.progress = worker.exit_code = None
         worker.text = worker.source = worker.reason = worker.message = worker.result = ""
+        worker.asked = worker.asked_because = ""
         if not self.counts[TaskState.PENDING]:
             self.waiting_for = ""
         return worker
@@ -186,10 +206,13 @@ class JobView:
         if state is TaskState.KILLED and self.kill_reason:
             worker.reason = worker.reason or self.kill_reason
             worker.message = worker.message or self._killed_because()
+        elif state is TaskState.KILLED and worker.asked == "end":
+            worker.reason, worker.message = worker.reason or "USER", worker.message or worker.asked_because
         if state is TaskState.RUNNING and worker.started is None:
             worker.started = event.time
             worker.retries = 0
-        if state.is_terminal and (restart := event.data.get("restart")) and not self.kill_reason:
+        restart = None if self.kill_reason or worker.asked == "end" else event.data.get("restart")
+        if state.is_terminal and restart:
             self._await_restart(worker, event, restart)
         elif state.is_terminal:
             worker.finished = event.time
@@ -198,7 +221,7 @@ class JobView:
             worker.text = event.data.get("text", worker.text)
             if state is TaskState.FINISHED:
                 worker.progress = 1.0
-            elif self.failed_worker is None and not self.kill_reason:
+            elif self.failed_worker is None and not self.kill_reason and worker.asked != "end":
                 self.failed_worker = worker.worker_id
 
     def _await_restart(self, worker: WorkerView, event: Event, restart: Mapping[str, Any]) -> None:
@@ -268,6 +291,8 @@ class JobView:
             if failed > 1:
                 verdict = f"{failed} of {len(self.workers)} workers failed; the first: {verdict}"
             return verdict
+        if state is JobState.KILLED and not self.kill_reason:
+            return next((worker.verdict for worker in self.workers if worker.asked == "end"), "")
         return ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ class _Executor:
     limit: int | str = MAX
     resources: tuple[dict[str, Any], ...] = ()
     reusable: bool = True
+    preload: tuple[str, ...] = ()
 
     @property
     def role(self) -> str:
@@ -72,6 +73,7 @@ class Executors:
         job_id: str,
         limit: int | str = MAX,
         resources: Sequence[dict[str, Any]] = (),
+        preload: tuple[str, ...] = (),
     ) -> None:
         """A task is on its way to an executor, new or old.
 
@@ -82,6 +84,8 @@ class Executors:
             The task's `workers_per_executor`.
         resources : sequence of dict
             What a new executor was given: its ExecutorInfo may never change.
+        preload : tuple of str
+            Modules that it imports for this task, and has from now on.
         """
         executor = self._executors.setdefault(
             executor_id, _Executor(executor_id, agent, resources=tuple(resources))
@@ -91,6 +95,7 @@ class Executors:
         limits = [int(one) for one in (limit, executor.limit) if one != MAX]
         executor.limit = min(limits, default=MAX)
         executor.tasks[task_id] = job_id
+        executor.preload = preload or executor.preload
         executor.idle_since = None
 
     def resources(self, executor_id: str) -> tuple[dict[str, Any], ...]:
@@ -136,13 +141,28 @@ class Executors:
         """Forget all: the framework is new."""
         self._executors.clear()
 
-    def running(self) -> list[RunningExecutor]:
-        """Return what matching wants to know."""
+    def running(self, preloads: Mapping[str, tuple[str, ...]] | None = None) -> list[RunningExecutor]:
+        """Return what matching wants to know.
+
+        An idle executor that has imported modules for a job is kept for the first of the waiting jobs that wants the
+        same: for any other they might be in the way, or another version than its own.
+
+        Parameters
+        ----------
+        preloads : mapping, optional
+            By waiting job, in order of precedence: the modules that its executors are to import.
+        """
+        wanting: dict[tuple[str, ...], str] = {}
+        for job_id, preload in (preloads or {}).items():
+            wanting.setdefault(preload, job_id)
         return [
             RunningExecutor(
                 executor.executor_id,
                 executor.agent,
-                next(iter(executor.tasks.values()), ""),
+                next(
+                    iter(executor.tasks.values()),
+                    wanting.get(executor.preload, "") if executor.preload else "",
+                ),
                 len(executor.tasks),
                 executor.limit,
                 executor.reusable,
@@ -150,6 +170,7 @@ class Executors:
             )
             for executor in self._executors.values()
             if not executor.adopted
+            and (executor.tasks or not executor.preload or executor.preload in wanting)
         ]
 
     def idle(self) -> list[tuple[str, str, float]]:

@@ -16,6 +16,8 @@ from ..model.states import TERMINAL_TASK_STATES, TaskState
 RESTART_FIRST, RESTART_CAP = 0.5, 30.0
 #: Seconds before the second retry of a launch that was lost, doubling up to the cap; the first is at once.
 RETRY_FIRST, RETRY_CAP = 0.2, 15.0
+#: Seconds before a worker that asks to be started anew is: one that always asks must not keep a cluster busy.
+ANEW_PAUSE = 0.1
 #: A launch that is lost so often in a row is no accident.
 MAX_RETRIES = 20
 #: How often a worker whose executor's program cannot start is tried again: one agent may be without it, not all.
@@ -51,6 +53,7 @@ class When(StrEnum):
     ENDING = "its executor was just ending"
     START = "the executor's program cannot start"
     USER = "the agent has no such user"
+    ANEW = "it asked to be started anew, or was asked to"
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,13 @@ RULES: tuple[Rule, ...] = (
         When.ASKED,
         Consequence.DONE,
         "that is what was asked for",
+    ),
+    Rule(
+        tuple(sorted(TERMINAL_TASK_STATES - {TaskState.FINISHED})),
+        (),
+        When.ANEW,
+        Consequence.RETRY,
+        "it ended so that it can begin anew (exit code 75, or `job.kill(worker_id, restart=True)`)",
     ),
     Rule(
         (TaskState.ERROR,),
@@ -238,4 +248,5 @@ def _holds(when: When, asked: bool, ran: bool, cause: str) -> bool:
         When.ENDING: cause == Cause.ENDING,
         When.START: cause == Cause.START,
         When.USER: cause == Cause.USER,
+        When.ANEW: cause == Cause.ANEW,
     }[when]

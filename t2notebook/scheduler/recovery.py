@@ -48,11 +48,11 @@ def settle(scheduler: Scheduler) -> None:
         failed = [
             worker
             for worker in job.view.workers
-            if worker.state.is_terminal and worker.state is not TaskState.FINISHED
+            if worker.state.is_terminal and worker.state is not TaskState.FINISHED and worker.asked != "end"
         ]
         if failed and not job.view.kill_reason:
             scheduler.worker_failed(job, failed[0].worker_id)
-        elif job.view.kill_reason and scheduler.driver is not None:
+        elif scheduler.driver is not None:
             for worker in job.view.workers:
-                if worker.is_on_mesos:
+                if worker.is_on_mesos and (job.view.kill_reason or worker.asked):
                     scheduler.driver.kill(worker.task_id, worker.agent, KILL_GRACE)

@@ -86,8 +86,7 @@ class Scheduler(Launches):
         # What could not be heard of while there was no master must not count as silence.
         self.deadlines.postpone(self._now() + ANSWER_TIME)
         for job in self.jobs.active:
-            if job.view.kill_reason:
-                self._kill_tasks(job)
+            self._kill_tasks(job)
         if self.waiting and self._suppressed:
             self._revive()
 

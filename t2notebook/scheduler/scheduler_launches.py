@@ -44,7 +44,9 @@ class Launches(Tasks):
         plan = self.matcher.round(
             offers,
             demands,
-            self.executors.running(),
+            self.executors.running(
+                {demand.job_id: self.jobs[demand.job_id].spec.preload for demand in demands}
+            ),
             spots={
                 demand.job_id: self._spots(demand.job_id)
                 for demand in demands
@@ -100,6 +102,7 @@ class Launches(Tasks):
                 launch.job_id,
                 launch.resource.workers_per_executor,
                 launch.executor_resources,
+                job.spec.preload,
             )
             self._watch(job, worker)
         for acceptance in plan.acceptances:
@@ -129,6 +132,8 @@ class Launches(Tasks):
             ports=launch.ports,
             path=job.spec.path,
             environment=job.spec.environment,
+            preload=job.spec.preload,
+            credentials={name: job.credentials.get(name) for name in job.spec.credentials},
         )
         carved = self.executors.resources(launch.executor_id)
         executor = self._template.info(launch.executor_id, self.driver.framework_id, carved)

@@ -13,7 +13,17 @@ from ..model.reducer import WorkerView
 from ..model.starts import unknown_user
 from ..model.states import JobState, TaskState
 from .deadlines import Deadlines
-from .failures import ADVICE, MAX_RETRIES, MAX_STARTS, Consequence, Rule, When, judge, pause_before
+from .failures import (
+    ADVICE,
+    ANEW_PAUSE,
+    MAX_RETRIES,
+    MAX_STARTS,
+    Consequence,
+    Rule,
+    When,
+    judge,
+    pause_before,
+)
 from .hosts import Hosts
 from .infos import KILL_GRACE
 from .reconciliation import Reconciliation
@@ -45,8 +55,28 @@ class Tasks(Wants):
         self._kill_tasks(job)
         self._settle(job)
 
+    def kill_worker(
+        self, job: JobRecord, worker_id: int, reason: str, message: str, *, restart: bool = False
+    ) -> None:
+        """End one worker, for good or to be started anew; the others go on."""
+        worker = job.view.workers[worker_id]
+        if job.view.state.is_final or worker.is_done:
+            return
+        now, data = self.jobs.clock(), {"restart": True} if restart else {}
+        self.jobs.record(
+            Event(EventKind.KILL, job.job_id, now, worker_id, worker.task_id, "", "", reason, message, data)
+        )
+        if worker.asked == "end":
+            self.waiting.withdraw(job.job_id, worker_id)
+        if worker.is_on_mesos and self.driver is not None:
+            self.driver.kill(worker.task_id, worker.agent, KILL_GRACE)
+        self._settle(job)
+
     def _kill_tasks(self, job: JobRecord) -> None:
+        """Kill what is to be killed of a job: all of it, or single workers."""
         for worker in job.view.workers:
+            if not (job.view.kill_reason or worker.asked):
+                continue
             if not worker.state.is_terminal and worker.task_id and self.driver is not None:
                 self.driver.kill(worker.task_id, worker.agent, KILL_GRACE)
 
@@ -121,8 +151,8 @@ class Tasks(Wants):
         message, newline, rest = message.partition("\n")
         if newline:
             data = {**data, "details": rest.strip()}
-        asked = bool(job.view.kill_reason)
-        cause = str(data.get("cause", ""))
+        asked = bool(job.view.kill_reason) or worker.asked == "end"
+        cause = Cause.ANEW if worker.asked == "restart" else str(data.get("cause", ""))
         if not cause and (user := unknown_user(message)):
             cause = Cause.USER
             message = (
@@ -251,6 +281,8 @@ def _restart(rule: Rule, worker: WorkerView, limit: int) -> tuple[dict[str, Any]
             return None, (f"no restart is left of {limit}" if limit else "no restart is allowed")
         times, what = failures, f"restart {failures} of {limit}"
     pause = pause_before(rule.consequence, times)
+    if rule.when is When.ANEW:
+        pause = max(pause, ANEW_PAUSE)
     record = {
         "restart_count": worker.restarts + 1,
         "failures": failures,

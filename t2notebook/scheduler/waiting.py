@@ -87,6 +87,14 @@ class Waiting:
         if not_before > now:
             job.not_before[worker_id] = not_before
 
+    def withdraw(self, job_id: str, worker_id: int) -> None:
+        """Take one worker out: it is not wanted any more."""
+        if (job := self._jobs.get(job_id)) is not None and worker_id in job.worker_ids:
+            job.worker_ids.remove(worker_id)
+            job.not_before.pop(worker_id, None)
+            if not job.worker_ids:
+                self.drop(job_id)
+
     def next_due(self, now: float) -> float | None:
         """Return when the next worker that pauses may be started, or None if none does."""
         later = [time for job in self._jobs.values() for time in job.not_before.values() if time > now]

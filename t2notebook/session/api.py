@@ -136,7 +136,7 @@ class JobsHandler(ApiHandler):
             hint = "JUPYTER_DATA_DIR names another folder"
             raise Refused(507, f"nothing was submitted: {why}; {hint}") from None
         try:
-            job = own.accept(spec, record["client"])
+            job = own.accept(spec, record["client"], record.get("credentials"))
         except JournalError as error:
             if all(other.spec.package != spec.package for other in own.jobs):
                 kept.unlink(missing_ok=True)
@@ -180,6 +180,28 @@ class KillHandler(ApiHandler):
         if framework.is_stalled:
             raise Refused(507, f"it will be killed, but not yet: {framework.trouble}")
         self.finish({"state": job.view.state.value})
+
+
+class KillWorkerHandler(ApiHandler):
+    """``POST /v1/jobs/ID/workers/N/kill``."""
+
+    def post(self, job_id: str, worker: str) -> None:
+        """End one worker, for good or to be started anew."""
+        job, worker_id = self.job(job_id), int(worker)
+        if worker_id >= job.view.number_of_workers:
+            raise Refused(404, f"job {job_id} has no worker {worker_id}")
+        record = self.content()
+        framework = self.session.framework_of(job)
+        framework.kill_worker(
+            job,
+            worker_id,
+            record.get("reason", "USER"),
+            record.get("message", "killed by the user"),
+            bool(record.get("restart")),
+        )
+        if framework.is_stalled:
+            raise Refused(507, f"it will be killed, but not yet: {framework.trouble}")
+        self.finish({"state": job.view.workers[worker_id].state.value})
 
 
 class WhyHandler(ApiHandler):
@@ -312,6 +334,8 @@ class WatchHandler(ApiHandler):
         record = self.content()
         job = self.job(record["job_id"])
         self.session.clients.watch(client_id, job, int(record.get("after", 0)))
+        if not job.credentials:  # it was taken over from a session that died with them
+            job.credentials = dict(record.get("credentials") or {})
         directory = self.session.framework_of(job).journal.directory
         self.finish({"spec": job.spec.to_dict(), "seq": job.events[-1].seq, "directory": str(directory)})
 
@@ -390,6 +414,7 @@ def routes(session: Session) -> list[Any]:
         (job, JobHandler, settings),
         (rf"{job}/kill", KillHandler, settings),
         (rf"{job}/tasks", TasksHandler, settings),
+        (rf"{job}/workers/([0-9]{{1,9}})/kill", KillWorkerHandler, settings),
         (rf"{job}/why", WhyHandler, settings),
         (rf"{job}/logs/([0-9]{{1,9}})", LogsHandler, settings),
         (rf"{job}/tails", TailsHandler, settings),

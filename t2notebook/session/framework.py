@@ -264,7 +264,7 @@ class Framework:
 
     # Jobs.
 
-    def accept(self, spec: JobSpec, client: str) -> JobRecord:
+    def accept(self, spec: JobSpec, client: str, credentials: Mapping[str, str] | None = None) -> JobRecord:
         """Take a job in: when this returns, it is in the journal.
 
         Raises
@@ -275,7 +275,7 @@ class Framework:
         if self._stalled:
             raise JournalError(self._stalled)
         try:
-            return self.jobs.submit(spec, client)
+            return self.jobs.submit(spec, client, credentials)
         except JournalError as error:
             self._stall(error)
             raise
@@ -301,6 +301,30 @@ class Framework:
             self._patient.do(lambda: self._kill(job, reason, message))
         else:
             self._kill(job, reason, message)
+        if self.journal.is_lost:
+            raise NotOwner(f"another session has taken over the journal in {self.journal.directory}")
+
+    def kill_worker(self, job: JobRecord, worker_id: int, reason: str, message: str, restart: bool) -> None:
+        """End one worker of a job, for good or to be started anew, as soon as that can be written down.
+
+        Raises
+        ------
+        NotOwner
+            When it is somebody else's to kill.
+        """
+
+        def kill() -> None:
+            if self.scheduler is not None and self.driver is not None and not self.over:
+                self.scheduler.kill_worker(job, worker_id, reason, message, restart=restart)
+            elif not restart:
+                now = self.jobs.clock()
+                event = Event(EventKind.KILL, job.job_id, now, worker_id, reason=reason, message=message)
+                self.jobs.record(event)
+
+        if self._patient is not None:
+            self._patient.do(kill)
+        else:
+            kill()
         if self.journal.is_lost:
             raise NotOwner(f"another session has taken over the journal in {self.journal.directory}")
 

@@ -26,6 +26,8 @@ class WorkerEnvironment:
         ``report(fraction, text)`` takes a worker's progress.
     additional_ports : tuple of int
         Ports on this host that are the worker's alone, as many as it asked for.
+    credentials : mapping
+        The secrets that the job was submitted with, by name.
     """
 
     worker_id: int
@@ -34,6 +36,7 @@ class WorkerEnvironment:
     config: Mapping[str, Any]
     restart_count: int
     additional_ports: tuple[int, ...]
+    credentials: Mapping[str, str]
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class WorkerEnvironment:
         restart_count: int,
         report: Callable[[float, str], None],
         additional_ports: tuple[int, ...] = (),
+        credentials: Mapping[str, str] | None = None,
     ) -> None:
         self.worker_id = worker_id
         self.number_of_workers = number_of_workers
@@ -52,6 +56,7 @@ class WorkerEnvironment:
         self.config = config
         self.restart_count = restart_count
         self.additional_ports = additional_ports
+        self.credentials = dict(credentials or {})
         self._report = report
 
     def progress(self, done: float, total: float | None = None, text: str = "") -> None:

@@ -283,6 +283,11 @@ class Executor:
 
     def _fork(self, task: Task) -> None:
         task.stop_timer()
+        if task.launch is not None and task.launch.preload:
+            from . import preload
+
+            for trouble in preload.load(task.launch.preload):
+                log(trouble)
         try:
             task.start(self._shed)
         except OSError as error:

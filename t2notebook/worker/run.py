@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from t2notebook.model.errors import PackageError
-from t2notebook.model.launch import WorkerLaunch
+from t2notebook.model.launch import START_ANEW, WorkerLaunch
 from t2notebook.model.text import dumps
 
 from . import calling, ending, hints, modules, result
@@ -44,7 +44,7 @@ def run_worker(
         Descriptor of the job package, which has been verified.
     report : int
         Descriptor to tell the executor, in one JSON line, what the exit code cannot:
-        ``{"outcome": "result" | "error" | "lost" | "stopped", "message": ..., "phases": {...}}``.
+        ``{"outcome": "result" | "error" | "lost" | "stopped" | "anew", "message": ..., "phases": {...}}``.
     directory : str
         The worker's own.
     begun : float
@@ -71,11 +71,14 @@ def run_worker(
     except Superseded as stop:
         _tell(report, "stopped", str(stop), phases)
         return 0
-    except modules.NoPlace as trouble:
-        # Another agent may have room.
+    except (modules.NoPlace, _NoCredentials) as trouble:
+        # Another agent may have room, the next session the credentials.
         failures.say(f"t2notebook: {trouble}\n")
         _tell(report, "lost", str(trouble), phases)
         return 1
+    except _Anew:
+        _tell(report, "anew", "it asked to be started anew", phases)
+        ending.end(START_ANEW, _say_waiting, patience=ending.ERROR_PATIENCE)
     path = f"{base}/result{query}"
     delivered = result.deliver(members, facts, directory=directory, client=client, path=path)
     phases["result"] = time.monotonic() - ended
@@ -101,6 +104,14 @@ def run_worker(
     left = f"the result is in the sandbox: {delivered.message}"
     _tell(report, "result", left if delivered.how is Delivery.LEFT else delivered.message, phases)
     ending.end(0, waits)
+
+
+class _Anew(Exception):
+    """The user's code has ended with the exit code that asks for another start."""
+
+
+class _NoCredentials(Exception):
+    """The session that launched the worker did not have what it needs."""
 
 
 def call(function: Callable[..., Any], env: WorkerEnvironment) -> Any:
@@ -134,6 +145,7 @@ def _work(
         restart_count=launch.restart_count,
         report=progress.report,
         additional_ports=launch.ports,
+        credentials=_credentials(launch),
     )
     versions: Mapping[str, str] = {}
     facts: Mapping[str, Any] = {}
@@ -162,6 +174,8 @@ def _work(
     except Superseded:
         raise
     except SystemExit as error:
+        if error.code == START_ANEW:
+            raise _Anew from None
         if error.code:
             return _failed(error, exit_code=error.code if isinstance(error.code, int) else 1)
         value = None
@@ -171,6 +185,16 @@ def _work(
         return *result.pack_value(value, launch.worker_id), "", 0
     except PackageError as error:
         return _failed(error, cause=_from_the_notebook(error.__cause__), line=str(error))
+
+
+def _credentials(launch: WorkerLaunch) -> dict[str, str]:
+    missing = [name for name, value in launch.credentials.items() if value is None]
+    if missing:
+        raise _NoCredentials(
+            f"the session has not got the job's credentials ({', '.join(missing)}): they are kept in memory only, and "
+            "come back with the kernel that submitted the job"
+        )
+    return {name: value for name, value in launch.credentials.items() if value is not None}
 
 
 def _set_up(archive: Archive, main: dict[str, Any], env: WorkerEnvironment) -> BaseException | None:

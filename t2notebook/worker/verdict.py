@@ -45,6 +45,8 @@ def judge(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -> V
         message = message or f"exited with code {exit_code}"
         cause = Cause.EXCEPTION if outcome == "error" else Cause.NONE
         return Verdict(TaskState.FAILED, message, exit_code, cause, phases)
+    if outcome == "anew":
+        return Verdict(TaskState.FAILED, message, exit_code, Cause.ANEW, phases)
     if outcome == "stopped":
         return Verdict(TaskState.KILLED, message, exit_code)
     if outcome == "result" and exit_code == 0:

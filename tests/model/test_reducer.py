@@ -191,3 +191,38 @@ def test_events_survive_json(events: list[Event]) -> None:
 
     for event in events:
         assert Event.from_dict(json.loads(json.dumps(event.to_dict()))) == event
+
+
+def asked(worker: int, restart: bool = False) -> Event:
+    data = {"restart": True} if restart else {}
+    return Event(EventKind.KILL, JOB, 3.0, worker, reason="USER", message="too slow", data=data)
+
+
+def test_one_worker_that_is_ended_for_good_is_no_failure_and_the_others_go_on() -> None:
+    view = reduce(JOB, [submitted(2), launched(0), launched(1), status(0, "RUNNING"), status(1, "RUNNING")])
+    view.apply(asked(1))
+    restart = {"restart_count": 1, "failures": 1, "retries": 0, "pause": 0.5}
+    view.apply(status(1, "KILLED", time=4.0, data={"restart": restart}))
+    assert (view.state, view.failed_worker) == (JobState.STARTED, None)
+    assert (view.workers[1].state, view.workers[1].message) == (TaskState.KILLED, "too slow")
+    view.apply(result(0))
+    view.apply(status(0, "FINISHED", time=5.0))
+    assert (view.state, view.message) == (JobState.KILLED, "worker 1 on h1 was killed: too slow")
+
+
+def test_a_waiting_worker_that_is_ended_for_good_is_never_launched() -> None:
+    view = reduce(JOB, [submitted(2), launched(0), status(0, "RUNNING")])
+    view.apply(asked(1))
+    assert view.workers[1].state is TaskState.KILLED
+    view.apply(launched(1))
+    assert view.state is JobState.STARTED
+
+
+def test_a_worker_that_is_ended_to_be_restarted_waits_for_that() -> None:
+    view = reduce(JOB, [submitted(1), launched(0), status(0, "RUNNING")])
+    view.apply(asked(0, restart=True))
+    restart = {"restart_count": 1, "failures": 0, "retries": 1, "pause": 0.1}
+    view.apply(status(0, "KILLED", data={"restart": restart}))
+    assert (view.state, view.workers[0].failures) == (JobState.PENDING, 0)
+    view.apply(launched(0, incarnation=1))
+    assert view.workers[0].asked == "", "the next one is not asked anything"

@@ -321,3 +321,68 @@ def test_tasks_are_asked_for_by_name_until_all_have_answered_then_all_at_once_an
         assert sorted(task for task, _ in stage.asked("reconcile")[0][0]) == sorted([first, second])
 
     play(scenario)
+
+
+def test_one_worker_is_ended_for_good_and_the_others_go_on(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=3)
+        stage.offer(cpus=2.3)
+        running, ended, waiting = job.view.workers
+        stage.play(job)
+        stage.scheduler.kill_worker(job, 2, "USER", "not needed")
+        assert waiting.state is TaskState.KILLED and job.job_id not in stage.scheduler.waiting
+        stage.scheduler.kill_worker(job, 1, "USER", "too slow")
+        assert stage.asked("kill") == [(ended.task_id, "S1", 3.0)]
+        stage.scheduler.subscribed("F", {}, "127.0.0.1")
+        assert stage.asked("kill") == [(ended.task_id, "S1", 3.0)] * 2, "it may have been lost"
+        stage.update(ended.task_id, "KILLED")
+        stage.offer(2)
+        assert (ended.state, running.state) == (TaskState.KILLED, TaskState.RUNNING)
+        stage.result(job, 0)
+        stage.update(running.task_id, "FINISHED")
+        assert job.view.state is JobState.KILLED
+        assert reduce(job.job_id, job.events) == job.view
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("how", ["asked", "exit code"])
+def test_a_worker_begins_anew_as_often_as_it_likes(play: Play, how: str) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=1, faults=FaultTolerance(max_worker_restarts=0))
+        stage.offer()
+        worker = job.view.workers[0]
+        for count in range(1, 2 * MAX_RETRIES):
+            stage.play(job)
+            if how == "asked":
+                stage.scheduler.kill_worker(job, 0, "USER", "again", restart=True)
+                stage.update(worker.task_id, "KILLED")
+            else:
+                stage.update(worker.task_id, "FAILED", data=encode_status_data(75, Cause.ANEW))
+            assert (worker.state, worker.failures) == (TaskState.PENDING, 0)
+            assert 0 < worker.not_before - stage.jobs.clock() <= 0.1, "not in a tight loop"
+            await asyncio.sleep(0.2)
+            stage.offer(count + 1)
+            assert worker.restarts == count and worker.is_on_mesos
+
+    play(scenario)
+
+
+def test_an_executor_that_has_imported_modules_is_for_jobs_that_want_the_same(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        first = stage.submit(workers=1, preload=("pandas",))
+        stage.offer(1)
+        executor = first.view.workers[0].executor_id
+        stage.play(first)
+        stage.result(first, 0)
+        stage.update(first.view.workers[0].task_id, "FINISHED", executor_id={"value": executor})
+        plain = stage.submit(workers=1)
+        stage.offer(1)
+        assert plain.view.workers[0].executor_id != executor
+        same = stage.submit(workers=1, preload=("pandas",))
+        stage.offer(1)
+        assert same.view.workers[0].executor_id == executor
+        launch = WorkerLaunch.decode(stage.driver.launched()[-1]["data"])
+        assert launch.preload == ("pandas",)
+
+    play(scenario)

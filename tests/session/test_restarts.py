@@ -165,3 +165,39 @@ def workers_alive(job: Any) -> dict[int, str]:
         except psutil.Error:
             continue
     return found
+
+
+def test_one_worker_is_killed_for_good_another_to_begin_anew(on: Any, tmp_path: Path) -> None:
+    go = str(tmp_path / "go")
+    secret = "-".join(["hush"] * 2)  # this file's text travels, too
+
+    def work(env: Any) -> tuple[int, int, str]:
+        import os
+        import time
+
+        while not os.path.exists(go):
+            time.sleep(0.05)
+        return env.worker_id, env.restart_count, env.credentials["token"]
+
+    resource = ComputeResource(cpu=0.5, ram_mega_bytes=64, instances=3, workers_per_executor="max")
+    job = on.submit(
+        Twister2Job("ends", work, [resource], faults=FaultTolerance(max_worker_restarts=0)),
+        credentials={"token": secret},
+    )
+    eventually(lambda: list(job.tasks.state) == ["RUNNING"] * 3)
+    job.kill(1, message="too slow")
+    job.kill(2, restart=True)
+    eventually(
+        lambda: list(job.tasks.state) == ["RUNNING", "KILLED", "RUNNING"] and job.tasks.restarts[2] == 1
+    )
+    Path(go).touch()
+    assert job.wait(30) is JobState.KILLED
+    first, second, third = job.results(return_exceptions=True)
+    assert (first, third) == ((0, 0, secret), (2, 1, secret))
+    assert "was killed: too slow" in str(second)
+    with pytest.raises(IndexError):
+        job.kill(3)
+    directory = Path(os.environ["JUPYTER_DATA_DIR"])
+    for path in directory.rglob("*"):
+        if path.is_file() and "results" not in str(path):
+            assert secret.encode() not in path.read_bytes(), path

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from t2notebook.model.launch import Cause, decode_status_data
 from tests.busy import longer
 from tests.worker.fakes import FakeAgent, FakeSession
 
@@ -280,3 +281,50 @@ def test_a_directory_that_cannot_be_made(session: FakeSession, agent: FakeAgent)
     (agent.sandbox / "task").write_text("in the way")
     agent.launch(session.launch(session.add(lambda env: 1)), "task")
     assert "cannot start a process for the worker" in agent.end_of("task")["message"]
+
+
+def cause_of_the_end(agent: FakeAgent) -> object:
+    return decode_status_data(agent.updates[-1].get("data")).get("cause")
+
+
+def test_an_exit_code_that_asks_for_another_start(run: Run, agent: FakeAgent) -> None:
+    def work(env: Any) -> None:
+        import sys
+
+        sys.exit(75)
+
+    status = run(work)
+    assert status["state"] == "TASK_FAILED"
+    assert cause_of_the_end(agent) == Cause.ANEW
+
+
+def test_modules_are_imported_before_the_workers_and_with_one_thread(run: Run) -> None:
+    def work(env: Any) -> Any:
+        import os
+        import sys
+
+        return "colorsys" in sys.modules, os.environ["OPENBLAS_NUM_THREADS"]
+
+    status = run(work, preload=("colorsys", "no_such_module"), cpus=3.0)
+    assert status["state"] == "TASK_FINISHED", "what cannot be imported is no reason to fail"
+
+
+def test_a_worker_has_the_jobs_credentials_and_nowhere_else_are_they(
+    session: FakeSession, agent: FakeAgent, run: Run
+) -> None:
+    def work(env: Any) -> Any:
+        import os
+
+        return env.credentials, "hush" in str(os.environ)
+
+    run(work, credentials={"key": "hush"})
+    assert session.result() == ({"key": "hush"}, False)
+    for path in agent.sandbox.rglob("*"):
+        if path.is_file() and "result" not in path.name:
+            assert b"hush" not in path.read_bytes(), path
+
+
+def test_a_worker_without_its_credentials_says_so_and_may_be_tried_again(run: Run, agent: FakeAgent) -> None:
+    status = run(lambda env: 1, credentials={"key": None})
+    assert status["state"] == "TASK_FAILED" and "credentials (key)" in status["message"]
+    assert cause_of_the_end(agent) is None
