@@ -20,11 +20,11 @@ from typing import Any
 from unittest import mock
 
 from t2notebook.localmesos import LocalMesos
-from t2notebook.localmesos.allocator import Allocator
-from t2notebook.localmesos.master import Master
-from t2notebook.localmesos.master_state import ToStream
-from t2notebook.localmesos.recordio import Decoder, encode_event
-from t2notebook.localmesos.resources import Resources
+from t2notebook.localmesos.common.resources import Resources
+from t2notebook.localmesos.http.recordio import Decoder, encode_event
+from t2notebook.localmesos.master.allocator.hierarchical import Allocator
+from t2notebook.localmesos.master.master import Master
+from t2notebook.localmesos.master.state import ToStream
 
 Json = dict[str, Any]
 AGENT = Resources.of(cpus=4, mem=4096, disk=10240, ports=[(31000, 31999)])

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import Any
 
 from t2notebook.model.job import MAX, ComputeResource, Placement
-from t2notebook.scheduler.demands import Demand
-from t2notebook.scheduler.matching import match
-from t2notebook.scheduler.offers import Offer
+from t2notebook.scheduler.placement.matcher import match
+from t2notebook.scheduler.placement.offers import Offer
+from t2notebook.scheduler.placement.requests import Demand
 
 OFFERS, WORKERS = 10_000, 50_000
 AIM = 2.0

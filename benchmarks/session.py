@@ -86,7 +86,7 @@ def asked_meanwhile(socket: str, seconds: float) -> subprocess.Popen[str]:
     code = f"""
 import json, time
 from pathlib import Path
-from t2notebook.client.connection import Connection
+from t2notebook.client.session_http import Connection
 connection = Connection(Path({socket!r}))
 took, end = [], time.perf_counter() + {seconds}
 while time.perf_counter() < end:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__
+
 if sys.platform == "win32":
     raise ImportError("t2notebook runs on Linux and macOS; on Windows, run Jupyter in WSL")
-
-__version__ = "0.1.0.dev0"
 
 #: Public name -> the module that has it. Everything is imported on first use: workers, agents and the session
 #: import this package too, and need nothing of the notebook's side.
@@ -52,6 +52,7 @@ __all__ = [
     "Twister2Warning",
     "UnknownJob",
     "VersionMismatch",
+    "__version__",
     "attach",
     "configure",
     "jobs",
@@ -61,7 +62,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .client import Job, attach, jobs, setup, shutdown, submit
+    from .client import Job, setup
+    from .client.handles import attach, jobs, shutdown
+    from .client.submission import submit
     from .config import configure
     from .localmesos import LocalMesos
     from .model.errors import (

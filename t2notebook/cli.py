@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import __version__
+from ._version import __version__
 from .model.errors import Twister2Error
 
 
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _escape_what_cannot_be_shown()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["local"]:
-        from .localmesos.foreground import main as local
+        from .localmesos.cluster.foreground import main as local
 
         return local(given[1:])
     options = _parser().parse_args(given)

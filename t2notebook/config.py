@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from . import __version__
-from .model import masters
+from ._version import __version__
+from .model import address
 from .model.errors import Twister2Error
 from .model.process import LOADER
 
@@ -228,7 +228,7 @@ def configure(**settings: Any) -> Config:
     """
     checked = {}
     for name, value in settings.items():
-        if name == "master" and masters.split_userinfo(str(value))[1]:
+        if name == "master" and address.split_userinfo(str(value))[1]:
             raise Twister2Error(
                 "configure(master=...) holds a password, which does not belong into a notebook; "
                 "set T2_MASTER before the kernel starts, or write it into t2notebook.toml"
@@ -312,7 +312,7 @@ def _credential(text: str, principal: str, path: str) -> tuple[str, str]:
 
 def _zookeeper_password(master: str) -> str:
     for source in (os.environ.get("T2_MASTER"), _read_file(config_file()).get("master")):
-        clean, userinfo = masters.split_userinfo(str(source or ""))
+        clean, userinfo = address.split_userinfo(str(source or ""))
         if userinfo and clean == master:
             return userinfo
     return ""
@@ -342,7 +342,9 @@ def runtime_dir() -> Path:
         digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
         path = Path("/tmp") / f"t2notebook-{os.getuid()}-{digest}"
         if path.is_symlink():
-            raise Twister2Error(f"{path} is a link that anybody can have made; remove it, or set JUPYTER_RUNTIME_DIR")
+            raise Twister2Error(
+                f"{path} is a link that anybody can have made; remove it, or set JUPYTER_RUNTIME_DIR"
+            )
     return _private(path, "JUPYTER_RUNTIME_DIR")
 
 
@@ -440,7 +442,7 @@ def _convert(name: str, value: Any, where: str, folder: Path | None = None) -> A
     except (TypeError, ValueError, OverflowError):
         raise Twister2Error(f"{where} is {value!r}; give a {_TYPES[name].__name__}") from None
     if name == "master":
-        value, _ = masters.split_userinfo(value)
+        value, _ = address.split_userinfo(value)
     if name in PATHS and value and value != SYSTEM_CA:
         value = os.path.abspath((folder or Path()) / os.path.expanduser(value))
     return value
@@ -448,9 +450,9 @@ def _convert(name: str, value: Any, where: str, folder: Path | None = None) -> A
 
 def _check_master(text: str) -> None:
     try:
-        if masters.split_userinfo(text)[1]:
+        if address.split_userinfo(text)[1]:
             raise ValueError("a password of ZooKeeper may stand in T2_MASTER or in t2notebook.toml only")
-        masters.check(text)
+        address.check(text)
     except ValueError as error:
         raise Twister2Error(
             f"master: {error}, or 'local'" if "give" in str(error) else f"master: {error}"

@@ -39,7 +39,7 @@ def test_jupyters_folders_are_not_the_users() -> None:
 @pytest.mark.parametrize(
     "test",
     [
-        "tests/scheduler/test_pymesos_fence.py::test_an_interrupt_still_reaches_the_process_itself",  # of a child
+        "tests/mesos/test_pymesos_fence.py::test_an_interrupt_still_reaches_the_process_itself",  # of a child
         "tests/notebook/test_magics.py::test_an_interrupt_that_cannot_kill_says_why",  # of the tests' own process
     ],
 )

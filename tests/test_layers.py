@@ -27,15 +27,18 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("scheduler",),
     ("jobmaster",),
     ("package",),
+    ("mesos",),
     ("journal", "frames"),
     ("worker",),
+    ("protocol",),
     ("model",),
+    ("_version",),
 )
 
 #: Beside the rows: a part that imports nothing of the rest -> the only parts that may import it.
 ASIDE = {
     "localmesos": {"session", "cli", "client"},
-    "_vendor": {"scheduler"},
+    "_vendor": {"mesos"},
 }
 
 #: Downward, and still not allowed: a kernel holds nothing of a session, it talks to one.
@@ -48,6 +51,7 @@ FORBIDDEN = {
 #: What a part may import of others' packages, where that is limited; the standard library is always allowed.
 THIRD_PARTY = {
     "model": set(),
+    "protocol": {"cloudpickle"},
     "worker": {"cloudpickle"},
 }
 

@@ -30,15 +30,18 @@ DOCUMENTED = {"_exit", "_getframe", "_replace", "_asdict", "_fields", "_make"}
 #: The standard library's, where nothing public does it.
 STANDARD = {
     (
-        "worker/fork.py",
+        "worker/executor/fork.py",
         "_config",
     ),  # without it multiprocessing's sockets in a deep sandbox have too long a path
-    ("worker/ending.py", "_clear"),  # what multiprocessing calls in its own children, and for the same
-    ("worker/ending.py", "_registered_with_atexit"),
-    ("worker/ending.py", "_shutdown"),
-    ("worker/ending.py", "_run_exitfuncs"),
-    ("worker/classes.py", "_abc_init"),  # what ABCMeta.__new__ does after type's
-    ("worker/classes.py", "_get_dump"),  # without it the documented way, which is slower
+    (
+        "worker/process/finalization.py",
+        "_clear",
+    ),  # what multiprocessing calls in its own children, and for the same
+    ("worker/process/finalization.py", "_registered_with_atexit"),
+    ("worker/process/finalization.py", "_shutdown"),
+    ("worker/process/finalization.py", "_run_exitfuncs"),
+    ("protocol/reducers/classes.py", "_abc_init"),  # what ABCMeta.__new__ does after type's
+    ("protocol/reducers/classes.py", "_get_dump"),  # without it the documented way, which is slower
 }
 
 OF_AN_ATTRIBUTE = ("getattr", "setattr", "hasattr", "delattr")

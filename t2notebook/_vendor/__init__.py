@@ -1,1 +1,1 @@
-"""Third-party code that the build brings (see `hatch_build.py`); only `scheduler/_pymesos.py` loads it."""
+"""Third-party code that the build brings (see `hatch_build.py`); only `mesos/_pymesos.py` loads it."""

@@ -12,8 +12,8 @@ from ..config import get_config, runtime_dir
 from ..journal import is_owned, read_unfinished, session_directories
 from ..model.errors import Twister2Error
 from ..model.overhead import with_executors
-from . import finding
-from .link import open_links
+from . import locator
+from .session_link import open_links
 
 TIMEOUT = 5.0
 
@@ -76,7 +76,7 @@ def start_cluster(idle: float = 3600.0) -> dict[str, Any]:
 def jobs_on_cluster() -> list[str]:
     """Return the ids of the unfinished jobs, of all kernels, that run on the embedded Mesos and would end with it."""
     found: list[str] = []
-    for directory in session_directories(finding.sessions()):
+    for directory in session_directories(locator.sessions()):
         with contextlib.suppress(Exception):  # not a journal that we can read
             left = read_unfinished(directory)
             if left.meta.get("master") == "local" and is_owned(left.meta):

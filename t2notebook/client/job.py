@@ -25,18 +25,19 @@ from ..model.errors import (
     WaitTimeout,
 )
 from ..model.events import EventKind
-from ..model.failed import failed_as
 from ..model.job import JobSpec
+from ..model.job_failed import failed_as
 from ..model.metrics import JobMetrics, measure
 from ..model.reducer import JobView, WorkerView
-from ..model.starts import without_fetcher
+from ..model.start_errors import without_fetcher
 from ..model.states import JobState, TaskState
-from ..worker.archive import Archive as Package
-from ..worker.archive import ArchiveError
-from .archive import Archive, open_anywhere, read_output
-from .connection import SessionBroken, SessionEnding
-from .link import JobMirror, Link
-from .output import Output, all_output
+from ..protocol.archive import Archive as Package
+from ..protocol.archive import ArchiveError
+from .job_replica import JobMirror
+from .logs import Output, all_output
+from .offline import Archive, open_anywhere, read_output
+from .session_http import SessionBroken, SessionEnding
+from .session_link import Link
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -224,7 +225,7 @@ class Job:
         ------
         JobFailed
             When a worker failed, with its traceback, or when the job was killed. It is an instance of the worker's own
-            exception type as well, where that can be rebuilt here (`t2notebook.model.failed`).
+            exception type as well, where that can be rebuilt here (`t2notebook.model.job_failed`).
         TimeoutError
             When it has not ended in time.
         """

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from ..model.errors import Twister2Warning
 from ..model.job import Twister2Job
-from . import places, setups
+from . import notebook_directories, setups
 
 if TYPE_CHECKING:
-    from ..package.build import BuiltPackage
+    from ..package.job_package import BuiltPackage
 
 #: Paths of files, folders and globs that a job takes along.
 Files = Sequence[str | os.PathLike[str]] | str | os.PathLike[str]
@@ -27,10 +27,10 @@ def pack(job: Twister2Job, directory: Path, files: Files = ()) -> BuiltPackage:
     SubmitError
         When something of it cannot travel.
     """
-    from ..package.build import build
     from ..package.files import data_files
+    from ..package.job_package import build
 
-    beside = places.beside()
+    beside = notebook_directories.beside()
     memory = min(resource.ram_mega_bytes for resource in job.resources) * 1024 * 1024
     first = setups.current()
     return build(

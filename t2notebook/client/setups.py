@@ -66,7 +66,7 @@ def keep(new: Setup | None) -> Setup | None:
     """Put `new` in the place of the setup, if it can travel, and return the earlier one."""
     global _current
     if new is not None:
-        from ..package.build import check_setup
+        from ..package.job_package import check_setup
 
         check_setup(new.make())
     earlier, _current = _current, new

@@ -20,7 +20,7 @@ def is_embedded(config: Config) -> bool:
     """Whether the master of these settings is an embedded one: the user's own, or one that this kernel started."""
     if config.master == "local":
         return True
-    control = sys.modules.get("t2notebook.localmesos.control")
+    control = sys.modules.get("t2notebook.localmesos.cluster.local_mesos")
     return control is not None and config.master.removeprefix("http://") in control.masters()
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .lease import RENEW, Lease, is_owned, owner_is_alive
-from .store import (
+from .journal import Journal
+from .lease import RENEW, Lease, is_owned
+from .reader import (
     FILE,
-    Journal,
     Unfinished,
-    prune,
+    owner_is_alive,
     read_events,
     read_jobs,
     read_meta,
@@ -15,6 +15,7 @@ from .store import (
     result_path,
     session_directories,
 )
+from .retention import prune
 
 __all__ = [
     "FILE",

@@ -19,8 +19,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .store import read_meta
-
 #: Seconds between two renewals of a lease, and after which one that was not renewed counts for nothing.
 RENEW, EXPIRES = 15.0, 60.0
 
@@ -99,14 +97,6 @@ def is_owned(meta: Mapping[str, str]) -> bool:
     """Whether the facts of a journal name an owner that lives."""
     lease = Lease.decode(meta.get("owner", ""))
     return lease is not None and lease.is_alive(float(meta.get("renewed") or 0.0))
-
-
-def owner_is_alive(directory: Path) -> bool:
-    """Whether a session's journal has a living owner."""
-    try:
-        return is_owned(read_meta(directory))
-    except Exception:  # an unreadable journal is left alone, whoever it belongs to
-        return True
 
 
 def _boot_id() -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from t2notebook.localmesos.control import LocalMesos, StartError
-    from t2notebook.localmesos.sharing import SharedHandle, SharedInfo, running, shared, spawn_shared, stop
+    from .cluster.local_mesos import LocalMesos
+    from .cluster.shared import SharedHandle, SharedInfo, running, shared, spawn_shared, stop
+    from .cluster.spawn import StartError
 
 __all__ = [
     "LocalMesos",
@@ -29,7 +30,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    home = "control" if name in ("LocalMesos", "StartError") else "sharing"
-    value = getattr(import_module(f"{__name__}.{home}"), name)
+    home = {"LocalMesos": "local_mesos", "StartError": "spawn"}.get(name, "shared")
+    value = getattr(import_module(f"{__name__}.cluster.{home}"), name)
     globals()[name] = value
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from t2notebook.localmesos.supervisor import main
+from .cluster.supervisor import main
 
 if __name__ == "__main__":
     sys.exit(main())

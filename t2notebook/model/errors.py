@@ -85,7 +85,7 @@ class JobFailed(Twister2Error):
     Notes
     -----
     The worker's own exception, where it can be unpickled here, is `__cause__`; and the error is also an instance of
-    its type where it can be (`t2notebook.model.failed`), so that ``except ZeroDivisionError`` catches a worker's.
+    its type where it can be (`t2notebook.model.job_failed`), so that ``except ZeroDivisionError`` catches a worker's.
     """
 
     def __init__(

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..model.reducer import JobView
-from .html import job_html
 from .output import OutputContext, kernel_id, kernel_shell, send_update
 from .publisher import INTERVAL, Watch, publisher, why_lost
-from .snapshot import snapshot
+from .rendering.html import job_html
+from .rendering.snapshot import snapshot
+from .rendering.text import job_text
 from .tail_reader import Reading, reader
-from .text import job_text
 
 if TYPE_CHECKING:
     from .widgets import JobWidget

@@ -10,9 +10,9 @@ from typing import Any
 
 from .display import LateUpdates, display_job
 from .errors import install, uninstall
-from .left import say_what_runs
 from .magics import twister2
 from .magics.completer import make_matcher
+from .unfinished import say_what_runs
 
 #: What one shell has registered, to be undone.
 _ATTRIBUTE = "_t2notebook"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..model.errors import SubmitError
-from ..worker.modules import MODULES_DIRECTORY
-from ..worker.result import FILE, SIGNATURE_FILE
+from ..worker.process.result import FILE, SIGNATURE_FILE
+from ..worker.process.shipped_modules import MODULES_DIRECTORY
 
 #: What workers have in their current directory already.
 _TAKEN = frozenset({"stdout", "stderr", "tmp", FILE, SIGNATURE_FILE, MODULES_DIRECTORY})

@@ -19,15 +19,15 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from ..model.errors import PackageError
-from ..worker import pickling as shared
-from ..worker.code_objects import reduce_code
-from ..worker.display import display
-from .blame import Use, explain
-from .capture import ENV, CellFunction, stays
-from .local import is_installed
-from .mentions import Mentions
-from .names import global_reads
-from .sink import LARGE, Enough, Sink, Void
+from ..protocol import pickling as shared
+from ..protocol.reducers.code_objects import reduce_code
+from ..worker.process.display import display
+from .buffers import LARGE, Enough, Sink, Void
+from .cell import ENV, CellFunction, stays
+from .global_names import global_reads
+from .local_modules import is_installed
+from .pickle_errors import Use, explain
+from .references import Mentions
 
 #: ipykernel's and IPython's names for cells: the first holds the kernel's pid, the second a counter.
 _CELL_FILE = re.compile(r".*[/\\]ipykernel_\d+[/\\][^/\\]+|<ipython-input-[^>]*>")

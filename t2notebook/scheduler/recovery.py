@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..jobmaster.jobs import JobRecord
+from ..journal.job_store import JobRecord
 from ..model.events import EventKind
 from ..model.states import TaskState
-from .infos import KILL_GRACE
+from .messages import KILL_GRACE
 
 if TYPE_CHECKING:
-    from .scheduler import Scheduler
+    from .state import Scheduler
 
 
 def adopt(scheduler: Scheduler) -> None:

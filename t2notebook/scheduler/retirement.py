@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from .executors import Executors
+from .executor_pool import Executors
+from .placement.diagnosis import Unplaced
 from .timers import Timers
-from .unplaced import Unplaced
 
 
 class Retirement:

@@ -23,7 +23,7 @@ def main() -> None:
     cluster = None
     try:
         if settings["config"]["master"] == "local":
-            from .local import Cluster
+            from .embedded import Cluster
 
             cluster = Cluster(Path(settings["runtime_dir"]), settings["config"])
         from .session import run

@@ -14,25 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from ..jobmaster.contacts import Contacts
-from ..jobmaster.jobs import JobRecord, Jobs
 from ..journal import Journal, Lease
+from ..journal.job_store import JobRecord, Jobs
+from ..mesos.agent_files import PAGE
+from ..mesos.credentials import Access
+from ..mesos.detector import Masters
+from ..mesos.driver import Driver
 from ..model.errors import JournalError, NotOwner
 from ..model.events import Event, EventKind
 from ..model.job import JobSpec
-from ..model.launch import Cause, encode_status_data
-from ..model.starts import start_failure, unknown_user
+from ..model.start_errors import start_failure, unknown_user
 from ..model.states import TaskState
+from ..protocol.launch import Cause, encode_status_data
 from ..scheduler import recovery
-from ..scheduler.access import Access
-from ..scheduler.announcing import Announcer
-from ..scheduler.driver import Driver
-from ..scheduler.infos import KILL_GRACE, ExecutorTemplate
-from ..scheduler.masters import Masters
-from ..scheduler.sandbox import PAGE
-from ..scheduler.scheduler import Scheduler
-from .keeping import KEEP_BYTES, Quota
-from .patient import Patient
-from .results import ResultFetcher
+from ..scheduler.messages import KILL_GRACE, ExecutorTemplate
+from ..scheduler.runner import Patient
+from ..scheduler.state import Scheduler
+from .announcer import Announcer
+from .result_fetcher import ResultFetcher
+from .retention import KEEP_BYTES, Quota
 
 log = logging.getLogger(__name__)
 

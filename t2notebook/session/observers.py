@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..frames import overview_row
-from ..jobmaster.jobs import AllJobs, JobRecord
+from ..journal.job_store import AllJobs, JobRecord
 from ..model.events import Event
 from ..model.text import dumps
 from ..model.watchers import WATCHERS

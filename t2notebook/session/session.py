@@ -20,30 +20,23 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
-from .. import __version__
-from ..jobmaster.jobs import AllJobs, JobRecord
-from ..journal import (
-    RENEW,
-    Journal,
-    Lease,
-    is_owned,
-    read_unfinished,
-    session_directories,
-)
+from .._version import __version__
+from ..journal import RENEW, Journal, Lease, is_owned, read_unfinished, session_directories
+from ..journal.job_store import AllJobs, JobRecord
+from ..mesos.credentials import Access
+from ..mesos.detector import Masters, find
 from ..model.errors import JournalError, SessionError
 from ..model.events import Event, EventKind
 from ..model.process import LOADER, user_name
-from ..scheduler.access import Access
-from ..scheduler.infos import framework_info
-from ..scheduler.masters import Masters, find
-from . import api
-from .clients import Clients
-from .door import Door
+from ..scheduler.messages import framework_info
+from . import http_api
+from .client_socket import Door
+from .embedded import Cluster
 from .framework import Framework
-from .keeping import prune_ended
-from .local import Cluster
 from .observers import Observers, knock
-from .workers import Workers
+from .retention import prune_ended
+from .subscriptions import Clients
+from .worker_server import Workers
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +76,7 @@ class Session:
         self._cluster = cluster
         self._is_embedded = bool(settings.get("embedded", cluster is not None))
         self._home = Path(settings["socket"])
-        self._door = Door(self._home, self.name, Application(api.routes(self)), self._note_whereabouts)
+        self._door = Door(self._home, self.name, Application(http_api.routes(self)), self._note_whereabouts)
         self._data = Path(settings["data_dir"])
         self._sessions = self._data / "sessions"
         self.lease = Lease.mine()

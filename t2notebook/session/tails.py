@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from ..jobmaster.jobs import JobRecord
-from ..scheduler.sandbox import PAGE, Sandbox, SandboxError
-from ..scheduler.scheduler import Scheduler
+from ..journal.job_store import JobRecord
+from ..mesos.agent_files import PAGE, Sandbox, SandboxError
+from ..scheduler.state import Scheduler
 
 #: Files that one request may ask for, bytes that it may get of each, and seconds that their agents have.
 MOST_FILES, MOST_BYTES, PATIENCE = 16, 64 << 10, 5.0

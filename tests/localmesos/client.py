@@ -10,7 +10,7 @@ import time
 from collections import deque
 from typing import Any
 
-from t2notebook.localmesos.recordio import Decoder
+from t2notebook.localmesos.http.recordio import Decoder
 from tests.localmesos import oracle
 
 Json = dict[str, Any]

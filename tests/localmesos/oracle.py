@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from t2notebook.localmesos.messages import ENUMS
+from t2notebook.localmesos.v1.messages import ENUMS
 from tests.localmesos.traces import TRACES
 
 Json = dict[str, Any]

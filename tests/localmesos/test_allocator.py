@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from t2notebook.localmesos.allocator import Allocator, Grant
-from t2notebook.localmesos.resources import Resources
-from t2notebook.localmesos.sorter import POLICIES, Sorter, drf, priority
+from t2notebook.localmesos.common.resources import Resources
+from t2notebook.localmesos.master.allocator.hierarchical import Allocator, Grant
+from t2notebook.localmesos.master.allocator.sorter import POLICIES, Sorter, drf, priority
 
 AGENT = Resources.of(cpus=4, mem=4096)
 

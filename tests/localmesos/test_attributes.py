@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t2notebook.localmesos import LocalMesos
-from t2notebook.localmesos.attributes import flag, parse, summary
+from t2notebook.localmesos.common.attributes import flag, parse, summary
 from tests.localmesos.client import Framework, request
 
 

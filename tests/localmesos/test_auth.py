@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from t2notebook.localmesos import LocalMesos, StartError
-from t2notebook.localmesos.gate import CredentialsError, read_credentials
+from t2notebook.localmesos.master.authentication import CredentialsError, read_credentials
 from tests.localmesos.client import Json, Stream, request
 from tests.localmesos.traces import TRACES
 

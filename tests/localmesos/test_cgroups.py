@@ -16,11 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from t2notebook.localmesos import LocalMesos, cgroup_places, cgroups, life
-from t2notebook.localmesos.cgroup_places import detect
-from t2notebook.localmesos.cgroups import MIB, V1, V2, Cgroups, Limits, bytes_text
-from t2notebook.localmesos.flags import parse
-from t2notebook.localmesos.supervisor import Supervisor
+from t2notebook.localmesos import LocalMesos
+from t2notebook.localmesos.agent.containerizer import cgroup_mounts, cgroups
+from t2notebook.localmesos.agent.containerizer.cgroup_mounts import detect
+from t2notebook.localmesos.agent.containerizer.cgroups import V1, V2, Cgroups
+from t2notebook.localmesos.agent.limits import MIB, Limits, bytes_text
+from t2notebook.localmesos.cluster.flags import parse
+from t2notebook.localmesos.cluster.supervisor import Supervisor
+from t2notebook.localmesos.common import processes
 from tests.localmesos.client import Framework, Json, agent_address, encoded, request, resources, task
 from tests.localmesos.conftest import executor_info
 from tests.localmesos.test_checks import group
@@ -194,7 +197,7 @@ def test_running_out_of_memory(kernel: Kernel) -> None:
 
 def test_groups_of_dead_owners_are_removed(kernel: Kernel) -> None:
     groups = groups_of(kernel)
-    alive, dead = life.identity(os.getpid()), f"{os.getpid()}-1"
+    alive, dead = processes.identity(os.getpid()), f"{os.getpid()}-1"
     for owner in (alive, dead):
         groups.open(owner)
         groups.limit(owner, "c1", Limits(1, 64))
@@ -365,7 +368,7 @@ def test_a_hog_is_killed_whole_by_the_kernels_word(
     assert first.startswith("Memory limit exceeded: Requested: 96MB Maximum Used: 96MB")
     assert (empty, head) == ("", "MEMORY STATISTICS: ")
     assert any(line.split()[0] in ("rss", "anon") for line in statistics if line)
-    wait_for(lambda: not any(life.alive(one) for one in pids))
+    wait_for(lambda: not any(processes.alive(one) for one in pids))
     wait_for(lambda: not directory.exists())
 
 
@@ -498,9 +501,9 @@ def test_the_command_line_says_what_holds(monkeypatch: pytest.MonkeyPatch, tmp_p
             one = Supervisor(parse(arguments), listening, str(tmp_path))
             return one._find_cgroups() is not None, one._limits
 
-    monkeypatch.setattr(cgroup_places, "detect", lambda cfs: "Permission denied")
+    monkeypatch.setattr(cgroup_mounts, "detect", lambda cfs: "Permission denied")
     assert told() == (False, "by watching, for want of control groups (Permission denied)")
-    monkeypatch.setattr(cgroup_places, "detect", lambda cfs: Cgroups(V2(), ("/x",), cfs))
+    monkeypatch.setattr(cgroup_mounts, "detect", lambda cfs: Cgroups(V2(), ("/x",), cfs))
     assert told("--cgroups-enable-cfs") == (True, "by control groups (v2)")
     assert told("--isolation", "posix/cpu,posix/mem") == (False, "by watching")
 

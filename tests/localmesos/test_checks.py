@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from t2notebook.localmesos.checks import Checker, News, fault
+from t2notebook.localmesos.checks.checker import Checker, News, fault
 from tests.localmesos.client import Framework, Json, agent_address, request, resources, task
 from tests.localmesos.conftest import executor_info
 

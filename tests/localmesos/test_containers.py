@@ -9,20 +9,14 @@ from typing import Any
 
 import pytest
 
-from t2notebook.localmesos import LocalMesos, container_rules, schema
-from t2notebook.localmesos.cgroups import Limits
-from t2notebook.localmesos.containers import User, values_of
-from t2notebook.localmesos.runs import ExecutorRun, TaskRun
-from t2notebook.localmesos.volumes import VolumeError, prepare, source_of
-from tests.localmesos.client import (
-    Framework,
-    Json,
-    agent_address,
-    encoded,
-    request,
-    resources,
-    task,
-)
+from t2notebook.localmesos import LocalMesos
+from t2notebook.localmesos.agent.containerizer.sandbox import User, values_of
+from t2notebook.localmesos.agent.containerizer.volumes import VolumeError, prepare, source_of
+from t2notebook.localmesos.agent.limits import Limits
+from t2notebook.localmesos.agent.model import ExecutorRun, TaskRun
+from t2notebook.localmesos.master.master import container_validation
+from t2notebook.localmesos.v1 import schema
+from tests.localmesos.client import Framework, Json, agent_address, encoded, request, resources, task
 from tests.localmesos.conftest import executor_info
 from tests.localmesos.test_checks import group
 
@@ -199,7 +193,7 @@ def test_a_parents_directory_is_found(tmp_path: Path) -> None:
     ],
 )
 def test_faults_of_a_container(info: Json, text: str) -> None:
-    fault = container_rules.container(info)
+    fault = container_validation.container(info)
     assert fault is not None and fault.startswith(text)
 
 
@@ -232,7 +226,7 @@ SECRET = {"type": "VALUE", "value": {"data": encoded("s3cret")}}
     ],
 )
 def test_faults_of_an_environment(command: Json, text: str) -> None:
-    assert container_rules.environment(command) == f"Environment variable 'V' {text}"
+    assert container_validation.environment(command) == f"Environment variable 'V' {text}"
 
 
 @pytest.mark.parametrize(
@@ -255,7 +249,7 @@ def test_faults_of_limits(limits: Json, held: dict[str, float], text: str | None
         {"name": "t", "task_id": {"value": "t"}, "agent_id": {"value": "a"}, "limits": limits},
     )
     json.dumps(parsed, allow_nan=False)  # executors get it as JSON
-    fault = container_rules.limits({**parsed, "resources": resources(**held)}, group=False)
+    fault = container_validation.limits({**parsed, "resources": resources(**held)}, group=False)
     assert (fault is None) == (text is None) and (fault or "").startswith(text or "")
 
 

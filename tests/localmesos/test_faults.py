@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
-from t2notebook.localmesos import LocalMesos, faults, life
-from t2notebook.localmesos.control import Spawned, cluster_arguments, end
-from t2notebook.localmesos.fault_client import FaultError, Faults
+from t2notebook.localmesos import LocalMesos
+from t2notebook.localmesos.cluster.local_mesos import cluster_arguments
+from t2notebook.localmesos.cluster.spawn import Spawned, end
+from t2notebook.localmesos.common import processes
+from t2notebook.localmesos.faults.client import FaultError, Faults
+from t2notebook.localmesos.faults.faults import faults
 from tests.localmesos.client import PARTITION_AWARE, Framework, request, task
 
 Json = dict[str, Any]
@@ -198,8 +201,8 @@ def test_faults_as_flags() -> None:
     spawned = Spawned([*arguments, "--parent-pid", str(os.getpid())])
     line = spawned.wait()
     try:
-        until(lambda: not life.alive(line["pids"]["agent2"]))
-        assert life.alive(line["pids"]["agent1"])
+        until(lambda: not processes.alive(line["pids"]["agent2"]))
+        assert processes.alive(line["pids"]["agent1"])
     finally:
         end(spawned.process)
 

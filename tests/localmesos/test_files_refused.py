@@ -17,12 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from t2notebook.localmesos import LocalMesos, checkpoint, garbage
-from t2notebook.localmesos.checkpoint import Checkpoint
-from t2notebook.localmesos.containers import User
-from t2notebook.localmesos.control import StartError
-from t2notebook.localmesos.fetcher import Fetcher, FetchError
-from t2notebook.localmesos.fetcher_cache import Cache
+from t2notebook.localmesos import LocalMesos
+from t2notebook.localmesos.agent.agent import gc
+from t2notebook.localmesos.agent.containerizer.fetcher import Fetcher, FetchError
+from t2notebook.localmesos.agent.containerizer.fetcher_cache import Cache
+from t2notebook.localmesos.agent.containerizer.sandbox import User
+from t2notebook.localmesos.cluster.spawn import StartError
+from t2notebook.localmesos.common import record_log
+from t2notebook.localmesos.common.record_log import Checkpoint
 from tests.localmesos.client import Framework, Json, agent_address, encoded, request, task
 from tests.localmesos.conftest import executor_info
 from tests.localmesos.test_fetcher import Web, web
@@ -123,7 +125,7 @@ def make_disk(patch: pytest.MonkeyPatch) -> Disk:
         def __getattr__(self, name: str) -> Any:
             return getattr(os, name)
 
-    patch.setattr(checkpoint, "os", Os())
+    patch.setattr(record_log, "os", Os())
     return one
 
 
@@ -452,7 +454,7 @@ def test_old_directories_go_although_there_is_no_room_to_move_them(tmp_path: Pat
         (tmp_path / "trash").write_text("a file where the directory should be")
         (tmp_path / "old").mkdir()
         gone: list[str] = []
-        collector = garbage.Collector(str(tmp_path), 0.05, 0.1, 60.0, lambda _: False, gone.append)
+        collector = gc.Collector(str(tmp_path), 0.05, 0.1, 60.0, lambda _: False, gone.append)
         collector.add(str(tmp_path / "old"), fresh=True)
         while (tmp_path / "old").exists():
             await asyncio.sleep(0.01)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from t2notebook.localmesos import flags, life
-from t2notebook.localmesos.foreground import summary
+from t2notebook.localmesos.cluster import flags
+from t2notebook.localmesos.cluster.foreground import summary
+from t2notebook.localmesos.common import processes
 from tests.localmesos.client import request
 
 
@@ -42,14 +43,14 @@ def test_one_screen_and_a_clean_end(tmp_path: Path) -> None:
         assert "1 with 4 cpus, 4096 MiB memory" in text
         assert str(tmp_path / "w") in text
         assert len(lines) <= 24 and max(map(len, lines)) <= 110
-        family = life.descendants(process.pid)
+        family = processes.descendants(process.pid)
         assert len(family) == 3
         # As a terminal does: to the whole foreground group; the children have groups of their own.
         os.kill(process.pid, signal.SIGINT)
         rest, errors = process.communicate(timeout=10)
         assert rest.strip() == "stopped; nothing is left running"
         assert errors == "" and process.returncode == 0
-        assert not any(life.alive(pid) for pid in family)
+        assert not any(processes.alive(pid) for pid in family)
     finally:
         if process.poll() is None:
             process.kill()

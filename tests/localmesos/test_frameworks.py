@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import pytest
 
-from t2notebook.localmesos import LocalMesos, life
+from t2notebook.localmesos import LocalMesos
+from t2notebook.localmesos.common import processes
 from tests.busy import longer
 from tests.localmesos.client import Connection, Framework, Stream, request, summary, task
 from tests.localmesos.conftest import executor_info
@@ -85,7 +86,7 @@ def test_failover_keeps_tasks_and_executors(framework: Make) -> None:
     assert one.call("REVIVE", expect=400).text.startswith("The stream ID '")
     two.call("RECONCILE", {"tasks": []})
     assert two.update()["message"] == "Reconciliation: Latest task state"
-    assert life.alive(pid)
+    assert processes.alive(pid)
     two.close()
     deadline = time.monotonic() + 5
     while request(one.master, "GET", f"/frameworks?framework_id={one.id}").json()["frameworks"][0][
@@ -102,7 +103,7 @@ def test_failover_keeps_tasks_and_executors(framework: Make) -> None:
     three.call("TEARDOWN")
     three.stream.end()
     deadline = time.monotonic() + 5
-    while life.alive(pid):
+    while processes.alive(pid):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert three.call("REVIVE", expect=400).text == "Framework cannot be found"
@@ -246,7 +247,8 @@ def test_executor_calls_of_strangers(framework: Make) -> None:
 
 
 def test_stopped_agent_is_unreachable_and_comes_back() -> None:
-    from t2notebook.localmesos.control import Spawned, cluster_arguments, end
+    from t2notebook.localmesos.cluster.local_mesos import cluster_arguments
+    from t2notebook.localmesos.cluster.spawn import Spawned, end
 
     spawned = Spawned([*cluster_arguments(agents=1, cpus=2, mem=512), "--agent-timeout", "1.5"])
     line = spawned.wait()

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from t2notebook.localmesos import LocalMesos
-from t2notebook.localmesos.messages import ENUMS, MESSAGES
-from t2notebook.localmesos.recordio import encode
-from t2notebook.localmesos.schema import fields_of
+from t2notebook.localmesos.http.recordio import encode
+from t2notebook.localmesos.v1.messages import ENUMS, MESSAGES
+from t2notebook.localmesos.v1.schema import fields_of
 from tests.localmesos.client import Connection, Framework, agent_address, request
 
 Json = dict[str, Any]

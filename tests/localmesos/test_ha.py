@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from t2notebook.localmesos import LocalMesos
-from t2notebook.localmesos.zookeeper import parse
+from t2notebook.localmesos.common.zookeeper import parse
 from tests.localmesos.client import Framework, Json, request
 from tests.localmesos.test_recovery import custom, launch, wait_for
 from tests.localmesos.traces import TRACES
@@ -83,7 +83,7 @@ def test_znodes_are_as_recorded(masters: LocalMesos, quorum: str, request: pytes
 
 
 def test_pymesos_finds_the_leader(masters: LocalMesos, quorum: str) -> None:
-    from t2notebook.scheduler._pymesos import load
+    from t2notebook.mesos._pymesos import load
 
     found: queue.Queue[Any] = queue.Queue()
 

@@ -15,15 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from t2notebook.localmesos import LocalMesos, StartError, life, running, shared, spawn_shared, stop
-from t2notebook.localmesos.flags import parse
+from t2notebook.localmesos import LocalMesos, StartError, running, shared, spawn_shared, stop
+from t2notebook.localmesos.cluster.flags import parse
+from t2notebook.localmesos.common import processes
 from tests.localmesos.client import Framework, encoded, request, task
 from tests.localmesos.conftest import executor_info
 
 
 def gone(pids: Iterable[int], seconds: float = 5.0) -> bool:
     deadline = time.monotonic() + seconds
-    while any(life.alive(pid) for pid in pids):
+    while any(processes.alive(pid) for pid in pids):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)
@@ -61,7 +62,7 @@ def busy(cluster: LocalMesos) -> tuple[Framework, list[int]]:
     while not (files := list(found)) and time.monotonic() < deadline:
         time.sleep(0.01)
         found = Path(cluster.work_dir).glob("agent*/slaves/*/frameworks/*/executors/ex/runs/latest/child.pid")
-    tree = [pid for leader in pids.values() for pid in (leader, *life.descendants(leader))]
+    tree = [pid for leader in pids.values() for pid in (leader, *processes.descendants(leader))]
     return one, [*tree, int(files[0].read_text())]
 
 
@@ -70,12 +71,12 @@ def test_close_leaves_nothing() -> None:
     assert request(cluster.master, "GET", "/health").status == 200
     one, inside = busy(cluster)
     pids = [*cluster.pids.values(), *inside]
-    assert all(life.alive(pid) for pid in pids)
+    assert all(processes.alive(pid) for pid in pids)
     assert len(inside) >= 5
     cluster.close()
     cluster.close()
     one.close()
-    assert not [pid for pid in pids if life.alive(pid)]
+    assert not [pid for pid in pids if processes.alive(pid)]
     assert closed(cluster.master)
     assert not os.path.exists(cluster.work_dir)
     assert "closed" in repr(cluster)
@@ -90,12 +91,12 @@ def test_killing_one_leaves_nothing_of_what_hung_on_it(victim: str) -> None:
         if victim == "launcher1":
             # Only a leader has the parent-death signal; what it left behind shows that a launcher must not be killed.
             pids = [inside[0]]
-        assert gone(pids), [pid for pid in pids if life.alive(pid)]
+        assert gone(pids), [pid for pid in pids if processes.alive(pid)]
         if victim == "supervisor":
             assert not os.path.exists(cluster.work_dir)
         one.close()
         for pid in inside:
-            life.send([pid], signal.SIGKILL)
+            processes.send([pid], signal.SIGKILL)
 
 
 def test_cluster_dies_with_its_caller(tmp_path: Path) -> None:
@@ -148,7 +149,7 @@ def test_shared_cluster_ends_when_idle(tmp_path: Path) -> None:
     info = shared(tmp_path, agents=1, cpus=1, mem=256, idle=1)
     one = Framework(info.master).subscribed()
     time.sleep(2.2)
-    assert life.alive(info.pid)
+    assert processes.alive(info.pid)
     one.close()
     assert gone([info.pid], 5)
     assert closed(info.master)
@@ -162,7 +163,7 @@ def test_shared_cluster_waits_for_who_has_not_heard_of_an_end(tmp_path: Path) ->
     one.until("TASK_RUNNING")
     one.close()
     time.sleep(2.5)
-    assert life.alive(info.pid), "nobody has acknowledged the end"
+    assert processes.alive(info.pid), "nobody has acknowledged the end"
     two = Framework(info.master, failover_timeout=60, framework_id=one.id).subscribed()
     two.until("TASK_FINISHED")
     two.close()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from t2notebook.localmesos import schema
-from t2notebook.localmesos.master import Master
-from t2notebook.localmesos.master_state import EndStream, ToAgent, ToStream
-from t2notebook.localmesos.resources import Resources
+from t2notebook.localmesos.common.resources import Resources
+from t2notebook.localmesos.master.master import Master
+from t2notebook.localmesos.master.state import EndStream, ToAgent, ToStream
+from t2notebook.localmesos.v1 import schema
 from tests.localmesos.client import Json, resources
 
 

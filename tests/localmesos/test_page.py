@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from t2notebook.localmesos import master_page
+from t2notebook.localmesos.master.master import webui
 from tests.localmesos.client import Framework, request
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def test_the_page_is_whole() -> None:
-    text = master_page.page().body.decode()
+    text = webui.page().body.decode()
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", text)
     assert "<html lang=" in text and "<title>" in text
 

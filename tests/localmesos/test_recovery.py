@@ -12,17 +12,10 @@ from typing import Any
 
 import pytest
 
-from t2notebook.localmesos import LocalMesos, life
-from t2notebook.localmesos.checkpoint import Checkpoint
-from tests.localmesos.client import (
-    PARTITION_AWARE,
-    Framework,
-    Json,
-    agent_address,
-    encoded,
-    request,
-    task,
-)
+from t2notebook.localmesos import LocalMesos
+from t2notebook.localmesos.common import processes
+from t2notebook.localmesos.common.record_log import Checkpoint
+from tests.localmesos.client import PARTITION_AWARE, Framework, Json, agent_address, encoded, request, task
 from tests.localmesos.conftest import executor_info
 from tests.localmesos.test_checks import group
 
@@ -113,7 +106,7 @@ def test_executors_survive_their_agent(phoenix: LocalMesos) -> None:
         status = one.update()
         assert (status["state"], status["message"]) == ("TASK_RUNNING", "Reconciliation: Latest task state")
         assert status["container_status"]["executor_pid"] == pids[task_id]
-        assert life.alive(pids[task_id])
+        assert processes.alive(pids[task_id])
     assert one.offers()[0]["agent_id"] == offer["agent_id"]
     done.touch()
     assert one.until("TASK_FINISHED", "command")["message"] == "Command exited with status 0"
@@ -170,7 +163,7 @@ def test_without_checkpointing_all_dies_with_the_agent(phoenix: LocalMesos) -> N
         status = one.update()
         assert (status["state"], status["reason"]) == ("TASK_LOST", "REASON_AGENT_DISCONNECTED")
         assert status["message"] == "Agent 127.0.0.1 disconnected"
-    wait_for(lambda: not any(life.alive(pid) for pid in pids.values()))
+    wait_for(lambda: not any(processes.alive(pid) for pid in pids.values()))
     whole = one.offers()[0]
     assert whole["agent_id"] == offer["agent_id"]
     assert whole["resources"] == offer["resources"]
@@ -182,7 +175,7 @@ def test_executor_that_died_meanwhile(phoenix: LocalMesos) -> None:
     _, pids = launch(one, ("custom", custom()))
     os.kill(phoenix.pids["agent1"], signal.SIGSTOP)
     os.kill(pids["custom"], signal.SIGKILL)
-    wait_for(lambda: not life.alive(pids["custom"]))
+    wait_for(lambda: not processes.alive(pids["custom"]))
     os.kill(phoenix.pids["agent1"], signal.SIGKILL)
     status = one.until("TASK_FAILED", "custom")
     assert (status["reason"], status["message"]) == ("REASON_EXECUTOR_TERMINATED", "Executor terminated")
@@ -195,9 +188,9 @@ def test_closing_ends_what_would_survive() -> None:
         one = checkpointing(cluster)
         offer, pids = launch(one, ("custom", custom("child")), ("command", "setsid sleep 1000 & sleep 1000"))
         kill_agent(cluster, offer)
-        tree = [pid for leader in pids.values() for pid in (leader, *life.descendants(leader))]
+        tree = [pid for leader in pids.values() for pid in (leader, *processes.descendants(leader))]
         assert len(tree) >= 4
-    assert not [pid for pid in tree if life.alive(pid)]
+    assert not [pid for pid in tree if processes.alive(pid)]
     one.close()
 
 
@@ -207,7 +200,7 @@ def test_a_dead_launcher_or_supervisor_takes_them_along(victim: str) -> None:
         one = checkpointing(cluster)
         _, pids = launch(one, ("custom", custom()), ("command", "sleep 1000"))
         os.kill(cluster.pids[victim], signal.SIGKILL)
-        wait_for(lambda: not any(life.alive(pid) for pid in pids.values()))
+        wait_for(lambda: not any(processes.alive(pid) for pid in pids.values()))
         if victim == "launcher1":
             # A new agent with a new launcher says so, and takes new tasks.
             states = {}
@@ -416,7 +409,7 @@ def test_task_groups_survive_their_agent(phoenix: LocalMesos) -> None:
         status = one.update()
         assert status["state"] == "TASK_RUNNING"
         assert status["container_status"] == container
-        assert life.alive(container["executor_pid"])
+        assert processes.alive(container["executor_pid"])
     agent = request(agent_address(offer), "GET", "/state").json()
     (executor,) = agent["frameworks"][0]["executors"]
     assert (executor["type"], sorted(each["id"] for each in executor["tasks"])) == ("DEFAULT", ["a", "b"])
@@ -474,7 +467,7 @@ def test_groups_of_others_die_with_their_agent(phoenix: LocalMesos) -> None:
     _, before = launch_group(one, {"a": "sleep 1000"})
     os.kill(phoenix.pids["agent1"], signal.SIGKILL)
     assert one.update()["reason"] == "REASON_AGENT_DISCONNECTED"
-    wait_for(lambda: not life.alive(before["a"]["executor_pid"]))
+    wait_for(lambda: not processes.alive(before["a"]["executor_pid"]))
     one.close()
 
 
@@ -488,7 +481,7 @@ def test_a_group_that_was_being_killed_is_dead_afterwards(phoenix: LocalMesos) -
     one.until("TASK_KILLING", "a")
     kill_agent(phoenix, offer)
     one.until("TASK_KILLED", "a")
-    assert not life.alive(before["a"]["executor_pid"])
+    assert not processes.alive(before["a"]["executor_pid"])
     one.close()
 
 

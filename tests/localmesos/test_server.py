@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from t2notebook.localmesos import http1
-from t2notebook.localmesos.server import Answer, Connection, EventStream
+from t2notebook.localmesos.http import http1
+from t2notebook.localmesos.http.server import Answer, Connection, EventStream
 
 
 class Sent(asyncio.Transport):

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from t2notebook.localmesos import LocalMesos, durations
-from t2notebook.localmesos.link import Link
-from t2notebook.localmesos.master_process import MasterOptions, MasterProcess
-from t2notebook.localmesos.resources import Resources
-from t2notebook.localmesos.simulation import SimulatedAgents
-from t2notebook.localmesos.sorter import Sorter
+from t2notebook.localmesos import LocalMesos
+from t2notebook.localmesos.common.link import Link
+from t2notebook.localmesos.common.resources import Resources
+from t2notebook.localmesos.master.allocator.sorter import Sorter
+from t2notebook.localmesos.master.main import MasterOptions, MasterProcess
+from t2notebook.localmesos.simulation.agents import SimulatedAgents, durations
 from tests.localmesos.client import Framework, request, resources, task
 
 Json = dict[str, Any]

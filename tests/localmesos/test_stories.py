@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from t2notebook.localmesos import LocalMesos
-from t2notebook.localmesos.control import Spawned, cluster_arguments, end
-from t2notebook.localmesos.fault_client import Faults
+from t2notebook.localmesos.cluster.local_mesos import cluster_arguments
+from t2notebook.localmesos.cluster.spawn import Spawned, end
+from t2notebook.localmesos.faults.client import Faults
 from tests.localmesos.client import Answer, Json, request
 from tests.localmesos.replay import Act, Player, Recorded, load
 from tests.localmesos.test_recovery import wait_for

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from t2notebook.localmesos import LocalMesos, life
-from t2notebook.localmesos.control import Spawned, cluster_arguments, end
+from t2notebook.localmesos import LocalMesos
+from t2notebook.localmesos.cluster.local_mesos import cluster_arguments
+from t2notebook.localmesos.cluster.spawn import Spawned, end
+from t2notebook.localmesos.common import processes
 from tests.busy import longer
 from tests.localmesos.client import Framework, agent_address, encoded, request, resources, task
 from tests.localmesos.conftest import executor_info
@@ -167,8 +169,8 @@ def test_shutdown_of_a_stubborn_executor(framework: Make, cluster: LocalMesos) -
     assert (late["state"], late["reason"]) == ("TASK_FAILED", "REASON_EXECUTOR_TERMINATED")
     assert one.stream.next("FAILURE")["failure"]["status"] == 9
     assert 0.4 < time.monotonic() - begun < 5
-    assert not life.alive(leader)
-    assert not life.alive(child)
+    assert not processes.alive(leader)
+    assert not processes.alive(child)
 
 
 def test_launch_that_meets_a_terminating_executor(framework: Make) -> None:

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t2notebook.localmesos import debug_text, http1, schema
-from t2notebook.localmesos.allocator import Allocator, refuse_duration
-from t2notebook.localmesos.containers import duration
-from t2notebook.localmesos.recordio import Decoder, RecordError, encode
-from t2notebook.localmesos.resources import ResourceError, Resources, check
-from t2notebook.localmesos.updates import UpdateStreams
+from t2notebook.localmesos.agent.containerizer.sandbox import duration
+from t2notebook.localmesos.agent.status_update_manager import UpdateStreams
+from t2notebook.localmesos.common.resources import ResourceError, Resources, check
+from t2notebook.localmesos.http import http1
+from t2notebook.localmesos.http.recordio import Decoder, RecordError, encode
+from t2notebook.localmesos.master.allocator.hierarchical import Allocator, refuse_duration
+from t2notebook.localmesos.v1 import schema, text_format
 
 amounts = st.integers(0, 10**7).map(lambda n: n / 1000)
 spans = st.lists(
@@ -428,7 +429,7 @@ def test_text_format() -> None:
         "resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.1}}],
         "data": "ZGF0YQ==",
     }
-    lines = debug_text.text("ExecutorInfo", info).splitlines()
+    lines = text_format.text("ExecutorInfo", info).splitlines()
     assert [line for line in lines if not line.startswith((" ", "}"))] == [
         "executor_id {",
         'data: "data"',
@@ -440,4 +441,4 @@ def test_text_format() -> None:
     assert "    value: 0.1" in lines
     assert not [line for line in lines if "VALUE" in line]
     for number, shown in ((32.0, "32"), (float("inf"), "inf"), (1e300, "1e+300"), (0.5, "0.5")):
-        assert debug_text.text("Scalar", {"value": number}) == f"value: {shown}\n"
+        assert text_format.text("Scalar", {"value": number}) == f"value: {shown}\n"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from t2notebook import ComputeResource, SubmitError, Twister2Job
 from t2notebook.model.job import JOB_ID_PATTERN, FaultTolerance, JobSpec, Placement, make_job_id
-from t2notebook.model.launch import WorkerLaunch, decode_status_data, encode_status_data
+from t2notebook.protocol.launch import WorkerLaunch, decode_status_data, encode_status_data
 
 
 @pytest.mark.parametrize(

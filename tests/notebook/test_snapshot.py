@@ -8,8 +8,8 @@ from t2fakes import Job
 from t2notebook.frames import task_rows
 from t2notebook.model.events import EventKind
 from t2notebook.model.states import JobState, TaskState
-from t2notebook.notebook.html import job_html, jobs_html
-from t2notebook.notebook.snapshot import (
+from t2notebook.notebook.rendering.html import job_html, jobs_html
+from t2notebook.notebook.rendering.snapshot import (
     COLUMNS,
     TONES,
     cell_text,
@@ -21,7 +21,7 @@ from t2notebook.notebook.snapshot import (
     snapshot,
     zone,
 )
-from t2notebook.notebook.text import job_text
+from t2notebook.notebook.rendering.text import job_text
 
 
 class Cells(HTMLParser):

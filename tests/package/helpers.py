@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from t2notebook.package.build import BuiltPackage, build
-from t2notebook.package.capture import cell_function
+from t2notebook.package.cell import cell_function
+from t2notebook.package.job_package import BuiltPackage, build
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,9 +35,9 @@ open.__module__ = "IPython.core.interactiveshell"
 _RUNNER = """
 import json, os, sys, tempfile, types
 from types import SimpleNamespace
-from t2notebook.worker import failure, modules
-from t2notebook.worker.archive import Archive
-from t2notebook.worker.run import _hint, call
+from t2notebook.worker.process import remote_traceback as failure, shipped_modules as modules
+from t2notebook.protocol.archive import Archive
+from t2notebook.worker.process.run import _hint, call
 
 for path in sys.argv[1:]:
     sys.stdout.flush()

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from t2notebook.model.errors import PackageError
-from t2notebook.worker import archive
-from t2notebook.worker.pickling import Pickler
+from t2notebook.protocol import archive
+from t2notebook.protocol.pickling import Pickler
 from tests.package.helpers import notebook, pack, python, run
 
 #: The notebook's cells, and what a worker evaluates; its repr is to be what it is at home.

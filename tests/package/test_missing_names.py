@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from t2notebook.package.build import build
-from t2notebook.worker.missing_names import notebook_has
+from t2notebook.package.job_package import build
+from t2notebook.worker.process.missing_names import notebook_has
 from tests.package.helpers import notebook, pack, run
 
 SETUP = """
@@ -110,6 +110,8 @@ def test_the_way_through_a_library_is_folded(tmp_path: Path) -> None:
     ((_, text),) = run([pack("deep(1)", notebook(setup), tmp_path).path])
     frames = re.findall(r'  File "([^"]+)"', text)
     assert "left out" not in text
-    (folded,) = re.findall(r"(?m)^  \[\.\.\. (\d+) more calls in pandas: the worker's log has them \.\.\.\]$", text)
+    (folded,) = re.findall(
+        r"(?m)^  \[\.\.\. (\d+) more calls in pandas: the worker's log has them \.\.\.\]$", text
+    )
     assert int(folded) > 3 and len(frames) < 12
     assert frames[:3] == ["<cell test>", "<string>", "<string>"]

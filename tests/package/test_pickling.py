@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 from t2notebook.model.errors import PackageError
-from t2notebook.package import capture
-from t2notebook.package.local import Import
+from t2notebook.package import cell as capture
+from t2notebook.package.buffers import LARGE, Sink
+from t2notebook.package.local_modules import Import
 from t2notebook.package.pickling import Pickler, pickle_job
-from t2notebook.package.sink import LARGE, Sink
-from t2notebook.worker import archive
-from t2notebook.worker.code_objects import reduce_code
+from t2notebook.protocol import archive
+from t2notebook.protocol.reducers.code_objects import reduce_code
 from tests.package.helpers import notebook, pack, python, run
 
 # Values
@@ -239,8 +239,8 @@ cells = [
     "import math, os\\nfrom functools import lru_cache",
     "def area(r):\\n    class C:\\n        pi = math.pi\\n    return C.pi * r ** 2 + (r in {'a', 'b', 'c'})",
     "k = {'radius': 2, 'names': ['x', 'y']}",
-    "from pathlib import Path\\nfrom t2notebook.package.capture import cell_function\\n"
-    "from t2notebook.package.build import build",
+    "from pathlib import Path\\nfrom t2notebook.package.cell import cell_function\\n"
+    "from t2notebook.package.job_package import build",
     "cell = cell_function('area(k[\\"radius\\"])', get_ipython().user_ns, name='x')\\n"
     "print(build(cell, {}, directory=Path(%r), local_dirs=[Path.cwd()], name='x').digest)" % sys.argv[1],
 ]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import MINORS, REPOSITORY, copy_checkout, find_python
+from tests.packaging.conftest import MINORS, REPOSITORY, copy_checkout, find_python
 
 BINDER = REPOSITORY / "binder"
 
@@ -124,7 +124,7 @@ def test_a_visitor_gets_what_the_notebooks_need(visitor: Visitor) -> None:
     visitor.run("binder/postBuild")
     if os.getuid() == 0:
         assert visitor.run("python", "-c", "import os; print(os.getuid())").strip() == str(THROW_AWAY_UID)
-    code = "import t2notebook.scheduler._pymesos as fence; fence.load(); print(fence.__file__)"
+    code = "import t2notebook.mesos._pymesos as fence; fence.load(); print(fence.__file__)"
     assert visitor.run("binder/start", "python", "-c", code).strip().startswith(str(visitor.repository))
     assert "jupyterlab" in visitor.run("binder/start", "jupyter", "--version")
     assert "No broken requirements" in visitor.run("python", "-m", "pip", "check")

@@ -15,13 +15,12 @@ from pathlib import Path
 import pytest
 
 import t2notebook
-
-from .conftest import MINORS, REPOSITORY, copy_checkout, find_python, output_of
+from tests.packaging.conftest import MINORS, REPOSITORY, copy_checkout, find_python, output_of
 
 #: Prints where the package lies; fails when the fence, the command or the metadata are not right.
 USE = """
 import importlib.metadata, signal, t2notebook
-from t2notebook.scheduler._pymesos import load
+from t2notebook.mesos._pymesos import load
 handler = signal.getsignal(signal.SIGINT)
 assert load().MesosSchedulerDriver.__module__ == "t2notebook._vendor.pymesos.scheduler"
 assert signal.getsignal(signal.SIGINT) is handler

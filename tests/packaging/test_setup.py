@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import REPOSITORY, find_python
+from tests.packaging.conftest import REPOSITORY, find_python
 
 #: What Debian always has, and the scripts may use.
 COREUTILS = [

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from t2notebook.jobmaster.jobs import JobRecord, Jobs
 from t2notebook.journal import Journal, read_events
+from t2notebook.journal.job_store import JobRecord, Jobs
 from t2notebook.model.events import Event, EventKind
 from t2notebook.model.job import ComputeResource, JobSpec
-from t2notebook.model.launch import Cause, encode_status_data
-from t2notebook.scheduler.infos import ExecutorTemplate
-from t2notebook.scheduler.scheduler import Scheduler
+from t2notebook.protocol.launch import Cause, encode_status_data
+from t2notebook.scheduler.messages import ExecutorTemplate
+from t2notebook.scheduler.state import Scheduler
 
 EPOCH = 1_700_000_000.0
 #: `data` of a status whose worker's code raised an exception.

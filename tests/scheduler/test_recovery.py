@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t2notebook.jobmaster.jobs import JobRecord, Jobs
 from t2notebook.journal import Journal
-from t2notebook.model import auth
+from t2notebook.journal.job_store import JobRecord, Jobs
 from t2notebook.model.events import Event, EventKind
 from t2notebook.model.job import ComputeResource, JobSpec
 from t2notebook.model.states import JobState, TaskState
+from t2notebook.protocol import auth
 from t2notebook.scheduler import recovery
-from t2notebook.scheduler.announcing import Announcer
+from t2notebook.session.announcer import Announcer
 from tests.scheduler.stage import Stage, on_loop, on_stage
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from t2notebook.model.job import FaultTolerance
-from t2notebook.model.launch import Cause, WorkerLaunch, encode_status_data
 from t2notebook.model.reducer import reduce
 from t2notebook.model.states import JobState, TaskState
-from t2notebook.scheduler.failures import MAX_RETRIES
+from t2notebook.protocol.launch import Cause, WorkerLaunch, encode_status_data
 from t2notebook.scheduler.reconciliation import PERIOD
+from t2notebook.scheduler.restart_policy import MAX_RETRIES
 from tests.scheduler.stage import RAISED, Stage, on_stage
 
 CRASHED = encode_status_data(-11)

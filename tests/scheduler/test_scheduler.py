@@ -11,12 +11,12 @@ import pytest
 
 from t2notebook.model.events import EventKind
 from t2notebook.model.job import FaultTolerance
-from t2notebook.model.launch import WorkerLaunch
 from t2notebook.model.states import JobState, TaskState
-from t2notebook.scheduler import recovery, scheduler_wants
-from t2notebook.scheduler.failures import RESTART_FIRST
+from t2notebook.protocol.launch import WorkerLaunch
+from t2notebook.scheduler import offer_flow, recovery
+from t2notebook.scheduler.call_retries import CAP
 from t2notebook.scheduler.reconciliation import FIRST_PAUSE
-from t2notebook.scheduler.repeats import CAP
+from t2notebook.scheduler.restart_policy import RESTART_FIRST
 from tests.scheduler.stage import RAISED, Stage
 from tests.scheduler.stage import on_stage as play
 
@@ -106,8 +106,8 @@ def test_what_does_not_fit_is_declined_for_long_and_told(on_stage: Any) -> None:
 
 
 def test_when_nothing_is_offered_that_is_said(on_stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler_wants, "NO_OFFER_AFTER", 0.02)
-    monkeypatch.setattr("t2notebook.scheduler.waiting.NO_OFFER_AFTER", 0.01)
+    monkeypatch.setattr(offer_flow, "NO_OFFER_AFTER", 0.02)
+    monkeypatch.setattr("t2notebook.scheduler.pending_queue.NO_OFFER_AFTER", 0.01)
 
     async def scenario(stage: Stage) -> None:
         job = stage.submit(workers=1)
@@ -141,8 +141,8 @@ def test_whose_job_holds_what_is_lacking_is_said(on_stage: Any) -> None:
 def test_a_full_cluster_makes_no_offer_and_who_fills_it_is_said(
     on_stage: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler_wants, "NO_OFFER_AFTER", 0.02)
-    monkeypatch.setattr("t2notebook.scheduler.waiting.NO_OFFER_AFTER", 0.01)
+    monkeypatch.setattr(offer_flow, "NO_OFFER_AFTER", 0.02)
+    monkeypatch.setattr("t2notebook.scheduler.pending_queue.NO_OFFER_AFTER", 0.01)
 
     async def scenario(stage: Stage) -> None:
         for number in range(5):

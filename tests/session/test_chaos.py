@@ -17,7 +17,7 @@ import pytest
 
 from t2notebook.config import data_dir
 from t2notebook.journal import read_jobs, session_directories
-from t2notebook.journal.store import FILE
+from t2notebook.journal.reader import FILE
 from tests.session.conftest import eventually, sessions_of
 
 

@@ -18,7 +18,7 @@ from tests.session.conftest import ROOT, eventually
 
 #: A session whose scheduler is made to meet what cannot be brought about from outside at the right moment.
 RESCINDING = """
-from t2notebook.localmesos.fault_client import Faults
+from t2notebook.localmesos.faults.client import Faults
 faults, offers, left = Faults({control!r}), Scheduler.offers, [1]
 
 def late(self, found):
@@ -43,8 +43,8 @@ Driver.acceptOffers = more
 """
 SESSION = """
 import json, sys
-from t2notebook.scheduler.driver import Driver
-from t2notebook.scheduler.scheduler import Scheduler
+from t2notebook.mesos.driver import Driver
+from t2notebook.scheduler.state import Scheduler
 {patch}
 from t2notebook.session.session import run
 run(json.loads(sys.argv[1]), None, lambda: print("ready", flush=True))

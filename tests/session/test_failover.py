@@ -413,8 +413,8 @@ def test_attach_goes_past_a_session_that_is_just_dying(
     """It accepted the connection, and was gone before the answer: `t2.attach` raised SessionEnding."""
     import t2notebook as t2
     from t2notebook import client
-    from t2notebook.client.connection import Connection, SessionEnding
-    from t2notebook.client.link import Link
+    from t2notebook.client.session_http import Connection, SessionEnding
+    from t2notebook.client.session_link import Link
 
     job = t2.submit(lambda env: 7, ram_mega_bytes=64)
     assert job.results(timeout=30) == [7]

@@ -189,7 +189,7 @@ def test_a_worker_that_submits_is_told_that_it_cannot(t2: Any) -> None:
         t2notebook.submit(print)
 
     def import_it() -> None:
-        from t2notebook.client import submit  # noqa: F401
+        from t2notebook.client.submission import submit  # noqa: F401
 
     for function in (submit_there, import_it):
         job = t2.submit(function, ram=64)
@@ -496,7 +496,7 @@ def cut_off(env: Any) -> None:
     """Make the way back to the session fail, and the worker give up at once."""
     import http.client
 
-    from t2notebook.worker import result
+    from t2notebook.worker.process import result
 
     def refuse(self: Any) -> None:
         raise OSError("no route to host")

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from t2notebook.client.connection import Connection, Stream
+from t2notebook.client.session_http import Connection, Stream
 from t2notebook.config import data_dir, runtime_dir
 from t2notebook.journal import is_owned, read_meta, session_directories
 from t2notebook.model.watchers import watcher_name

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from t2notebook.jobmaster.jobs import Jobs
 from t2notebook.journal import FILE, Journal, Lease, read_events, read_jobs, read_meta
+from t2notebook.journal.job_store import Jobs
 from t2notebook.model.errors import JournalError, NotOwner
 from t2notebook.model.events import Event, EventKind
 from t2notebook.model.job import ComputeResource, JobSpec
@@ -37,7 +37,7 @@ SPEC = JobSpec("pi", "ada", (ComputeResource(instances=2),), "0" * 64, 10, "3.11
 def test_a_removed_journal_is_there_again_with_all_that_was_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    from t2notebook.journal import store
+    from t2notebook.journal import journal as store
 
     monkeypatch.setattr(store, "is_on_network", lambda path: mode == "DELETE")
     directory = tmp_path / "sessions" / "one"

@@ -21,10 +21,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from t2notebook.model import auth
-from t2notebook.model.launch import WorkerLaunch, decode_status_data
-from t2notebook.worker import archive
-from t2notebook.worker.pickling import Pickler
+from t2notebook.protocol import archive, auth
+from t2notebook.protocol.launch import WorkerLaunch, decode_status_data
+from t2notebook.protocol.pickling import Pickler
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 CLOSE = object()
@@ -294,7 +293,7 @@ class FakeAgent:
     def start(self, command: list[str] | None = None, timeout: float = 10, **environment: str) -> None:
         """Start an executor and wait for its subscription."""
         root = Path(archive.__file__).parents[2]
-        command = command or [sys.executable, "-m", "t2notebook.worker.executor"]
+        command = command or [sys.executable, "-m", "t2notebook.worker.executor.executor"]
         self.started_at = time.perf_counter()
         with (self.sandbox / "stdout").open("ab") as stdout, (self.sandbox / "stderr").open("ab") as stderr:
             self.process = subprocess.Popen(

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from t2notebook.package.build import build
-from t2notebook.package.capture import cell_function
+from t2notebook.package.cell import cell_function
 from t2notebook.package.files import data_files
+from t2notebook.package.job_package import build
 from tests.worker.fakes import FakeAgent, FakeSession
 
 Cell = Callable[..., dict[str, Any]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from t2notebook.package.build import build
-from t2notebook.package.capture import cell_function
+from t2notebook.package.cell import cell_function
+from t2notebook.package.job_package import build
 from tests.worker.fakes import FakeAgent, FakeSession
 
 CELL = """\

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from t2notebook.model.launch import Cause, decode_status_data
+from t2notebook.protocol.launch import Cause, decode_status_data
 from tests.busy import longer
 from tests.worker.fakes import FakeAgent, FakeSession
 
@@ -259,7 +259,7 @@ def test_workers_die_with_their_executor(session: FakeSession, agent: FakeAgent)
 def test_an_idle_executor_ends(session: FakeSession, idle_agent: FakeAgent) -> None:
     import sys
 
-    command = [sys.executable, "-m", "t2notebook.worker.executor", "--idle-timeout", "0.4"]
+    command = [sys.executable, "-m", "t2notebook.worker.executor.executor", "--idle-timeout", "0.4"]
     idle_agent.start(command)
     assert idle_agent.process is not None
     for number in range(3):

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from t2notebook.localmesos import LocalMesos
-from t2notebook.model.launch import WorkerLaunch, decode_status_data
-from t2notebook.package.core import build_core
-from t2notebook.worker.framing import EventDecoder
+from t2notebook.package.core_package import build_core
+from t2notebook.protocol.launch import WorkerLaunch, decode_status_data
+from t2notebook.protocol.recordio import EventDecoder
 from tests.localmesos import oracle
 from tests.worker.fakes import FakeSession
 from tests.worker.test_executor_ends import gone, written

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from t2notebook.model.auth import new_secret
+from t2notebook.protocol.auth import new_secret
 from tests.worker.fakes import FakeAgent, FakeSession, free_port
 
 
@@ -36,7 +36,8 @@ def test_a_launch_that_cannot_be_read(agent: FakeAgent, data: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "told"), [(401, "the signature was refused"), (404, "does not know it"), (410, "its file was removed")]
+    ("status", "told"),
+    [(401, "the signature was refused"), (404, "does not know it"), (410, "its file was removed")],
 )
 def test_refusals_are_told_at_once(session: FakeSession, agent: FakeAgent, status: int, told: str) -> None:
     session.hook = lambda method, path: status

@@ -220,7 +220,7 @@ def test_results_that_cannot_be_pickled(run: Run, session: FakeSession) -> None:
     assert "cloudpickle" not in traceback
     end = run(lambda env: env)
     assert end["message"] == (
-        "the result of worker 0 cannot be pickled: it is a t2notebook.worker.environment.WorkerEnvironment "
+        "the result of worker 0 cannot be pickled: it is a t2notebook.worker.process.environment.WorkerEnvironment "
         "(env belongs to its worker and cannot be pickled; pass on what you need of it)"
     )
 

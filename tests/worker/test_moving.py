@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from t2notebook.model import auth
-from t2notebook.worker.whereabouts import Whereabouts
+from t2notebook.protocol import auth
+from t2notebook.worker.session_address import Whereabouts
 from tests.worker.fakes import FakeAgent, FakeSession, free_port
 
 

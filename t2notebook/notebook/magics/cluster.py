@@ -8,8 +8,8 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from ..errors import UsageError
-from ..snapshot import mebibytes
-from ..text import align
+from ..rendering.snapshot import mebibytes
+from ..rendering.text import align
 from .parser import VerbParser
 from .targets import the_client
 

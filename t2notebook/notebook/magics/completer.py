@@ -138,7 +138,7 @@ def complete_env(text: str, line: str) -> list[str] | None:
     match = _ENV.search(line) if _CELL.match(text) else None
     if match is None:
         return None
-    from ...worker.environment import WorkerEnvironment
+    from ...worker.process.environment import WorkerEnvironment
 
     names = {*inspect.get_annotations(WorkerEnvironment), *dir(WorkerEnvironment)}
     return sorted(name for name in names if not name.startswith("_") and name.startswith(match[1]))

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...model.errors import JobFailed, Twister2Error
 from ..errors import UsageError, without_frames
-from ..text import align
+from ..rendering.text import align
 from . import cluster, jobs, setup, submit
 from .parser import CLOSE, HelpRequested, VerbParser, refuse_unexpanded, split
 

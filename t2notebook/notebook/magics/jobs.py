@@ -8,11 +8,11 @@ from typing import Any
 
 from ...frames import why_text
 from ..errors import UsageError
-from ..html import jobs_html
 from ..output import kernel_shell
 from ..publisher import why_lost
-from ..snapshot import snapshot
-from ..text import job_text
+from ..rendering.html import jobs_html
+from ..rendering.snapshot import snapshot
+from ..rendering.text import job_text
 from .parser import VerbParser, variable, whole
 from .targets import find_job, the_client
 

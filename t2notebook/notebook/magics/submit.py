@@ -10,12 +10,12 @@ from ...model.job import FaultTolerance, Placement
 from ...model.states import JobState
 from ..display import display_job
 from ..errors import CellSyntaxError, Interrupted, UsageError
-from ..notes import told
+from ..notices import told
 from ..output import kernel_shell
 from ..publisher import Watch
-from ..snapshot import mebibytes, size, snapshot
-from ..text import align, job_text
-from . import cells
+from ..rendering.snapshot import mebibytes, size, snapshot
+from ..rendering.text import align, job_text
+from . import cell_jobs
 from .parser import MAX, VerbParser, amount, choice, memory, names, variable, variables, whole
 from .targets import the_client
 
@@ -194,7 +194,7 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
     list or None
         The results, after a wait where no variable has the handle.
     """
-    name = arguments.name or cells.default_name(ip)
+    name = arguments.name or cell_jobs.default_name(ip)
     refuse_magics(cell)
     function = cell_worker(cell, ip.user_ns, name, arguments.include)
     options = {
@@ -218,15 +218,15 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
     if arguments.dry_run:
         print(describe(client.prepare(function, **options), arguments, name))
         return None
-    key = cells.cell_key(ip, cell)
-    earlier = cells.unfinished(key)
+    key = cell_jobs.cell_key(ip, cell)
+    earlier = cell_jobs.unfinished(key)
     if arguments.replace:
         if arguments.name:
             earlier += client.unfinished_named(arguments.name)
         options["replace"] = earlier
     with told():
         job = client.submit(function, on_exit=arguments.on_exit, **options)
-    cells.remember(key, job)
+    cell_jobs.remember(key, job)
     if earlier and not arguments.replace:
         print(_still_running(earlier))
     if arguments.output:
@@ -316,7 +316,7 @@ def cell_worker(cell: str, namespace: dict[str, Any], name: str, include: list[s
     """Return the worker function that a cell is; a `CellSyntaxError` shows what is no Python in it."""
     if not cell.strip():
         raise UsageError("the cell is empty; write the worker's code below the %%twister2 line")
-    from ...package.capture import cell_function
+    from ...package.cell import cell_function
 
     try:
         return cell_function(cell, namespace, name=name, include=tuple(include))

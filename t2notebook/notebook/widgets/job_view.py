@@ -11,13 +11,13 @@ from typing import Any
 import anywidget
 import traitlets
 
-from ..snapshot import COLUMNS, NUMERIC
+from ..rendering.snapshot import COLUMNS, NUMERIC
 
 _HERE = files(__package__)
 
 
 class JobWidget(anywidget.AnyWidget):
-    """Shows what `t2notebook.notebook.snapshot.snapshot` returns, and the workers' newest lines.
+    """Shows what `t2notebook.notebook.rendering.snapshot.snapshot` returns, and the workers' newest lines.
 
     Only the publisher's thread may set a trait after the widget was made. The callbacks are called on whatever
     thread the kernel takes a message, and must return at once.

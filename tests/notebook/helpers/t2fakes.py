@@ -291,11 +291,11 @@ def install(set_item=None, set_attribute=None):
     else:
         set_attribute(t2notebook, "client", client, raising=False)
     try:
-        import t2notebook.package.capture
+        import t2notebook.package.cell
     except ImportError:
-        capture = types.ModuleType("t2notebook.package.capture")
+        capture = types.ModuleType("t2notebook.package.cell")
         capture.cell_function = _cell_function
-        (set_item or dict.__setitem__)(sys.modules, "t2notebook.package.capture", capture)
+        (set_item or dict.__setitem__)(sys.modules, "t2notebook.package.cell", capture)
     return client
 
 

@@ -1,0 +1,77 @@
+"""A kernel's replica of a job: its events, kept up to date by its session."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Mapping
+
+from ..model.events import TRANSIENT, Event
+from ..model.reducer import JobView
+
+#: Seconds to wait for events that the session has already sent.
+CATCH_UP = 10.0
+
+
+class JobMirror:
+    """A kernel's copy of a job: its events and the view that they make. Guarded by `changed`."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        self.view = JobView(job_id)
+        self.events: list[Event] = []
+        self.changed = threading.Condition()
+        self.orphaned = ""
+        self.directory = ""
+        self.credentials: Mapping[str, str] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def apply(self, event: Event) -> None:
+        """Fold an event in and tell whoever waits."""
+        with self.changed:
+            self.view.apply(event)
+            if event.kind not in TRANSIENT:
+                self.events.append(event)
+            self._notify()
+
+    def await_seq(self, seq: int) -> None:
+        """Wait until the event `seq` is here: requests and events come on different connections."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.view.last_seq >= seq or self.orphaned, CATCH_UP)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anything more is to come."""
+        with self.changed:
+            return bool(self.directory) and not self.orphaned and not self.view.state.is_final
+
+    def orphan(self, why: str) -> None:
+        """The session is gone; nothing more will come."""
+        with self.changed:
+            if not self.view.state.is_final:
+                self.orphaned = self.orphaned or why  # the first knows best: then it only ends
+            self._notify()
+
+    def snapshot(self) -> JobView:
+        """Return an independent copy of the view."""
+        with self.changed:
+            twin = copy.copy(self.view)
+            twin.workers = [copy.copy(worker) for worker in self.view.workers]
+            twin.counts = self.view.counts.copy()
+            return twin
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called after each change, on the reader thread."""
+        with self.changed:
+            self._listeners.append(listener)
+
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        """Take a listener away."""
+        with self.changed:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+    def _notify(self) -> None:
+        self.changed.notify_all()
+        for listener in list(self._listeners):
+            listener()

@@ -1,0 +1,1 @@
+"""The embedded agent, laid out as Mesos's own ``src/slave``."""

@@ -1,0 +1,1 @@
+"""Containers of the embedded agent: sandboxes, launcher, fetcher, isolation."""

@@ -1,0 +1,1 @@
+"""Executors of the embedded agent: custom, command and default."""

@@ -1,0 +1,410 @@
+"""The agent's process: the agent at a port, with its link, its launcher and its threads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ..checks import probe
+from ..common import link, processes
+from ..common.link import Json, Link
+from ..common.record_log import Checkpoint
+from ..http import http1, recordio
+from ..http.server import Answer, EventStream, HttpServer, listen
+from ..v1 import executor_calls, requests
+from . import gc_policy, http
+from .agent import EXECUTOR_HEARTBEAT, Agent
+from .containerizer import sandbox
+from .containerizer.fetcher import Fetcher, FetchError
+from .containerizer.fetcher_cache import Cache
+from .containerizer.isolator import Isolation
+from .containerizer.launcher_channel import LauncherChannel
+from .containerizer.sandbox import AgentPlace
+from .gc import Collector
+from .limits import Limits
+from .model import ExecutorRun, ExecutorState
+from .options import AgentOptions
+from .runtime import Connecting, Fetching
+
+log = logging.getLogger(__name__)
+
+
+class AgentProcess:
+    """Everything of an agent that does I/O; the agent's `Runtime`."""
+
+    def __init__(self, options: AgentOptions, channel: socket.socket) -> None:
+        self.options = options
+        self.done = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._launcher = LauncherChannel(channel, self._launcher_says, self._launcher_lost)
+        try:
+            os.makedirs(options.work_dir, exist_ok=True)
+        except OSError as error:
+            log.error("Failed to create work dir '%s': %s", options.work_dir, error.strerror)
+        self._checkpoint = Checkpoint(os.path.join(options.work_dir, "meta", "agent.jsonl"))
+        self.exit_code = 0
+        self._master: tuple[str, int] | None = options.master if options.zk is None else None
+        self._link: Link | None = None
+        self._port = 0
+        self._agent: Agent | None = None
+        self._views: http.AgentViews | None = None
+        self._heard = 0.0
+        cache = os.path.join(options.work_dir, "fetch")
+        self._cache = Cache(cache)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._isolation = Isolation(options.cgroups, options.owner, self._over_memory)
+        log.info("isolation: %s %s", self._isolation.name, options.cgroups or "")
+        self._collector = Collector(
+            options.work_dir,
+            options.gc_delay,
+            options.gc_disk_headroom,
+            options.disk_watch_interval,
+            lambda directory: self._agent is not None and self._agent.lives_in(directory),
+            lambda directory: None if self._agent is None else self._agent.collected(directory),
+        )
+
+        # As Mesos's agent does: nobody knows any more what is in it.
+        self._collector.drop(cache)
+
+    # Runtime
+
+    def send(self, message: Json) -> None:
+        if self._link is not None:
+            self._link.send(message)
+
+    def launch(self, request: Json) -> None:
+        doors = self._isolation.doors(request["limited"])
+        self._launcher.send({**request, "cgroups": doors} if doors else request)
+
+    def signal(self, container_id: str, signum: int) -> None:
+        self._launcher.send({"op": "signal", "id": container_id, "signal": signum})
+
+    def destroy(self, container_id: str) -> None:
+        self._launcher.send({"op": "destroy", "id": container_id})
+
+    def later(self, seconds: float, call: Callable[..., None], *args: Any) -> asyncio.TimerHandle:
+        return self._loop.call_later(seconds, call, *args)
+
+    def now(self) -> float:
+        return self._loop.time()
+
+    def fetch(self, what: Fetching, done: Callable[[str | None], None]) -> None:
+        fetcher = Fetcher(what.directory, what.user, self._cache, what.cancelled)
+
+        async def work() -> None:
+            failure = None
+            try:
+                await asyncio.to_thread(fetcher.run, what.uris)
+            except FetchError as error:
+                # Where the log could not be written, nobody would know why.
+                failure = "exited with status 1" + (f": {error}" if fetcher.is_mute else "")
+            except Exception as error:
+                log.exception("fetching into %s", what.directory)
+                failure = f"exited with status 1: {error!r}"
+            done(failure)
+
+        self._keep(work())
+
+    def connect(self, where: Connecting, done: Callable[[int | bool | None], None]) -> None:
+        async def work() -> None:
+            done(await probe.connect(self.options.ip, where.port, where.path, where.scheme, where.timeout))
+
+        self._keep(work())
+
+    def limit(self, container_id: str, limits: Limits) -> None:
+        self._isolation.limit(container_id, limits)
+
+    def over_memory(self, container_id: str) -> str | None:
+        return self._isolation.over_memory(container_id)
+
+    def release(self, container_id: str) -> None:
+        self._isolation.release(container_id)
+
+    def garbage(self, directory: str) -> None:
+        self._collector.add(directory, fresh=True)
+
+    def keep(self, directory: str) -> None:
+        self._collector.discard(directory)
+
+    def _keep(self, work: Any, *, vital: bool = False) -> None:
+        """Run a coroutine; what it fails with is told. An agent without one of its `vital` parts ends."""
+
+        def over(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("%r", work, exc_info=error)
+                if vital:
+                    self.exit_code = 1
+                    self.done.set()
+
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(over)
+
+    # The launcher
+
+    def _launcher_says(self, message: Json) -> None:
+        if self._agent is None:
+            return
+        if message["op"] == "started":
+            self._agent.container_started(message["id"], message["pid"])
+        elif message["op"] == "failed":
+            self._agent.container_failed(message["id"], message["error"])
+        else:
+            self._agent.container_exited(message["id"], message["status"], message.get("error"))
+
+    def _launcher_lost(self) -> None:
+        """End: without its launcher an agent can start nothing and clean up nothing."""
+        if self._agent is not None:
+            self._sweep(self._agent)
+        self.exit_code = 1
+        self.done.set()
+
+    @staticmethod
+    def _sweep(agent: Agent) -> None:
+        """Kill what a dead launcher leaves: the leaders die with it, their sessions do not."""
+        runs = [run for f in agent.frameworks.values() for run in f.executors.values()]
+        leaders = {pid for run in runs for pid in run.leaders}
+        processes.send(
+            [one.pid for one in processes.table() if {one.session, one.group} & leaders], signal.SIGKILL
+        )
+
+    # The master
+
+    async def run(self) -> None:
+        """Serve until told to stop."""
+        known = self._checkpoint.get("agent") or {}
+        listening = _listen(self.options.ip, known.get("port", 0))
+        self._port = listening.getsockname()[1]
+        server = HttpServer(self.handle)
+        await server.start(listening)
+        attached = self._launcher.attach()
+        self._keep(self._start(known.get("id"), attached), vital=True)
+        await self.done.wait()
+        for task in self._tasks:
+            task.cancel()
+        server.stop()
+        if self._link is not None:
+            self._link.close()
+        # The launcher sweeps up when this end (and the supervisor's) closes.
+        self._launcher.close()
+
+    async def _start(self, agent_id: str | None, attached: Awaitable[Json]) -> None:
+        """Recover what an earlier agent left, if there was one, and only then turn to the master."""
+        if agent_id is not None:
+            containers_there = await attached
+            agent = self._become(agent_id)
+            agent.recover(containers_there["living"], containers_there["ended"])
+            self._isolation.keep_only(agent.container_ids)
+            self._look_for_garbage(agent)
+        self._keep(self._every_second(), vital=True)
+        self._keep(self._collector.watch())
+        while self._agent is not None and self._agent.reconnecting:
+            await asyncio.sleep(0.02)
+        self._keep(self._stay_connected(), vital=True)
+
+    def _become(self, agent_id: str) -> Agent:
+        place = AgentPlace(agent_id, self.options.ip, self._port, self.options.work_dir)
+        info = {**self._info(), "id": {"value": agent_id}}
+        timeout = self.options.registration_timeout
+        agent = self._agent = Agent(place, info, self, registration_timeout=timeout)
+        agent.checkpoint = self._checkpoint
+        self._checkpoint.put(("agent",), {"id": agent_id, "port": self._port})
+        try:
+            sandbox.point_latest(place)
+        except OSError as error:
+            # Whoever looks for it looks in vain; what cannot do without the directory says so itself.
+            log.error("cannot point slaves/latest at %s: %s", agent_id, error.strerror)
+        self._views = http.AgentViews(agent, self.options, self._isolation.name)
+        return agent
+
+    def _look_for_garbage(self, agent: Agent) -> None:
+        """Note what earlier agents left; its age counts from its last change, that of other agents' from now."""
+        others, own = gc_policy.directories(self.options.work_dir, agent.place.id)
+        for directory in others:
+            self._collector.add(directory, fresh=True)
+        for directory in agent.left_behind(own):
+            self._collector.add(directory, fresh=False)
+
+    def unregister(self) -> None:
+        """Leave the cluster for good, at SIGUSR1 as Mesos's agent does; what runs ends."""
+        self.send({"op": "unregister"})
+        self._checkpoint.clear()
+        self.done.set()
+
+    def _detect(self, uri: str) -> None:
+        from ..common import zookeeper
+
+        def changed(node: str | None, info: Json | None) -> None:
+            log.info("leader: %s %s", node, info)
+            self._master = None if info is None else (info["hostname"], info["port"])
+            if self._link is not None:
+                self._link.close()
+
+        zookeeper.Observer(uri, changed, lambda: None, timeout=self.options.zk_session_timeout)
+
+    async def _stay_connected(self) -> None:
+        if self.options.zk is not None:
+            self._detect(self.options.zk)
+        wait = 0.01
+        while True:
+            lost = asyncio.Event()
+            if self._master is None:
+                await asyncio.sleep(0.05)
+                continue
+            try:
+                await link.connect(
+                    self._master,
+                    self.options.secret,
+                    self._message,
+                    lambda _, lost=lost: lost.set(),  # type: ignore[misc]
+                    self._connected,
+                )
+                wait = 0.01
+                await lost.wait()
+            except OSError:
+                pass
+            self._link = None
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, 1.0)
+
+    def _info(self) -> Json:
+        """Give the AgentInfo without an id."""
+        resources = self.options.resources
+        order = ("cpus", "gpus", "mem", "disk", "ports")
+        shown = sorted(resources.to_json(), key=lambda item: order.index(item["name"]))
+        info: Json = {"hostname": self.options.ip, "port": self._port, "resources": shown}
+        if self.options.attributes:
+            info["attributes"] = self.options.attributes
+        return {**info, "checkpoint": True}
+
+    def _connected(self, peer: Link) -> None:
+        self._link = peer
+        self._heard = self._loop.time()
+        message: Json = {
+            "op": "register",
+            "index": self.options.index,
+            "pid": f"slave(1)@{self.options.ip}:{self._port}",
+            "agent_id": None if self._agent is None else self._agent.place.id,
+            "info": self._info(),
+        }
+        if self._agent is not None:
+            message |= self._agent.report()
+        peer.send(message)
+
+    def _message(self, peer: Link, message: Json) -> None:
+        self._heard = self._loop.time()
+        if message["op"] == "registered":
+            self._registered(message["agent_id"])
+        elif message["op"] != "pong" and self._agent is not None:
+            self._agent.message(message)
+
+    def _registered(self, agent_id: str) -> None:
+        if self._agent is None:
+            self._look_for_garbage(self._become(agent_id))
+        else:
+            self._agent.registered()
+
+    async def _every_second(self) -> None:
+        while True:
+            await asyncio.sleep(self.options.ping)
+            self.send({"op": "ping"})
+            if self._link is not None and self._loop.time() - self._heard > 15 * self.options.ping:
+                self._link.close()
+            self._checkpoint.mend()
+            if self._agent is not None:
+                self._agent.retry()
+                for framework in list(self._agent.frameworks.values()):
+                    for run in list(framework.executors.values()):
+                        self._look(run)
+
+    def _look(self, run: ExecutorRun) -> None:
+        try:
+            self._isolation.look(run)
+        except OSError:
+            log.exception("looking at container %s", run.container_id)
+
+    def _over_memory(self, container_id: str, text: str) -> None:
+        if self._agent is not None:
+            self._agent.over_memory(container_id, text)
+
+    # HTTP
+
+    def handle(self, request: http1.Request) -> Answer:
+        """Answer one request."""
+        path = request.path.rstrip("/") or "/"
+        if path.startswith("/slave(1)/"):
+            path = path[len("/slave(1)") :]
+        if self._agent is None or self._views is None:
+            return http1.text(503, "Agent has not finished recovery")
+        try:
+            if path == "/api/v1/executor" or path.startswith("/api/v1/executor/"):
+                return self._executor(self._agent, request)
+            return self._views.handle(request, path)
+        except requests.Refused as refusal:
+            return refusal.response
+
+    def _executor(self, agent: Agent, request: http1.Request) -> Answer:
+        call = requests.read(request, "executor.Call", "Executor::Call", executor_calls.executor_call)
+        framework = agent.frameworks.get(call["framework_id"]["value"])
+        if framework is None:
+            return http1.text(400, "Framework cannot be found")
+        run = framework.executors.get(call["executor_id"]["value"])
+        if run is None or run.command:
+            return http1.text(400, "Executor cannot be found")
+        if call["type"] == "SUBSCRIBE":
+            requests.check_accept(request)
+            return self._subscribe(agent, run, call)
+        if run.state is ExecutorState.REGISTERING:
+            return http1.text(403, "Executor is not subscribed")
+        if call["type"] == "UPDATE":
+            agent.status(run, call["update"]["status"])
+        elif call["type"] == "MESSAGE":
+            agent.executor_message(run, call["message"]["data"])
+        return http1.Response(202)
+
+    def _subscribe(self, agent: Agent, run: ExecutorRun, call: Json) -> EventStream:
+        stream = EventStream([("Content-Type", http1.JSON)])
+
+        def lost() -> None:
+            if run.stream is stream:
+                run.stream = None
+
+        def beat() -> None:
+            if run.stream is stream:
+                stream.send(recordio.encode_event({"type": "HEARTBEAT"}))
+                self.later(EXECUTOR_HEARTBEAT, beat)
+
+        stream.on_close = lost
+        agent.subscribe(run, stream, call)
+        self.later(EXECUTOR_HEARTBEAT, beat)
+        return stream
+
+
+def _listen(ip: str, port: int) -> socket.socket:
+    """Listen where executors look for this agent, or, if that place is taken, anywhere."""
+    if port:
+        try:
+            return listen(ip, port)
+        except OSError as error:
+            log.warning("port %d: %s; executors will not find their agent", port, error.strerror)
+    return listen(ip, 0)
+
+
+def main(options: AgentOptions, channel: socket.socket, watched: processes.Watched) -> None:
+    """Run an agent in this (forked) process."""
+
+    async def run() -> None:
+        process = AgentProcess(options, channel)
+        watched.stop_with(process.done)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, process.unregister)
+        await process.run()
+        # A fetch that hangs holds its thread for a minute, and nothing here needs a tidy end.
+        os._exit(process.exit_code)
+
+    asyncio.run(run())

@@ -1,0 +1,1 @@
+"""Checks and health checks of tasks."""

@@ -1,0 +1,1 @@
+"""The embedded cluster: its processes, and who shares it."""

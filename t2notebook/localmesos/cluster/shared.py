@@ -1,0 +1,241 @@
+"""One cluster a user: found by a state file, started when there is none, gone when nobody used it for a while."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any, TypedDict, Unpack
+
+from .local_mesos import cluster_arguments
+from .spawn import START_SECONDS, STOP_SECONDS, Spawned, StartError
+
+STATE, LOCK = "localmesos.json", "localmesos.lock"
+IDLE_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class SharedInfo:
+    """A user's cluster.
+
+    Attributes
+    ----------
+    master
+        "host:port".
+    pid
+        Of the supervisor.
+    started
+        Whether this very call started it.
+    """
+
+    master: str
+    pid: int
+    started: bool
+
+
+class SharedHandle:
+    """A cluster that is found or being started; `wait` gives it.
+
+    The lock is held until the start is settled, so that of two callers only one starts a cluster.
+    """
+
+    def __init__(self, directory: str, lock: int, info: SharedInfo | None, spawned: Spawned | None) -> None:
+        self._directory = directory
+        self._lock: int | None = lock
+        self._info = info
+        self._spawned = spawned
+        if info is not None:
+            self._unlock()
+
+    def wait(self, timeout: float = START_SECONDS) -> SharedInfo:
+        """Wait until the cluster listens.
+
+        Raises
+        ------
+        StartError
+            It did not start in time.
+        """
+        if self._info is not None:
+            return self._info
+        assert self._spawned is not None
+        try:
+            line = self._spawned.wait(timeout)
+            pid = int(line["pid"])
+            state = {
+                "master": line["master"],
+                "pid": pid,
+                "start": _start_time(pid),
+                "work_dir": line["work_dir"],
+            }
+            _write(os.path.join(self._directory, STATE), state)
+            self._info = SharedInfo(line["master"], pid, started=True)
+            return self._info
+        finally:
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def spawn_shared(
+    runtime_dir: str | os.PathLike[str],
+    *,
+    agents: int = 2,
+    cpus: float = 4,
+    mem: float = 4096,
+    idle: float = IDLE_SECONDS,
+    timeout: float = START_SECONDS,
+) -> SharedHandle:
+    """Find the user's cluster, or begin to start one, and return at once (unless another is just starting it).
+
+    Raises
+    ------
+    StartError
+        Another caller holds the lock for longer than `timeout`, or no process can be started.
+    """
+    directory = _prepare(runtime_dir)
+    lock = _acquire(directory, timeout)
+    try:
+        info = _find(directory)
+        if info is not None:
+            return SharedHandle(directory, lock, info, None)
+        arguments = cluster_arguments(agents=agents, cpus=cpus, mem=mem)
+        spawned = Spawned([*arguments, "--exit-when-idle", str(idle), "--restart", "0", "--detach"])
+        return SharedHandle(directory, lock, None, spawned)
+    except BaseException:
+        os.close(lock)
+        raise
+
+
+class SharedOptions(TypedDict, total=False):
+    """What `spawn_shared` can be told; it says what each is by default."""
+
+    agents: int
+    cpus: float
+    mem: float
+    idle: float
+    timeout: float
+
+
+def shared(runtime_dir: str | os.PathLike[str], **options: Unpack[SharedOptions]) -> SharedInfo:
+    """Find or start the user's cluster.
+
+    Raises
+    ------
+    StartError
+        It did not start in time.
+    """
+    return spawn_shared(runtime_dir, **options).wait(options.get("timeout", START_SECONDS))
+
+
+def running(runtime_dir: str | os.PathLike[str]) -> SharedInfo | None:
+    """Give the user's cluster if there is a living one."""
+    return _find(os.fspath(runtime_dir))
+
+
+def stop(runtime_dir: str | os.PathLike[str]) -> bool:
+    """End the user's cluster, and wait for its end; False when there is none."""
+    directory = os.fspath(runtime_dir)
+    state = _read(directory)
+    if state is None or not _lives(state):
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(state["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while _lives(state) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if _lives(state):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(state["pid"], signal.SIGKILL)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(directory, STATE))
+    return True
+
+
+def _prepare(runtime_dir: str | os.PathLike[str]) -> str:
+    directory = os.path.abspath(runtime_dir)
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    return directory
+
+
+def _acquire(directory: str, timeout: float) -> int:
+    lock = os.open(os.path.join(directory, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(lock)
+                raise StartError(
+                    f"Another process starts an embedded Mesos in {directory} for a long time"
+                ) from None
+            time.sleep(0.01)
+
+
+def _find(directory: str) -> SharedInfo | None:
+    state = _read(directory)
+    if state is None or not _lives(state) or not _answers(state["master"]):
+        return None
+    return SharedInfo(state["master"], state["pid"], started=False)
+
+
+def _read(directory: str) -> dict[str, Any] | None:
+    try:
+        with open(os.path.join(directory, STATE), encoding="utf-8") as file:
+            state = json.load(file)
+        if isinstance(state, dict) and isinstance(state["pid"], int) and isinstance(state["master"], str):
+            return state
+    except (OSError, ValueError, KeyError):
+        pass
+    return None
+
+
+def _write(path: str, state: dict[str, Any]) -> None:
+    fresh = f"{path}.{os.getpid()}"
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump(state, file)
+    os.replace(fresh, path)
+
+
+def _lives(state: dict[str, Any]) -> bool:
+    return state.get("start") is not None and _start_time(state["pid"]) == state["start"]
+
+
+def _start_time(pid: int) -> str | None:
+    """Give what, with the pid, names a process for good; None when it is gone (or a zombie)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            line = file.read()
+        fields = line[line.rfind(b")") + 2 :].split()
+        return None if fields[0] in (b"Z", b"X") else fields[19].decode()
+    except OSError:
+        pass
+    if os.path.isdir("/proc/self"):
+        return None
+    import subprocess
+
+    shown = subprocess.run(
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    text = shown.stdout.strip()
+    return None if not text or text.startswith("Z") else text.split(None, 1)[1]
+
+
+def _answers(master: str, timeout: float = 5.0) -> bool:
+    """Ask the master's health; a pid alone may be another program's by now."""
+    host, _, port = master.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=timeout) as client:
+            client.sendall(f"GET /health HTTP/1.1\r\nHost: {master}\r\nConnection: close\r\n\r\n".encode())
+            return client.recv(64).startswith(b"HTTP/1.1 200")
+    except (OSError, ValueError):
+        return False

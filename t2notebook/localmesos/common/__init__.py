@@ -1,0 +1,1 @@
+"""Parts that master and agent share."""

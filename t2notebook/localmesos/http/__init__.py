@@ -1,0 +1,1 @@
+"""HTTP as libprocess speaks it, and answers that master and agent share."""

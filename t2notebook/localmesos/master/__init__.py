@@ -1,0 +1,1 @@
+"""The embedded master, laid out as Mesos's own ``src/master``."""

@@ -1,0 +1,106 @@
+"""The master's end of the fault channel: requests of the supervisor's that concern links, updates and offers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from ..faults import faults
+from .agent_links import Peers
+from .master import Master
+
+Json = dict[str, Any]
+
+
+class MasterFaults:
+    """Puts faults in force.
+
+    Parameters
+    ----------
+    changed
+        Called when the master may have something to send.
+    """
+
+    def __init__(self, master: Master, peers: Peers, changed: Callable[[], None]) -> None:
+        self._master = master
+        self._peers = peers
+        self._changed = changed
+        self._links = faults.LinkFaults()
+        self._buffer = bytearray()
+
+    def listen(self, channel: socket.socket) -> None:
+        """Serve the supervisor (call inside the loop)."""
+        channel.setblocking(False)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(channel, self._readable, channel)
+
+    def _readable(self, channel: socket.socket) -> None:
+        try:
+            data = channel.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            asyncio.get_running_loop().remove_reader(channel)
+            channel.close()
+            return
+        self._buffer += data
+        while (end := self._buffer.find(b"\n")) >= 0:
+            request = json.loads(bytes(self._buffer[:end]))
+            del self._buffer[: end + 1]
+            channel.sendall(json.dumps(self.request(request)).encode() + b"\n")
+
+    def request(self, request: Json) -> Json:
+        """Do what a checked request asks for; give the answer."""
+        loop = asyncio.get_running_loop()
+        if request["op"] == "rescind":
+            place = faults.index_of(request["agent"]) if "agent" in request else None
+            count = self._rescind(loop.time(), place)
+            self._changed()
+            return {"ok": True, "offers": count}
+        self._links.add(loop.time(), request)
+        self._peers.muted = set(self._links.dropped)
+        if request["op"] == "heal":
+            self._greet(faults.index_of(request["agent"]))
+        elif request["op"] == "drop" and "seconds" in request:
+            loop.call_later(request["seconds"] + 0.001, self._heal)
+        return {"ok": True}
+
+    def _heal(self) -> None:
+        for place in self._links.healed(asyncio.get_running_loop().time()):
+            self._peers.muted.discard(place)
+            self._greet(place)
+
+    def _greet(self, place: int) -> None:
+        """Have an agent register anew: that settles what got lost."""
+        self._peers.close(place)
+        self._changed()
+
+    def _rescind(self, now: float, place: int | None) -> int:
+        before = len(self._master.offers)
+        for agent in list(self._master.agents.values()):
+            if place is None or (agent.link is not None and self._peers.place(agent.link) == place):
+                self._master.rescind(now, agent)
+        return before - len(self._master.offers)
+
+    def update(self, name: str, message: Json, deliver: Callable[[Json], None]) -> None:
+        """Deliver an agent's status update: at once and once, or as the faults have it."""
+        place = self._peers.place(name)
+        if not self._links or place is None:
+            deliver(message)
+            return
+
+        def all_of_them() -> None:
+            for _ in range(1 + self._links.times(place)):
+                deliver(message)
+            self._changed()
+
+        delay = self._links.delay(place)
+        if delay:
+            asyncio.get_running_loop().call_later(delay, all_of_them)
+        else:
+            all_of_them()

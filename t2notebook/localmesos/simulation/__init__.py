@@ -1,0 +1,1 @@
+"""Simulated agents, for benchmarks and tests of scale."""

@@ -1,0 +1,1 @@
+"""The v1 API: messages, schema, requests, and their validation."""

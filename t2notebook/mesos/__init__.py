@@ -1,0 +1,1 @@
+"""The Mesos client: driver, calls, detector, credentials, agents' files."""

@@ -1,0 +1,1 @@
+"""Jobs as HTML and as text."""

@@ -1,0 +1,365 @@
+"""A job as one JSON record: what the widget, the static HTML and the text are all drawn from."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from ...model.reducer import JobView, WorkerView
+from ...model.states import JobState, TaskState
+
+#: Up to this many workers a view has a row each.
+ALL_ROWS = 200
+#: What it shows of more: the troubled first, then the first ones.
+SOME_ROWS, TROUBLED_ROWS = 100, 50
+#: A table with more rows than this begins with the workers that are in trouble.
+FITTING_ROWS = 10
+#: Characters that are shown at most: of a reason, of a message in a row, of a worker's note on its progress.
+LONGEST_REASON, LONGEST_MESSAGE, LONGEST_NOTE = 2000, 500, 200
+#: Characters of a worker's traceback that are shown at most.
+LONGEST_TRACEBACK = 8000
+
+#: Key of a row and its heading, in order.
+COLUMNS: tuple[tuple[str, str], ...] = (
+    ("worker_id", "Worker"),
+    ("state", "State"),
+    ("host", "Agent"),
+    ("cpus", "CPUs"),
+    ("mem", "Memory"),
+    ("progress", "Progress"),
+    ("started", "Started"),
+    ("runtime", "Runtime"),
+    ("restarts", "Restarts"),
+    ("exit_code", "Exit"),
+    ("message", "Message"),
+)
+#: Columns of figures, aligned to the right.
+NUMERIC = frozenset({"worker_id", "cpus", "mem", "started", "runtime", "restarts", "exit_code"})
+
+#: How a state looks: the tone that both renderings colour.
+TONES: dict[str, str] = {
+    **dict.fromkeys(("PENDING", "STAGING", "UNREACHABLE", "UNKNOWN", "KILLING"), "waiting"),
+    **dict.fromkeys(("STARTING", "STARTED", "RUNNING"), "active"),
+    **dict.fromkeys(("COMPLETED", "FINISHED"), "good"),
+    **dict.fromkeys(("FAILED", "ERROR", "LOST", "DROPPED", "GONE", "GONE_BY_OPERATOR"), "bad"),
+    "KILLED": "ended",
+}
+
+_FINE = frozenset(
+    {TaskState.PENDING, TaskState.STAGING, TaskState.STARTING, TaskState.RUNNING, TaskState.FINISHED}
+)
+
+
+def snapshot(
+    view: JobView,
+    *,
+    now: float | None = None,
+    lost: str = "",
+    failure: tuple[int, str, str] | None = None,
+    output: Mapping[str, Any] | None = None,
+    is_told: bool = False,
+) -> dict[str, Any]:
+    """Return `view` as a JSON-ready record.
+
+    Parameters
+    ----------
+    view : JobView
+        The job; not changed.
+    now : float, optional
+        Seconds since 1970, by the kernel's clock; by default the present. Running times count up to it.
+    lost : str
+        Why nothing more will be heard of the job, if so.
+    failure : tuple, optional
+        What the worker that failed left behind, as `Job.failure_text` has it.
+    output : mapping, optional
+        The newest lines of the workers, as `Tails.newest` has them.
+    is_told : bool
+        Whether an error that says why the job failed follows this view, which need not say it then.
+
+    Returns
+    -------
+    dict
+        ``rows`` has a record per shown worker: the columns of ``job.tasks`` as they are there, ``runtime``
+        in seconds, and under ``text`` what to show where that is not the value itself. ``hidden`` says in
+        words which workers have no row; ``each`` what each of them has, if all have the same; ``columns`` has the
+        keys of the columns that are not empty in all rows; ``failure`` has a title and a text, ``output`` the
+        newest lines, ``[worker_id, stream, text]`` each. Times are seconds since 1970, and local where they are
+        texts. Very long texts are cut.
+    """
+    from ...frames import task_rows
+
+    now = time.time() if now is None else now
+    shown = select(view)
+    names = _agent_names(view)
+    rows = [
+        _row(task, worker, now, names, _said(view, worker))
+        for task, worker in zip(task_rows(replace(view, workers=shown.workers)), shown.workers, strict=True)
+    ]
+    if len(rows) > FITTING_ROWS:
+        rows.sort(key=lambda row: not _is_bad(row))
+    each = _each(rows)
+    running = view.counts.get(TaskState.RUNNING, 0)
+    is_partly = bool(running) and view.state in (JobState.PENDING, JobState.STARTING)
+    end = view.finished if view.state.is_final and view.finished is not None else now
+    elapsed = max(0.0, end - view.submitted) if view.submitted is not None else 0.0
+    return {
+        "job_id": view.job_id,
+        "name": view.name or view.job_id,
+        "state": view.state.value,
+        "tone": "active" if is_partly else TONES[view.state.value],
+        "chip": f"{running:,} of {len(view.workers):,} running" if is_partly else view.state.value,
+        "final": view.state.is_final,
+        "live": not (view.state.is_final or lost),
+        "workers": len(view.workers),
+        "counts": [[state.value, view.counts[state]] for state in TaskState if view.counts.get(state)],
+        "counts_text": counts_text(view),
+        "progress": round(view.progress, 4),
+        "submitted": view.submitted,
+        "finished": view.finished,
+        "now": now,
+        "elapsed": elapsed,
+        "elapsed_text": duration(elapsed, running=not view.state.is_final),
+        "waiting_for": "" if view.state.is_final else view.waiting_for,
+        "lost": lost,
+        "reason": _why(view, is_told),
+        "failure": None if failure is None or is_told else _failure(*failure),
+        "output": _lines(output, failure) if output else [],
+        "each": each,
+        "columns": [
+            key
+            for key, _ in COLUMNS
+            if any(cell_text(row, key) for row in rows) and not (each and key in ("cpus", "mem"))
+        ],
+        "rows": rows,
+        "hidden": shown.hidden,
+    }
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The workers that get a row, by worker id, and words for the others (empty if there are none)."""
+
+    workers: list[WorkerView]
+    hidden: str = ""
+
+
+def select(view: JobView) -> Selection:
+    """Return all workers of a small job; of a large one, the troubled and the first ones."""
+    workers = view.workers
+    if len(workers) <= ALL_ROWS:
+        return Selection(list(workers))
+    troubled = [worker for worker in workers if _is_troubled(worker, view)]
+    troubled.sort(key=lambda worker: _gravity(worker, view))
+    chosen = {worker.worker_id: worker for worker in troubled[:TROUBLED_ROWS]}
+    for worker in workers:
+        if len(chosen) == SOME_ROWS:
+            break
+        chosen.setdefault(worker.worker_id, worker)
+    hidden = f"{len(chosen):,} of {len(workers):,} workers are shown: the first ones"
+    if troubled:
+        some = "all" if len(troubled) <= TROUBLED_ROWS else f"{TROUBLED_ROWS} of"
+        hidden += f" and {some} {len(troubled):,} that had trouble"
+    return Selection(
+        [chosen[worker_id] for worker_id in sorted(chosen)], hidden + ". job.tasks has every one."
+    )
+
+
+def _each(rows: list[dict[str, Any]]) -> str:
+    """Return the resources of every worker in words, if all that were launched have the same."""
+    found = {(row["cpus"], row["mem"]) for row in rows if row["text"]["cpus"]}
+    if len(found) != 1:
+        return ""
+    ((cpus, mem),) = found
+    return f"{cpus:g} cpu{'s' * (cpus != 1)} and {mebibytes(mem)} {'each' if len(rows) > 1 else ''}".rstrip()
+
+
+def _why(view: JobView, is_told: bool) -> str:
+    if view.state is JobState.KILLED or (view.state is JobState.FAILED and not is_told):
+        return shorten(view.message)
+    return ""
+
+
+def _said(view: JobView, worker: WorkerView) -> tuple[str, ...]:
+    """Return the messages of `worker` that stand above the table, and need not stand in it again."""
+    if not view.state.is_final:
+        return ()
+    if view.kill_reason == "WORKER_FAILED" and worker.state is TaskState.KILLED:
+        return (worker.message,)  # that it was killed because of the failure that is told above
+    is_meant = view.state is JobState.KILLED or worker.worker_id == view.failed_worker
+    return (worker.message,) if is_meant and worker.message in view.message else ()
+
+
+def _failure(worker_id: int, kind: str, text: str) -> dict[str, str] | None:
+    if not text.strip():
+        return None
+    title = f"Traceback of worker {worker_id}"
+    if kind != "traceback":
+        title = f"The end of worker {worker_id}'s {kind}"
+    lines = [shorten(line, LONGEST_MESSAGE) for line in text.rstrip().split("\n")]
+    text = "\n".join(lines)
+    if len(text) > LONGEST_TRACEBACK:
+        text = f"{text[: LONGEST_TRACEBACK // 4]}\n…\n{text[-3 * LONGEST_TRACEBACK // 4 :]}"
+    return {"title": title, "text": text}
+
+
+def _lines(output: Mapping[str, Any], failure: tuple[int, str, str] | None) -> list[list[Any]]:
+    """Return the newest lines, without the traceback that is shown already: Python wrote it to stderr, too."""
+    lines = [*output["lines"], *output["current"]]
+    if failure is None or failure[1] != "traceback":
+        return lines
+    shown = set(failure[2].splitlines())
+    return [line for line in lines if line[1] != "stderr" or line[2] not in shown]
+
+
+def _agent_names(view: JobView) -> dict[str, str]:
+    """Return what each agent is shown as: its host, with the end of its id where that does not tell it from others."""
+    hosts: dict[str, set[str]] = {}
+    for worker in view.workers:
+        hosts.setdefault(worker.host, set()).add(worker.agent)
+    names = {}
+    for host, agents in hosts.items():
+        tells = len(agents) == 1 and not host.startswith("127.") and host not in ("localhost", "::1")
+        for agent in agents:
+            short = agent.rpartition("-")[2]
+            names[agent] = host if tells or not short else f"{short} on {host}" if host else short
+    return names
+
+
+def cell_text(row: Mapping[str, Any], column: str) -> str:
+    """Return what a row shows in a column, the same in every rendering."""
+    text = row["text"].get(column)
+    if text is None:
+        value = row.get(column)
+        return "" if value is None else str(value)
+    return str(text)
+
+
+def shorten(text: str, most: int = LONGEST_REASON) -> str:
+    """Return `text`; of one that is longer than `most` characters, so many and how many more there are."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
+
+
+def counts_text(view: JobView) -> str:
+    """Return ``3 running, 1 finished``."""
+    parts = (f"{view.counts[state]:,} {_words(state)}" for state in TaskState if view.counts.get(state))
+    return ", ".join(parts) or "no workers yet"
+
+
+def duration(seconds: float, *, running: bool = False) -> str:
+    """Return ``3.2 s``, ``42 s``, ``3 m 12 s``, ``1 h 04 m`` or ``2 d 03 h``; of what runs, seconds that are full.
+
+    ``job_view.js`` has the same rule for what runs, so that the browser can count on.
+    """
+    if seconds < 9.95 and not running:
+        return f"{seconds:.1f} s" if seconds >= 0.05 else f"{seconds * 1000:.0f} ms"
+    whole = int(seconds) if running else round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, second = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} m {second:02} s"
+    hours, minute = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minute:02} m"
+    return f"{hours // 24} d {hours % 24:02} h"
+
+
+def mebibytes(amount: float) -> str:
+    """Return `amount` MiB as ``256 MiB`` or ``1.5 GiB``."""
+    return f"{amount:g} MiB" if amount < 1024 else f"{round(amount / 1024, 2):g} GiB"
+
+
+def size(number_of_bytes: float) -> str:
+    """Return ``812 B``, ``1.2 kB`` or ``3.4 MB``, in powers of 1000."""
+    for unit in ("B", "kB", "MB"):
+        if number_of_bytes < 1000:
+            return f"{number_of_bytes:.0f} B" if unit == "B" else f"{number_of_bytes:.1f} {unit}"
+        number_of_bytes /= 1000
+    return f"{number_of_bytes:.1f} GB"
+
+
+def clock(seconds: float, now: float | None = None) -> str:
+    """Return the local time of day, with the day if that is not the day of `now`."""
+    moment = datetime.fromtimestamp(seconds)
+    is_today = now is None or moment.date() == datetime.fromtimestamp(now).date()
+    return moment.strftime("%H:%M:%S" if is_today else "%d %b %H:%M")
+
+
+def zone(seconds: float) -> str:
+    """Return the name of the local time zone, as it was then."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Z")
+
+
+def _row(
+    task: dict[str, Any], worker: WorkerView, now: float, names: Mapping[str, str], said: Collection[str]
+) -> dict[str, Any]:
+    row = {name: _json(value) for name, value in task.items()}
+    row["result"] = worker.result
+    running = worker.started is not None and worker.finished is None and not worker.state.is_terminal
+    if worker.started is not None and (running or worker.finished is not None):
+        row["runtime"] = max(0.0, (now if running else worker.finished or now) - worker.started)
+    else:
+        row["runtime"] = None
+    row["ticking"] = running
+    if row.get("message"):
+        row["message"] = shorten(row["message"])
+    row["tone"] = TONES[worker.state.value]
+    row["text"] = text = {"cpus": "", "mem": "", "started": "", "runtime": "", "progress": "", "restarts": ""}
+    text["state"] = _words(worker.state)
+    text["host"] = names.get(worker.agent, worker.host)
+    message = worker.message or ("" if worker.state in _FINE else _reason(worker.reason))
+    text["message"] = shorten(message, LONGEST_MESSAGE) if message not in said else ""
+    if worker.task_id:
+        text["cpus"], text["mem"] = f"{worker.cpus:g}", mebibytes(worker.mem)
+    if worker.started is not None:
+        text["started"] = clock(worker.started, now)
+    if row["runtime"] is not None:
+        text["runtime"] = duration(row["runtime"], running=running)
+    if worker.progress is not None:
+        text["progress"] = f"{math.floor(100 * worker.progress)} %"
+    if worker.text:
+        text["note"] = shorten(worker.text, LONGEST_NOTE)
+    if worker.restarts:
+        text["restarts"] = str(worker.restarts)
+    return row
+
+
+def _gravity(worker: WorkerView, view: JobView) -> int:
+    if worker.worker_id == view.failed_worker:
+        return 0
+    return 1 if worker.result == "error" or TONES[worker.state.value] == "bad" else 2
+
+
+def _is_bad(row: Mapping[str, Any]) -> bool:
+    return row["tone"] == "bad" or row["result"] == "error" or row["state"] == TaskState.UNREACHABLE.value
+
+
+def _is_troubled(worker: WorkerView, view: JobView) -> bool:
+    if worker.result == "error" or worker.restarts or worker.worker_id == view.failed_worker:
+        return True
+    expected = worker.state in (TaskState.KILLED, TaskState.KILLING) and bool(view.kill_reason)
+    return worker.state not in _FINE and not expected
+
+
+def _words(state: TaskState) -> str:
+    return state.value.lower().replace("_", " ")
+
+
+def _reason(reason: str) -> str:
+    return reason.removeprefix("REASON_").replace("_", " ").lower()
+
+
+def _json(value: Any) -> Any:
+    """Return a cell of ``job.tasks`` as JSON has it: times as seconds since 1970, a missing value as None."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.timestamp()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

@@ -1,0 +1,1 @@
+"""Parts that both sides of the wire share: archives, framing, signatures, launch data."""

@@ -1,0 +1,127 @@
+"""What an executor is told of a worker: the content of `TaskInfo.data`, the one place for secrets."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from ..model.text import dumps, loads
+
+FORMAT = 1
+#: Exit code of a worker that is to be started anew, which is not counted (sysexits.h, EX_TEMPFAIL).
+START_ANEW = 75
+
+
+@dataclass(frozen=True)
+class WorkerLaunch:
+    """One worker of one job, as the executor needs it.
+
+    Parameters
+    ----------
+    job_id, worker_id, restart_count, number_of_workers
+        As the worker finds them in ``env``; `restart_count` is the worker's incarnation.
+    secret : str
+        The job's secret, hex.
+    url : str
+        ``http://host:port`` of the session's server for workers.
+    package : str
+        Digest of the job package; it is at ``{url}/v1/packages/{package}``.
+    package_size : int
+        Bytes.
+    python : str
+        ``major.minor`` of the Python that made the package.
+    cpus, mem : float
+        The worker's own share; `mem` in MiB.
+    ports : tuple of int
+        The worker's own ports on its host.
+    path : tuple of str
+        Where it finds modules, before where its executor does; empty but on the notebook's own machine.
+    environment : mapping
+        Environment variables of the worker's; empty but on the notebook's own machine.
+    preload : tuple of str
+        Modules that its executor has imported before it makes the worker's process.
+    credentials : mapping
+        Secrets of the job's, by name; None for one that the session does not have (any more).
+    """
+
+    job_id: str
+    worker_id: int
+    restart_count: int
+    number_of_workers: int
+    secret: str
+    url: str
+    package: str
+    package_size: int
+    python: str
+    cpus: float
+    mem: float
+    ports: tuple[int, ...] = ()
+    path: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    preload: tuple[str, ...] = ()
+    credentials: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+
+    def encode(self) -> str:
+        """Return the base64 text for `TaskInfo.data`."""
+        record = {"format": FORMAT, **asdict(self)}
+        return base64.b64encode(dumps(record).encode()).decode("ascii")
+
+    @classmethod
+    def decode(cls, data: str) -> WorkerLaunch:
+        """Inverse of `encode`.
+
+        Raises
+        ------
+        ValueError
+            When `data` is of another format.
+        """
+        record = loads(base64.b64decode(data))
+        if record.pop("format", None) != FORMAT:
+            raise ValueError(
+                "this executor and the session that launched it are of different t2notebook versions"
+            )
+        record["ports"] = tuple(record.get("ports", ()))
+        record["path"] = tuple(record.get("path", ()))
+        record["preload"] = tuple(record.get("preload", ()))
+        record.setdefault("environment", {})
+        record.setdefault("credentials", {})
+        return cls(**{name: record[name] for name in cls.__dataclass_fields__})
+
+
+class Cause(StrEnum):
+    """Why an executor reports a failure, where that decides what follows."""
+
+    NONE = ""
+    EXCEPTION = "exception"  # the worker's code raised it
+    VERSION = "version"  # this executor cannot run the package: another Python, another t2notebook
+    ENDING = "ending"  # the executor takes no more workers
+    START = "start"  # the executor's program does not start there; told by its stderr, not by the executor
+    USER = "user"  # the agent has no such user; told by the agent
+    ANEW = "anew"  # the worker's code asks to be started anew: it has ended with the exit code `START_ANEW`
+
+
+def encode_status_data(
+    exit_code: int | None, cause: Cause = Cause.NONE, phases: Mapping[str, float] | None = None
+) -> str:
+    """Return base64 for `TaskStatus.data`. The whole cluster can see it: never a secret.
+
+    `phases` has seconds, by the names of `model.metrics.PHASES`.
+    """
+    record: dict[str, Any] = {"exit_code": exit_code}
+    if cause:
+        record["cause"] = cause.value
+    if phases:
+        record["phases"] = {name: round(seconds, 6) for name, seconds in phases.items()}
+    return base64.b64encode(dumps(record).encode()).decode("ascii")
+
+
+def decode_status_data(data: str | None) -> Mapping[str, Any]:
+    """Inverse of `encode_status_data`; anything else gives an empty mapping."""
+    try:
+        record = loads(base64.b64decode(data or ""))
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}

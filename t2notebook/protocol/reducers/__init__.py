@@ -1,0 +1,1 @@
+"""Reducers: classes, functions and other objects taken apart for pickling, and put together again."""

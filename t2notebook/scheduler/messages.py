@@ -1,0 +1,165 @@
+"""What is said of us and our launches: FrameworkInfo, ExecutorInfo, TaskInfo, and the intent for the journal. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..model.events import Event, EventKind
+from ..model.states import TaskState
+from ..protocol.launch import WorkerLaunch
+from .placement.offers import EXECUTOR, scalars
+from .placement.requests import Launch
+
+#: Seconds that workers have between SIGTERM and SIGKILL (Mesos's own default is 3).
+KILL_GRACE = 3.0
+
+
+def framework_info(
+    *,
+    user: str,
+    name: str,
+    role: str,
+    failover_timeout: float,
+    principal: str = "",
+    gpus: bool = False,
+) -> dict[str, Any]:
+    """Return the FrameworkInfo; `failover_timeout` in seconds, as Mesos wants it.
+
+    With `gpus`, Mesos offers agents that have GPUs. Without, it keeps these agents for those who need them (Mesos,
+    ``docs/gpu-support.md``), so it is not for everybody.
+    """
+    capabilities = [
+        "MULTI_ROLE",
+        "PARTITION_AWARE",
+        "TASK_KILLING_STATE",
+        *(["GPU_RESOURCES"] if gpus else []),
+    ]
+    return {
+        **({"principal": principal} if principal else {}),
+        "user": user,
+        "name": name,
+        "roles": [role],
+        "checkpoint": True,
+        "failover_timeout": failover_timeout,
+        "capabilities": [{"type": name} for name in capabilities],
+    }
+
+
+@dataclass(frozen=True)
+class ExecutorTemplate:
+    """What the ExecutorInfos of a session have in common; nothing of a job may stand in it.
+
+    Parameters
+    ----------
+    pythons : tuple of str
+        Paths or names; the first that an agent has runs the executor there.
+    version : str
+        ``major.minor`` that it must be.
+    core_url, core_file : str
+        The core package, and its name in the sandbox.
+    idle_timeout : float
+        Seconds after which an idle executor ends by itself.
+    environment : mapping
+        Variables that have to be there when its program starts. The whole cluster can see them.
+    """
+
+    pythons: tuple[str, ...]
+    version: str
+    core_url: str
+    core_file: str
+    idle_timeout: float
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def info(
+        self, executor_id: str, framework_id: str, resources: Sequence[dict[str, Any]] = ()
+    ) -> dict[str, Any]:
+        """Return the ExecutorInfo; for one id it is always the same, so `resources` must be.
+
+        Without `resources`, they are plain: of no role and without reservations.
+        """
+        return {
+            "type": "CUSTOM",
+            "executor_id": {"value": executor_id},
+            "framework_id": {"value": framework_id},
+            "name": "t2notebook executor",
+            "source": "t2notebook",
+            "command": {
+                "shell": True,
+                "value": self._command(),
+                "uris": [{"value": self.core_url, "extract": False, "cache": True}],
+                **self._environment(),
+            },
+            "resources": list(resources) or scalars(EXECUTOR),
+            "shutdown_grace_period": {"nanoseconds": int((KILL_GRACE + 2) * 1e9)},
+        }
+
+    def _environment(self) -> dict[str, Any]:
+        variables = [{"name": name, "value": value} for name, value in self.environment.items()]
+        return {"environment": {"variables": variables}} if variables else {}
+
+    def _command(self) -> str:
+        run = f"{shlex.quote(self.core_file)} --idle-timeout {self.idle_timeout:g}"
+        complaint = (
+            f"t2notebook: this agent has no {' and no '.join(self.pythons)}; workers need CPython {self.version}. "
+            "Install it on the agents, or name it: t2.configure(python=...)"
+        )
+        return (
+            f"for python in {shlex.join(self.pythons)}; do "
+            f'command -v "$python" >/dev/null && exec "$python" {run}; '
+            f"done; echo {shlex.quote(complaint)} >&2; exit 127"
+        )
+
+
+def task_info(launch: Launch, task_id: str, worker: WorkerLaunch, executor: dict[str, Any]) -> dict[str, Any]:
+    """Return the TaskInfo of a worker. Its `data` holds the job's secret; nothing else does."""
+    return {
+        "name": f"{worker.job_id} worker {worker.worker_id}",
+        "task_id": {"value": task_id},
+        "agent_id": {"value": launch.agent},
+        "resources": list(launch.resources),
+        "executor": executor,
+        "labels": {
+            "labels": [
+                {"key": "t2_job_id", "value": worker.job_id},
+                {"key": "t2_worker_id", "value": str(worker.worker_id)},
+            ]
+        },
+        "data": worker.encode(),
+    }
+
+
+def launch_event(launch: Launch, task_id: str, restart_count: int, now: float, agent_url: str = "") -> Event:
+    """Return the intent to launch a worker, for the journal, before ACCEPT.
+
+    `now` in seconds since 1970; `agent_url` is where a later session finds the sandbox. A new executor's resources are
+    part of it: whoever takes the executor over must describe it in the same words.
+    """
+    more: dict[str, Any] = {}
+    if launch.ports:
+        more["ports"] = list(launch.ports)
+    if launch.new_executor:
+        more["executor_resources"] = list(launch.executor_resources)
+    return Event(
+        EventKind.LAUNCHED,
+        launch.job_id,
+        now,
+        launch.worker_id,
+        task_id,
+        TaskState.STAGING.value,
+        "SESSION",
+        message=f"on {launch.host}",
+        data={
+            "agent": launch.agent,
+            "agent_url": agent_url,
+            "host": launch.host,
+            "executor_id": launch.executor_id,
+            "new_executor": launch.new_executor,
+            "cpus": launch.resource.cpu,
+            "mem": launch.resource.ram_mega_bytes,
+            "restart_count": restart_count,
+            **more,
+        },
+    )

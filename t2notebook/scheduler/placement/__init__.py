@@ -1,0 +1,1 @@
+"""Placement: which offers hold which workers. Pure."""

@@ -1,0 +1,308 @@
+"""Places while they are being filled, and the walk over those that a worker may go to. Pure."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ...model.job import MAX, Placement
+from ...model.placement import HOSTNAME, Attributes, Constraint, Operator, value_of
+from .capacity_tree import Needs, Rooms
+from .offers import EXECUTOR, Json, Offer, vector
+from .requests import Demand
+
+OVERHEAD = vector(EXECUTOR)
+#: Scopes of places: those that nobody holds, those that any gang holds; a job's id: those that it holds.
+FREE, HELD = "", "*"
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """An agent with its offers of the round, while it is being filled; `free` in the order of `NAMES`."""
+
+    agent: str
+    host: str
+    offers: list[Offer]
+    free: list[int]
+    attributes: Attributes
+    idle: list[str] = field(default_factory=list)
+    holder: str = ""
+    barred: str = ""
+    barred_as: str = ""
+    order: int = 0
+    seats: list[Seat] = field(default_factory=list)
+    gatherer: Job | None = None
+    leaves: list[tuple[Rooms, int]] = field(default_factory=list)
+
+    def is_in(self, scopes: Collection[str]) -> bool:
+        return self.holder in scopes or bool(self.holder and HELD in scopes)
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """An executor in a place; one without an id is new, and gets its resources when the plan is made."""
+
+    place: Place
+    executor_id: str
+    held: int
+    limit: int | str
+    resources: tuple[Json, ...] = ()
+
+    def room(self, limit: int | str) -> int | float:
+        limits = [int(one) for one in (self.limit, limit) if one != MAX]
+        return min(limits) - self.held if limits else math.inf
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """Workers of a demand that were placed together: `worker_ids[first : first + count]`."""
+
+    slot: Slot
+    job: Job
+    which: int
+    first: int
+    count: int
+    was_idle: bool
+    is_new: bool
+    limit_before: int | str
+
+
+class Tally:
+    """How many workers of a job there are by value of each attribute that is to be unique or spread."""
+
+    def __init__(self, rules: Sequence[tuple[Constraint, int]], counts: Sequence[Counter[str]]) -> None:
+        self.rules = rules
+        self._counts = counts
+        self.cap = min((cap for _, cap in rules), default=math.inf)
+        self.level = math.inf
+
+    def room(self, place: Place) -> int | float:
+        """Return how many more workers a place may take."""
+        return min((self._left(rule, place) for rule in range(len(self.rules))), default=math.inf)
+
+    @property
+    def spreads_hosts(self) -> bool:
+        """Whether hosts are to be used evenly: all up to one level, then all up to the next."""
+        return any(
+            constraint.attribute == HOSTNAME and constraint.operator is Operator.SPREAD
+            for constraint, _ in self.rules
+        )
+
+    def _left(self, rule: int, place: Place) -> int:
+        constraint, cap = self.rules[rule]
+        value = value_of(constraint.attribute, place.host, place.attributes)
+        if value is None:
+            return 0
+        if constraint.attribute == HOSTNAME:
+            return int(min(cap, self.level)) - self._counts[rule][value]
+        return cap - self._counts[rule][value]
+
+    def add(self, place: Place, count: int) -> None:
+        for (constraint, _), counts in zip(self.rules, self._counts, strict=True):
+            value = value_of(constraint.attribute, place.host, place.attributes)
+            if value is not None:
+                counts[value] += count
+
+    def of(self, attribute: str, value: str) -> tuple[int, int]:
+        """Return how many workers a value has, and how many it may have."""
+        found = (
+            (counts[value], cap)
+            for (constraint, cap), counts in zip(self.rules, self._counts, strict=True)
+            if constraint.attribute == attribute
+        )
+        return min(found, key=lambda pair: pair[1])
+
+    def refusals(self, place: Place, unit: int) -> Iterator[tuple[str, str]]:
+        for rule, (constraint, cap) in enumerate(self.rules):
+            value = value_of(constraint.attribute, place.host, place.attributes)
+            if value is None or self._left(rule, place) >= unit:
+                continue
+            where = "there" if constraint.attribute == HOSTNAME else f"on {constraint.attribute} {value}"
+            if constraint.operator is Operator.UNIQUE:
+                yield str(constraint), f"one worker of this job is {where} already ({constraint})"
+            else:
+                share = "1 worker" if cap == 1 else f"{cap} workers"
+                yield (
+                    str(constraint),
+                    f"the even share of this job, {share}, is {where} already ({constraint})",
+                )
+
+
+class Job:
+    """The demands of one job, while they are being placed."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        self.demands: list[Demand] = []
+        self.asked: list[dict[str, int]] = []
+        self.seated: list[int] = []
+        self.slots: list[Slot] = []
+        self.tally = Tally((), ())
+        self.fits = 0
+        self.gathered: list[Offer] = []
+
+    @property
+    def gang(self) -> bool:
+        return self.demands[0].gang
+
+    @property
+    def is_complete(self) -> bool:
+        return all(
+            count == len(demand.worker_ids) for count, demand in zip(self.seated, self.demands, strict=True)
+        )
+
+    def largest_first(self) -> list[int]:
+        amounts = [vector(asked) for asked in self.asked]
+        return sorted(range(len(amounts)), key=lambda which: amounts[which], reverse=True)
+
+
+class Index:
+    """Places that a `Placement` admits, in their order, with a tree over them; and the same by the value of
+    an attribute.
+    """
+
+    def __init__(self, places: list[Place], least: Sequence[int]) -> None:
+        self.places = places
+        self._least = least
+        self._aisles: tuple[Aisle, Aisle] | None = None
+        self._parts: dict[str, dict[str, Index]] = {}
+
+    @property
+    def aisles(self) -> tuple[Aisle, Aisle]:
+        """The places with a waiting executor, and all."""
+        if self._aisles is None:
+            warm = [place for place in self.places if place.idle]
+            self._aisles = Aisle(warm, self._least), Aisle(self.places, self._least)
+        return self._aisles
+
+    def parts(self, attribute: str) -> dict[str, Index]:
+        """Return an index for each value of an attribute."""
+        if attribute not in self._parts:
+            places: dict[str, list[Place]] = {}
+            for place in self.places:
+                if (value := value_of(attribute, place.host, place.attributes)) is not None:
+                    places.setdefault(value, []).append(place)
+            self._parts[attribute] = {value: Index(some, self._least) for value, some in places.items()}
+        return self._parts[attribute]
+
+
+class Aisle:
+    """Places in their order, and the tree that finds room among them."""
+
+    def __init__(self, places: list[Place], least: Sequence[int]) -> None:
+        self.places = places
+        self.rooms = Rooms([place.free for place in places], least)
+        for number, place in enumerate(places):
+            place.leaves.append((self.rooms, number))
+
+
+class Search:
+    """Walks once over the places for units of one size; the places before its cursors can take no more of
+    them.
+    """
+
+    def __init__(
+        self,
+        indices: Sequence[Index],
+        job: Job,
+        asked: Sequence[int],
+        unit: int,
+        attribute: str | None,
+        gather: bool,
+    ) -> None:
+        self.unit = unit
+        self._job, self._attribute, self._gather = job, attribute, gather
+        asked = [amount * unit for amount in asked]
+        self._warm = needs_of(asked)
+        self._cold = needs_of([amount + extra for amount, extra in zip(asked, OVERHEAD, strict=True)])
+        self._groups: list[tuple[str, list[Index]]]
+        if attribute is None:
+            self._groups = [("", list(indices))]
+        else:
+            groups: dict[str, list[Index]] = {}
+            for index in indices:
+                for value, part in index.parts(attribute).items():
+                    groups.setdefault(value, []).append(part)
+            self._groups = list(groups.items())
+        self._walks: dict[int, Iterator[tuple[Place, bool]]] = {}
+        self._heap = [(0, number) for number in range(len(self._groups))]  # counts are looked up when met
+
+    def find(self) -> tuple[Place, bool, int] | None:
+        """Return a place, whether it has a waiting executor for it, and how many groups of places there are."""
+        heap = self._heap
+        while heap:
+            count, number = heap[0]
+            value, indices = self._groups[number]
+            if self._attribute is not None:
+                actual, cap = self._job.tally.of(self._attribute, value)
+                if actual + self.unit > cap:
+                    heapq.heappop(heap)
+                    continue
+                if actual != count:
+                    heapq.heapreplace(heap, (actual, number))
+                    continue
+            walk = self._walks.setdefault(number, self._walk(indices))
+            found = next(walk, None)
+            if found is not None:
+                return *found, len(heap)
+            heapq.heappop(heap)
+        return None
+
+    def _walk(self, indices: list[Index]) -> Iterator[tuple[Place, bool]]:
+        for index in indices:
+            for is_warm, aisle in zip((True, False), index.aisles, strict=True):
+                needs = self._warm if is_warm else self._cold
+                rooms, number = aisle.rooms, 0
+                while (number := rooms.first(number, needs)) >= 0:
+                    place = aisle.places[number]
+                    if is_warm and not place.idle:
+                        rooms.close(number)
+                    elif not has_room_for(place.free, needs):
+                        rooms.update(number, place.free)  # trees learn of others' workers when they meet them
+                    elif self._admits(place):
+                        yield place, is_warm
+                    else:
+                        number += 1
+
+    def _admits(self, place: Place) -> bool:
+        if self._gather and (place.gatherer not in (None, self._job) or is_others(place, self._job)):
+            return False
+        return self._job.tally.room(place) >= self.unit
+
+
+def partition(placement: Placement) -> str | None:
+    """Return the attribute by whose values places are taken in turns; hosts are too many for that."""
+    for constraint in placement.constraints:
+        if constraint.operator.counts_workers and constraint.attribute != HOSTNAME:
+            return constraint.attribute
+    return None
+
+
+def is_admitted(host: str, attributes: Attributes, placement: Placement) -> bool:
+    """Return whether a placement allows an agent, as far as its host and attributes decide."""
+    if placement.nodes and host not in placement.nodes:
+        return False
+    return all(constraint.admits(host, attributes) for constraint in placement.constraints)
+
+
+def is_others(place: Place, job: Job) -> bool:
+    """Return whether workers of another job have been placed there."""
+    return bool(place.seats) and place.seats[0].job is not job
+
+
+def needs_of(amounts: Sequence[int]) -> Needs:
+    """Return a vector of amounts as what a search asks for."""
+    return [(position, amount) for position, amount in enumerate(amounts) if amount]
+
+
+def has_room_for(free: Sequence[int], needs: Needs) -> bool:
+    """Return whether all that is asked is free."""
+    return all(free[position] >= amount for position, amount in needs)
+
+
+def times(free: Sequence[int], asked: Sequence[int]) -> int:
+    """Return how often what is asked is free."""
+    return max(0, min(have // amount for have, amount in zip(free, asked, strict=True) if amount))

@@ -1,0 +1,211 @@
+"""Which workers go where: offers and demands in, launches, held offers and refusals out. Pure; no I/O, no
+clock.
+
+A gang is placed whole or not at all. It is tried first with what it holds and what nobody holds; if that
+does not do, the other jobs may use what it holds, what is free before what is held; and what they left is
+gathered for it again.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ...model.placement import Attributes
+from .bins import FREE, HELD, Job, Place
+from .diagnosis import Unplaced
+from .host_health import Avoided
+from .offers import EXECUTOR, Carver, Offer
+from .packer import Round
+from .requests import Acceptance, Demand, Launch, RunningExecutor, Spot
+from .vetoes import Refusal
+
+
+@dataclass
+class Plan:
+    """What to do with a set of offers: each is accepted, held for one gang, or declined.
+
+    Attributes
+    ----------
+    acceptances : list of Acceptance
+    gathered : dict
+        Job id of a gang: the offers that are held for it.
+    declined : list of Offer
+    unplaced : list of Unplaced
+        The demands of which workers still wait.
+    retry_at : float or None
+        When a host that was avoided in this round is free again.
+    """
+
+    acceptances: list[Acceptance] = field(default_factory=list)
+    gathered: dict[str, list[Offer]] = field(default_factory=dict)
+    declined: list[Offer] = field(default_factory=list)
+    unplaced: list[Unplaced] = field(default_factory=list)
+    retry_at: float | None = None
+
+    @property
+    def launches(self) -> Iterator[Launch]:
+        """All launches."""
+        return (launch for acceptance in self.acceptances for launch in acceptance.launches)
+
+    @property
+    def refusals(self) -> list[Refusal]:
+        """Why the places refused what still waits; as many as places times demands."""
+        return [refusal for unplaced in self.unplaced for refusal in unplaced.refusals()]
+
+
+def match(
+    offers: Iterable[Offer],
+    demands: Sequence[Demand],
+    executors: Iterable[RunningExecutor] = (),
+    new_executor_id: Callable[[], str] | None = None,
+    *,
+    spots: Mapping[str, Iterable[Spot]] | None = None,
+    avoided: Mapping[str, Avoided] | None = None,
+    held: Mapping[str, str] | None = None,
+    may_hold: Collection[str] = (),
+    known: Mapping[str, tuple[str, Attributes]] | None = None,
+    gpus: bool = True,
+    now: float = 0.0,
+) -> Plan:
+    """Place as many workers as fit.
+
+    Parameters
+    ----------
+    offers : iterable of Offer
+        All that are at hand, those that are held among them.
+    demands : sequence of Demand
+        In order of precedence. One that does not fit never keeps a later one from being placed.
+    executors : iterable of RunningExecutor
+        The living executors of this framework.
+    new_executor_id : callable, optional
+        Names a new executor.
+    spots : mapping, optional
+        By job: where workers of it are already.
+    avoided : mapping, optional
+        By host: until when, and why, it gets no workers.
+    held : mapping, optional
+        By offer id: the gang for which it is held.
+    may_hold : collection of str
+        The gangs for which offers may be held.
+    known : mapping, optional
+        By agent: host and attributes, also of agents that offer nothing now; for even shares.
+    gpus : bool
+        Whether Mesos offers GPUs to this framework at all.
+    now : float
+        Seconds, by the clock of all times here.
+
+    Returns
+    -------
+    Plan
+    """
+    fresh = new_executor_id or (f"executor-{number}" for number in itertools.count()).__next__
+    with _collector_at_rest():
+        return _match(offers, demands, executors, fresh, spots, avoided, held, may_hold, known, gpus, now)
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Have no garbage collection in a pass: it makes hundreds of thousands of objects that all live on, and the
+    collector would walk them again and again, for half of the pass's time.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _match(
+    offers: Iterable[Offer],
+    demands: Sequence[Demand],
+    executors: Iterable[RunningExecutor],
+    fresh: Callable[[], str],
+    spots: Mapping[str, Iterable[Spot]] | None,
+    avoided: Mapping[str, Avoided] | None,
+    held: Mapping[str, str] | None,
+    may_hold: Collection[str],
+    known: Mapping[str, tuple[str, Attributes]] | None,
+    gpus: bool,
+    now: float,
+) -> Plan:
+    found = Round(
+        offers,
+        executors,
+        spots=spots or {},
+        avoided=avoided or {},
+        held=held or {},
+        known=known or {},
+        gpus=gpus,
+        now=now,
+    )
+    jobs = found.jobs(demands)
+    found.expect(jobs)
+    holding = {job_id for place in found.places if (job_id := place.holder)}
+    for job in jobs:
+        if job.gang and job.job_id in holding:
+            found.try_gang(job, (job.job_id, FREE))
+    for job in jobs:
+        if job.gang:
+            if not job.is_complete:
+                found.try_gang(job, (FREE, HELD))
+        else:
+            for which in range(len(job.demands)):
+                found.seat(job, which, (FREE, HELD))
+    for job in jobs:
+        if job.gang and not job.is_complete and job.job_id in may_hold:
+            found.gather(job)
+    return _plan(found, jobs, fresh)
+
+
+def _plan(found: Round, jobs: Sequence[Job], fresh: Callable[[], str]) -> Plan:
+    plan = Plan(gathered={job.job_id: job.gathered for job in jobs if job.gathered})
+    held = {offer.id for job in jobs for offer in job.gathered}
+    for place in found.places:
+        if place.seats:
+            plan.acceptances.append(_accept(place, fresh))
+        else:
+            plan.declined += [offer for offer in place.offers if offer.id not in held]
+    found.close()
+    plan.unplaced = [
+        Unplaced(found.places, job, which, found.gpus)
+        for job in jobs
+        for which, demand in enumerate(job.demands)
+        if job.seated[which] < len(demand.worker_ids)
+    ]
+    if plan.unplaced:
+        plan.retry_at = found.retry_at
+    return plan
+
+
+def _accept(place: Place, fresh: Callable[[], str]) -> Acceptance:
+    carver = Carver(place.offers)
+    launches = []
+    for seat in place.seats:
+        slot, demand = seat.slot, seat.job.demands[seat.which]
+        if seat.is_new:
+            slot.executor_id = fresh()
+            slot.resources, _ = carver.take(EXECUTOR)
+        worker_ids = demand.worker_ids[seat.first : seat.first + seat.count]
+        carved = carver.take_for(seat.count, seat.job.asked[seat.which])
+        for worker_id, (resources, ports) in zip(worker_ids, carved, strict=True):
+            launches.append(
+                Launch(
+                    place.agent,
+                    place.host,
+                    slot.executor_id,
+                    demand.job_id,
+                    worker_id,
+                    demand.resource,
+                    bool(slot.resources),
+                    resources,
+                    slot.resources,
+                    ports,
+                )
+            )
+    return Acceptance(place.agent, place.host, tuple(place.offers), tuple(launches))

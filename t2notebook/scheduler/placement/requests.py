@@ -1,0 +1,99 @@
+"""What matching is asked, and what it answers for one worker or one agent: plain records. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ...model.job import MAX, ComputeResource, Placement
+from .offers import Json, Offer
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Workers of one job that wait for the same resources.
+
+    Parameters
+    ----------
+    job_id : str
+    worker_ids : sequence of int
+    resource : ComputeResource
+    placement : Placement
+    gang : bool
+        Place all workers of the job's demands, or none.
+    number_of_workers : int
+        Of the whole job, for even shares; by default those that wait.
+    """
+
+    job_id: str
+    worker_ids: Sequence[int]
+    resource: ComputeResource
+    placement: Placement = field(default_factory=Placement)
+    gang: bool = False
+    number_of_workers: int = 0
+
+
+@dataclass(frozen=True)
+class RunningExecutor:
+    """An executor of ours on an agent.
+
+    Parameters
+    ----------
+    executor_id, agent : str
+    job_id : str
+        Whose workers it runs; empty: it waits, warm.
+    workers : int
+        How many.
+    limit : int or "max"
+        The smallest `workers_per_executor` of those that it runs.
+    reusable : bool
+        Whether it may be given further workers.
+    role : str
+        To which its own resources are allocated; empty: not known. It runs no tasks of another.
+    """
+
+    executor_id: str
+    agent: str
+    job_id: str = ""
+    workers: int = 0
+    limit: int | str = MAX
+    reusable: bool = True
+    role: str = ""
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where a worker of a job is already."""
+
+    agent: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A worker to be launched, in an executor that may be new.
+
+    `resources` and `executor_resources` (of a new executor) are `Resource` objects carved from the offers;
+    `ports` are the worker's.
+    """
+
+    agent: str
+    host: str
+    executor_id: str
+    job_id: str
+    worker_id: int
+    resource: ComputeResource
+    new_executor: bool
+    resources: tuple[Json, ...] = ()
+    executor_resources: tuple[Json, ...] = ()
+    ports: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """Offers of one agent that are accepted together, and what is launched on them."""
+
+    agent: str
+    host: str
+    offers: tuple[Offer, ...]
+    launches: tuple[Launch, ...]

@@ -1,0 +1,428 @@
+"""What a kernel asks of its session, as HTTP on a Unix socket: submit, watch, kill, results, logs."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+from asyncio import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tornado.web import HTTPError, RequestHandler
+
+from ..frames import job_row, task_rows
+from ..journal.job_store import JobRecord
+from ..mesos.agent_files import PAGE, SandboxError
+from ..mesos.transport import BROKEN
+from ..model.errors import JournalError, NotOwner, Twister2Error
+from ..model.job import JobSpec
+from ..model.text import dumps, loads
+from ..model.watchers import OBSERVER_HEADER
+from .tails import MOST_BYTES, read_tails
+
+if TYPE_CHECKING:
+    from .session import Session
+
+STREAMS = ("stdout", "stderr")
+#: The header with the name of the session that a request is for, and the answer of any other (RFC 9110, 15.5.20).
+SESSION_HEADER, MISDIRECTED = "X-T2-Session", 421
+#: Seconds that a master has for an answer.
+MASTER_TIMEOUT = 10.0
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Refused(HTTPError):
+    """A request that is not carried out, and why.
+
+    The text is neither tornado's ``log_message``, which is a format, nor its ``reason``, which is a header: what
+    becomes of a ``%`` there differs from version to version.
+    """
+
+    def __init__(self, status_code: int, text: str) -> None:
+        super().__init__(status_code)
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class ApiHandler(RequestHandler):
+    """A request of a kernel; answers JSON, and errors as ``{"error": text}``.
+
+    It names the session that it is for; only one that asks for the name (`is_for_any`) may come without.
+    """
+
+    is_for_any = False
+
+    def initialize(self, session: Session) -> None:
+        self.session = session
+        if OBSERVER_HEADER not in self.request.headers:
+            session.need()
+
+    def prepare(self) -> None:
+        if self.session.is_closed:
+            raise Refused(503, "the session is ending")
+        meant = self.request.headers.get(SESSION_HEADER, "")
+        if meant != self.session.name and (meant or not self.is_for_any):
+            # Who asks finds in the journal where its own session listens.
+            other = meant or "one without a name"
+            raise Refused(MISDIRECTED, f"this is the session {self.session.name}, not {other}")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, NotOwner):
+            self.set_status(503)
+        elif isinstance(error, JournalError) or getattr(error, "errno", None) in NO_ROOM:
+            self.set_status(507)
+        is_told = isinstance(error, HTTPError | Twister2Error)
+        text = str(error) if is_told else f"{type(error).__name__}: {error}"
+        self.finish({"error": text})
+
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
+        """End the answer; a record goes out as JSON that everybody can read."""
+        if isinstance(chunk, dict):
+            self.set_header("Content-Type", "application/json; charset=UTF-8")
+            chunk = dumps(chunk)
+        return super().finish(chunk)
+
+    def job(self, job_id: str) -> JobRecord:
+        """Return a job or answer 404."""
+        job = self.session.jobs.get(job_id)
+        if job is None:
+            raise Refused(404, f"no job {job_id} in this session")
+        return job
+
+    def content(self) -> dict[str, Any]:
+        """Return the request's JSON."""
+        record = loads(self.request.body or b"{}")
+        assert isinstance(record, dict)
+        return record
+
+
+class InfoHandler(ApiHandler):
+    """``GET /v1/info``."""
+
+    is_for_any = True
+
+    def get(self) -> None:
+        """Say who we are."""
+        self.finish(self.session.info())
+
+
+class JobsHandler(ApiHandler):
+    """``/v1/jobs``: list and submit."""
+
+    def get(self) -> None:
+        """List the jobs, oldest first."""
+        self.finish({"jobs": [job_row(job.view) for job in self.session.jobs]})
+
+    async def post(self) -> None:
+        """Take a job over: its package is moved into our keeping, then it is journalled, then scheduled."""
+        if self.session.is_over or await self.session.has_lost_cluster():
+            raise Refused(503, "the session is ending")
+        record = self.content()
+        spec = JobSpec.from_dict(record["spec"])
+        own = self.session.own
+        kept = own.journal.packages / f"{spec.package}.t2"
+        try:
+            own.journal.keep()
+            _move(Path(record["package_path"]), kept)
+        except NotOwner:
+            raise
+        except OSError as error:
+            why = f"{kept.parent} cannot be written: {error.strerror or error}"
+            hint = "JUPYTER_DATA_DIR names another folder"
+            raise Refused(507, f"nothing was submitted: {why}; {hint}") from None
+        try:
+            job = own.accept(spec, record["client"], record.get("credentials"))
+        except JournalError as error:
+            if all(other.spec.package != spec.package for other in own.jobs):
+                kept.unlink(missing_ok=True)
+            if isinstance(error, NotOwner):
+                raise
+            raise Refused(507, f"nothing was submitted: {error}") from None
+        self.session.clients.watch(record["client"], job)
+        self.session.submit(job)
+        self.finish(
+            {"job_id": job.job_id, "seq": job.events[-1].seq, "directory": str(own.journal.directory)}
+        )
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copyfile(source, target)
+
+
+class JobHandler(ApiHandler):
+    """``GET /v1/jobs/ID``."""
+
+    def get(self, job_id: str) -> None:
+        """Describe a job."""
+        job = self.job(job_id)
+        self.finish({"spec": job.spec.to_dict(), **job_row(job.view)})
+
+
+class KillHandler(ApiHandler):
+    """``POST /v1/jobs/ID/kill``."""
+
+    def post(self, job_id: str) -> None:
+        """End a job."""
+        job = self.job(job_id)
+        record = self.content()
+        self.session.kill(job, record.get("reason", "USER"), record.get("message", "killed by the user"))
+        framework = self.session.framework_of(job)
+        if framework.is_stalled:
+            raise Refused(507, f"it will be killed, but not yet: {framework.trouble}")
+        self.finish({"state": job.view.state.value})
+
+
+class KillWorkerHandler(ApiHandler):
+    """``POST /v1/jobs/ID/workers/N/kill``."""
+
+    def post(self, job_id: str, worker: str) -> None:
+        """End one worker, for good or to be started anew."""
+        job, worker_id = self.job(job_id), int(worker)
+        if worker_id >= job.view.number_of_workers:
+            raise Refused(404, f"job {job_id} has no worker {worker_id}")
+        record = self.content()
+        framework = self.session.framework_of(job)
+        framework.kill_worker(
+            job,
+            worker_id,
+            record.get("reason", "USER"),
+            record.get("message", "killed by the user"),
+            bool(record.get("restart")),
+        )
+        if framework.is_stalled:
+            raise Refused(507, f"it will be killed, but not yet: {framework.trouble}")
+        self.finish({"state": job.view.workers[worker_id].state.value})
+
+
+class WhyHandler(ApiHandler):
+    """``GET /v1/jobs/ID/why``."""
+
+    def get(self, job_id: str) -> None:
+        """Say why its workers wait."""
+        job = self.job(job_id)
+        scheduler = self.session.framework_of(job).scheduler
+        self.finish({"why": scheduler.why(job) if scheduler else []})
+
+
+class LogsHandler(ApiHandler):
+    """``GET /v1/jobs/ID/logs/N?stream=stdout&offset=K``: a page of a worker's output, from its sandbox."""
+
+    async def get(self, job_id: str, worker: str) -> None:
+        """Answer raw bytes; a negative offset counts from the end."""
+        job = self.job(job_id)
+        stream = self.get_query_argument("stream", "stdout")
+        offset = int(self.get_query_argument("offset", "0"))
+        worker_id = int(worker)
+        if stream not in STREAMS or worker_id >= job.view.number_of_workers:
+            raise Refused(404, f"job {job_id} has no {stream} of a worker {worker_id}")
+        scheduler = self.session.framework_of(job).scheduler
+        place = scheduler.sandbox(job, worker_id) if scheduler else None
+        self.set_header("Content-Type", "application/octet-stream")
+        if place is None:
+            return
+        sandbox, folder = place
+        state = job.view.workers[worker_id]
+        # A worker that never ran has no folder; what kept it from running is in its executor's own output.
+        name = stream if state.started is None and state.state.is_terminal else f"{folder}/{stream}"
+        try:
+            if offset < 0:
+                offset = max(0, await sandbox.size(name) + offset)
+            data = await sandbox.read(name, offset, PAGE)
+        except SandboxError as error:
+            if state.started is None:
+                return
+            raise Refused(502, str(error)) from None
+        self.set_header("X-T2-Offset", str(offset + len(data)))
+        self.finish(data)
+
+
+class TailsHandler(ApiHandler):
+    """``POST /v1/jobs/ID/tails``: what some workers wrote since the caller last looked."""
+
+    async def post(self, job_id: str) -> None:
+        """Answer ``files``; those that cannot be read now are not among them."""
+        job = self.job(job_id)
+        record = self.content()
+        for file in record["files"]:
+            if file["stream"] not in STREAMS or not 0 <= file["worker_id"] < job.view.number_of_workers:
+                raise HTTPError(404, f"job {job_id} has no {file['stream']} of a worker {file['worker_id']}")
+        scheduler = self.session.framework_of(job).scheduler
+        most = int(record.get("most", MOST_BYTES))
+        self.finish({"files": await read_tails(job, scheduler, record["files"], most) if scheduler else []})
+
+
+class StreamHandler(ApiHandler):
+    """``GET /v1/clients/ID/stream``: a kernel is attached while this connection lives; a line an event."""
+
+    is_for_any = True
+
+    async def get(self, client_id: str) -> None:
+        """Stay."""
+        if self.session.is_over:
+            raise Refused(503, "the session is ending")
+        self.client_id = client_id
+        self.set_header("Content-Type", "application/x-ndjson")
+        self.session.clients.attach(client_id, self.send, self.end)
+        self.send(dumps({"hello": self.session.info()}))
+        self._auto_finish = False
+
+    def send(self, line: str) -> None:
+        """Write a line."""
+        self.write(line + "\n")
+        self.flush()
+
+    def end(self) -> None:
+        """End the stream, from our side."""
+        self.on_connection_close()
+        self.finish()
+
+    def on_connection_close(self) -> None:
+        if hasattr(self, "client_id"):
+            self.session.clients.detach(self.client_id, self.send)
+        self.session.need()
+
+
+class ObserverHandler(ApiHandler):
+    """``GET /v1/stream``: rows of all jobs, a line each time that some have changed; it keeps nothing alive."""
+
+    is_for_any = True
+
+    async def get(self) -> None:
+        """Stay."""
+        self.set_header("Content-Type", "application/x-ndjson")
+        self.send(dumps({"hello": self.session.info()}))
+        self.session.observers.attach(self.send, self.end)
+        self._auto_finish = False
+
+    def send(self, line: str) -> None:
+        """Write a line."""
+        self.write(line + "\n")
+        self.flush()
+
+    def end(self) -> None:
+        """End the stream, from our side."""
+        self.on_connection_close()
+        self.finish()
+
+    def on_connection_close(self) -> None:
+        self.session.observers.detach(self.send)
+
+
+class TasksHandler(ApiHandler):
+    """``GET /v1/jobs/ID/tasks``."""
+
+    def get(self, job_id: str) -> None:
+        """Answer the rows of ``job.tasks``."""
+        self.finish({"tasks": task_rows(self.job(job_id).view)})
+
+
+class WatchHandler(ApiHandler):
+    """``POST /v1/clients/ID/watch``."""
+
+    def post(self, client_id: str) -> None:
+        """Add a job to a kernel's stream."""
+        record = self.content()
+        job = self.job(record["job_id"])
+        self.session.clients.watch(client_id, job, int(record.get("after", 0)))
+        if not job.credentials:  # it was taken over from a session that died with them
+            job.credentials = dict(record.get("credentials") or {})
+        directory = self.session.framework_of(job).journal.directory
+        self.finish({"spec": job.spec.to_dict(), "seq": job.events[-1].seq, "directory": str(directory)})
+
+
+class ByeHandler(ApiHandler):
+    """``POST /v1/clients/ID/bye``."""
+
+    def post(self, client_id: str) -> None:
+        """A kernel exits cleanly: its jobs end with it, but for those that it leaves to run."""
+        killed = [
+            job for job in self.session.jobs.active if job.owner == client_id and job.spec.on_exit == "kill"
+        ]
+        for job in killed:
+            self.session.kill(job, "KERNEL_EXIT", "the kernel that submitted it has ended")
+        self.finish({"killed": [job.job_id for job in killed]})
+
+
+class ClusterHandler(ApiHandler):
+    """``GET /v1/cluster``."""
+
+    async def get(self) -> None:
+        """Answer the metrics of the master that we are subscribed to, as it gives them."""
+        driver = self.session.own.driver
+        if driver is None:
+            raise Refused(502, "no master has been found yet")
+        try:
+            async with asyncio.timeout(MASTER_TIMEOUT):
+                connection = await driver.connect()
+                try:
+                    answer = await connection.get("/metrics/snapshot", {})
+                finally:
+                    connection.close()
+        except BROKEN as error:
+            raise Refused(502, f"the master does not answer: {error or type(error).__name__}") from None
+        if answer.code != 200:
+            raise Refused(502, f"the master answers HTTP {answer.code}: {answer.text}")
+        self.set_header("Content-Type", "application/json")
+        self.finish(answer.body)
+
+
+class AdoptHandler(ApiHandler):
+    """``POST /v1/adopt``: take over what a dead session has left."""
+
+    def post(self) -> None:
+        """Claim its journal; ``adopted`` says whether it is ours now."""
+        directory = Path(self.content()["directory"])
+        if self.session.is_over:
+            raise Refused(503, "the session is ending")
+        self.finish({"adopted": self.session.adopt(directory)})
+
+
+class ShutdownHandler(ApiHandler):
+    """``POST /v1/shutdown``: end the session if no other kernel is attached."""
+
+    def post(self) -> None:
+        """End this kernel's jobs, and the session if nobody else needs it."""
+        client_id = self.content()["client"]
+        killed = [job for job in self.session.jobs.active if job.owner == client_id]
+        for job in killed:
+            self.session.kill(job, "SHUTDOWN", "ended by t2.shutdown()")
+        alone = len(self.session.clients) <= 1 and all(
+            job.owner == client_id for job in self.session.jobs.active
+        )
+        self.finish({"ended": alone, "killed": [job.job_id for job in killed]})
+        if alone:
+            self.session.stop()
+
+
+def routes(session: Session) -> list[Any]:
+    """Return the routes for a tornado Application."""
+    settings = {"session": session}
+    job, client = r"/v1/jobs/([-a-z0-9]+)", r"/v1/clients/([-a-z0-9]+)"
+    return [
+        (r"/v1/info", InfoHandler, settings),
+        (r"/v1/jobs", JobsHandler, settings),
+        (job, JobHandler, settings),
+        (rf"{job}/kill", KillHandler, settings),
+        (rf"{job}/tasks", TasksHandler, settings),
+        (rf"{job}/workers/([0-9]{{1,9}})/kill", KillWorkerHandler, settings),
+        (rf"{job}/why", WhyHandler, settings),
+        (rf"{job}/logs/([0-9]{{1,9}})", LogsHandler, settings),
+        (rf"{job}/tails", TailsHandler, settings),
+        (r"/v1/stream", ObserverHandler, settings),
+        (rf"{client}/stream", StreamHandler, settings),
+        (rf"{client}/watch", WatchHandler, settings),
+        (rf"{client}/bye", ByeHandler, settings),
+        (r"/v1/cluster", ClusterHandler, settings),
+        (r"/v1/adopt", AdoptHandler, settings),
+        (r"/v1/shutdown", ShutdownHandler, settings),
+    ]

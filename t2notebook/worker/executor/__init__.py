@@ -1,0 +1,1 @@
+"""The executor: a Mesos executor that forks a process for each worker."""

@@ -1,0 +1,487 @@
+"""The executor: Mesos's events and the ends of processes in, workers and status updates out. One thread.
+
+Started on an agent as ``exec <python> <core>.pyz [--idle-timeout SECONDS]`` in the sandbox.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...model.process import default_signals
+from ...model.states import TaskState
+from ...protocol.launch import Cause, WorkerLaunch
+from ..session_address import Whereabouts
+from .agent_api import Agent, Refused, StreamEnded
+from .event_loop import Loop, Timer
+from .lifecycle import Action, Trigger
+from .memory import MemoryWatch
+from .settings import Settings
+from .status_updates import UpdateLog
+from .task import Task, log
+
+if TYPE_CHECKING:
+    from .package_cache import PackageStore
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+#: A package that takes longer than this is worth an update of its own (seconds).
+SLOW_FETCH = 0.15
+KILL_GRACE = 3.0  # Mesos's default, docs/task-configuration.md
+_REGISTRATION = 60.0  # the agent's default patience with a new executor
+_RETRY_UPDATE = 1.0
+_LONGEST_URL = 500
+#: A killed worker that used more of its memory than this when it was last seen was probably killed for that.
+_SUSPICIOUS = 0.9
+#: How many ended tasks are remembered, so that a repeated LAUNCH is not run again.
+_REMEMBERED = 1000
+
+
+class Executor:
+    """Runs the workers that an agent hands it.
+
+    Parameters
+    ----------
+    settings : Settings
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._agent = Agent(settings)
+        self._loop = Loop()
+        self._store: PackageStore | None = None
+        self._memory = MemoryWatch(self._loop)
+        self._updates = UpdateLog()
+        self._tasks: dict[str, Task] = {}
+        self._ended: dict[str, None] = {}
+        self._unacknowledged_tasks: dict[str, Mapping[str, Any]] = {}
+        self._can_say_killing = False
+        self._connected = False
+        self._deadline = time.monotonic() + _REGISTRATION  # for the (re-)subscription
+        self._exit_code: int | None = None  # set: no more workers, and this is how it ends
+        self._idle: Timer | None = None
+        self._retry: Timer | None = None
+        self._loop.on_signal(signal.SIGCHLD, self._reap)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            self._loop.on_signal(number, lambda: self._shut_down("was told to end by a signal"))
+
+    def run(self) -> int:
+        """Serve until there is nothing more to do; return the exit code."""
+        self._subscribe()
+        self._watch_idleness()
+        while True:
+            self._post_updates()
+            if self._exit_code is not None and not self._tasks:
+                return self._exit_code
+            self._loop.run_once()
+
+    # The connection to the agent
+
+    def _subscribe(self) -> None:
+        try:
+            self._agent.subscribe(
+                list(self._unacknowledged_tasks.values()),
+                self._updates.unacknowledged(),
+                meanwhile=self._warm_up,
+            )
+        except Refused as error:
+            if error.is_transient or self._simplify_all(error):
+                self._subscribe_later(str(error))
+            else:
+                log(f"the agent refuses this executor: {error}")
+                self._lose_agent()
+        except (OSError, http.client.HTTPException) as error:
+            self._subscribe_later(str(error))
+        else:
+            self._connected = True
+            # SUBSCRIBE has carried them.
+            for status in self._updates.unposted():
+                self._updates.posted(status["uuid"])
+            self._loop.add_reader(self._agent.stream, self._read_events)
+            self._read_events()
+
+    def _subscribe_later(self, why: str) -> None:
+        if time.monotonic() > self._deadline:
+            log(f"the agent cannot be reached: {why}")
+            self._lose_agent()
+            return
+        # Spread, as Mesos asks, so that many executors do not fall upon a restarted agent at once.
+        pause = random.uniform(0.05, max(0.1, self._settings.subscription_backoff_max))
+        self._loop.call_later(pause, self._resubscribe)
+
+    def _resubscribe(self) -> None:
+        if self._exit_code is None or self._tasks:
+            self._subscribe()
+
+    def _warm_up(self) -> None:
+        """Import what workers need while the agent thinks; in every fork it is then there already."""
+        from ..process import run  # noqa: F401
+        from . import package_cache
+
+        if self._store is None:
+            self._store = package_cache.PackageStore(self._loop, self._shed)
+
+    def _read_events(self) -> None:
+        try:
+            while self._connected and (events := self._agent.receive()):
+                for event in events:
+                    self._on_event(event)
+        except StreamEnded as error:
+            self._disconnect(str(error))
+
+    def _disconnect(self, why: str) -> None:
+        self._connected = False
+        self._loop.remove_reader(self._agent.stream)
+        self._agent.close()
+        if self._exit_code is not None:
+            return
+        if not self._settings.checkpoint:
+            log(f"the agent is gone ({why}), and the framework does not checkpoint: ending")
+            self._lose_agent()
+            return
+        log(f"the agent is gone ({why}); waiting for it for {self._settings.recovery_timeout:g} s")
+        self._deadline = time.monotonic() + self._settings.recovery_timeout
+        self._loop.call_later(0.05, self._resubscribe)
+
+    def _lose_agent(self) -> None:
+        self._end_workers(self._settings.shutdown_grace_period)
+        self._exit_code = 1
+
+    # Events of the agent
+
+    def _on_event(self, event: Mapping[str, Any]) -> None:
+        kind = event.get("type")
+        if kind == "LAUNCH":
+            self._launch(event["launch"]["task"])
+        elif kind == "ACKNOWLEDGED":
+            self._unacknowledged_tasks.pop(event["acknowledged"]["task_id"]["value"], None)
+            self._updates.acknowledge(event["acknowledged"]["uuid"])
+        elif kind == "KILL":
+            self._kill(event["kill"])
+        elif kind == "SHUTDOWN":
+            self._shut_down("the agent shuts this executor down")
+        elif kind == "SUBSCRIBED":
+            capabilities = event["subscribed"].get("framework_info", {}).get("capabilities", [])
+            self._can_say_killing = {"type": "TASK_KILLING_STATE"} in capabilities
+        elif kind == "MESSAGE":
+            self._message(event["message"].get("data", ""))
+        elif kind == "ERROR":
+            log(f"the agent says: {event.get('error', {}).get('message', '')}")
+            self._lose_agent()
+        elif kind not in ("HEARTBEAT", "UNKNOWN"):
+            log(f"ignored an event of type {kind}")
+
+    def _launch(self, info: Mapping[str, Any]) -> None:
+        task_id = info["task_id"]["value"]
+        if task_id in self._tasks or task_id in self._ended:
+            log(f"ignored a second launch of {task_id}")
+            return
+        self._unacknowledged_tasks[task_id] = info
+        task = self._tasks[task_id] = Task(task_id, self._settings.sandbox, _grace(info, KILL_GRACE))
+        if self._idle is not None:
+            self._idle.cancel()
+        if self._exit_code is not None:
+            task.refusal, task.cause = "the executor is ending", Cause.ENDING
+            self._apply(task, Trigger.REFUSE)
+            return
+        try:
+            task.launch = WorkerLaunch.decode(info.get("data", ""))
+            task.whereabouts = Whereabouts(task.launch.url)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            task.refusal, task.cause = f"cannot read the launch of {task_id}: {error}", Cause.VERSION
+            self._apply(task, Trigger.REFUSE)
+            return
+        if task.launch.python != PYTHON:
+            task.refusal = (
+                f"the job was packaged by Python {task.launch.python}, this agent's executor runs Python "
+                f"{PYTHON}; install Python {task.launch.python} on the agents, or run the notebook under "
+                f"Python {PYTHON}"
+            )
+            task.cause = Cause.VERSION
+            self._apply(task, Trigger.REFUSE)
+            return
+        self._apply(task, Trigger.LAUNCH)
+
+    def _kill(self, kill: Mapping[str, Any]) -> None:
+        task_id = kill["task_id"]["value"]
+        task = self._tasks.get(task_id)
+        if task is None:
+            log(f"ignored a kill of {task_id}, which does not run here")
+            return
+        task.grace = _grace(kill, task.grace)
+        self._apply(task, Trigger.KILL)
+
+    def _message(self, data: str) -> None:
+        """Take the word of a session that has taken the last one's place, and answer: until then it repeats it."""
+        try:
+            record = json.loads(base64.b64decode(data))
+            kind, url, claims, jobs = (record.get(name) for name in ("kind", "url", "claims", "jobs"))
+        except (ValueError, AttributeError):
+            kind = None
+        if kind != "session" or not (
+            isinstance(url, str)
+            and len(url) <= _LONGEST_URL
+            and isinstance(claims, int)
+            and isinstance(jobs, dict)
+        ):
+            log(f"ignored a message of kind {kind}")
+            return
+        told = [task for task in self._tasks.values() if task.take_word(url, claims, jobs)]
+        if self._tasks and not told:
+            log("ignored a message about a new session that none of our jobs has signed")
+            return
+        log(f"the session is at {url} now; told {len(told)} workers")
+        answer = base64.b64encode(json.dumps({"kind": "session", "claims": claims}).encode()).decode("ascii")
+        try:
+            self._agent.message(answer)
+        except (OSError, http.client.HTTPException, Refused) as error:
+            log(f"the answer did not get to the session, which will ask again: {error}")
+
+    def _shut_down(self, why: str) -> None:
+        log(f"{why}; {len(self._tasks)} workers")
+        # The agent destroys what is left at the end of its period; the updates have to be out before.
+        period = self._settings.shutdown_grace_period
+        self._end_workers(period - min(1.0, period / 5))
+        self._exit_code = 0
+
+    def _end_workers(self, grace: float) -> None:
+        for task in list(self._tasks.values()):
+            task.grace = min(task.grace, grace)
+            self._apply(task, Trigger.KILL)
+
+    # The tasks' state machines
+
+    def _apply(self, task: Task, trigger: Trigger) -> None:
+        for action in task.lifecycle.apply(trigger):
+            _ACTIONS[action](self, task)
+
+    def _fetch(self, task: Task) -> None:
+        assert task.launch is not None and self._store is not None
+        task.timer = self._loop.call_later(SLOW_FETCH, lambda: self._apply(task, Trigger.SLOW))
+        self._store.want(
+            task.task_id,
+            task.launch,
+            lambda package, why: self._fetched(task, package, why),
+            task.whereabouts,
+        )
+
+    def _fetched(self, task: Task, package: int, why: str) -> None:
+        from .package_cache import GONE
+
+        task.package, task.refusal = package, why
+        if GONE in why:
+            task.cause = Cause.VERSION
+        task.fetched = time.monotonic()
+        self._apply(task, Trigger.REFUSE if why else Trigger.PACKAGE)
+
+    def _fork(self, task: Task) -> None:
+        task.stop_timer()
+        if task.launch is not None and task.launch.preload:
+            from .. import preload
+
+            for trouble in preload.load(task.launch.preload):
+                log(trouble)
+        try:
+            task.start(self._shed)
+        except OSError as error:
+            task.refusal = f"cannot start a process for the worker: {error}"
+            self._apply(task, Trigger.REFUSE)
+        else:
+            if task.memory_limit:
+                self._memory.add(
+                    task.task_id,
+                    task.pid,
+                    task.memory_limit,
+                    task.inherited,
+                    lambda used, pids: self._over_memory(task, used, pids),
+                )
+            self._apply(task, Trigger.FORKED)
+
+    def _over_memory(self, task: Task, used: int, pids: list[int]) -> None:
+        """End a worker that took more than its own: its neighbours must not die of it."""
+        task.refusal = task.over_memory(used, len(pids))
+        log(task.refusal)
+        self._apply(task, Trigger.OVER_MEMORY)
+        for pid in pids:  # those that have left its process group, too
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+
+    def _send_killing(self, task: Task) -> None:
+        if self._can_say_killing:
+            self._send(task, TaskState.KILLING)
+
+    def _send_verdict(self, task: Task) -> None:
+        verdict = task.verdict()
+        used = self._memory.remove(task.task_id)
+        if task.exit_code == -signal.SIGKILL and used > _SUSPICIOUS * task.memory_limit:
+            # The kernel was quicker than we, which kills who has most.
+            task.refusal = f"{task.over_memory(used)} when it was killed, probably for lack of memory"
+            self._send_limited(task)
+            return
+        self._send(task, verdict.state, verdict.message, verdict.exit_code, verdict.cause, verdict.phases)
+
+    def _send_limited(self, task: Task) -> None:
+        reason = "REASON_CONTAINER_LIMITATION_MEMORY"
+        self._send(task, TaskState.FAILED, task.refusal, task.exit_code, reason=reason)
+
+    def _start_grace(self, task: Task) -> None:
+        # A scheduler repeats its KILLs; that must not put off the end.
+        task.deadline = min(task.deadline, time.monotonic() + task.grace)
+        task.stop_timer()
+        left = max(0.0, task.deadline - time.monotonic())
+        task.timer = self._loop.call_later(left, lambda: self._apply(task, Trigger.GRACE_OVER))
+
+    def _release(self, task: Task) -> None:
+        task.stop_timer()
+        self._memory.remove(task.task_id)
+        task.close()
+        if self._store is not None:
+            self._store.release(task.task_id)
+        del self._tasks[task.task_id]
+        self._ended[task.task_id] = None
+        if len(self._ended) > _REMEMBERED:
+            del self._ended[next(iter(self._ended))]
+        self._watch_idleness()
+
+    def _send(
+        self,
+        task: Task,
+        state: TaskState,
+        message: str = "",
+        exit_code: int | None = None,
+        cause: Cause = Cause.NONE,
+        phases: Mapping[str, float] | None = None,
+        reason: str = "",
+    ) -> None:
+        self._updates.add(task.task_id, f"TASK_{state}", message, exit_code, cause, phases, reason)
+        log(f"{task.name}: {state}{f' ({message})' if message else ''}")
+
+    def _reap(self) -> None:
+        for task in list(self._tasks.values()):
+            if task.reap():
+                self._apply(task, Trigger.EXIT)
+        if self._store is not None:
+            self._store.reap()
+
+    # The rest
+
+    def _watch_idleness(self) -> None:
+        if not self._tasks:
+            if self._idle is not None:
+                self._idle.cancel()
+            self._idle = self._loop.call_later(self._settings.idle_timeout, self._end_idle)
+
+    def _end_idle(self) -> None:
+        if not self._connected:
+            # Whether there is anything to do will be known when the agent is back, or given up.
+            self._watch_idleness()
+        elif not self._tasks and self._exit_code is None:
+            log("nothing to do any more; ending")
+            self._exit_code = 0
+
+    def _post_updates(self) -> None:
+        """Give the agent what it has not been given; what fails now is tried again, if need be by SUBSCRIBE."""
+        for status in self._updates.unposted() if self._connected else ():
+            try:
+                self._agent.update(status)
+            except Refused as error:
+                if not error.is_transient and error.status != 403:
+                    self._replace(status, error)
+                    continue
+                self._post_later()
+                return
+            except (OSError, http.client.HTTPException):
+                self._post_later()
+                return
+            self._updates.posted(status["uuid"])
+
+    def _replace(self, status: Mapping[str, Any], error: Refused) -> None:
+        """Have a refused update followed by one that says less, at once; a task must not end unheard."""
+        task_id, state = status["task_id"]["value"], status["state"]
+        log(f"the agent refuses the update {state} of {task_id}: {error}")
+        if self._updates.simplify(status["uuid"], str(error)):
+            self._post_later(0.0)
+            return
+        self._updates.acknowledge(status["uuid"])
+        if TaskState.from_mesos(state).is_terminal:
+            # The agent tells the ends of an executor's tasks when that has ended.
+            log(f"{task_id}: its end cannot be told; ending after the other workers")
+            self._exit_code = 1 if self._exit_code is None else self._exit_code
+
+    def _simplify_all(self, error: Refused) -> bool:
+        """Shorten what SUBSCRIBE repeats; return whether there was anything to leave out."""
+        shortened = [
+            self._updates.simplify(one["uuid"], str(error)) for one in self._updates.unacknowledged()
+        ]
+        if any(shortened):
+            log(f"the agent refuses the updates that this executor repeats: {error}")
+        return any(shortened)
+
+    def _post_later(self, pause: float = _RETRY_UPDATE) -> None:
+        # The loop posts after every round; the timer only makes sure that there is one.
+        if self._retry is not None:
+            self._retry.cancel()
+        self._retry = self._loop.call_later(pause, lambda: None)
+
+    def _shed(self) -> None:
+        """Close, in a forked child, what belongs to the executor."""
+        self._agent.close()
+        self._loop.close()
+
+
+_ACTIONS: dict[Action, Callable[[Executor, Task], None]] = {
+    Action.FETCH: Executor._fetch,
+    Action.FORK: Executor._fork,
+    Action.SEND_STARTING: lambda executor, task: executor._send(task, TaskState.STARTING),
+    Action.SEND_RUNNING: lambda executor, task: executor._send(
+        task, TaskState.RUNNING, phases={"fetch": task.fetched - task.received}
+    ),
+    Action.SEND_KILLING: Executor._send_killing,
+    Action.SEND_FAILED: lambda executor, task: executor._send(
+        task, TaskState.FAILED, task.refusal, None, task.cause
+    ),
+    Action.SEND_VERDICT: Executor._send_verdict,
+    Action.SEND_KILLED: lambda executor, task: executor._send(
+        task, TaskState.KILLED, task.refusal, task.exit_code
+    ),
+    Action.SEND_LIMITED: Executor._send_limited,
+    Action.TERMINATE: lambda executor, task: task.signal(signal.SIGTERM),
+    Action.START_GRACE: Executor._start_grace,
+    Action.STOP_GRACE: lambda executor, task: task.stop_timer(),
+    Action.DESTROY: lambda executor, task: task.signal(signal.SIGKILL),
+    Action.RELEASE: Executor._release,
+}
+
+
+def _grace(record: Mapping[str, Any], default: float) -> float:
+    """Return the seconds in a `kill_policy`, `default` if there is none."""
+    period = record.get("kill_policy", {}).get("grace_period", {})
+    return float(period["nanoseconds"]) / 1e9 if "nanoseconds" in period else default
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run an executor as this process, and exit."""
+    settings = Settings.read(os.environ, sys.argv[1:] if arguments is None else arguments)
+    default_signals()
+    # Workers inherit the environment; the token is not theirs.
+    os.environ.pop("MESOS_EXECUTOR_AUTHENTICATION_TOKEN", None)
+    # Relative entries (the zip application itself) would be lost when a worker changes its directory.
+    sys.path[:] = [os.path.abspath(path) if path else path for path in sys.path]
+    code = Executor(settings).run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Nothing is left to tidy, and the agent waits for the end.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

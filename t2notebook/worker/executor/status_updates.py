@@ -1,0 +1,93 @@
+"""Status updates until the agent has acknowledged them, and what takes the place of one that it refuses."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ...model.text import sendable
+from ...protocol.launch import Cause, encode_status_data
+
+#: Characters of a message; Mesos sets no limit, and keeps each in the master's memory.
+MAX_MESSAGE = 4000
+#: The same of a message that stands in a refused one's place.
+_SHORT = 300
+
+
+class UpdateLog:
+    """The updates that are not acknowledged, oldest first, and which of them the agent has not been given."""
+
+    def __init__(self) -> None:
+        self._statuses: dict[str, dict[str, Any]] = {}  # by uuid
+        self._unposted: dict[str, None] = {}  # an ordered set of uuids
+        self._simplified: dict[str, int] = {}  # by uuid: how often
+
+    def add(
+        self,
+        task_id: str,
+        state: str,
+        message: str = "",
+        exit_code: int | None = None,
+        cause: Cause = Cause.NONE,
+        phases: Mapping[str, float] | None = None,
+        reason: str = "",
+    ) -> None:
+        """Add an update; `state` and `reason` in Mesos's names."""
+        uuid = bytearray(os.urandom(16))
+        uuid[6] = uuid[6] & 0x0F | 0x40  # RFC 9562, version 4
+        uuid[8] = uuid[8] & 0x3F | 0x80
+        status: dict[str, Any] = {
+            "task_id": {"value": task_id},
+            "state": state,
+            "source": "SOURCE_EXECUTOR",
+            "timestamp": time.time(),
+            "uuid": base64.b64encode(uuid).decode("ascii"),
+        }
+        if reason:
+            status["reason"] = reason
+        if message:
+            status["message"] = sendable(message, MAX_MESSAGE)
+        if exit_code is not None or cause or phases:
+            status["data"] = encode_status_data(exit_code, cause, phases)
+        self._statuses[status["uuid"]] = status
+        self._unposted[status["uuid"]] = None
+
+    def acknowledge(self, uuid: str) -> None:
+        """Forget an update that the scheduler has acknowledged."""
+        self._statuses.pop(uuid, None)
+        self._unposted.pop(uuid, None)
+        self._simplified.pop(uuid, None)
+
+    def simplify(self, uuid: str, why: str) -> bool:
+        """Make an update that the agent refuses one that says less; return whether there was anything to leave out.
+
+        First the message becomes short and ASCII, and says that the whole was refused; then there is none, nor `data`,
+        of which the exit code and the cause are lost. State, task and uuid stay.
+        """
+        status = self._statuses.get(uuid)
+        times = self._simplified[uuid] = self._simplified.get(uuid, 0) + 1
+        if status is None or times > 2 or (times == 2 and not {"message", "data"}.intersection(status)):
+            return False
+        message = status.pop("message", "")
+        if times == 1:
+            plain = message[:_SHORT].encode("ascii", "backslashreplace").decode("ascii")
+            told = sendable(" ".join(why.split()), 200)
+            status["message"] = f"{plain} (the agent refused the whole message: {told})".strip()
+        else:
+            status.pop("data", None)
+        return True
+
+    def unposted(self) -> list[dict[str, Any]]:
+        """Return the statuses that the agent has not been given."""
+        return [self._statuses[uuid] for uuid in self._unposted]
+
+    def posted(self, uuid: str) -> None:
+        """Note that the agent has been given an update."""
+        self._unposted.pop(uuid, None)
+
+    def unacknowledged(self) -> list[dict[str, Any]]:
+        """Return the statuses for SUBSCRIBE."""
+        return list(self._statuses.values())

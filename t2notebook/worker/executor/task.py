@@ -1,0 +1,230 @@
+"""One task in an executor: its process, its pipe, its directory."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Mapping
+
+from ...protocol.auth import matches_move
+from ...protocol.launch import Cause, WorkerLaunch
+from ..process.shipped_modules import MODULES_DIRECTORY
+from ..session_address import Whereabouts
+from . import exit_status, memory
+from .event_loop import Timer
+from .lifecycle import Lifecycle
+
+#: More than a worker ever tells; the pipe holds it without a reader.
+_MAX_REPORT = 16384
+
+
+class Task:
+    """A task and what it has of the system.
+
+    Parameters
+    ----------
+    task_id : str
+    sandbox : str
+        The executor's; the task's directory is in there.
+    grace : float
+        Seconds from SIGTERM to SIGKILL.
+
+    Attributes
+    ----------
+    launch : WorkerLaunch or None
+        What to run, as soon as it is known.
+    whereabouts : Whereabouts or None
+        Where its session is.
+    package : int
+        Descriptor of the job package; the store owns it.
+    refusal : str
+        Why it cannot run.
+    exit_code : int or None
+        A signal's number is negative.
+    timer : Timer or None
+        For a slow package, later for the grace period.
+    deadline : float
+        When the grace period ends, on the monotonic clock.
+    inherited : int
+        Anonymous memory that its process had of the executor's at the fork, in bytes.
+    received, fetched : float
+        When it came, and when its package was here, on the monotonic clock.
+    """
+
+    def __init__(self, task_id: str, sandbox: str, grace: float) -> None:
+        self.task_id = task_id
+        self.grace = grace
+        self.lifecycle = Lifecycle()
+        self.launch: WorkerLaunch | None = None
+        self.whereabouts: Whereabouts | None = None
+        self.package = -1
+        self.refusal = ""
+        self.cause = Cause.NONE
+        self.exit_code: int | None = None
+        self.timer: Timer | None = None
+        self.deadline = math.inf
+        self.received = self.fetched = time.monotonic()
+        self._directory = os.path.join(sandbox, task_id)
+        self.inherited = 0
+        self._pid = 0
+        self._pipe = -1
+
+    @property
+    def pid(self) -> int:
+        """Its first process; 0 before and after that."""
+        return self._pid
+
+    @property
+    def memory_limit(self) -> int:
+        """What it may use, in bytes."""
+        return 0 if self.launch is None else max(memory.LEAST, int(self.launch.mem * memory.MIB))
+
+    def over_memory(self, used: int, processes: int = 1) -> str:
+        """Return in words that it used too much: `used` bytes, in so many processes."""
+        worker, asked = ("?", 0.0) if self.launch is None else (str(self.launch.worker_id), self.launch.mem)
+        shown = -(-used // memory.MIB)
+        others = ""
+        if processes > 1:
+            others = f" with {processes - 1} process{'es' * (processes > 2)} that it started"
+        return f"worker {worker} used {shown} MiB of its {asked:g} MiB{others}"
+
+    @property
+    def name(self) -> str:
+        """How the log calls it."""
+        if self.launch is None:
+            return self.task_id
+        return f"worker {self.launch.worker_id} of {self.launch.job_id}"
+
+    def start(self, shed: Callable[[], None]) -> None:
+        """Make the directory and the process; raises OSError when either cannot be."""
+        from ..process.run import run_worker
+        from . import fork
+
+        launch, package, directory, whereabouts = (
+            self.launch,
+            self.package,
+            self._directory,
+            self.whereabouts,
+        )
+        assert launch is not None
+        if os.path.basename(self.task_id) != self.task_id or self.task_id in (".", ".."):
+            raise OSError(f"{self.task_id!r} cannot be the name of a directory")
+        os.makedirs(os.path.join(directory, "tmp"), exist_ok=True)
+        self._pipe, report = os.pipe()
+        os.set_blocking(self._pipe, False)
+        begun = time.monotonic()
+        self.inherited = memory.anonymous()
+
+        def work() -> int:
+            fork.settle(directory, {**launch.environment, **_variables(launch)}, launch.cpus)
+            fork.find_modules_in(launch.path)
+            return run_worker(launch, package, report, directory, begun, whereabouts)
+
+        try:
+            self._pid = fork.spawn(work, keep=(package, report), shed=shed, group=True)
+        except OSError:
+            self.close()
+            raise
+        finally:
+            os.close(report)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the worker and to whatever it started."""
+        if not self._pid:
+            return
+        try:
+            os.killpg(self._pid, number)
+        except (ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
+            pass
+        try:
+            # The user's code may have led the process into another group (os.setsid).
+            if os.getpgid(self._pid) != self._pid:
+                os.kill(self._pid, number)
+        except ProcessLookupError:
+            pass
+
+    def reap(self) -> bool:
+        """Return whether the process has ended just now; then what it left behind is ended too."""
+        if not self._pid:
+            return False
+        if hasattr(os, "waitid"):
+            # While the zombie is there, its group's number is nobody else's.
+            if os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return False
+            self.signal(signal.SIGKILL)
+            status = os.waitpid(self._pid, 0)[1]
+        else:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            if not pid:
+                return False
+            self.signal(signal.SIGKILL)
+        self._pid = 0
+        self.exit_code = os.waitstatus_to_exitcode(status)
+        # Everybody on the cluster may read a sandbox, and it is kept for days.
+        shutil.rmtree(os.path.join(self._directory, MODULES_DIRECTORY), ignore_errors=True)
+        return True
+
+    def verdict(self) -> exit_status.Verdict:
+        """Return what the end of the process means."""
+        assert self.exit_code is not None
+        report = {}
+        try:
+            # Without waiting for the end of the pipe: a process that the worker forked may hold it open.
+            report = json.loads(os.read(self._pipe, _MAX_REPORT).partition(b"\n")[0])
+        except (BlockingIOError, ValueError):
+            pass
+        tail = (
+            ""
+            if report and not self.exit_code
+            else exit_status.stderr_tail(os.path.join(self._directory, "stderr"))
+        )
+        return exit_status.judge(self.exit_code, report, tail)
+
+    def stop_timer(self) -> None:
+        """Cancel the timer, if there is one."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def take_word(self, url: str, claims: int, signatures: Mapping[str, str]) -> bool:
+        """Turn to the session's new address, if the word is signed by this task's job and newer than the last;
+        return whether it is signed.
+        """
+        if self.launch is None or self.whereabouts is None:
+            return False
+        signature = str(signatures.get(self.launch.job_id, ""))
+        if not matches_move(signature, self.launch.secret, url, claims):
+            return False
+        if claims > self.whereabouts.read()[0]:
+            self.whereabouts.tell(url, claims)
+        return True
+
+    def close(self) -> None:
+        """Close the pipe, and give the shared memory back."""
+        if self.whereabouts is not None:
+            self.whereabouts.close()
+            self.whereabouts = None
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+
+def log(text: str) -> None:
+    """Write a line to the executor's own stderr in the sandbox. Never a secret."""
+    stamp = time.strftime("%H:%M:%S", time.gmtime())
+    try:
+        os.write(2, f"{stamp} t2notebook executor: {text}\n".encode("utf-8", "backslashreplace"))
+    except OSError:  # a full disk is no reason to end
+        pass
+
+
+def _variables(launch: WorkerLaunch) -> dict[str, str]:
+    return {
+        "T2_JOB_ID": launch.job_id,
+        "T2_WORKER_ID": str(launch.worker_id),
+        "T2_NUMBER_OF_WORKERS": str(launch.number_of_workers),
+    }

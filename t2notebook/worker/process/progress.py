@@ -1,0 +1,94 @@
+"""Sends a worker's progress to the session, at most five times a second, whatever becomes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+
+from ...model.text import dumps
+from .session_api import CONNECTION_ERRORS, SessionClient
+
+INTERVAL = 0.2
+_TIMEOUT = 2.0
+_LONGEST_PAUSE = 60.0
+
+
+class Superseded(BaseException):
+    """The session told this worker to stop: a newer incarnation of it exists, or the job is over.
+
+    No `Exception`, so that a user's ``except Exception`` does not keep the worker alive.
+    """
+
+
+class ProgressReporter:
+    """Takes progress as often as it comes and sends what is due, in the caller's thread.
+
+    Parameters
+    ----------
+    client : SessionClient
+    path : str
+        Where to POST to, with its query.
+    clock : callable
+        Seconds; for tests.
+    """
+
+    def __init__(
+        self, client: SessionClient, path: str, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client, self._path, self._clock = client, path, clock
+        self._pending: tuple[float | None, str] | None = None
+        self._last: float | None = None
+        self._next = 0.0
+        self._pause = 0.0  # grows while the session does not answer
+        self._pid = os.getpid()
+
+    def report(self, fraction: float, text: str) -> None:
+        """Take a worker's progress; raises `Superseded` when the session wants the worker to stop."""
+        if os.getpid() != self._pid:
+            # A process that the user's code forked has a copy of the worker's connection; it must not use it.
+            return
+        self._pending = (fraction, text)
+        self._last = fraction
+        # One that has just taken the last session's place waits for us.
+        if self._clock() >= self._next or (self._pause and self._client.look()):
+            self._send()
+
+    def note(self, text: str) -> None:
+        """Say something at once, with the progress as it was told last."""
+        if os.getpid() == self._pid:
+            self._pending = (self._last, text)
+            self._send()
+
+    def flush(self) -> None:
+        """Send what has not been sent, unless the session has not been answering."""
+        if self._pending is not None and not self._pause:
+            self._send()
+
+    def _send(self) -> None:
+        assert self._pending is not None
+        fraction, text = self._pending
+        body = dumps({"progress": fraction, "text": text}).encode()
+        try:
+            response = self._client.request(
+                "POST",
+                self._path,
+                body,
+                sha256=hashlib.sha256(body).hexdigest(),
+                content_type="application/json",
+                timeout=_TIMEOUT,
+            )
+            response.read()
+            status = response.status
+        except CONNECTION_ERRORS:
+            self._client.close()
+            status = 503
+        if status == 409:
+            raise Superseded(
+                "told by the session to stop: a newer worker replaces this one, or the job is over"
+            )
+        self._pause = min(max(1.0, 2 * self._pause), _LONGEST_PAUSE) if status >= 300 else 0.0
+        if not self._pause:
+            self._pending = None
+        self._next = self._clock() + max(INTERVAL, self._pause)

@@ -1,0 +1,201 @@
+"""A worker's result: packed, written to the sandbox, then sent to the session."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, BinaryIO
+
+from ...model.errors import PackageError
+from ...protocol import archive
+from ...protocol.pickling import ResultPickler
+from .remote_traceback import Failure, one_line, say, type_name
+from .session_api import CONNECTION_ERRORS, SessionClient
+from .unpicklable import explain
+
+FILE = "result.t2"
+#: Hex signature of the PUT that would carry the file; so whoever reads it from the sandbox can check it as
+#: the session would have.
+SIGNATURE_FILE = "result.sig"
+PATIENCE = 30.0
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+Members = Sequence[tuple[str, archive.Bytes]]
+
+
+class Delivery(Enum):
+    """What became of a result."""
+
+    SENT = "sent"
+    REFUSED = "refused"  # a newer incarnation of the worker exists, or the job is over
+    LEFT = "left"  # only in the sandbox; the session fetches it from there
+    LOST = "lost"  # neither sent nor written
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """How it went, and a line about it where it did not go as it should."""
+
+    how: Delivery
+    message: str = ""
+
+
+def pack_value(value: Any, worker_id: int) -> tuple[Members, Mapping[str, Any]]:
+    """Return members and facts of a result's archive.
+
+    Raises
+    ------
+    PackageError
+        When it cannot be pickled; the message names the part that cannot.
+    """
+    facts = {"kind": "result", "ok": True, "python": _PYTHON}
+    try:
+        return archive.dump(value, ResultPickler), facts
+    except Exception as error:
+        # explain() would find nothing where only the whole is too much.
+        detail = explain(value)
+        if isinstance(error, RecursionError | MemoryError):
+            detail = one_line(f"{type_name(type(error))}: {error}", 200)
+        elif not str(error).startswith("cannot pickle '"):  # which says no more than the detail
+            detail = one_line(f"{detail} ({error})", 600)
+        raise PackageError(f"the result of worker {worker_id} cannot be pickled: {detail}") from error
+
+
+def pack_failure(failure: Failure) -> tuple[Members, Mapping[str, Any]]:
+    """Return members and facts of a failure's archive; its object is the exception, or None."""
+    facts = {
+        "kind": "result",
+        "ok": False,
+        "python": _PYTHON,
+        "error": {"type": failure.type, "message": failure.message, "traceback": failure.traceback},
+    }
+    return archive.dump(failure.error, ResultPickler), facts
+
+
+def deliver(
+    members: Members,
+    facts: Mapping[str, Any],
+    *,
+    directory: str,
+    client: SessionClient,
+    path: str,
+    patience: float = PATIENCE,
+) -> Delivered:
+    """Write a result to the sandbox and send it to the session.
+
+    Parameters
+    ----------
+    members, facts
+        As `pack_value` and `pack_failure` give them.
+    directory : str
+        The worker's.
+    client : SessionClient
+    path : str
+        Where to PUT to, with its query.
+    patience : float
+        Seconds to go on trying while the session does not answer.
+    """
+    stream, sha256, trouble = _write(members, facts, directory, client, path)
+    with stream:
+        delivered = _send(stream, sha256, client, path, patience)
+    if not trouble:
+        return delivered
+    say(f"t2notebook: {trouble}\n")
+    if delivered.how is Delivery.LEFT:
+        return Delivered(Delivery.LOST, f"{trouble}; {delivered.message}")
+    return delivered
+
+
+class _HashingFile:
+    """Writes to a file and hashes what it writes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: archive.Bytes) -> int:
+        self.sha256.update(data)
+        return self._file.write(data)
+
+
+def _write(
+    members: Members, facts: Mapping[str, Any], directory: str, client: SessionClient, path: str
+) -> tuple[BinaryIO, str, str]:
+    """Return a file with the archive in it, its sha256, and what went wrong with the sandbox, if anything."""
+    target = os.path.join(directory, FILE)
+    temporary = f"{target}.part"
+    try:
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        stream: BinaryIO = os.fdopen(descriptor, "w+b")
+        try:
+            sha256 = _fill(stream, members, facts)
+            with open(os.path.join(directory, SIGNATURE_FILE), "w", encoding="ascii") as file:
+                file.write(client.signature("PUT", path, sha256) + "\n")
+            os.replace(temporary, target)
+        except BaseException:
+            stream.close()
+            raise
+        return stream, sha256, ""
+    except OSError as error:
+        # What was written of it only makes a full disk fuller.
+        for name in (FILE + ".part", SIGNATURE_FILE):
+            try:
+                os.unlink(os.path.join(directory, name))
+            except OSError:
+                pass
+        trouble = f"the result cannot be written to the sandbox: {error.strerror or error}"
+    stream = _memory()
+    return stream, _fill(stream, members, facts), trouble
+
+
+def _fill(stream: BinaryIO, members: Members, facts: Mapping[str, Any]) -> str:
+    hashing = _HashingFile(stream)
+    archive.write(hashing, members, facts)  # type: ignore[arg-type]  # it only writes
+    stream.flush()
+    return hashing.sha256.hexdigest()
+
+
+def _memory() -> BinaryIO:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("t2-result"), "w+b")
+    return tempfile.TemporaryFile()
+
+
+def _send(stream: BinaryIO, sha256: str, client: SessionClient, path: str, patience: float) -> Delivered:
+    size = stream.seek(0, io.SEEK_END)
+    deadline = time.monotonic() + patience
+    pause = 0.1
+    while True:
+        try:
+            response = client.request("PUT", path, stream, size=size, sha256=sha256, timeout=PATIENCE)
+            text = one_line(response.read(400).decode("utf-8", "replace"), 200)
+            if response.read():
+                client.close()
+        except CONNECTION_ERRORS as error:
+            client.close()
+            why = str(error) or type_name(type(error))
+            trouble = one_line(f"the session at {client.url} cannot be reached: {why}")
+        else:
+            if response.status in (200, 201, 202, 204):
+                return Delivered(Delivery.SENT)
+            told = f"HTTP {response.status}{f': {text}' if text else ''}"
+            if response.status == 409:
+                why = "the job was over, or a newer worker had replaced this one"
+                return Delivered(Delivery.REFUSED, f"its result came too late: {why}")
+            trouble = f"the session at {client.url} did not take the result ({told})"
+            if response.status < 500 and response.status not in (408, 429):
+                return Delivered(Delivery.LEFT, trouble)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return Delivered(Delivery.LEFT, trouble)
+        # Spread, so that a thousand workers do not meet a restarted session at once.
+        time.sleep(min(left, pause * random.uniform(0.5, 1.0)))
+        pause = min(2 * pause, 5.0)
