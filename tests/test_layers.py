@@ -102,7 +102,9 @@ def root_problems(path: Path) -> Iterator[tuple[int, str]]:
     """The package itself imports its parts on first use only: an agent imports it too."""
     tree = ast.parse(path.read_text(), str(path))
     for imported in imports(top_level(tree), (PACKAGE,)):
-        if imported.module.partition(".")[0] == PACKAGE:
+        if imported.module.partition(".")[0] == PACKAGE and not imported.module.startswith(
+            f"{PACKAGE}._version"
+        ):
             yield imported.line, f"imports {imported.module} at once; import it inside a function"
     for imported in imports(ast.walk(tree), (PACKAGE,)):
         if imported.module.partition(".")[0] in NOTEBOOK_LIBRARIES:

@@ -33,9 +33,9 @@ from ..model.start_errors import without_fetcher
 from ..model.states import JobState, TaskState
 from ..protocol.archive import Archive as Package
 from ..protocol.archive import ArchiveError
-from .job_replica import JobMirror
+from .job_replica import JobReplica
 from .logs import Output, all_output
-from .offline import Archive, open_anywhere, read_output
+from .offline import OfflineSession, open_anywhere, read_output
 from .session_http import SessionBroken, SessionEnding
 from .session_link import Link
 
@@ -75,7 +75,7 @@ class Job:
         What was asked for.
     """
 
-    def __init__(self, link: Link | Archive, spec: JobSpec, mirror: JobMirror) -> None:
+    def __init__(self, link: Link | OfflineSession, spec: JobSpec, mirror: JobReplica) -> None:
         self.job_id = mirror.job_id
         self.name = spec.name
         self.spec = spec
@@ -84,14 +84,14 @@ class Job:
         self._listeners: dict[Callable[[Job], None], Callable[[], None]] = {}
 
     @property
-    def _link(self) -> Link | Archive:
+    def _link(self) -> Link | OfflineSession:
         return self._here()[0]
 
     @property
-    def _mirror(self) -> JobMirror:
+    def _mirror(self) -> JobReplica:
         return self._here()[1]
 
-    def _here(self) -> tuple[Link | Archive, JobMirror]:
+    def _here(self) -> tuple[Link | OfflineSession, JobReplica]:
         """Return the link and the copy of the job, in a process that was forked those of its own."""
         if self._pid != os.getpid():
             with _reopening:

@@ -13,7 +13,7 @@ from ..model.reducer import JobView
 CATCH_UP = 10.0
 
 
-class JobMirror:
+class JobReplica:
     """A kernel's copy of a job: its events and the view that they make. Guarded by `changed`."""
 
     def __init__(self, job_id: str) -> None:
@@ -45,7 +45,7 @@ class JobMirror:
         with self.changed:
             return bool(self.directory) and not self.orphaned and not self.view.state.is_final
 
-    def orphan(self, why: str) -> None:
+    def mark_lost(self, why: str) -> None:
         """The session is gone; nothing more will come."""
         with self.changed:
             if not self.view.state.is_final:

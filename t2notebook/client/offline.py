@@ -13,7 +13,7 @@ from ..journal import read_events, read_jobs, read_meta
 from ..model.errors import SessionError
 from ..model.events import Event, EventKind
 from ..model.job import JobSpec
-from .job_replica import JobMirror
+from .job_replica import JobReplica
 from .locator import Finished
 from .session_http import Connection, SessionEnding
 from .session_link import Link, open_job
@@ -24,7 +24,7 @@ PAGE = 64 << 10
 _GONE = "its session has ended"
 
 
-class Archive:
+class OfflineSession:
     """Stands where the link to a session was; there is nobody to ask.
 
     Parameters
@@ -43,23 +43,23 @@ class Archive:
         raise SessionEnding(_GONE)
 
 
-def open_anywhere(directory: Path, job_id: str) -> tuple[Link | Archive, JobSpec, JobMirror]:
+def open_anywhere(directory: Path, job_id: str) -> tuple[Link | OfflineSession, JobSpec, JobReplica]:
     """Return a job as its session has it, or, when nobody has it any more, its journal; raises as `open_job` does."""
     try:
         return open_job(directory, job_id)
     except Finished:
-        return Archive(directory), *read_job(directory, job_id)
+        return OfflineSession(directory), *read_job(directory, job_id)
 
 
-def read_job(directory: Path, job_id: str) -> tuple[JobSpec, JobMirror]:
+def read_job(directory: Path, job_id: str) -> tuple[JobSpec, JobReplica]:
     """Return a job as its journal tells it; one that had not ended will not, as far as anybody here can know."""
     spec = read_jobs(directory)[job_id]
-    mirror = JobMirror(job_id)
+    mirror = JobReplica(job_id)
     mirror.directory = str(directory)
     for event in read_events(directory, job_id):
         mirror.apply(event)
     if not mirror.view.state.is_final:
-        mirror.orphan(read_meta(directory).get("over") or _GONE)
+        mirror.mark_lost(read_meta(directory).get("over") or _GONE)
     return spec, mirror
 
 

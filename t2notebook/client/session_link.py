@@ -23,7 +23,7 @@ from ..model.errors import SessionError
 from ..model.events import Event
 from ..model.job import JobSpec
 from ..model.text import loads
-from .job_replica import JobMirror
+from .job_replica import JobReplica
 from .locator import Finished, reach
 from .session_http import Connection, SessionEnding, Stream
 from .session_process import find_or_start
@@ -56,7 +56,7 @@ class Link:
         self.client_id = uuid.uuid4().hex
         self.is_open = True
         self.session: dict[str, Any] = {}
-        self._mirrors: dict[str, JobMirror] = {}
+        self._mirrors: dict[str, JobReplica] = {}
         self._lock = threading.Lock()
         self._attached = threading.Event()
         self._is_wanted = True
@@ -84,7 +84,7 @@ class Link:
 
     def submit(
         self, spec: JobSpec, package_path: str, credentials: Mapping[str, str] | None = None
-    ) -> JobMirror:
+    ) -> JobReplica:
         """Hand a job over; when this returns, the session has it in its journal."""
         answer = self.reach().post(
             "/v1/jobs",
@@ -101,7 +101,7 @@ class Link:
         mirror.await_seq(answer["seq"])
         return mirror
 
-    def watch(self, job_id: str) -> tuple[JobSpec, JobMirror]:
+    def watch(self, job_id: str) -> tuple[JobSpec, JobReplica]:
         """Get a job that another kernel submitted; its whole past comes with it.
 
         Raises
@@ -114,12 +114,12 @@ class Link:
         mirror.await_seq(answer["seq"])
         return JobSpec.from_dict(answer["spec"]), mirror
 
-    def mirror(self, job_id: str) -> JobMirror:
+    def mirror(self, job_id: str) -> JobReplica:
         """Return this kernel's copy of a job, empty if nothing has come yet."""
         with self._lock:
-            return self._mirrors.setdefault(job_id, JobMirror(job_id))
+            return self._mirrors.setdefault(job_id, JobReplica(job_id))
 
-    def bye(self) -> None:
+    def notify_exit(self) -> None:
         """Say that this kernel exits cleanly; to the next session, if one is just taking the last one's place."""
         if not self.is_open or os.getpid() != self._pid:
             return
@@ -158,7 +158,7 @@ class Link:
                         lambda: mirror.view.state.is_final or mirror.orphaned,  # noqa: B023
                         max(0.0, deadline - time.monotonic()),
                     )
-        self.let_go(patience=SHUTDOWN_PATIENCE if answer["ended"] else 0.0)
+        self.detach(patience=SHUTDOWN_PATIENCE if answer["ended"] else 0.0)
 
     def await_end(self, timeout: float) -> None:
         """Wait for the session to end, `timeout` seconds at the most."""
@@ -171,7 +171,7 @@ class Link:
             self._is_wanted = False
             self._stream.abort()
 
-    def let_go(self, patience: float = 2.0) -> None:
+    def detach(self, patience: float = 2.0) -> None:
         """End the attachment; a session that is ending has `patience` seconds to tell the rest first."""
         self._is_wanted = False
         self._reader.join(timeout=patience)
@@ -201,7 +201,7 @@ class Link:
         self._attached.set()
         return stream
 
-    def _watch(self, mirror: JobMirror, connection: Connection) -> dict[str, Any]:
+    def _watch(self, mirror: JobReplica, connection: Connection) -> dict[str, Any]:
         answer: dict[str, Any] = connection.post(
             f"/v1/clients/{self.client_id}/watch",
             {
@@ -230,7 +230,7 @@ class Link:
         with self._lock:
             mirrors = list(self._mirrors.values())
         for mirror in mirrors:
-            mirror.orphan(why)
+            mirror.mark_lost(why)
 
     def _follow(self) -> str:
         """Take events until there are no more; return why."""
@@ -241,14 +241,14 @@ class Link:
                     event = Event.from_dict(record["event"])
                     self.mirror(event.job_id).apply(event)
                 else:
-                    self.mirror(record["orphan"]).orphan(record["why"])
+                    self.mirror(record["orphan"]).mark_lost(record["why"])
                 if self._is_replaced and not self._awaited():
                     return "nothing more was to come"
         except Exception as error:
             return f"the connection to the session broke: {error or type(error).__name__}"
         return "the session process has ended"
 
-    def _awaited(self) -> list[JobMirror]:
+    def _awaited(self) -> list[JobReplica]:
         with self._lock:
             return [mirror for mirror in self._mirrors.values() if mirror.is_awaited]
 
@@ -275,7 +275,7 @@ class Link:
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, 5.0)
 
-    def _resume_once(self, awaited: list[JobMirror]) -> None:
+    def _resume_once(self, awaited: list[JobReplica]) -> None:
         attached: Connection | None = None
         for mirror in awaited:
             directory = Path(mirror.directory)
@@ -286,13 +286,13 @@ class Link:
             try:
                 connection = reach(directory, mirror.job_id, lambda: self._is_wanted)
             except Finished:
-                mirror.orphan(read_meta(directory).get("over") or "the session process has ended")
+                mirror.mark_lost(read_meta(directory).get("over") or "the session process has ended")
                 continue
             if attached is None:
                 self._stream = self._attach(connection)
                 attached = connection
             if not attached.is_same(connection):
-                mirror.orphan("another session has taken it over; t2.attach leads to it")
+                mirror.mark_lost("another session has taken it over; t2.attach leads to it")
                 continue
             self._watch(mirror, connection)
 
@@ -346,7 +346,7 @@ def open_links() -> list[Link]:
     return [link for link in list(_all) if link.is_open]
 
 
-def open_job(directory: Path, job_id: str) -> tuple[Link, JobSpec, JobMirror]:
+def open_job(directory: Path, job_id: str) -> tuple[Link, JobSpec, JobReplica]:
     """Return a job with a link to the session that has it; if that has died, to one that took it over.
 
     Raises
@@ -385,4 +385,4 @@ os.register_at_fork(after_in_child=_begin_anew)
 
 def _say_bye(link: weakref.ref[Link]) -> None:
     if (living := link()) is not None:
-        living.bye()
+        living.notify_exit()

@@ -19,7 +19,7 @@ from ..model.process import user_name
 from . import replacement, surroundings
 from .handles import _known, unfinished_named
 from .job import Job
-from .job_replica import JobMirror
+from .job_replica import JobReplica
 from .notebook_directories import notebook_path
 from .packing import Files, pack, tell
 from .session_http import SessionEnding
@@ -347,7 +347,7 @@ def _secrets(given: Mapping[str, str] | None) -> dict[str, str]:
 
 def _hand_over(
     settings: Config, spec: JobSpec, package: Path, credentials: Mapping[str, str]
-) -> tuple[Link, JobMirror]:
+) -> tuple[Link, JobReplica]:
     """Give a job to the session; to the next one if this one is just ending."""
     link = link_for(settings)
     try:

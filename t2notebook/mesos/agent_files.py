@@ -14,7 +14,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.iostream import StreamClosedError
 
 from ..model.address import Address
-from .credentials import NOBODY, Access, explain
+from .credentials import ANONYMOUS, Credentials, explain
 
 TIMEOUT = 20.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -59,7 +59,7 @@ class Sandbox:
     agent_url: str
     framework_id: str
     executor_id: str
-    access: Access = NOBODY
+    access: Credentials = ANONYMOUS
 
     def path(self, name: str) -> str:
         """Return the virtual path of a file in the sandbox."""

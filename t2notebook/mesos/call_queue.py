@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .credentials import Access
+from .credentials import Credentials
 from .transport import BROKEN, Address, Connection, Response
 
 PATH = "/api/v1/scheduler"
@@ -42,7 +42,7 @@ class Refused(Exception):
         self.code = code
 
 
-class Caller:
+class CallQueue:
     """Sends calls one after the other; there is one for each subscription, so that no call outlives its own.
 
     Parameters
@@ -60,7 +60,7 @@ class Caller:
         self,
         address: Address,
         stream_id: str | None,
-        access: Access,
+        access: Credentials,
         failed: Callable[[Mapping[str, Any], BaseException], None],
     ) -> None:
         self._address, self._access, self._failed = address, access, failed
@@ -74,7 +74,7 @@ class Caller:
         """Send a call, after those before it."""
         self._calls.put_nowait(call)
 
-    async def say_last(self, call: dict[str, Any]) -> None:
+    async def send_now(self, call: dict[str, Any]) -> None:
         """Send a call at once, which makes what else there is to say pointless.
 
         Raises

@@ -22,7 +22,7 @@ class AccessError(Exception):
 
 
 @dataclass(frozen=True)
-class Access:
+class Credentials:
     """How we show ourselves to masters and agents, and how we know them.
 
     Mesos has one kind of HTTP credential for both: whoever may read sandboxes through an agent names the principal
@@ -44,7 +44,7 @@ class Access:
     @classmethod
     def of(
         cls, principal: str, secret: str, *, tls: bool, ca: str = "", cert: str = "", key: str = ""
-    ) -> Access:
+    ) -> Credentials:
         """Return the access of these settings (paths of PEM files; `ca` may be ``"system"``).
 
         Raises
@@ -63,7 +63,7 @@ class Access:
 
 
 #: Nobody, with plain HTTP.
-NOBODY = Access()
+ANONYMOUS = Credentials()
 
 
 #: OpenSSL's own choice: Python's leaves out all that a libprocess with its default ciphers speaks (AES128-SHA and its

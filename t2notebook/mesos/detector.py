@@ -34,7 +34,7 @@ STOP_TIMEOUT = 3.0
 _NODE = re.compile(r"(?:json\.)?info_(\d{10})")
 
 
-class Masters(Protocol):
+class MasterDetector(Protocol):
     """Where the driver learns who leads.
 
     Attributes
@@ -58,7 +58,7 @@ class Masters(Protocol):
         """Free everything."""
 
 
-class OneMaster:
+class StandaloneMasterDetector:
     """The master that the settings name; if another leads, it says so by a redirect."""
 
     trouble = ""
@@ -306,7 +306,7 @@ def master_address(data: bytes, tls: bool) -> Address:
     return Address(host, port, tls, name if tls and name != host else "")
 
 
-def find(master: str, userinfo: str = "", tls: bool = False) -> Masters:
+def find(master: str, userinfo: str = "", tls: bool = False) -> MasterDetector:
     """Return how to find the leader of `master` (see `t2notebook.model.address`).
 
     Parameters
@@ -324,4 +324,4 @@ def find(master: str, userinfo: str = "", tls: bool = False) -> Masters:
     """
     if master.startswith(ZK):
         return ZooKeeperMasters(ZooKeeper.parse(master), userinfo, tls)
-    return OneMaster(Address.parse(master))
+    return StandaloneMasterDetector(Address.parse(master))

@@ -17,10 +17,10 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from . import _pymesos
-from .call_queue import PATH, Caller, Refused
+from .call_queue import PATH, CallQueue, Refused
 from .calls import Calls
-from .credentials import NOBODY, Access, explain, is_ours_to_mend, shown
-from .detector import Masters, find
+from .credentials import ANONYMOUS, Credentials, explain, is_ours_to_mend, shown
+from .detector import MasterDetector, find
 from .transport import BROKEN, Address, Connection, Response
 
 log = logging.getLogger(__name__)
@@ -105,9 +105,9 @@ class Driver(Calls):
         self,
         listener: Listener,
         framework: dict[str, Any],
-        master: str | Masters,
+        master: str | MasterDetector,
         suppressed_roles: Callable[[], Iterable[str]] = tuple,
-        access: Access = NOBODY,
+        access: Credentials = ANONYMOUS,
     ) -> None:
         super().__init__(
             _Callbacks(listener),
@@ -127,7 +127,7 @@ class Driver(Calls):
         self._known: Address | None = None
         self._suppressed_roles = suppressed_roles
         self._subscription: Connection | None = None
-        self._caller: Caller | None = None
+        self._caller: CallQueue | None = None
         self._mesos_stream_id: str | None = None
         self._heartbeat = HEARTBEAT
         self._last_event = 0.0
@@ -138,7 +138,7 @@ class Driver(Calls):
         self._ending = False
 
     @property
-    def access(self) -> Access:
+    def access(self) -> Credentials:
         """As whom we come; agents' files want to know it, too."""
         return self._access
 
@@ -192,7 +192,7 @@ class Driver(Calls):
             call = {"type": "TEARDOWN", "framework_id": {"value": self.framework_id}}
             try:
                 async with asyncio.timeout(TEARDOWN_TIMEOUT):
-                    await self._caller.say_last(call)
+                    await self._caller.send_now(call)
             except (Refused, *BROKEN) as error:
                 log.warning("TEARDOWN failed: %s", explain(error))
         pending = {self._task} if self._task is not None else set()
@@ -387,7 +387,7 @@ class Driver(Calls):
         self.framework_id = info["framework_id"]["value"]
         assert self._subscription is not None
         if self._caller is None:
-            self._caller = Caller(
+            self._caller = CallQueue(
                 self._subscription.address, self._mesos_stream_id, self._access, self._call_failed
             )
         self._listener.subscribed(

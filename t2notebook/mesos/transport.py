@@ -22,7 +22,7 @@ from tornado.tcpclient import TCPClient
 from ..model.address import Address
 from ..model.text import dumps
 from ..protocol.recordio import FramingError, RecordDecoder
-from .credentials import NOBODY, Access, tls_context
+from .credentials import ANONYMOUS, Credentials, tls_context
 
 __all__ = ["BROKEN", "Address", "Connection", "Response"]
 
@@ -56,7 +56,7 @@ class Connection:
     by anyone: what runs then ends with `StreamClosedError`.
     """
 
-    def __init__(self, stream: IOStream, address: Address, access: Access) -> None:
+    def __init__(self, stream: IOStream, address: Address, access: Credentials) -> None:
         self._stream = stream
         self._http = HTTP1Connection(stream, True, _PARAMETERS)
         self._access = access
@@ -64,7 +64,7 @@ class Connection:
         self.local_host: str = stream.socket.getsockname()[0]
 
     @classmethod
-    async def open(cls, address: Address, access: Access = NOBODY) -> Connection:
+    async def open(cls, address: Address, access: Credentials = ANONYMOUS) -> Connection:
         """Connect, with TLS where the address has it.
 
         Raises

@@ -77,7 +77,7 @@ class Constraint:
         is_there = any(_is(value, text) for value in found for text in self.values)
         return is_there if self.operator is Operator.EQUAL else not is_there
 
-    def refusal(self, host: str, attributes: Attributes) -> str:
+    def veto(self, host: str, attributes: Attributes) -> str:
         """Say why an agent is not admitted: ``rack is r2, r1 asked``."""
         found = value_of(self.attribute, host, attributes)
         if found is None:

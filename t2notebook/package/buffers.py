@@ -72,17 +72,17 @@ class Sink:
         return 9 if type(piece) is bytearray and self._tail.endswith(b"\x96" + size) else 0
 
 
-class Enough(Exception):
-    """The time of a `Void` is over."""
+class SearchTimeout(Exception):
+    """The time of a `NullSink` is over."""
 
 
-class Void(Sink):
+class NullSink(Sink):
     """Takes everything and keeps nothing.
 
     Parameters
     ----------
     until : float
-        By `time.monotonic`; from then on, `write` raises `Enough`.
+        By `time.monotonic`; from then on, `write` raises `SearchTimeout`.
     """
 
     def __init__(self, until: float) -> None:
@@ -96,5 +96,5 @@ class Void(Sink):
     def write(self, piece: bytes | bytearray) -> int:
         """Drop what the pickler writes."""
         if time.monotonic() > self._until:
-            raise Enough
+            raise SearchTimeout
         return len(piece)

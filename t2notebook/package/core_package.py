@@ -19,6 +19,7 @@ from pathlib import Path
 _PACKAGES = (
     "t2notebook/model",
     "t2notebook/protocol",
+    "t2notebook/protocol/reducers",
     "t2notebook/worker",
     "t2notebook/worker/executor",
     "t2notebook/worker/process",

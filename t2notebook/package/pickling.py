@@ -22,7 +22,7 @@ from ..model.errors import PackageError
 from ..protocol import pickling as shared
 from ..protocol.reducers.code_objects import reduce_code
 from ..worker.process.display import display
-from .buffers import LARGE, Enough, Sink, Void
+from .buffers import LARGE, NullSink, SearchTimeout, Sink
 from .cell import ENV, CellFunction, stays
 from .global_names import global_reads
 from .local_modules import is_installed
@@ -270,8 +270,8 @@ def _is_spare(use: Use) -> bool:
 
 def _attempt(value: Any, until: float) -> BaseException | None:
     try:
-        Pickler(Void(until)).dump(value)
-    except Enough:
+        Pickler(NullSink(until)).dump(value)
+    except SearchTimeout:
         return None
     except Exception as error:
         return error

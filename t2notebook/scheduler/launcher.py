@@ -12,7 +12,7 @@ from .messages import ExecutorTemplate, launch_event, task_info
 from .offer_flow import REFUSE_SECONDS
 from .placement.matcher import Plan
 from .placement.offers import Offer
-from .placement.requests import Launch, Spot
+from .placement.requests import Launch, WorkerLocation
 from .silent_launches import Silence
 from .task_tracker import Tasks
 
@@ -40,20 +40,20 @@ class Launches(Tasks):
         now = self._now()
         held = list(self.matcher.held.values())
         self.hosts.seen(offer.host for offer in offers)
-        demands = self.waiting.demands(now, self._is_running)
+        requests = self.waiting.requests(now, self._is_running)
         plan = self.matcher.round(
             offers,
-            demands,
+            requests,
             self.executors.running(
-                {demand.job_id: self.jobs[demand.job_id].spec.preload for demand in demands}
+                {request.job_id: self.jobs[request.job_id].spec.preload for request in requests}
             ),
-            spots={
-                demand.job_id: self._spots(demand.job_id)
-                for demand in demands
-                if any(constraint.operator.counts_workers for constraint in demand.placement.constraints)
+            locations={
+                request.job_id: self._locations(request.job_id)
+                for request in requests
+                if any(constraint.operator.counts_workers for constraint in request.placement.constraints)
             },
-            avoided=self.hosts.avoided(now),
-            hopeless=self.waiting.hopeless,
+            excluded=self.hosts.excluded(now),
+            infeasible=self.waiting.infeasible,
             gpus=self._gpus,
             now=now,
         )
@@ -67,17 +67,17 @@ class Launches(Tasks):
             raise
         self._decline(plan.declined)
         self._await_expiry()
-        self.waiting.learn(plan, self.jobs.clock())
-        self._retirement.make_room(plan.unplaced)
+        self.waiting.apply(plan, self.jobs.clock())
+        self._retirement.make_room(plan.diagnosis)
         self._say_why()
         self._suppress_if_idle()
 
     def _is_running(self, job_id: str) -> bool:
         return any(worker.is_on_mesos for worker in self.jobs[job_id].view.workers)
 
-    def _spots(self, job_id: str) -> list[Spot]:
+    def _locations(self, job_id: str) -> list[WorkerLocation]:
         workers = self.jobs[job_id].view.workers
-        return [Spot(worker.agent, worker.host) for worker in workers if worker.is_on_mesos]
+        return [WorkerLocation(worker.agent, worker.host) for worker in workers if worker.is_on_mesos]
 
     def _carry_out(self, plan: Plan) -> None:
         assert self.driver is not None

@@ -14,12 +14,12 @@ from ..model.events import Event, EventKind
 from . import resource_holders
 from .cluster_query import ASK_AFTER, Capacity
 from .executor_pool import Executors
-from .pending_queue import NO_OFFER_AFTER, Waiting
+from .pending_queue import NO_OFFER_AFTER, PendingQueue
 from .placement.cluster_inventory import Cluster
 from .placement.feasibility import scarcities, verdicts
 from .placement.gang_matcher import Matcher
 from .placement.offers import Offer
-from .placement.vetoes import Refusal
+from .placement.vetoes import Veto
 from .silent_launches import Silence
 from .timers import Timers
 
@@ -39,7 +39,7 @@ class Wants:
         self.jobs = jobs
         self.driver: Driver | None = None
         self.executors = Executors()
-        self.waiting = Waiting(gpus, on_drop=self._let_go)
+        self.waiting = PendingQueue(gpus, on_drop=self._let_go)
         self.matcher = Matcher(self.executors.new_id)
         self.trouble = "not connected to a master yet"
         self._gpus = gpus
@@ -151,14 +151,14 @@ class Wants:
         rows = self.waiting.why(job.job_id)
         now = self.jobs.clock()
         held = self._held(job.job_id, self.waiting.lacked(job.job_id)) if job.job_id in self.waiting else []
-        silent = self.silence.refusals(job.job_id, self._now())
-        return rows + [refusal.row(now) for refusal in (*held, *silent)]
+        silent = self.silence.vetoes(job.job_id, self._now())
+        return rows + [veto.row(now) for veto in (*held, *silent)]
 
-    def _held(self, job_id: str, lacked: Collection[str]) -> list[Refusal]:
+    def _held(self, job_id: str, lacked: Collection[str]) -> list[Veto]:
         """Return which jobs of ours hold what a job lacks."""
         waiting = self.jobs[job_id]
         found = resource_holders.holdings(self.jobs.active, waiting, lacked) if lacked else []
-        return resource_holders.refusals(found, waiting, self.jobs.clock())
+        return resource_holders.vetoes(found, waiting, self.jobs.clock())
 
     def _say_why(self) -> None:
         now, shown = self._now(), self.jobs.clock()
@@ -185,13 +185,13 @@ class Wants:
             self._capacity.ask(self._now(), self._judged)
 
     def _judged(self, cluster: Cluster | None) -> None:
-        hopeless, scarce = {}, {}
+        infeasible, scarce = {}, {}
         if cluster is not None:
-            demands = self.waiting.demands(self._now())
-            hopeless = verdicts(cluster, demands, self._gpus)
-            others = [demand for demand in demands if demand.job_id not in hopeless]
+            requests = self.waiting.requests(self._now())
+            infeasible = verdicts(cluster, requests, self._gpus)
+            others = [request for request in requests if request.job_id not in infeasible]
             scarce = scarcities(cluster, others, self._gpus)
-        self.waiting.judge(hopeless, self.jobs.clock(), scarce)
+        self.waiting.mark_infeasible(infeasible, self.jobs.clock(), scarce)
         self._match_held()  # for a gang, perhaps, that can never be whole
         self._say_why()
 

@@ -9,11 +9,11 @@ from itertools import islice
 from typing import Any
 
 from ..model.job import JobSpec
-from .placement.diagnosis import Unplaced
+from .placement.diagnosis import Diagnosis
 from .placement.matcher import Plan
 from .placement.offers import NAMES, asked_by
-from .placement.requests import Demand
-from .placement.vetoes import MOST_ROWS, NO_GPUS, Refusal, Verdict
+from .placement.requests import ResourceRequest
+from .placement.vetoes import MOST_ROWS, NO_GPUS, Infeasible, Veto
 from .resource_holders import Holders
 
 #: Seconds without any offer after which a waiting job says so.
@@ -32,28 +32,29 @@ class _Waiting:
     since: float
     worker_ids: list[int]
     not_before: dict[int, float] = field(default_factory=dict)
-    rounds: deque[tuple[float, list[Unplaced]]] = field(default_factory=lambda: deque(maxlen=ROUNDS))
-    verdict: tuple[float, Verdict] | None = None
-    scarce: tuple[float, Verdict] | None = None
+    rounds: deque[tuple[float, list[Diagnosis]]] = field(default_factory=lambda: deque(maxlen=ROUNDS))
+    verdict: tuple[float, Infeasible] | None = None
+    scarce: tuple[float, Infeasible] | None = None
     is_judged: bool = False
 
-    def refusals(self) -> Iterator[tuple[float, Refusal]]:
+    def vetoes(self) -> Iterator[tuple[float, Veto]]:
         """Yield when and why, of each agent what it last lacked; the newest first."""
         told: set[str] = set()
-        for time, unplaced in reversed(self.rounds):
+        for time, diagnosis in reversed(self.rounds):
             agents = set()
-            for one in unplaced:
-                for refusal in one.refusals():
-                    if refusal.agent not in told:
-                        agents.add(refusal.agent)
-                        yield time, refusal
+            for one in diagnosis:
+                for veto in one.vetoes():
+                    if veto.agent not in told:
+                        agents.add(veto.agent)
+                        yield time, veto
             told |= agents
 
 
-class Waiting:
+class PendingQueue:
     """The queue of workers that wait, by job, in the order in which the jobs came.
 
-    Times are seconds by a clock that is never adjusted, but for those of `learn` and `judge`, which are shown.
+    Times are seconds by a clock that is never adjusted, but for those of `apply` and `mark_infeasible`, which are
+    shown.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ class Waiting:
         """Queue all workers of a job."""
         self._jobs[job_id] = _Waiting(spec, now, list(range(spec.number_of_workers)))
 
-    def again(self, job_id: str, spec: JobSpec, worker_id: int, not_before: float, now: float) -> None:
+    def requeue(self, job_id: str, spec: JobSpec, worker_id: int, not_before: float, now: float) -> None:
         """Queue a worker that is to be started again, from `not_before` on."""
         job = self._jobs.setdefault(job_id, _Waiting(spec, now, []))
         if worker_id not in job.worker_ids:
@@ -108,7 +109,9 @@ class Waiting:
             self._past[job_id] = rows
         self._on_drop(job_id)
 
-    def demands(self, now: float, is_running: Callable[[str], bool] = lambda job_id: False) -> list[Demand]:
+    def requests(
+        self, now: float, is_running: Callable[[str], bool] = lambda job_id: False
+    ) -> list[ResourceRequest]:
         """Return what matching is to place: the workers of a job that ask for the same are one demand.
 
         One that pauses before it is started again is not in it; nor is a gang while one of its workers pauses.
@@ -120,7 +123,7 @@ class Waiting:
             Whether any worker of a job runs, or is about to. A gang of which some run needs the rest one by
             one.
         """
-        demands = []
+        requests = []
         for job_id, job in self._jobs.items():
             placement = job.spec.placement
             gang = placement.gang and not is_running(job_id)
@@ -131,8 +134,8 @@ class Waiting:
                 if job.not_before and job.not_before.get(worker_id, 0.0) > now:
                     continue
                 groups.setdefault(id(job.spec.resource_of(worker_id)), []).append(worker_id)
-            demands += [
-                Demand(
+            requests += [
+                ResourceRequest(
                     job_id,
                     ids,
                     job.spec.resource_of(ids[0]),
@@ -142,13 +145,13 @@ class Waiting:
                 )
                 for ids in groups.values()
             ]
-        return demands
+        return requests
 
-    def learn(self, plan: Plan, now: float) -> None:
+    def apply(self, plan: Plan, now: float) -> None:
         """Take out what was placed, and keep what the rest was refused for."""
-        refused: dict[str, list[Unplaced]] = {}
-        for unplaced in plan.unplaced:
-            refused.setdefault(unplaced.job_id, []).append(unplaced)
+        refused: dict[str, list[Diagnosis]] = {}
+        for diagnosis in plan.diagnosis:
+            refused.setdefault(diagnosis.job_id, []).append(diagnosis)
         for job_id, some in refused.items():
             if job_id in self._jobs:
                 self._jobs[job_id].rounds.append((now, some))
@@ -178,8 +181,8 @@ class Waiting:
         times = (again_at if job.is_judged else job.since + after for job in self._jobs.values())
         return min(times, default=None)
 
-    def judge(
-        self, verdicts: Mapping[str, Verdict], now: float, scarce: Mapping[str, Verdict] | None = None
+    def mark_infeasible(
+        self, verdicts: Mapping[str, Infeasible], now: float, scarce: Mapping[str, Infeasible] | None = None
     ) -> None:
         """Learn for which jobs this cluster can never do, and why the others are offered nothing, if so."""
         for job_id, job in self._jobs.items():
@@ -190,7 +193,7 @@ class Waiting:
             job.is_judged = True
 
     @property
-    def hopeless(self) -> Collection[str]:
+    def infeasible(self) -> Collection[str]:
         """The jobs for which this cluster can never do."""
         return {job_id for job_id, job in self._jobs.items() if job.verdict is not None}
 
@@ -242,19 +245,19 @@ class Waiting:
 
 
 def _lacked(job: _Waiting) -> set[str]:
-    found = [refusal.lacked for _, refusal in islice(job.refusals(), LOOKED_AT)]
+    found = [veto.lacked for _, veto in islice(job.vetoes(), LOOKED_AT)]
     if not found:
         return {name for resource in job.spec.resources for name in asked_by(resource)}
     return {name for name in found if name in NAMES}
 
 
-def _messages(refusals: list[Refusal]) -> list[str]:
-    return [refusal.message for refusal in refusals]
+def _messages(vetoes: list[Veto]) -> list[str]:
+    return [veto.message for veto in vetoes]
 
 
 def _texts(job: _Waiting) -> str:
-    found = list(islice(job.refusals(), LOOKED_AT + 1))
-    counts = Counter(refusal.message for _, refusal in found)
+    found = list(islice(job.vetoes(), LOOKED_AT + 1))
+    counts = Counter(veto.message for _, veto in found)
     texts = [f"{text} (on {times} agents)" if times > 1 else text for text, times in counts.items()]
     more = ""
     if len(found) > LOOKED_AT:
@@ -277,13 +280,13 @@ def _rows(job: _Waiting) -> list[dict[str, Any]]:
     rows, told = [], set()
     if job.verdict is not None:
         time, verdict = job.verdict
-        rows = [refusal.row(time) for refusal in verdict.refusals]
-    for time, refusal in islice(job.refusals(), MOST_ROWS - len(rows)):
-        told.add(refusal.agent)
-        rows.append(refusal.row(time))
+        rows = [veto.row(time) for veto in verdict.vetoes]
+    for time, veto in islice(job.vetoes(), MOST_ROWS - len(rows)):
+        told.add(veto.agent)
+        rows.append(veto.row(time))
     if job.verdict is None and job.scarce is not None:
         time, lack = job.scarce
         # An agent's own offer tells more than what the master says of it.
-        more = (refusal.row(time) for refusal in lack.refusals if refusal.agent not in told)
+        more = (veto.row(time) for veto in lack.vetoes if veto.agent not in told)
         rows += islice(more, MOST_ROWS - len(rows))
     return rows

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from ..journal.job_store import JobRecord
 from .placement.offers import NAMES, asked_by
-from .placement.vetoes import Refusal, quantity
+from .placement.vetoes import Veto, quantity
 
 #: Jobs that are named; the others are counted.
 SHOWN = 3
 #: Has an answer for a job that waits, and the resources that it lacks: in words, and as rows of ``job.why``.
-Holders = Callable[[str, Collection[str]], list[Refusal]]
+Holders = Callable[[str, Collection[str]], list[Veto]]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def holdings(jobs: Iterable[JobRecord], waiting: JobRecord, lacked: Collection[s
     return []
 
 
-def refusals(found: Sequence[Holding], waiting: JobRecord, now: float) -> list[Refusal]:
+def vetoes(found: Sequence[Holding], waiting: JobRecord, now: float) -> list[Veto]:
     """Return a sentence for each of the largest holders, as rows of ``job.why``; `now` is in seconds since 1970."""
     names = Counter([waiting.spec.name, *(holding.job.spec.name for holding in found)])
 
@@ -55,7 +55,7 @@ def refusals(found: Sequence[Holding], waiting: JobRecord, now: float) -> list[R
         return job.spec.name if names[job.spec.name] == 1 else job.job_id
 
     rows = [
-        Refusal(
+        Veto(
             waiting.job_id,
             holding.name,
             f"{quantity(holding.name, holding.amount)} are held by your own job {called(holding.job)}, "
@@ -66,7 +66,7 @@ def refusals(found: Sequence[Holding], waiting: JobRecord, now: float) -> list[R
     if more := found[SHOWN:]:
         amount = sum(holding.amount for holding in more)
         text = f"{quantity(more[0].name, amount)} by {len(more)} more of your jobs"
-        rows.append(Refusal(waiting.job_id, more[0].name, text))
+        rows.append(Veto(waiting.job_id, more[0].name, text))
     return rows
 
 

@@ -31,7 +31,7 @@ ADVICE = {
 }
 
 
-class Consequence(StrEnum):
+class Decision(StrEnum):
     """What the scheduler does."""
 
     GO_ON = "go on"  # the worker is on its way, or runs
@@ -42,7 +42,7 @@ class Consequence(StrEnum):
     FAIL = "fail"  # the worker has failed for good, and its job with it, at once or (`keep_going`) at the end
 
 
-class When(StrEnum):
+class Condition(StrEnum):
     """A condition beside state and reason."""
 
     ALWAYS = ""
@@ -75,8 +75,8 @@ class Rule:
 
     states: tuple[TaskState, ...]
     reasons: tuple[str, ...]
-    when: When
-    consequence: Consequence
+    when: Condition
+    decision: Decision
     why: str
     blames_host: bool = False
 
@@ -98,57 +98,57 @@ RULES: tuple[Rule, ...] = (
     Rule(
         (TaskState.STAGING, TaskState.STARTING, TaskState.RUNNING, TaskState.KILLING),
         (),
-        When.ALWAYS,
-        Consequence.GO_ON,
+        Condition.ALWAYS,
+        Decision.GO_ON,
         "it is on its way",
     ),
     Rule(
-        (TaskState.FINISHED,), (), When.ALWAYS, Consequence.DONE, "it has ended well; its result is fetched"
+        (TaskState.FINISHED,), (), Condition.ALWAYS, Decision.DONE, "it has ended well; its result is fetched"
     ),
     Rule(
         (TaskState.UNREACHABLE, TaskState.UNKNOWN),
         (),
-        When.ALWAYS,
-        Consequence.WAIT,
+        Condition.ALWAYS,
+        Decision.WAIT,
         "its agent may come back, and the worker with it; after `unreachable_timeout` it counts as LOST",
     ),
     Rule(
         tuple(sorted(TERMINAL_TASK_STATES - {TaskState.FINISHED})),
         (),
-        When.ASKED,
-        Consequence.DONE,
+        Condition.ASKED,
+        Decision.DONE,
         "that is what was asked for",
     ),
     Rule(
         tuple(sorted(TERMINAL_TASK_STATES - {TaskState.FINISHED})),
         (),
-        When.ANEW,
-        Consequence.RETRY,
+        Condition.ANEW,
+        Decision.RETRY,
         "it ended so that it can begin anew (exit code 75, or `job.kill(worker_id, restart=True)`)",
     ),
     Rule(
         (TaskState.ERROR,),
         (),
-        When.ALWAYS,
-        Consequence.FAIL,
+        Condition.ALWAYS,
+        Decision.FAIL,
         "Mesos refuses the task as it is, and would refuse the next one",
     ),
-    Rule(_FAILED, (), When.EXCEPTION, Consequence.FAIL, "run again, the code would raise it again"),
-    Rule(_FAILED, (), When.VERSION, Consequence.FAIL, "the other agents' Python would not do either"),
-    Rule(_FAILED, (), When.ENDING, Consequence.RETRY, "the launch met an executor that was going"),
+    Rule(_FAILED, (), Condition.EXCEPTION, Decision.FAIL, "run again, the code would raise it again"),
+    Rule(_FAILED, (), Condition.VERSION, Decision.FAIL, "the other agents' Python would not do either"),
+    Rule(_FAILED, (), Condition.ENDING, Decision.RETRY, "the launch met an executor that was going"),
     Rule(
         _FAILED,
         (),
-        When.START,
-        Consequence.RESTART,
+        Condition.START,
+        Decision.RESTART,
         "no Python or a library is missing: one more try, elsewhere if it can be",
         blames_host=True,
     ),
     Rule(
         (*_FAILED, TaskState.DROPPED, TaskState.LOST),
         (),
-        When.USER,
-        Consequence.FAIL,
+        Condition.USER,
+        Decision.FAIL,
         "the other agents are likely to have the same users",
     ),
     Rule(
@@ -159,54 +159,54 @@ RULES: tuple[Rule, ...] = (
             "REASON_CONTAINER_LIMITATION_MEMORY",
             "REASON_MAX_COMPLETION_TIME_REACHED",
         ),
-        When.ALWAYS,
-        Consequence.FAIL,
+        Condition.ALWAYS,
+        Decision.FAIL,
         "it needs more than it asked for, and would again: ask for more",
     ),
     Rule(
         (*_FAILED, TaskState.KILLED),
         ("REASON_CONTAINER_PREEMPTED", "REASON_AGENT_DRAINING", "REASON_TASK_KILLED_DURING_LAUNCH"),
-        When.ALWAYS,
-        Consequence.RETRY,
+        Condition.ALWAYS,
+        Decision.RETRY,
         "it was in somebody's way; it goes elsewhere",
     ),
-    Rule(_FAILED, _OF_THE_AGENT, When.ALWAYS, Consequence.RESTART, "the agent's trouble, not the worker's"),
+    Rule(_FAILED, _OF_THE_AGENT, Condition.ALWAYS, Decision.RESTART, "the agent's trouble, not the worker's"),
     Rule(
         _FAILED,
         (),
-        When.ALWAYS,
-        Consequence.RESTART,
+        Condition.ALWAYS,
+        Decision.RESTART,
         "it crashed, or its container could not be made or ended: another try, elsewhere if it goes on",
         blames_host=True,
     ),
-    Rule(_KILLED, (), When.ALWAYS, Consequence.RESTART, "somebody else killed it"),
+    Rule(_KILLED, (), Condition.ALWAYS, Decision.RESTART, "somebody else killed it"),
     Rule(
         (TaskState.DROPPED,),
         ("REASON_CALL_FAILED",),
-        When.ALWAYS,
-        Consequence.RESTART,
+        Condition.ALWAYS,
+        Decision.RESTART,
         "the master refused the launch; ours, not Mesos's reason",
     ),
     Rule(
         (TaskState.DROPPED,),
         (),
-        When.ALWAYS,
-        Consequence.RETRY,
+        Condition.ALWAYS,
+        Decision.RETRY,
         "the launch did not arrive: a stale offer, an executor that was going, a connection that broke",
     ),
     Rule(
         _VANISHED,
         ("REASON_FRAMEWORK_REMOVED",),
-        When.ALWAYS,
-        Consequence.FAIL,
+        Condition.ALWAYS,
+        Decision.FAIL,
         "the master has ended the framework",
     ),
-    Rule(_VANISHED, (), When.NEVER_RAN, Consequence.RETRY, "the launch was lost on its way"),
-    Rule(_VANISHED, (), When.ALWAYS, Consequence.RESTART, "its agent is gone, and it with it"),
+    Rule(_VANISHED, (), Condition.NEVER_RAN, Decision.RETRY, "the launch was lost on its way"),
+    Rule(_VANISHED, (), Condition.ALWAYS, Decision.RESTART, "its agent is gone, and it with it"),
 )
 
 
-def judge(
+def decide(
     state: TaskState, reason: str = "", *, asked: bool = False, ran: bool = True, cause: str = ""
 ) -> Rule:
     """Return the rule for a status.
@@ -231,22 +231,22 @@ def judge(
     raise ValueError(f"no rule for {state} {reason}")
 
 
-def pause_before(consequence: Consequence, times: int) -> float:
+def pause_before(decision: Decision, times: int) -> float:
     """Return the seconds to wait before a worker is started again for the `times`-th time (from 1)."""
-    if consequence is Consequence.RETRY:
+    if decision is Decision.RETRY:
         return 0.0 if times <= 1 else min(RETRY_CAP, RETRY_FIRST * 2.0 ** min(times - 2, 20))
     return min(RESTART_CAP, RESTART_FIRST * 2.0 ** min(times - 1, 20))
 
 
-def _holds(when: When, asked: bool, ran: bool, cause: str) -> bool:
+def _holds(when: Condition, asked: bool, ran: bool, cause: str) -> bool:
     return {
-        When.ALWAYS: True,
-        When.ASKED: asked,
-        When.NEVER_RAN: not ran,
-        When.EXCEPTION: cause == Cause.EXCEPTION,
-        When.VERSION: cause == Cause.VERSION,
-        When.ENDING: cause == Cause.ENDING,
-        When.START: cause == Cause.START,
-        When.USER: cause == Cause.USER,
-        When.ANEW: cause == Cause.ANEW,
+        Condition.ALWAYS: True,
+        Condition.ASKED: asked,
+        Condition.NEVER_RAN: not ran,
+        Condition.EXCEPTION: cause == Cause.EXCEPTION,
+        Condition.VERSION: cause == Cause.VERSION,
+        Condition.ENDING: cause == Cause.ENDING,
+        Condition.START: cause == Cause.START,
+        Condition.USER: cause == Cause.USER,
+        Condition.ANEW: cause == Cause.ANEW,
     }[when]

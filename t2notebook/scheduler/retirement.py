@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from .executor_pool import Executors
-from .placement.diagnosis import Unplaced
+from .placement.diagnosis import Diagnosis
 from .timers import Timers
 
 
@@ -34,18 +34,18 @@ class Retirement:
         """An executor may have become idle just now."""
         self._timers.later("retire", self._linger, self._retire)
 
-    def make_room(self, waiting: Iterable[Unplaced]) -> None:
+    def make_room(self, waiting: Iterable[Diagnosis]) -> None:
         """Let idle executors go where a worker does not fit beside them, but for the one that it could use."""
         spare: dict[str, list[str]] = {}
         for executor_id, agent, _ in self._executors.idle():
             spare.setdefault(agent, []).append(executor_id)
         several = {agent for agent, executor_ids in spare.items() if len(executor_ids) > 1}
-        tight: set[str] = set()
-        for unplaced in waiting:
-            if several <= tight:
+        short_of: set[str] = set()
+        for diagnosis in waiting:
+            if several <= short_of:
                 break
-            tight |= unplaced.tight(several)
-        for agent in tight:
+            short_of |= diagnosis.short_of(several)
+        for agent in short_of:
             for executor_id in spare[agent][1:]:
                 self._shut_down(agent, executor_id)
 

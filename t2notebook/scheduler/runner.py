@@ -21,7 +21,7 @@ PAUSE = 0.5
 REFUSE_SECONDS = 5.0
 
 
-class Patient:
+class Runner:
     """The `Listener` of a driver, in front of its scheduler.
 
     Parameters

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..jobmaster.contacts import Contacts
-from .placement.vetoes import Refusal, lasting, listed
+from .placement.vetoes import Veto, lasting, listed
 
 #: Seconds after a launch at which its silence is told, each time with how long it has lasted.
 TOLD_AFTER = (8.0, 20.0, 60.0, 120.0, 300.0, 600.0)
@@ -75,14 +75,14 @@ class Silence:
         for job_id, agents in jobs.items():
             yield job_id, "; ".join(dict.fromkeys(self._texts(agents, now)))
 
-    def refusals(self, job_id: str, now: float) -> list[Refusal]:
+    def vetoes(self, job_id: str, now: float) -> list[Veto]:
         """Return the same as rows of ``job.why``, one for each agent."""
         agents: dict[str, list[_Launched]] = {}
         for launched in self._silent(now):
             if launched.job_id == job_id:
                 agents.setdefault(launched.agent, []).append(launched)
         return [
-            Refusal(
+            Veto(
                 job_id,
                 "contact" if self._is_cut_off(agent) else "start",
                 "; ".join(self._texts({agent: some}, now)),

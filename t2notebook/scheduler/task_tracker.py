@@ -14,17 +14,17 @@ from ..model.states import JobState, TaskState
 from ..protocol.launch import Cause
 from .messages import KILL_GRACE
 from .offer_flow import Wants
-from .placement.host_health import Hosts
+from .placement.host_health import HostHealth
 from .reconciliation import Reconciliation
 from .restart_policy import (
     ADVICE,
     ANEW_PAUSE,
     MAX_RETRIES,
     MAX_STARTS,
-    Consequence,
+    Condition,
+    Decision,
     Rule,
-    When,
-    judge,
+    decide,
     pause_before,
 )
 from .retirement import Retirement
@@ -40,7 +40,7 @@ class Tasks(Wants):
 
     def __init__(self, jobs: Jobs, gpus: bool, executor_linger: float) -> None:
         super().__init__(jobs, gpus)
-        self.hosts = Hosts()
+        self.hosts = HostHealth()
         self.deadlines = Deadlines()
         self.reconciliation = Reconciliation()
         self._tasks: dict[str, tuple[str, int]] = {}
@@ -92,7 +92,7 @@ class Tasks(Wants):
             self.waiting.drop(job.job_id)
             self._suppress_if_idle()
             if job.view.state is JobState.FAILED:
-                self.hosts.forgive(job.job_id)
+                self.hosts.forget_job(job.job_id)
 
     def give_up(self, message: str) -> None:
         """Write down the end of what was torn down: Mesos sends no updates for it."""
@@ -133,7 +133,7 @@ class Tasks(Wants):
     def adopt_waiting(self, job: JobRecord, worker_id: int) -> None:
         """Queue a worker that an earlier session of this framework was about to launch, or to start again."""
         pause = max(0.0, job.view.workers[worker_id].not_before - self.jobs.clock())
-        self.waiting.again(job.job_id, job.spec, worker_id, self._now() + pause, self._now())
+        self.waiting.requeue(job.job_id, job.spec, worker_id, self._now() + pause, self._now())
 
     def _take(
         self,
@@ -159,21 +159,21 @@ class Tasks(Wants):
                 f"there is no user {user!r} on {worker.host or 'the agent'}; "
                 "name whom workers are to run as with t2.configure(user=...)"
             )
-        rule = judge(state, reason, asked=asked, ran=worker.started is not None, cause=cause)
+        rule = decide(state, reason, asked=asked, ran=worker.started is not None, cause=cause)
         restart = None
-        if worker.result == "ok" and rule.consequence in (Consequence.RETRY, Consequence.RESTART):
+        if worker.result == "ok" and rule.decision in (Decision.RETRY, Decision.RESTART):
             # It had ended well, and only the news of that is lost.
             message = f"its result had come before: {message or reason or state.value}"
-            state, rule = TaskState.FINISHED, judge(TaskState.FINISHED)
-        elif rule.consequence in (Consequence.RETRY, Consequence.RESTART):
+            state, rule = TaskState.FINISHED, decide(TaskState.FINISHED)
+        elif rule.decision in (Decision.RETRY, Decision.RESTART):
             if reason == "LAUNCH_TIMEOUT" or (worker.started is None and "fetch" in message):
                 advice = self.silence.advice(worker.agent, worker.host)
                 message = "; ".join(filter(None, [message, advice]))
             limit = job.spec.faults.max_worker_restarts
-            limit = min(limit, MAX_STARTS) if rule.when is When.START else limit
+            limit = min(limit, MAX_STARTS) if rule.when is Condition.START else limit
             restart, outlook = _restart(rule, worker, limit)
             message = f"{message or reason or state.value}; {outlook}"
-        elif rule.consequence is Consequence.FAIL and reason in ADVICE:
+        elif rule.decision is Decision.FAIL and reason in ADVICE:
             message = f"{message or reason}; {self._whose_limit(worker, reason, source)}{ADVICE[reason]}"
         event = Event(
             EventKind.STATUS, job.job_id, now, worker.worker_id, worker.task_id, state.value, source, reason
@@ -187,10 +187,10 @@ class Tasks(Wants):
         self._watch(job, worker)
         if restart is not None:
             due = self._now() + restart["pause"]
-            self.waiting.again(job.job_id, job.spec, worker.worker_id, due, self._now())
+            self.waiting.requeue(job.job_id, job.spec, worker.worker_id, due, self._now())
             self._await_offers()
             self._revive_when_due()
-        elif state.is_terminal and rule.consequence is not Consequence.DONE:
+        elif state.is_terminal and rule.decision is not Decision.DONE:
             self.worker_failed(job, worker.worker_id)
 
     def _whose_limit(self, worker: WorkerView, reason: str, source: str) -> str:
@@ -270,7 +270,7 @@ class Tasks(Wants):
 def _restart(rule: Rule, worker: WorkerView, limit: int) -> tuple[dict[str, Any] | None, str]:
     """Return what the journal says of a worker's next task, None if there is to be none, and that in words."""
     failures, retries = worker.failures, worker.retries
-    if rule.consequence is Consequence.RETRY:
+    if rule.decision is Decision.RETRY:
         retries += 1
         if retries > MAX_RETRIES:
             return None, f"given up after {MAX_RETRIES} launches in a row that were lost"
@@ -280,8 +280,8 @@ def _restart(rule: Rule, worker: WorkerView, limit: int) -> tuple[dict[str, Any]
         if failures > limit:
             return None, (f"no restart is left of {limit}" if limit else "no restart is allowed")
         times, what = failures, f"restart {failures} of {limit}"
-    pause = pause_before(rule.consequence, times)
-    if rule.when is When.ANEW:
+    pause = pause_before(rule.decision, times)
+    if rule.when is Condition.ANEW:
         pause = max(pause, ANEW_PAUSE)
     record = {
         "restart_count": worker.restarts + 1,

@@ -17,8 +17,8 @@ from ..jobmaster.contacts import Contacts
 from ..journal import Journal, Lease
 from ..journal.job_store import JobRecord, Jobs
 from ..mesos.agent_files import PAGE
-from ..mesos.credentials import Access
-from ..mesos.detector import Masters
+from ..mesos.credentials import Credentials
+from ..mesos.detector import MasterDetector
 from ..mesos.driver import Driver
 from ..model.errors import JournalError, NotOwner
 from ..model.events import Event, EventKind
@@ -28,7 +28,7 @@ from ..model.states import TaskState
 from ..protocol.launch import Cause, encode_status_data
 from ..scheduler import recovery
 from ..scheduler.messages import KILL_GRACE, ExecutorTemplate
-from ..scheduler.runner import Patient
+from ..scheduler.runner import Runner
 from ..scheduler.state import Scheduler
 from .announcer import Announcer
 from .result_fetcher import ResultFetcher
@@ -85,13 +85,13 @@ class Framework:
         self._executor_linger = executor_linger
         self._on_over = on_over
         self._announcer: Announcer | None = None
-        self._patient: Patient | None = None
+        self._patient: Runner | None = None
         self._has_adopted = self._is_concluding = False
         self._ending: set[asyncio.Task[None]] = set()
         self._results = ResultFetcher(self)
         self.jobs.listen(self._results.on_event)
         self.jobs.listen(Quota(self.jobs, KEEP_BYTES).on_event)
-        journal.on_lost = lambda: self._soon(self._step_back())
+        journal.on_lost = lambda: self._soon(self.on_taken_over())
 
     # Life.
 
@@ -122,8 +122,8 @@ class Framework:
 
     def start(
         self,
-        masters: Masters,
-        access: Access,
+        masters: MasterDetector,
+        access: Credentials,
         worker_url: str,
         template: ExecutorTemplate,
         info: dict[str, Any],
@@ -159,7 +159,7 @@ class Framework:
             gpus={"type": "GPU_RESOURCES"} in info["capabilities"],
             contacts=contacts,
         )
-        self._patient = Patient(
+        self._patient = Runner(
             scheduler,
             on_stall=self._on_stall,
             on_error=self._on_error,
@@ -208,7 +208,7 @@ class Framework:
         """Stop and leave it to a later session: what it runs goes on, up to its `failover_timeout`."""
         await self._close()
 
-    async def retire(self) -> None:
+    async def tear_down(self) -> None:
         """Tear it down: nothing of it runs any more. Its jobs stay readable."""
         await self._tear_down()
 
@@ -432,17 +432,17 @@ class Framework:
 
     def _on_error(self, message: str) -> None:
         if FAILED_OVER in message:
-            self._soon(self._step_back())
+            self._soon(self.on_taken_over())
         else:
-            self._soon(self._conclude(message))
+            self._soon(self.on_removed(message))
 
     async def lose_master(self, message: str) -> None:
         """End it with the master that it was subscribed to, which is gone for good."""
         if self.driver is not None and not self.over:
             await self.driver.stop()
-            await self._conclude(message)
+            await self.on_removed(message)
 
-    async def _conclude(self, message: str) -> None:
+    async def on_removed(self, message: str) -> None:
         """Write down the end of a framework that the master ended; what finished before has its results yet."""
         assert self.scheduler is not None and self._patient is not None
         scheduler, patient = self.scheduler, self._patient
@@ -467,7 +467,7 @@ class Framework:
             f"framework about {until}"
         )
 
-    async def _step_back(self) -> None:
+    async def on_taken_over(self) -> None:
         """Leave it for good to who has it now: nothing more is written, killed or torn down."""
         if self.over:
             return

@@ -23,8 +23,8 @@ from tornado.web import Application
 from .._version import __version__
 from ..journal import RENEW, Journal, Lease, is_owned, read_unfinished, session_directories
 from ..journal.job_store import AllJobs, JobRecord
-from ..mesos.credentials import Access
-from ..mesos.detector import Masters, find
+from ..mesos.credentials import Credentials
+from ..mesos.detector import MasterDetector, find
 from ..model.errors import JournalError, SessionError
 from ..model.events import Event, EventKind
 from ..model.process import LOADER, user_name
@@ -72,7 +72,7 @@ class Session:
         self.name = secrets.token_hex(8)
         self.started = time.time()
         self._secrets: dict[str, str] = settings.get("secrets", {})
-        self._masters: Masters | None = None
+        self._masters: MasterDetector | None = None
         self._cluster = cluster
         self._is_embedded = bool(settings.get("embedded", cluster is not None))
         self._home = Path(settings["socket"])
@@ -188,7 +188,7 @@ class Session:
     def _framework_over(self, framework: Framework) -> None:
         if framework.taken_by:
             jobs = [job.job_id for job in framework.jobs.active]
-            self.clients.orphan(jobs, f"{framework.over}; t2.attach leads to it")
+            self.clients.mark_lost(jobs, f"{framework.over}; t2.attach leads to it")
             self.observers.forget([job.job_id for job in framework.jobs])
             if framework is not self.own:
                 self.frameworks.remove(framework)
@@ -271,7 +271,7 @@ class Session:
                 ):
                     try:
                         async with asyncio.timeout(END_TIMEOUT):
-                            await framework.retire()
+                            await framework.tear_down()
                     except TimeoutError:
                         log.warning("a framework with nothing left to do could not be torn down yet")
 
@@ -349,12 +349,12 @@ class Session:
         master = self.config["master"]
         return master.startswith("https://") or (master.startswith("zk://") and any(settings))
 
-    def _access(self) -> Access:
+    def _access(self) -> Credentials:
         if self._cluster is not None:
-            return Access()
+            return Credentials()
         files = {name: self.config.get(f"tls_{name}", "") for name in ("ca", "cert", "key")}
         principal, secret = self._secrets.get("principal", ""), self._secrets.get("secret", "")
-        return Access.of(principal, secret, tls=self._has_tls(), **files)
+        return Credentials.of(principal, secret, tls=self._has_tls(), **files)
 
     def _serve_workers(self) -> None:
         self._workers = Workers(

@@ -56,7 +56,7 @@ class Clients:
         self._watching[client_id].add(job.job_id)
         self._watchers.setdefault(job.job_id, set()).add(client_id)
 
-    def orphan(self, job_ids: list[str], why: str) -> None:
+    def mark_lost(self, job_ids: list[str], why: str) -> None:
         """Tell who watches these jobs that this session hears no more of them."""
         for job_id in job_ids:
             for client_id in self._watchers.pop(job_id, ()):

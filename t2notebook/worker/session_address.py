@@ -10,7 +10,7 @@ _SIZE = 2048
 _NUMBER, _LENGTH, _SUM, _TEXT = slice(0, 8), slice(8, 12), slice(12, 16), 16
 
 
-class Whereabouts:
+class SessionAddress:
     """An address that a process can change for those that it has forked.
 
     Anonymous shared memory: no file that others could write, no descriptor to be kept, nothing to clean up.

@@ -77,7 +77,7 @@ def test_an_event_that_was_written_survives_sigkill(tmp_path: Path) -> None:
             jobs.record(Event(EventKind.STATUS, job.job_id, 1.0, 0, "t", "RUNNING", message=str(number)))
             print(number, flush=True)
     """
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)],
         stdout=subprocess.PIPE,

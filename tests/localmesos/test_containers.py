@@ -14,7 +14,7 @@ from t2notebook.localmesos.agent.containerizer.sandbox import User, values_of
 from t2notebook.localmesos.agent.containerizer.volumes import VolumeError, prepare, source_of
 from t2notebook.localmesos.agent.limits import Limits
 from t2notebook.localmesos.agent.model import ExecutorRun, TaskRun
-from t2notebook.localmesos.master.master import container_validation
+from t2notebook.localmesos.master import container_validation
 from t2notebook.localmesos.v1 import schema
 from tests.localmesos.client import Framework, Json, agent_address, encoded, request, resources, task
 from tests.localmesos.conftest import executor_info

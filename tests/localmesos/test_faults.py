@@ -16,8 +16,8 @@ from t2notebook.localmesos import LocalMesos
 from t2notebook.localmesos.cluster.local_mesos import cluster_arguments
 from t2notebook.localmesos.cluster.spawn import Spawned, end
 from t2notebook.localmesos.common import processes
+from t2notebook.localmesos.faults import faults
 from t2notebook.localmesos.faults.client import FaultError, Faults
-from t2notebook.localmesos.faults.faults import faults
 from tests.localmesos.client import PARTITION_AWARE, Framework, request, task
 
 Json = dict[str, Any]

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t2notebook.localmesos import LocalMesos
-from t2notebook.localmesos.agent.agent import gc
+from t2notebook.localmesos.agent import gc
 from t2notebook.localmesos.agent.containerizer.fetcher import Fetcher, FetchError
 from t2notebook.localmesos.agent.containerizer.fetcher_cache import Cache
 from t2notebook.localmesos.agent.containerizer.sandbox import User

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from t2notebook.localmesos.master.master import webui
+from t2notebook.localmesos.master import webui
 from tests.localmesos.client import Framework, request
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

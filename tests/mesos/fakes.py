@@ -14,7 +14,7 @@ from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from t2notebook.mesos.credentials import NOBODY, Access
+from t2notebook.mesos.credentials import ANONYMOUS, Credentials
 from t2notebook.mesos.driver import Driver
 from t2notebook.scheduler.messages import framework_info
 
@@ -128,7 +128,7 @@ async def until(condition: Callable[[], bool], timeout: float = 10.0) -> None:
         await asyncio.sleep(0.01)
 
 
-def a_driver(recorder: Recorder, master: Any, access: Access = NOBODY, **info: Any) -> Driver:
+def a_driver(recorder: Recorder, master: Any, access: Credentials = ANONYMOUS, **info: Any) -> Driver:
     framework = framework_info(
         user="ada", name="test", role="*", failover_timeout=60, principal=access.principal
     )

@@ -21,7 +21,7 @@ from tornado.web import Application, RequestHandler
 from t2notebook.mesos import driver as driver_module
 from t2notebook.mesos import transport
 from t2notebook.mesos.agent_files import Sandbox, SandboxError, agent_url
-from t2notebook.mesos.credentials import NOBODY, Access, AccessError, tls_context
+from t2notebook.mesos.credentials import ANONYMOUS, AccessError, Credentials, tls_context
 from tests.mesos.fakes import SUBSCRIBED, FakeMaster, Recorder, a_driver, answer, stream, until
 
 
@@ -67,7 +67,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def subscribe(
-    server: ssl.SSLContext | None, access: Access, host: str = "localhost", scheme: str = "https"
+    server: ssl.SSLContext | None, access: Credentials, host: str = "localhost", scheme: str = "https"
 ) -> Any:
     """What a driver is told by such a master; and the master."""
 
@@ -88,7 +88,9 @@ def subscribe(
 
 
 def test_https_with_an_authority_of_our_own(authority: Authority) -> None:
-    told, master = subscribe(authority.server("localhost"), Access.of("", "", tls=True, ca=authority.file))
+    told, master = subscribe(
+        authority.server("localhost"), Credentials.of("", "", tls=True, ca=authority.file)
+    )
     assert [name for name, *_ in told] == ["subscribed"]
     assert told[0][3] == "127.0.0.1"
     assert master.types() == ["SUPPRESS", "TEARDOWN"]
@@ -96,7 +98,7 @@ def test_https_with_an_authority_of_our_own(authority: Authority) -> None:
 
 
 def test_a_certificate_for_a_number(authority: Authority) -> None:
-    access = Access.of("", "", tls=True, ca=authority.file)
+    access = Credentials.of("", "", tls=True, ca=authority.file)
     told, _ = subscribe(authority.server("127.0.0.1"), access, host="127.0.0.1")
     assert told[0][0] == "subscribed"
 
@@ -104,7 +106,7 @@ def test_a_certificate_for_a_number(authority: Authority) -> None:
 @pytest.mark.parametrize("separate", [True, False])
 def test_a_certificate_of_ours(authority: Authority, separate: bool) -> None:
     files = {"cert": authority.client, "key": authority.key} if separate else {"cert": authority.both}
-    access = Access.of("", "", tls=True, ca=authority.file, **files)
+    access = Credentials.of("", "", tls=True, ca=authority.file, **files)
     told, _ = subscribe(authority.server("localhost", mutual=True), access)
     assert told[0][0] == "subscribed"
 
@@ -154,7 +156,7 @@ def test_tls_that_fails_is_final_and_one_line(
     else:
         server = authority.server("localhost", mutual=True)
         files = {"cert": stranger.client, "key": stranger.key}
-    told, master = subscribe(server, Access.of("p", "s3cret", tls=True, ca=ca, **files))
+    told, master = subscribe(server, Credentials.of("p", "s3cret", tls=True, ca=ca, **files))
     ((name, text),) = told
     assert name == "error"
     assert text.startswith(f"https://localhost:{master.port}: {message}")
@@ -177,7 +179,7 @@ def test_a_master_without_tls(authority: Authority, monkeypatch: pytest.MonkeyPa
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         recorder = Recorder()
-        access = Access.of("p", "s3cret", tls=True, ca=authority.file)
+        access = Credentials.of("p", "s3cret", tls=True, ca=authority.file)
         driver = a_driver(recorder, f"https://localhost:{server.sockets[0].getsockname()[1]}", access)
         driver.start()
         await until(lambda: bool(recorder.told))
@@ -190,7 +192,7 @@ def test_a_master_without_tls(authority: Authority, monkeypatch: pytest.MonkeyPa
 
 
 def test_http_to_a_master_with_tls_says_so(authority: Authority) -> None:
-    told, _ = subscribe(authority.server("localhost"), NOBODY, scheme="http")
+    told, _ = subscribe(authority.server("localhost"), ANONYMOUS, scheme="http")
     assert told[0][0] == "disconnected"
 
 
@@ -200,7 +202,7 @@ def test_a_certificate_that_expires_under_a_framework_is_waited_for(authority: A
     async def main() -> None:
         expired = authority.server("localhost", not_before=NOW - 2 * DAY, not_after=NOW - DAY)
         master, recorder = FakeMaster(tls=expired), Recorder()
-        access = Access.of("", "", tls=True, ca=authority.file)
+        access = Credentials.of("", "", tls=True, ca=authority.file)
         driver = a_driver(recorder, f"https://localhost:{master.port}", access, id={"value": "F"})
         driver.start()
         await until(lambda: recorder.names().count("disconnected") == 2)
@@ -217,7 +219,7 @@ def test_a_redirect_keeps_to_tls(authority: Authority, scheme: str) -> None:
         home, leader = (FakeMaster(tls=authority.server("localhost")) for _ in range(2))
         leader.script = [stream(SUBSCRIBED)]
         home.script = [answer(307, Location=f"{scheme}//localhost:{leader.port}/master/api/v1/scheduler")]
-        access = Access.of("alice", "s3cret", tls=True, ca=authority.file)
+        access = Credentials.of("alice", "s3cret", tls=True, ca=authority.file)
         driver = a_driver(Recorder(), f"https://localhost:{home.port}", access)
         driver.start()
         await until(lambda: driver.connected)
@@ -235,7 +237,7 @@ def test_a_redirect_to_plain_http_does_not_get_the_secret(authority: Authority) 
         thief.script = [stream(SUBSCRIBED)]
         home.script = [answer(307, Location=f"http://127.0.0.1:{thief.port}/api/v1/scheduler")]
         recorder = Recorder()
-        access = Access.of("alice", "s3cret", tls=True, ca=authority.file)
+        access = Credentials.of("alice", "s3cret", tls=True, ca=authority.file)
         driver = a_driver(recorder, f"https://localhost:{home.port}", access)
         driver.start()
         await until(lambda: len(home.subscriptions) >= 2)
@@ -250,16 +252,16 @@ def test_a_redirect_to_plain_http_does_not_get_the_secret(authority: Authority) 
 @pytest.mark.parametrize(
     ("access", "message"),
     [
-        (NOBODY, "wants to know who we are; set principal and secret_file, or T2_PRINCIPAL and T2_SECRET"),
-        (Access("x"), "wants to know who we are; set principal and secret_file"),
+        (ANONYMOUS, "wants to know who we are; set principal and secret_file, or T2_PRINCIPAL and T2_SECRET"),
+        (Credentials("x"), "wants to know who we are; set principal and secret_file"),
         (
-            Access("x", "s3cret"),
+            Credentials("x", "s3cret"),
             "refuses principal 'x': it does not know it, or the secret is wrong; see secret_file",
         ),
     ],
 )
 def test_a_master_that_does_not_know_us(
-    access: Access, message: str, caplog: pytest.LogCaptureFixture
+    access: Credentials, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
 
@@ -344,7 +346,7 @@ def with_agent(
 
 
 def test_an_agent_is_shown_the_same_credential(authority: Authority) -> None:
-    access = Access.of("alice", "s3cret", tls=True, ca=authority.file)
+    access = Credentials.of("alice", "s3cret", tls=True, ca=authority.file)
 
     async def scenario(url: str, seen: list[str | None]) -> None:
         assert url.startswith("https://localhost:")
@@ -363,7 +365,7 @@ def test_an_agent_is_shown_the_same_credential(authority: Authority) -> None:
 def test_an_agent_without_tls_gets_it_only_beside_a_master_without(
     authority: Authority, by_tls: bool
 ) -> None:
-    access = Access.of("alice", "s3cret", tls=by_tls, ca=authority.file)
+    access = Credentials.of("alice", "s3cret", tls=by_tls, ca=authority.file)
 
     async def scenario(url: str, seen: list[str | None]) -> None:
         assert url.startswith("http://127.0.0.1:")
@@ -376,12 +378,12 @@ def test_an_agent_without_tls_gets_it_only_beside_a_master_without(
 @pytest.mark.parametrize(
     ("code", "access", "message"),
     [
-        (401, NOBODY, "the agent wants to know who we are; see principal and secret_file"),
-        (401, Access("alice", "s3cret"), "the agent refuses principal 'alice'"),
-        (307, Access("alice", "s3cret"), "HTTP 307"),
+        (401, ANONYMOUS, "the agent wants to know who we are; see principal and secret_file"),
+        (401, Credentials("alice", "s3cret"), "the agent refuses principal 'alice'"),
+        (307, Credentials("alice", "s3cret"), "HTTP 307"),
     ],
 )
-def test_agents_that_do_not_give_a_file(code: int, access: Access, message: str) -> None:
+def test_agents_that_do_not_give_a_file(code: int, access: Credentials, message: str) -> None:
     async def scenario(url: str, seen: list[str | None]) -> None:
         with pytest.raises(SandboxError, match=message):
             await Sandbox(url, "F", "E", access).size("stdout")
@@ -392,7 +394,7 @@ def test_agents_that_do_not_give_a_file(code: int, access: Access, message: str)
 
 def test_an_agent_whose_certificate_is_not_trusted(authority: Authority, stranger: Authority) -> None:
     async def scenario(url: str, seen: list[str | None]) -> None:
-        access = Access.of("alice", "s3cret", tls=True, ca=stranger.file)
+        access = Credentials.of("alice", "s3cret", tls=True, ca=stranger.file)
         with pytest.raises(
             SandboxError, match=r"the agent at https://localhost:\d+ does not answer: its certificate"
         ):
@@ -442,7 +444,7 @@ def test_an_agent_that_is_said_to_speak_http_and_speaks_tls(tmp_path: Path) -> N
         sockets = bind_sockets(0, "127.0.0.1")
         server.add_sockets(sockets)
         url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
-        access = Access.of("", "", tls=True, ca=str(tmp_path / "ca.pem"), cert="", key="")
+        access = Credentials.of("", "", tls=True, ca=str(tmp_path / "ca.pem"), cert="", key="")
         assert await Sandbox(url, "F", "E", access).read("stdout") == b"hi"
         with pytest.raises(SandboxError, match="does not answer"):
             await Sandbox(url, "F", "E").read("stdout")

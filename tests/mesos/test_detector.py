@@ -21,7 +21,7 @@ from t2notebook.localmesos import LocalMesos
 from t2notebook.mesos import detector as masters_module
 from t2notebook.mesos import driver as driver_module
 from t2notebook.mesos import transport
-from t2notebook.mesos.detector import OneMaster, ZooKeeperMasters, find, master_address
+from t2notebook.mesos.detector import StandaloneMasterDetector, ZooKeeperMasters, find, master_address
 from t2notebook.mesos.driver import Driver
 from t2notebook.model.address import Address
 from tests.localmesos.client import request
@@ -72,7 +72,7 @@ def test_what_is_no_master_info(data: bytes) -> None:
 
 
 def test_the_forms() -> None:
-    assert str(find("h")) == "h:5050" and isinstance(find("h"), OneMaster)
+    assert str(find("h")) == "h:5050" and isinstance(find("h"), StandaloneMasterDetector)
     assert str(find("https://h")) == "https://h:5050"
     assert str(find("zk://a,b/m", "u:p")) == "zk://a:2181,b:2181/m"
     with pytest.raises(ValueError, match="is not a ZooKeeper"):

@@ -12,7 +12,7 @@ from t2notebook.mesos import call_queue
 from t2notebook.mesos import driver as driver_module
 from t2notebook.mesos._pymesos import load
 from t2notebook.mesos.call_queue import REPEATABLE
-from t2notebook.mesos.credentials import Access
+from t2notebook.mesos.credentials import Credentials
 from t2notebook.mesos.driver import Driver
 from tests.mesos.fakes import SUBSCRIBED, FakeMaster, Recorder, a_driver, answer, run, stream, until
 
@@ -281,7 +281,7 @@ def test_drivers_keep_their_headers_apart() -> None:
 
     async def main() -> None:
         masters = [FakeMaster() for _ in range(3)]
-        accesses = [Access("alice", "s3cret"), Access("bob", "b:0b"), Access("carol")]
+        accesses = [Credentials("alice", "s3cret"), Credentials("bob", "b:0b"), Credentials("carol")]
         drivers = [
             a_driver(Recorder(), master.address, access)
             for master, access in zip(masters, accesses, strict=True)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from t2notebook.localmesos import LocalMesos
-from t2notebook.mesos.credentials import NOBODY, Access
+from t2notebook.mesos.credentials import ANONYMOUS, Credentials
 from t2notebook.mesos.driver import Driver
 from tests.localmesos.conftest import executor_info
 from tests.mesos.fakes import Recorder, a_driver, until
@@ -31,7 +31,7 @@ class Acknowledging(Recorder):
 
 @asynccontextmanager
 async def started(
-    master: str, access: Access = NOBODY, **info: Any
+    master: str, access: Credentials = ANONYMOUS, **info: Any
 ) -> AsyncIterator[tuple[Driver, Recorder]]:
     recorder = Acknowledging()
     driver = recorder.driver = a_driver(recorder, master, access, user=getpass.getuser(), **info)
@@ -50,7 +50,7 @@ def told(recorder: Recorder, name: str) -> list[Any]:
 def test_a_task_and_a_word_with_its_executor(tmp_path: Path, guarded: bool) -> None:
     credentials = tmp_path / "credentials"
     credentials.write_text("alice s3cret\n")
-    access = Access("alice", "s3cret") if guarded else NOBODY
+    access = Credentials("alice", "s3cret") if guarded else ANONYMOUS
 
     async def scenario(master: str) -> None:
         async with started(master, access) as (driver, recorder):

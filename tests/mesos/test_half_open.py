@@ -28,7 +28,7 @@ OURS, THEIRS = "198.18.77.1", "198.18.77.2"
 
 MASTER = f"""
     import asyncio, json
-    from tests.scheduler.fakes import HEARTBEAT, SUBSCRIBED, FakeMaster, record
+    from tests.mesos.fakes import HEARTBEAT, SUBSCRIBED, FakeMaster, record
 
     async def beat(handler):
         subscribed = {{**SUBSCRIBED["subscribed"], "heartbeat_interval_seconds": 0.2}}

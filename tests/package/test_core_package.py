@@ -37,7 +37,17 @@ def test_what_is_in_it_and_nothing_else(package: CorePackage) -> None:
         content = b"".join(archive.read(name) for name in names)
     assert names == sorted(names)
     roots = {name.rpartition("/")[0] for name in names}
-    assert roots == {"", "t2notebook", "t2notebook/model", "t2notebook/worker", "cloudpickle"}
+    assert roots == {
+        "",
+        "cloudpickle",
+        "t2notebook",
+        "t2notebook/model",
+        "t2notebook/protocol",
+        "t2notebook/protocol/reducers",
+        "t2notebook/worker",
+        "t2notebook/worker/executor",
+        "t2notebook/worker/process",
+    }
     assert [name for name in names if not name.endswith(".pyc")] == ["__main__.py"]
     assert "t2notebook/worker/executor/executor.pyc" in names
     # Tracebacks and digests must not depend on where it was built.

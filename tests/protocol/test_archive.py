@@ -132,7 +132,7 @@ def test_loading_leaves_the_classes_alone_that_are_here(source: str, value: str)
 
 def test_classes_that_are_not_here_are_made_whole() -> None:
     script = (
-        "import sys\nfrom tests.worker.test_archive import dumps\nclass B:\n  v = 1\n  def get(self): return self.v\n"
+        "import sys\nfrom tests.protocol.test_archive import dumps\nclass B:\n  v = 1\n  def get(self): return self.v\n"
         "sys.stdout.buffer.write(dumps([B(), B()]))"
     )
     root = Path(__file__).parents[2]

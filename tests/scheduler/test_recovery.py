@@ -177,8 +177,8 @@ def test_cut_off_anywhere_nothing_is_forgotten_and_nothing_is_launched_twice(
             assert not stage.scheduler.waiting
             return
         assert {task for task in on_mesos if stage.scheduler.find(task)} == on_mesos
-        waiting = stage.scheduler.waiting.demands(1e12)
-        assert sorted(worker for demand in waiting for worker in demand.worker_ids) == sorted(pending)
+        waiting = stage.scheduler.waiting.requests(1e12)
+        assert sorted(worker for request in waiting for worker in request.worker_ids) == sorted(pending)
         used = {event.task_id for event in job.events if event.kind is EventKind.LAUNCHED}
         for number in range(10, 16):
             stage.offer(number)

@@ -13,9 +13,9 @@ from t2notebook.scheduler.restart_policy import (
     RESTART_CAP,
     RETRY_CAP,
     RULES,
-    Consequence,
+    Decision,
     Rule,
-    judge,
+    decide,
     pause_before,
 )
 
@@ -68,15 +68,15 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "failures.md"
 def test_each_state_and_reason_has_one_consequence(
     state: TaskState, reason: str, asked: bool, ran: bool, cause: Cause
 ) -> None:
-    rule = judge(state, reason, asked=asked, ran=ran, cause=cause)
-    going_on = rule.consequence in (Consequence.GO_ON, Consequence.WAIT)
+    rule = decide(state, reason, asked=asked, ran=ran, cause=cause)
+    going_on = rule.decision in (Decision.GO_ON, Decision.WAIT)
     assert state.is_terminal != going_on, "what has ended is decided, what has not is not"
     if asked and state.is_terminal:
-        assert rule.consequence is Consequence.DONE, "nothing is started again for a job that is to end"
+        assert rule.decision is Decision.DONE, "nothing is started again for a job that is to end"
 
 
 @pytest.mark.parametrize(
-    ("state", "reason", "fields", "consequence", "blames_host"),
+    ("state", "reason", "fields", "decision", "blames_host"),
     [
         ("RUNNING", "REASON_RECONCILIATION", {}, "go on", False),
         ("FINISHED", "", {}, "done", False),
@@ -107,10 +107,10 @@ def test_each_state_and_reason_has_one_consequence(
     ],
 )
 def test_the_usual_ones(
-    state: str, reason: str, fields: dict[str, object], consequence: str, blames_host: bool
+    state: str, reason: str, fields: dict[str, object], decision: str, blames_host: bool
 ) -> None:
-    rule = judge(TaskState(state), reason, **fields)  # type: ignore[arg-type]
-    assert (rule.consequence.value, rule.blames_host) == (consequence, blames_host)
+    rule = decide(TaskState(state), reason, **fields)  # type: ignore[arg-type]
+    assert (rule.decision.value, rule.blames_host) == (decision, blames_host)
 
 
 def test_every_reason_that_a_rule_names_is_one_of_mesos() -> None:
@@ -119,7 +119,7 @@ def test_every_reason_that_a_rule_names_is_one_of_mesos() -> None:
 
 def test_every_rule_is_reached() -> None:
     reached = {
-        judge(state, reason, asked=asked, ran=ran, cause=cause)
+        decide(state, reason, asked=asked, ran=ran, cause=cause)
         for state in TaskState
         if state is not TaskState.PENDING
         for reason in ["", *REASONS]
@@ -131,8 +131,8 @@ def test_every_rule_is_reached() -> None:
 
 
 def test_pauses_grow_up_to_a_cap() -> None:
-    restarts = [pause_before(Consequence.RESTART, times) for times in range(1, 40)]
-    retries = [pause_before(Consequence.RETRY, times) for times in range(1, 40)]
+    restarts = [pause_before(Decision.RESTART, times) for times in range(1, 40)]
+    retries = [pause_before(Decision.RETRY, times) for times in range(1, 40)]
     assert restarts[:4] == [0.5, 1.0, 2.0, 4.0]
     assert retries[:4] == [0.0, 0.2, 0.4, 0.8]
     assert (restarts[-1], retries[-1]) == (RESTART_CAP, RETRY_CAP)
@@ -141,7 +141,7 @@ def test_pauses_grow_up_to_a_cap() -> None:
 def row(rule: Rule) -> str:
     reasons = ", ".join(f"`{reason.removeprefix('REASON_')}`" for reason in rule.reasons) or "any"
     counts = "yes" if rule.blames_host else ""
-    cells = [", ".join(rule.states), reasons, rule.when.value, rule.consequence.value, counts, rule.why]
+    cells = [", ".join(rule.states), reasons, rule.when.value, rule.decision.value, counts, rule.why]
     return f"| {' | '.join(cells)} |"
 
 

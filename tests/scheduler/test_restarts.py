@@ -142,7 +142,7 @@ def test_a_job_that_crashes_everywhere_says_nothing_of_the_hosts(play: Play) -> 
             stage.play(job)
             stage.update(worker.task_id, "FAILED", data=CRASHED)
         assert job.view.state is JobState.FAILED
-        assert stage.scheduler.hosts.avoided(stage.loop.time()) == {}
+        assert stage.scheduler.hosts.excluded(stage.loop.time()) == {}
 
     play(scenario)
 

@@ -86,7 +86,7 @@ def test_agents_that_cannot_connect_are_asked_about_with_how_long_it_has_lasted(
     one.launched("t2", "j", "S2", "h2", 20.0)
     later = "agents h1, h2 were given 3 workers 20 s ago, and nothing of them has reached this session at "
     assert dict(one.sentences(30.0)) == {"j": f"{later}{URL}; {ASKED}"}
-    assert [(row.host, row.lacked) for row in one.refusals("j", 30.0)] == [
+    assert [(row.host, row.lacked) for row in one.vetoes("j", 30.0)] == [
         ("h1", "contact"),
         ("h2", "contact"),
     ]

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from t2notebook.protocol import auth
-from t2notebook.worker.session_address import Whereabouts
+from t2notebook.worker.session_address import SessionAddress
 from tests.worker.fakes import FakeAgent, FakeSession, free_port
 
 
 def test_a_forked_process_finds_the_new_address() -> None:
-    whereabouts = Whereabouts("http://a:1")
+    whereabouts = SessionAddress("http://a:1")
     assert whereabouts.read() == (0, "http://a:1")
     asked, answered = os.pipe(), os.pipe()
     pid = os.fork()
@@ -34,7 +34,7 @@ def test_a_forked_process_finds_the_new_address() -> None:
 
 
 def test_a_reader_meets_no_half_written_address() -> None:
-    whereabouts = Whereabouts("http://h:1")
+    whereabouts = SessionAddress("http://h:1")
     texts = {number: f"http://{'h' * (number % 40)}:{number}" for number in range(1, 4000)}
     done = threading.Event()
     seen: list[tuple[int, str]] = []

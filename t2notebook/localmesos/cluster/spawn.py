@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, Any
 
 START_SECONDS = 30.0
@@ -35,7 +36,7 @@ class Spawned:
     def __init__(self, arguments: Sequence[str]) -> None:
         read, write = os.pipe()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- lives as long as the process's start
-        package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        package = str(Path(__file__).resolve().parents[2])
         # The package that we are of, and nothing before the standard library: neither a random.py in the notebook's
         # directory nor an old backport beside the package must become the cluster's.
         code = (

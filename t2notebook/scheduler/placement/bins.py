@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from ...model.job import MAX, Placement
 from ...model.placement import HOSTNAME, Attributes, Constraint, Operator, value_of
-from .capacity_tree import Needs, Rooms
+from .capacity_tree import CapacityTree, Needs
 from .offers import EXECUTOR, Json, Offer, vector
-from .requests import Demand
+from .requests import ResourceRequest
 
 OVERHEAD = vector(EXECUTOR)
 #: Scopes of places: those that nobody holds, those that any gang holds; a job's id: those that it holds.
@@ -20,7 +20,7 @@ FREE, HELD = "", "*"
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class Bin:
     """An agent with its offers of the round, while it is being filled; `free` in the order of `NAMES`."""
 
     agent: str
@@ -30,12 +30,12 @@ class Place:
     attributes: Attributes
     idle: list[str] = field(default_factory=list)
     holder: str = ""
-    barred: str = ""
-    barred_as: str = ""
+    excluded: str = ""
+    excluded_as: str = ""
     order: int = 0
-    seats: list[Seat] = field(default_factory=list)
+    assignments: list[Assignment] = field(default_factory=list)
     gatherer: Job | None = None
-    leaves: list[tuple[Rooms, int]] = field(default_factory=list)
+    leaves: list[tuple[CapacityTree, int]] = field(default_factory=list)
 
     def is_in(self, scopes: Collection[str]) -> bool:
         return self.holder in scopes or bool(self.holder and HELD in scopes)
@@ -45,7 +45,7 @@ class Place:
 class Slot:
     """An executor in a place; one without an id is new, and gets its resources when the plan is made."""
 
-    place: Place
+    bin_: Bin
     executor_id: str
     held: int
     limit: int | str
@@ -57,7 +57,7 @@ class Slot:
 
 
 @dataclass(slots=True, eq=False)
-class Seat:
+class Assignment:
     """Workers of a demand that were placed together: `worker_ids[first : first + count]`."""
 
     slot: Slot
@@ -70,7 +70,7 @@ class Seat:
     limit_before: int | str
 
 
-class Tally:
+class SpreadCounts:
     """How many workers of a job there are by value of each attribute that is to be unique or spread."""
 
     def __init__(self, rules: Sequence[tuple[Constraint, int]], counts: Sequence[Counter[str]]) -> None:
@@ -79,9 +79,9 @@ class Tally:
         self.cap = min((cap for _, cap in rules), default=math.inf)
         self.level = math.inf
 
-    def room(self, place: Place) -> int | float:
+    def room(self, bin_: Bin) -> int | float:
         """Return how many more workers a place may take."""
-        return min((self._left(rule, place) for rule in range(len(self.rules))), default=math.inf)
+        return min((self._left(rule, bin_) for rule in range(len(self.rules))), default=math.inf)
 
     @property
     def spreads_hosts(self) -> bool:
@@ -91,18 +91,18 @@ class Tally:
             for constraint, _ in self.rules
         )
 
-    def _left(self, rule: int, place: Place) -> int:
+    def _left(self, rule: int, bin_: Bin) -> int:
         constraint, cap = self.rules[rule]
-        value = value_of(constraint.attribute, place.host, place.attributes)
+        value = value_of(constraint.attribute, bin_.host, bin_.attributes)
         if value is None:
             return 0
         if constraint.attribute == HOSTNAME:
             return int(min(cap, self.level)) - self._counts[rule][value]
         return cap - self._counts[rule][value]
 
-    def add(self, place: Place, count: int) -> None:
+    def add(self, bin_: Bin, count: int) -> None:
         for (constraint, _), counts in zip(self.rules, self._counts, strict=True):
-            value = value_of(constraint.attribute, place.host, place.attributes)
+            value = value_of(constraint.attribute, bin_.host, bin_.attributes)
             if value is not None:
                 counts[value] += count
 
@@ -115,10 +115,10 @@ class Tally:
         )
         return min(found, key=lambda pair: pair[1])
 
-    def refusals(self, place: Place, unit: int) -> Iterator[tuple[str, str]]:
+    def vetoes(self, bin_: Bin, unit: int) -> Iterator[tuple[str, str]]:
         for rule, (constraint, cap) in enumerate(self.rules):
-            value = value_of(constraint.attribute, place.host, place.attributes)
-            if value is None or self._left(rule, place) >= unit:
+            value = value_of(constraint.attribute, bin_.host, bin_.attributes)
+            if value is None or self._left(rule, bin_) >= unit:
                 continue
             where = "there" if constraint.attribute == HOSTNAME else f"on {constraint.attribute} {value}"
             if constraint.operator is Operator.UNIQUE:
@@ -136,22 +136,23 @@ class Job:
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
-        self.demands: list[Demand] = []
+        self.requests: list[ResourceRequest] = []
         self.asked: list[dict[str, int]] = []
-        self.seated: list[int] = []
+        self.assigned: list[int] = []
         self.slots: list[Slot] = []
-        self.tally = Tally((), ())
+        self.spread = SpreadCounts((), ())
         self.fits = 0
         self.gathered: list[Offer] = []
 
     @property
     def gang(self) -> bool:
-        return self.demands[0].gang
+        return self.requests[0].gang
 
     @property
     def is_complete(self) -> bool:
         return all(
-            count == len(demand.worker_ids) for count, demand in zip(self.seated, self.demands, strict=True)
+            count == len(request.worker_ids)
+            for count, request in zip(self.assigned, self.requests, strict=True)
         )
 
     def largest_first(self) -> list[int]:
@@ -164,42 +165,42 @@ class Index:
     an attribute.
     """
 
-    def __init__(self, places: list[Place], least: Sequence[int]) -> None:
-        self.places = places
+    def __init__(self, bins: list[Bin], least: Sequence[int]) -> None:
+        self.bins = bins
         self._least = least
-        self._aisles: tuple[Aisle, Aisle] | None = None
+        self._aisles: tuple[OrderedBins, OrderedBins] | None = None
         self._parts: dict[str, dict[str, Index]] = {}
 
     @property
-    def aisles(self) -> tuple[Aisle, Aisle]:
+    def ordered_bins(self) -> tuple[OrderedBins, OrderedBins]:
         """The places with a waiting executor, and all."""
         if self._aisles is None:
-            warm = [place for place in self.places if place.idle]
-            self._aisles = Aisle(warm, self._least), Aisle(self.places, self._least)
+            warm = [bin_ for bin_ in self.bins if bin_.idle]
+            self._aisles = OrderedBins(warm, self._least), OrderedBins(self.bins, self._least)
         return self._aisles
 
     def parts(self, attribute: str) -> dict[str, Index]:
         """Return an index for each value of an attribute."""
         if attribute not in self._parts:
-            places: dict[str, list[Place]] = {}
-            for place in self.places:
-                if (value := value_of(attribute, place.host, place.attributes)) is not None:
-                    places.setdefault(value, []).append(place)
-            self._parts[attribute] = {value: Index(some, self._least) for value, some in places.items()}
+            bins: dict[str, list[Bin]] = {}
+            for bin_ in self.bins:
+                if (value := value_of(attribute, bin_.host, bin_.attributes)) is not None:
+                    bins.setdefault(value, []).append(bin_)
+            self._parts[attribute] = {value: Index(some, self._least) for value, some in bins.items()}
         return self._parts[attribute]
 
 
-class Aisle:
+class OrderedBins:
     """Places in their order, and the tree that finds room among them."""
 
-    def __init__(self, places: list[Place], least: Sequence[int]) -> None:
-        self.places = places
-        self.rooms = Rooms([place.free for place in places], least)
-        for number, place in enumerate(places):
-            place.leaves.append((self.rooms, number))
+    def __init__(self, bins: list[Bin], least: Sequence[int]) -> None:
+        self.bins = bins
+        self.trees = CapacityTree([bin_.free for bin_ in bins], least)
+        for number, bin_ in enumerate(bins):
+            bin_.leaves.append((self.trees, number))
 
 
-class Search:
+class FirstFit:
     """Walks once over the places for units of one size; the places before its cursors can take no more of
     them.
     """
@@ -227,17 +228,17 @@ class Search:
                 for value, part in index.parts(attribute).items():
                     groups.setdefault(value, []).append(part)
             self._groups = list(groups.items())
-        self._walks: dict[int, Iterator[tuple[Place, bool]]] = {}
+        self._walks: dict[int, Iterator[tuple[Bin, bool]]] = {}
         self._heap = [(0, number) for number in range(len(self._groups))]  # counts are looked up when met
 
-    def find(self) -> tuple[Place, bool, int] | None:
+    def find(self) -> tuple[Bin, bool, int] | None:
         """Return a place, whether it has a waiting executor for it, and how many groups of places there are."""
         heap = self._heap
         while heap:
             count, number = heap[0]
             value, indices = self._groups[number]
             if self._attribute is not None:
-                actual, cap = self._job.tally.of(self._attribute, value)
+                actual, cap = self._job.spread.of(self._attribute, value)
                 if actual + self.unit > cap:
                     heapq.heappop(heap)
                     continue
@@ -251,26 +252,26 @@ class Search:
             heapq.heappop(heap)
         return None
 
-    def _walk(self, indices: list[Index]) -> Iterator[tuple[Place, bool]]:
+    def _walk(self, indices: list[Index]) -> Iterator[tuple[Bin, bool]]:
         for index in indices:
-            for is_warm, aisle in zip((True, False), index.aisles, strict=True):
+            for is_warm, ordered in zip((True, False), index.ordered_bins, strict=True):
                 needs = self._warm if is_warm else self._cold
-                rooms, number = aisle.rooms, 0
-                while (number := rooms.first(number, needs)) >= 0:
-                    place = aisle.places[number]
-                    if is_warm and not place.idle:
-                        rooms.close(number)
-                    elif not has_room_for(place.free, needs):
-                        rooms.update(number, place.free)  # trees learn of others' workers when they meet them
-                    elif self._admits(place):
-                        yield place, is_warm
+                trees, number = ordered.trees, 0
+                while (number := trees.first(number, needs)) >= 0:
+                    bin_ = ordered.bins[number]
+                    if is_warm and not bin_.idle:
+                        trees.close(number)
+                    elif not has_room_for(bin_.free, needs):
+                        trees.update(number, bin_.free)  # trees learn of others' workers when they meet them
+                    elif self._admits(bin_):
+                        yield bin_, is_warm
                     else:
                         number += 1
 
-    def _admits(self, place: Place) -> bool:
-        if self._gather and (place.gatherer not in (None, self._job) or is_others(place, self._job)):
+    def _admits(self, bin_: Bin) -> bool:
+        if self._gather and (bin_.gatherer not in (None, self._job) or is_others(bin_, self._job)):
             return False
-        return self._job.tally.room(place) >= self.unit
+        return self._job.spread.room(bin_) >= self.unit
 
 
 def partition(placement: Placement) -> str | None:
@@ -288,9 +289,9 @@ def is_admitted(host: str, attributes: Attributes, placement: Placement) -> bool
     return all(constraint.admits(host, attributes) for constraint in placement.constraints)
 
 
-def is_others(place: Place, job: Job) -> bool:
+def is_others(bin_: Bin, job: Job) -> bool:
     """Return whether workers of another job have been placed there."""
-    return bool(place.seats) and place.seats[0].job is not job
+    return bool(bin_.assignments) and bin_.assignments[0].job is not job
 
 
 def needs_of(amounts: Sequence[int]) -> Needs:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 Needs = Sequence[tuple[int, int]]
 
 
-class Rooms:
+class CapacityTree:
     """Free amounts of places, in a fixed order.
 
     Parameters
@@ -61,10 +61,10 @@ class Rooms:
                 return -1
             node += 1
 
-    def update(self, place: int, amounts: Sequence[int]) -> None:
+    def update(self, bin_: int, amounts: Sequence[int]) -> None:
         """Set what is free at a place."""
         for tree, amount in zip(self._trees, self._shown(amounts), strict=True):
-            node = place + self._size
+            node = bin_ + self._size
             if tree[node] == amount:
                 continue
             tree[node] = amount
@@ -77,9 +77,9 @@ class Rooms:
                 tree[node] = largest
                 node >>= 1
 
-    def close(self, place: int) -> None:
+    def close(self, bin_: int) -> None:
         """Have a place no longer found, until `update`."""
-        self.update(place, self._full)
+        self.update(bin_, self._full)
 
     def _shown(self, amounts: Sequence[int]) -> Sequence[int]:
         for amount, least in zip(amounts, self._least, strict=True):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from ...model.job import MAX
-from .bins import Job, Place
+from .bins import Bin, Job
 from .offers import EXECUTOR, NAMES
-from .vetoes import NO_GPUS, Refusal, listed, shortage
+from .vetoes import NO_GPUS, Veto, listed, shortage
 
 
-class Unplaced:
+class Diagnosis:
     """A demand of which workers still wait; says why when it is asked.
 
     Parameters
@@ -24,77 +24,77 @@ class Unplaced:
         Whether Mesos offers GPUs to this framework at all.
     """
 
-    def __init__(self, places: Sequence[Place], job: Job, which: int, gpus: bool) -> None:
+    def __init__(self, bins: Sequence[Bin], job: Job, which: int, gpus: bool) -> None:
         self.job_id = job.job_id
-        self._places, self._job, self._which, self._gpus = places, job, which, gpus
+        self._places, self._job, self._which, self._gpus = bins, job, which, gpus
 
-    def refusals(self) -> Iterator[Refusal]:
+    def vetoes(self) -> Iterator[Veto]:
         """Yield what each place lacked, as the round left it."""
         job = self._job
-        if job.demands[self._which].resource.gpus and not self._gpus:
-            yield Refusal(job.job_id, "gpus", NO_GPUS)
+        if job.requests[self._which].resource.gpus and not self._gpus:
+            yield Veto(job.job_id, "gpus", NO_GPUS)
             return
         if job.gang:
-            total = sum(len(demand.worker_ids) for demand in job.demands)
+            total = sum(len(request.worker_ids) for request in job.requests)
             text = f"gang: {job.fits} of {total} workers fit"
-            yield Refusal(job.job_id, "gang", text, offered=job.fits, asked=total)
+            yield Veto(job.job_id, "gang", text, offered=job.fits, asked=total)
         with_room = self._places_with_room()
-        for place in self._places:
-            yield from lacks(place, job, self._which, id(place) in with_room)
+        for bin_ in self._places:
+            yield from vetoes_of(bin_, job, self._which, id(bin_) in with_room)
 
-    def tight(self, agents: Collection[str]) -> set[str]:
+    def short_of(self, agents: Collection[str]) -> set[str]:
         """Return those of `agents` on which resources were lacking, and nothing else."""
         with_room = self._places_with_room()
         return {
-            refusal.agent
-            for place in self._places
-            if place.agent in agents
-            for refusal in lacks(place, self._job, self._which, id(place) in with_room)
-            if refusal.lacked in NAMES
+            veto.agent
+            for bin_ in self._places
+            if bin_.agent in agents
+            for veto in vetoes_of(bin_, self._job, self._which, id(bin_) in with_room)
+            if veto.lacked in NAMES
         }
 
     def _places_with_room(self) -> set[int]:
-        limit = self._job.demands[self._which].resource.workers_per_executor
-        return {id(slot.place) for slot in self._job.slots if slot.room(limit) > 0}
+        limit = self._job.requests[self._which].resource.workers_per_executor
+        return {id(slot.bin_) for slot in self._job.slots if slot.room(limit) > 0}
 
 
-def lacks(place: Place, job: Job, which: int, has_room: bool, *, in_all: bool = False) -> Iterator[Refusal]:
+def vetoes_of(bin_: Bin, job: Job, which: int, has_room: bool, *, in_all: bool = False) -> Iterator[Veto]:
     """Yield what a place lacks for more workers of a demand.
 
     They would be one, if an executor of the job `has_room` there, else those of one executor. `in_all` says that
     the offers stand for all that the agents have.
     """
-    demand = job.demands[which]
+    request = job.requests[which]
 
-    def refusal(lacked: str, text: str, **amounts: float) -> Refusal:
-        message = f"{place.host}: {text}"
-        return Refusal(job.job_id, lacked, message, place.offers[0].id, place.agent, place.host, **amounts)
+    def veto(lacked: str, text: str, **amounts: float) -> Veto:
+        message = f"{bin_.host}: {text}"
+        return Veto(job.job_id, lacked, message, bin_.offers[0].id, bin_.agent, bin_.host, **amounts)
 
-    if place.barred:
-        yield refusal(place.barred_as, place.barred)
+    if bin_.excluded:
+        yield veto(bin_.excluded_as, bin_.excluded)
         return
-    nodes = demand.placement.nodes
-    if nodes and place.host not in nodes:
-        yield refusal("nodes", f"not among the nodes {listed(nodes)}")
+    nodes = request.placement.nodes
+    if nodes and bin_.host not in nodes:
+        yield veto("nodes", f"not among the nodes {listed(nodes)}")
         return
     refused = False
-    for constraint in demand.placement.constraints:
-        if not constraint.admits(place.host, place.attributes):
+    for constraint in request.placement.constraints:
+        if not constraint.admits(bin_.host, bin_.attributes):
             refused = True
-            yield refusal(constraint.attribute, constraint.refusal(place.host, place.attributes))
+            yield veto(constraint.attribute, constraint.veto(bin_.host, bin_.attributes))
     if refused:
         return
-    limit = demand.resource.workers_per_executor
-    left = len(demand.worker_ids) - job.seated[which]
-    unit = 1 if limit == MAX or has_room else max(1, int(min(int(limit), left, job.tally.cap)))
-    for lacked, text in job.tally.refusals(place, unit):
+    limit = request.resource.workers_per_executor
+    left = len(request.worker_ids) - job.assigned[which]
+    unit = 1 if limit == MAX or has_room else max(1, int(min(int(limit), left, job.spread.cap)))
+    for lacked, text in job.spread.vetoes(bin_, unit):
         refused = True
-        yield refusal(lacked, text)
+        yield veto(lacked, text)
     if refused:
         return
-    overhead = {} if has_room or place.idle else EXECUTOR
+    overhead = {} if has_room or bin_.idle else EXECUTOR
     for position, name in enumerate(NAMES):
         asked = job.asked[which].get(name, 0) * unit + overhead.get(name, 0)
-        if place.free[position] < asked:
-            text = shortage(name, place.free[position], asked, overhead.get(name, 0), unit, in_all=in_all)
-            yield refusal(name, text, offered=place.free[position] / 1000, asked=asked / 1000)
+        if bin_.free[position] < asked:
+            text = shortage(name, bin_.free[position], asked, overhead.get(name, 0), unit, in_all=in_all)
+            yield veto(name, text, offered=bin_.free[position] / 1000, asked=asked / 1000)

@@ -12,88 +12,92 @@ from ...model.job import MAX
 from ...model.placement import value_of
 from .bins import is_admitted
 from .cluster_inventory import Cluster
-from .diagnosis import lacks
+from .diagnosis import vetoes_of
 from .no_offers import besides, needs_of_unit, out_of_reach, scarcity
 from .offers import EXECUTOR, NAMES, Offer, asked_by
-from .packer import Round
-from .requests import Demand
-from .vetoes import MOST_ROWS, NO_GPUS, Refusal, Verdict, extras, listed, number, quantity
+from .packer import Packer
+from .requests import ResourceRequest
+from .vetoes import MOST_ROWS, NO_GPUS, Infeasible, Veto, extras, listed, number, quantity
 
 
-def verdicts(cluster: Cluster, demands: Iterable[Demand], gpus: bool = True) -> dict[str, Verdict]:
+def verdicts(
+    cluster: Cluster, requests: Iterable[ResourceRequest], gpus: bool = True
+) -> dict[str, Infeasible]:
     """Return, by job, why nothing in the cluster as it is can take its workers; jobs that can be taken are
     left out.
 
     A demand is tried as if the agents were empty, with its executor's own share counted: one executor's
     workers, or the whole gang. Who is avoided or down for maintenance counts as there, since that passes.
     """
-    found: dict[str, Verdict] = {}
+    found: dict[str, Infeasible] = {}
     agents = [one.total for one in cluster.open(gpus=gpus)]
-    empty = Round(agents, spots={}, avoided={}, held={}, known={}, gpus=gpus, now=0.0)
-    by_job: dict[str, list[Demand]] = {}
-    for demand in demands:
-        by_job.setdefault(demand.job_id, []).append(demand)
+    empty = Packer(agents, locations={}, excluded={}, held={}, known={}, gpus=gpus, now=0.0)
+    by_job: dict[str, list[ResourceRequest]] = {}
+    for request in requests:
+        by_job.setdefault(request.job_id, []).append(request)
     sentences: dict[Any, str] = {}
     for job_id, mine in by_job.items():
-        for demand in mine:
-            probe = _probe(demand)
+        for request in mine:
+            probe = _probe(request)
             (job,) = empty.jobs([probe])
             if empty.would_fit(job):
                 continue
             key = (probe.resource, probe.placement, len(probe.worker_ids))
             if key not in sentences:
                 sentences[key] = _sentence(cluster, agents, probe, gpus)
-            rows: Iterator[Refusal] = (
-                refusal for place in empty.places for refusal in lacks(place, job, 0, False, in_all=True)
+            rows: Iterator[Veto] = (
+                veto for bin_ in empty.bins for veto in vetoes_of(bin_, job, 0, False, in_all=True)
             )
             rows = chain(rows, out_of_reach(cluster, job_id, gpus=gpus))
-            found[job_id] = Verdict(sentences[key], tuple(islice(rows, MOST_ROWS)))
+            found[job_id] = Infeasible(sentences[key], tuple(islice(rows, MOST_ROWS)))
             break
         else:
             if mine[0].gang:
                 (job,) = empty.jobs(mine)
                 if not empty.would_fit(job):
-                    total = sum(len(demand.worker_ids) for demand in mine)
+                    total = sum(len(request.worker_ids) for request in mine)
                     sentence = (
                         f"this cluster cannot hold the whole gang: {job.fits} of {total} workers would "
                         f"fit on its {_agents(len(agents))} if nothing else ran there"
                     )
                     if more := besides(cluster, _probe(mine[0]), gpus=gpus):
                         sentence = f"{sentence}; {more}"
-                    row = Refusal(
+                    row = Veto(
                         job_id,
                         "gang",
                         f"gang: {job.fits} of {total} workers fit",
                         offered=job.fits,
                         asked=total,
                     )
-                    found[job_id] = Verdict(sentence, (row,))
+                    found[job_id] = Infeasible(sentence, (row,))
     return found
 
 
-def scarcities(cluster: Cluster, demands: Iterable[Demand], gpus: bool = True) -> dict[str, Verdict]:
+def scarcities(
+    cluster: Cluster, requests: Iterable[ResourceRequest], gpus: bool = True
+) -> dict[str, Infeasible]:
     """Return, by job, why the master offers nothing for its workers, if the cluster could hold them."""
-    by_job: dict[str, list[Demand]] = {}
-    for demand in demands:
-        by_job.setdefault(demand.job_id, []).append(demand)
+    by_job: dict[str, list[ResourceRequest]] = {}
+    for request in requests:
+        by_job.setdefault(request.job_id, []).append(request)
     return {job_id: scarcity(cluster, mine, _probe(mine[0]), gpus=gpus) for job_id, mine in by_job.items()}
 
 
-def _probe(demand: Demand) -> Demand:
+def _probe(request: ResourceRequest) -> ResourceRequest:
     """Return the least of a demand that can be placed by itself: the workers of one executor."""
-    limit = demand.resource.workers_per_executor
+    limit = request.resource.workers_per_executor
     unit = 1 if limit == MAX else int(limit)
-    waiting = demand.number_of_workers or len(demand.worker_ids)
-    return replace(demand, worker_ids=demand.worker_ids[:unit], gang=False, number_of_workers=waiting)
+    waiting = request.number_of_workers or len(request.worker_ids)
+    return replace(request, worker_ids=request.worker_ids[:unit], gang=False, number_of_workers=waiting)
 
 
-def _sentence(cluster: Cluster, agents: Sequence[Offer], demand: Demand, gpus: bool) -> str:
-    if demand.resource.gpus and not gpus:
+def _sentence(cluster: Cluster, agents: Sequence[Offer], request: ResourceRequest, gpus: bool) -> str:
+    if request.resource.gpus and not gpus:
         return NO_GPUS
     if not agents:
         return _nobody(cluster, gpus)
-    more = besides(cluster, demand, gpus=gpus)
-    return _lack(agents, demand) + (f"; {more}" if more else "")
+    more = besides(cluster, request, gpus=gpus)
+    return _lack(agents, request) + (f"; {more}" if more else "")
 
 
 def _nobody(cluster: Cluster, gpus: bool) -> str:
@@ -128,8 +132,8 @@ def _many(text: str, count: int) -> str:
     return text if count == 1 else f"{_PLURAL[verb]} {rest}"
 
 
-def _lack(agents: Sequence[Offer], demand: Demand) -> str:
-    nodes, constraints = demand.placement.nodes, demand.placement.constraints
+def _lack(agents: Sequence[Offer], request: ResourceRequest) -> str:
+    nodes, constraints = request.placement.nodes, request.placement.constraints
     named = [agent for agent in agents if not nodes or agent.host in nodes]
     if not named:
         hosts = listed(sorted({agent.host for agent in agents}))
@@ -142,16 +146,16 @@ def _lack(agents: Sequence[Offer], demand: Demand) -> str:
                 f"{constraint.attribute} is {listed(there)}" if there else f"none has {constraint.attribute}"
             )
             return f"no agent of this cluster satisfies {constraint}; {what}"
-    fitting = [agent for agent in named if is_admitted(agent.host, agent.attributes, demand.placement)]
+    fitting = [agent for agent in named if is_admitted(agent.host, agent.attributes, request.placement)]
     if not fitting:
-        return f"no agent of this cluster satisfies all of {demand.placement.where}"
-    return _too_small(fitting, demand, "" if len(fitting) == len(agents) else " that it may run on")
+        return f"no agent of this cluster satisfies all of {request.placement.where}"
+    return _too_small(fitting, request, "" if len(fitting) == len(agents) else " that it may run on")
 
 
-def _too_small(agents: Sequence[Offer], demand: Demand, which: str) -> str:
-    unit = len(demand.worker_ids)
-    needed = needs_of_unit(demand)
-    asked = {name: amount * unit for name, amount in asked_by(demand.resource).items()}
+def _too_small(agents: Sequence[Offer], request: ResourceRequest, which: str) -> str:
+    unit = len(request.worker_ids)
+    needed = needs_of_unit(request)
+    asked = {name: amount * unit for name, amount in asked_by(request.resource).items()}
     what = "such a worker" if unit == 1 else f"{unit} such workers in one executor"
     head = f"no agent of this cluster{which} can hold {what}"
     count = len(agents)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...model.placement import Attributes
-from .host_health import Avoided
+from .host_health import Excluded
 from .matcher import Plan, match
 from .offers import Offer
-from .requests import Demand, RunningExecutor, Spot
+from .requests import ResourceRequest, RunningExecutor, WorkerLocation
 
 #: How long a gang that let its offers go holds none, seconds; doubled each time.
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
@@ -72,24 +72,24 @@ class Matcher:
     def round(
         self,
         offers: Iterable[Offer],
-        demands: Sequence[Demand],
+        requests: Sequence[ResourceRequest],
         executors: Iterable[RunningExecutor] = (),
         *,
-        spots: Mapping[str, Iterable[Spot]] | None = None,
-        avoided: Mapping[str, Avoided] | None = None,
-        hopeless: Collection[str] = (),
+        locations: Mapping[str, Iterable[WorkerLocation]] | None = None,
+        excluded: Mapping[str, Excluded] | None = None,
+        infeasible: Collection[str] = (),
         gpus: bool = True,
         now: float,
     ) -> Plan:
         """Match new offers and those that are held.
 
-        The parameters are those of `match`; `hopeless` gangs fit on no cluster like this one, so nothing is
+        The parameters are those of `match`; `infeasible` gangs fit on no cluster like this one, so nothing is
         held for them. Every new offer, and every offer that was held, is in the plan: accepted, gathered or
         declined.
         """
         freed = self._let_go(now)
         self._end_pauses(now)
-        wanted = {demand.job_id: demand for demand in demands if demand.gang}
+        wanted = {request.job_id: request for request in requests if request.gang}
         held = self.held
         pool = {offer.id: offer for offer in (*freed, *held.values(), *offers)}
         for offer in pool.values():
@@ -99,16 +99,16 @@ class Matcher:
         gangs = {job_id: self._gangs.get(job_id) for job_id in wanted}
         plan = match(
             pool.values(),
-            demands,
+            requests,
             executors,
             self._new_executor_id,
-            spots=spots,
-            avoided=avoided,
+            locations=locations,
+            excluded=excluded,
             held={offer_id: job_id for job_id, gang in self._gangs.items() for offer_id in gang.offers},
             may_hold={
                 job_id
                 for job_id, gang in gangs.items()
-                if job_id not in hopeless and (gang is None or gang.paused_until is None)
+                if job_id not in infeasible and (gang is None or gang.paused_until is None)
             },
             known=self._known,
             gpus=gpus,
@@ -122,7 +122,7 @@ class Matcher:
             gang.offers = {offer.id: offer for offer in gathered}
             if gang.deadline is None:
                 gang.deadline = now + gang.timeout
-        waiting = {unplaced.job_id for unplaced in plan.unplaced}
+        waiting = {diagnosis.job_id for diagnosis in plan.diagnosis}
         for job_id in [job_id for job_id in self._gangs if job_id not in waiting]:
             del self._gangs[job_id]
         self._retry_at = plan.retry_at

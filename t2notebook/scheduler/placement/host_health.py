@@ -14,7 +14,7 @@ FIRST, LONGEST = 30.0, 3600.0
 
 
 @dataclass(frozen=True)
-class Avoided:
+class Excluded:
     """A host that gets no workers: until when (seconds), and how often workers failed there."""
 
     until: float
@@ -38,7 +38,7 @@ class _Host:
         return max(self.last.values()) + min(LONGEST, FIRST * 2.0 ** min(self.failures - TOLERATED, 20))
 
 
-class Hosts:
+class HostHealth:
     """Keeps book of failures by host.
 
     From the second failure without a success between them, a host is avoided for 30 s; each further failure
@@ -66,7 +66,7 @@ class Hosts:
             book.by_job[job_id] = book.by_job.get(job_id, 0) + 1
             book.last[job_id] = now
 
-    def forgive(self, job_id: str) -> None:
+    def forget_job(self, job_id: str) -> None:
         """A job has failed wherever it was tried: that says nothing of the hosts."""
         for book in self._hosts.values():
             book.by_job.pop(job_id, None)
@@ -76,10 +76,12 @@ class Hosts:
         """A worker ended well there: the host is good again."""
         self._hosts[host] = _Host()
 
-    def avoided(self, now: float) -> dict[str, Avoided]:
+    def excluded(self, now: float) -> dict[str, Excluded]:
         """Return the hosts that are to be avoided now."""
         found = {
-            host: Avoided(book.until, book.failures) for host, book in self._hosts.items() if book.until > now
+            host: Excluded(book.until, book.failures)
+            for host, book in self._hosts.items()
+            if book.until > now
         }
         if found and len(found) == len(self._hosts):
             del found[min(found, key=lambda host: (found[host].until, host))]

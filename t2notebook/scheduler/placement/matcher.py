@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ...model.placement import Attributes
-from .bins import FREE, HELD, Job, Place
-from .diagnosis import Unplaced
-from .host_health import Avoided
-from .offers import EXECUTOR, Carver, Offer
-from .packer import Round
-from .requests import Acceptance, Demand, Launch, RunningExecutor, Spot
-from .vetoes import Refusal
+from .bins import FREE, HELD, Bin, Job
+from .diagnosis import Diagnosis
+from .host_health import Excluded
+from .offers import EXECUTOR, Offer, OfferLedger
+from .packer import Packer
+from .requests import Acceptance, Launch, ResourceRequest, RunningExecutor, WorkerLocation
+from .vetoes import Veto
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Plan:
     acceptances: list[Acceptance] = field(default_factory=list)
     gathered: dict[str, list[Offer]] = field(default_factory=dict)
     declined: list[Offer] = field(default_factory=list)
-    unplaced: list[Unplaced] = field(default_factory=list)
+    diagnosis: list[Diagnosis] = field(default_factory=list)
     retry_at: float | None = None
 
     @property
@@ -52,19 +52,19 @@ class Plan:
         return (launch for acceptance in self.acceptances for launch in acceptance.launches)
 
     @property
-    def refusals(self) -> list[Refusal]:
+    def vetoes(self) -> list[Veto]:
         """Why the places refused what still waits; as many as places times demands."""
-        return [refusal for unplaced in self.unplaced for refusal in unplaced.refusals()]
+        return [veto for diagnosis in self.diagnosis for veto in diagnosis.vetoes()]
 
 
 def match(
     offers: Iterable[Offer],
-    demands: Sequence[Demand],
+    requests: Sequence[ResourceRequest],
     executors: Iterable[RunningExecutor] = (),
     new_executor_id: Callable[[], str] | None = None,
     *,
-    spots: Mapping[str, Iterable[Spot]] | None = None,
-    avoided: Mapping[str, Avoided] | None = None,
+    locations: Mapping[str, Iterable[WorkerLocation]] | None = None,
+    excluded: Mapping[str, Excluded] | None = None,
     held: Mapping[str, str] | None = None,
     may_hold: Collection[str] = (),
     known: Mapping[str, tuple[str, Attributes]] | None = None,
@@ -104,7 +104,9 @@ def match(
     """
     fresh = new_executor_id or (f"executor-{number}" for number in itertools.count()).__next__
     with _collector_at_rest():
-        return _match(offers, demands, executors, fresh, spots, avoided, held, may_hold, known, gpus, now)
+        return _match(
+            offers, requests, executors, fresh, locations, excluded, held, may_hold, known, gpus, now
+        )
 
 
 @contextmanager
@@ -123,30 +125,30 @@ def _collector_at_rest() -> Iterator[None]:
 
 def _match(
     offers: Iterable[Offer],
-    demands: Sequence[Demand],
+    requests: Sequence[ResourceRequest],
     executors: Iterable[RunningExecutor],
     fresh: Callable[[], str],
-    spots: Mapping[str, Iterable[Spot]] | None,
-    avoided: Mapping[str, Avoided] | None,
+    locations: Mapping[str, Iterable[WorkerLocation]] | None,
+    excluded: Mapping[str, Excluded] | None,
     held: Mapping[str, str] | None,
     may_hold: Collection[str],
     known: Mapping[str, tuple[str, Attributes]] | None,
     gpus: bool,
     now: float,
 ) -> Plan:
-    found = Round(
+    found = Packer(
         offers,
         executors,
-        spots=spots or {},
-        avoided=avoided or {},
+        locations=locations or {},
+        excluded=excluded or {},
         held=held or {},
         known=known or {},
         gpus=gpus,
         now=now,
     )
-    jobs = found.jobs(demands)
+    jobs = found.jobs(requests)
     found.expect(jobs)
-    holding = {job_id for place in found.places if (job_id := place.holder)}
+    holding = {job_id for bin_ in found.bins if (job_id := bin_.holder)}
     for job in jobs:
         if job.gang and job.job_id in holding:
             found.try_gang(job, (job.job_id, FREE))
@@ -155,57 +157,57 @@ def _match(
             if not job.is_complete:
                 found.try_gang(job, (FREE, HELD))
         else:
-            for which in range(len(job.demands)):
-                found.seat(job, which, (FREE, HELD))
+            for which in range(len(job.requests)):
+                found.assignment(job, which, (FREE, HELD))
     for job in jobs:
         if job.gang and not job.is_complete and job.job_id in may_hold:
             found.gather(job)
     return _plan(found, jobs, fresh)
 
 
-def _plan(found: Round, jobs: Sequence[Job], fresh: Callable[[], str]) -> Plan:
+def _plan(found: Packer, jobs: Sequence[Job], fresh: Callable[[], str]) -> Plan:
     plan = Plan(gathered={job.job_id: job.gathered for job in jobs if job.gathered})
     held = {offer.id for job in jobs for offer in job.gathered}
-    for place in found.places:
-        if place.seats:
-            plan.acceptances.append(_accept(place, fresh))
+    for bin_ in found.bins:
+        if bin_.assignments:
+            plan.acceptances.append(_accept(bin_, fresh))
         else:
-            plan.declined += [offer for offer in place.offers if offer.id not in held]
+            plan.declined += [offer for offer in bin_.offers if offer.id not in held]
     found.close()
-    plan.unplaced = [
-        Unplaced(found.places, job, which, found.gpus)
+    plan.diagnosis = [
+        Diagnosis(found.bins, job, which, found.gpus)
         for job in jobs
-        for which, demand in enumerate(job.demands)
-        if job.seated[which] < len(demand.worker_ids)
+        for which, request in enumerate(job.requests)
+        if job.assigned[which] < len(request.worker_ids)
     ]
-    if plan.unplaced:
+    if plan.diagnosis:
         plan.retry_at = found.retry_at
     return plan
 
 
-def _accept(place: Place, fresh: Callable[[], str]) -> Acceptance:
-    carver = Carver(place.offers)
+def _accept(bin_: Bin, fresh: Callable[[], str]) -> Acceptance:
+    ledger = OfferLedger(bin_.offers)
     launches = []
-    for seat in place.seats:
-        slot, demand = seat.slot, seat.job.demands[seat.which]
-        if seat.is_new:
+    for assignment in bin_.assignments:
+        slot, request = assignment.slot, assignment.job.requests[assignment.which]
+        if assignment.is_new:
             slot.executor_id = fresh()
-            slot.resources, _ = carver.take(EXECUTOR)
-        worker_ids = demand.worker_ids[seat.first : seat.first + seat.count]
-        carved = carver.take_for(seat.count, seat.job.asked[seat.which])
+            slot.resources, _ = ledger.take(EXECUTOR)
+        worker_ids = request.worker_ids[assignment.first : assignment.first + assignment.count]
+        carved = ledger.take_for(assignment.count, assignment.job.asked[assignment.which])
         for worker_id, (resources, ports) in zip(worker_ids, carved, strict=True):
             launches.append(
                 Launch(
-                    place.agent,
-                    place.host,
+                    bin_.agent,
+                    bin_.host,
                     slot.executor_id,
-                    demand.job_id,
+                    request.job_id,
                     worker_id,
-                    demand.resource,
+                    request.resource,
                     bool(slot.resources),
                     resources,
                     slot.resources,
                     ports,
                 )
             )
-    return Acceptance(place.agent, place.host, tuple(place.offers), tuple(launches))
+    return Acceptance(bin_.agent, bin_.host, tuple(bin_.offers), tuple(launches))

@@ -10,56 +10,56 @@ from itertools import islice
 from .bins import is_admitted
 from .cluster_inventory import AgentReport, Amounts, Cluster
 from .offers import EXECUTOR, NAMES, Offer, asked_by
-from .packer import Round
-from .requests import Demand
-from .vetoes import MOST_ROWS, Refusal, Verdict, listed, number, quantity
+from .packer import Packer
+from .requests import ResourceRequest
+from .vetoes import MOST_ROWS, Infeasible, Veto, listed, number, quantity
 
 #: A sentence names so many agents at the most.
 SHOWN = 3
 
 
-def needs_of_unit(demand: Demand) -> dict[str, int]:
+def needs_of_unit(request: ResourceRequest) -> dict[str, int]:
     """Return what an executor with all workers of a demand asks of an agent, thousandths by name."""
-    asked = asked_by(demand.resource)
+    asked = asked_by(request.resource)
     return {
-        name: asked.get(name, 0) * len(demand.worker_ids) + EXECUTOR.get(name, 0)
+        name: asked.get(name, 0) * len(request.worker_ids) + EXECUTOR.get(name, 0)
         for name in NAMES
         if name in asked or name in EXECUTOR
     }
 
 
-def would_fit(agents: Iterable[Offer], demands: Sequence[Demand], *, gpus: bool) -> bool:
+def would_fit(agents: Iterable[Offer], requests: Sequence[ResourceRequest], *, gpus: bool) -> bool:
     """Return whether all of a job's demands fit on agents of which nothing else is used."""
-    empty = Round(agents, spots={}, avoided={}, held={}, known={}, gpus=gpus, now=0.0)
-    (job,) = empty.jobs(demands)
+    empty = Packer(agents, locations={}, excluded={}, held={}, known={}, gpus=gpus, now=0.0)
+    (job,) = empty.jobs(requests)
     return empty.would_fit(job)
 
 
-def out_of_reach(cluster: Cluster, job_id: str, *, gpus: bool) -> Iterator[Refusal]:
+def out_of_reach(cluster: Cluster, job_id: str, *, gpus: bool) -> Iterator[Veto]:
     """Yield why agents are not offered at all: they take no tasks, or have GPUs."""
     for one in cluster.kept(gpus=gpus):
         have = quantity("gpus", one.total.free["gpus"])
         text = f"{one.host}: has {have}, so Mesos keeps it from this session; set t2.configure(gpus=True)"
-        yield Refusal(job_id, "gpus", text, agent=one.total.agent, host=one.host)
+        yield Veto(job_id, "gpus", text, agent=one.total.agent, host=one.host)
     for one in cluster.absent:
-        yield Refusal(job_id, "agent", f"{one.host}: {one.absent}", agent=one.total.agent, host=one.host)
+        yield Veto(job_id, "agent", f"{one.host}: {one.absent}", agent=one.total.agent, host=one.host)
 
 
-def besides(cluster: Cluster, demand: Demand, *, gpus: bool) -> str:
+def besides(cluster: Cluster, request: ResourceRequest, *, gpus: bool) -> str:
     """Say which agents could take such workers, and are not offered; empty if none."""
     texts = []
-    if able := _able(cluster.kept(gpus=gpus), demand):
+    if able := _able(cluster.kept(gpus=gpus), request):
         have = "has" if len(able) == 1 else "have"
         texts.append(
             f"{_hosts(able)} could hold it, but {have} GPUs, and Mesos keeps such agents from this session; "
             "set t2.configure(gpus=True), then submit again"
         )
-    if able := _able(cluster.absent, demand):
+    if able := _able(cluster.absent, request):
         texts.append(f"{able[0].host} could hold it, but {able[0].absent}")
     for one in cluster.open(gpus=gpus):
         for role in one.reserved:
-            if would_fit([one.with_reserved(role)], [demand], gpus=True) and not would_fit(
-                [one.total], [demand], gpus=True
+            if would_fit([one.with_reserved(role)], [request], gpus=True) and not would_fit(
+                [one.total], [request], gpus=True
             ):
                 return "; ".join(
                     [*texts, f"{one.host} could hold it, with what is reserved there for the role {role}"]
@@ -67,7 +67,9 @@ def besides(cluster: Cluster, demand: Demand, *, gpus: bool) -> str:
     return "; ".join(texts)
 
 
-def scarcity(cluster: Cluster, demands: Sequence[Demand], probe: Demand, *, gpus: bool) -> Verdict:
+def scarcity(
+    cluster: Cluster, requests: Sequence[ResourceRequest], probe: ResourceRequest, *, gpus: bool
+) -> Infeasible:
     """Say why workers that would fit on empty agents are offered nothing.
 
     Parameters
@@ -87,7 +89,7 @@ def scarcity(cluster: Cluster, demands: Sequence[Demand], probe: Demand, *, gpus
     promised = [one for one in able if one not in roomy and _holds(one.left(with_offered=True).free, needs)]
     rows = list(_shortages(job_id, [one for one in able if one not in roomy and one not in promised], needs))
     rows += [
-        Refusal(
+        Veto(
             job_id,
             "offer",
             f"{one.host}: what is free is offered to another framework now",
@@ -98,8 +100,8 @@ def scarcity(cluster: Cluster, demands: Sequence[Demand], probe: Demand, *, gpus
     ]
     if quota := _quota(cluster, needs):
         sentence = quota
-        rows.insert(0, Refusal(job_id, "quota", quota))
-    elif roomy and demands[0].gang and not would_fit([one.left() for one in able], demands, gpus=gpus):
+        rows.insert(0, Veto(job_id, "quota", quota))
+    elif roomy and requests[0].gang and not would_fit([one.left() for one in able], requests, gpus=gpus):
         sentence = "what is free holds some of its workers, but not the whole gang"
     elif roomy:
         sentence = f"{_hosts(roomy)} {'has' if len(roomy) == 1 else 'have'} room, but {_held_back(cluster)}"
@@ -109,12 +111,12 @@ def scarcity(cluster: Cluster, demands: Sequence[Demand], probe: Demand, *, gpus
         more = f"; and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
         sentence = f"nothing large enough is free: {'; '.join(row.message for row in rows[:SHOWN])}{more}"
     rows += out_of_reach(cluster, job_id, gpus=gpus)
-    return Verdict(sentence, tuple(islice(rows, MOST_ROWS)), besides(cluster, probe, gpus=gpus))
+    return Infeasible(sentence, tuple(islice(rows, MOST_ROWS)), besides(cluster, probe, gpus=gpus))
 
 
-def _able(agents: Iterable[AgentReport], demand: Demand) -> list[AgentReport]:
+def _able(agents: Iterable[AgentReport], request: ResourceRequest) -> list[AgentReport]:
     """Return the agents that could take such workers if nothing else ran there."""
-    needs, placement = needs_of_unit(demand), demand.placement
+    needs, placement = needs_of_unit(request), request.placement
     return [
         one
         for one in agents
@@ -130,7 +132,7 @@ def _hosts(agents: Sequence[AgentReport]) -> str:
     return listed(sorted({one.host for one in agents}), SHOWN)
 
 
-def _shortages(job_id: str, agents: Iterable[AgentReport], needs: Amounts) -> Iterator[Refusal]:
+def _shortages(job_id: str, agents: Iterable[AgentReport], needs: Amounts) -> Iterator[Veto]:
     for one in agents:
         free = one.left(with_offered=True).free
         for name, amount in needs.items():
@@ -139,7 +141,7 @@ def _shortages(job_id: str, agents: Iterable[AgentReport], needs: Amounts) -> It
                     f"{number(name, free.get(name, 0))} of {quantity(name, one.total.free.get(name, 0))} free"
                 )
                 text = f"{one.host}: {have}, {number(name, amount)} asked"
-                yield Refusal(
+                yield Veto(
                     job_id,
                     name,
                     text,

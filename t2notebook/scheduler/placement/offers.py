@@ -109,7 +109,7 @@ def usable(items: Iterable[Mapping[str, Any]]) -> tuple[tuple[Mapping[str, Any],
     return resources, free
 
 
-class Carver:
+class OfferLedger:
     """Takes amounts out of the resources of one agent's offers; reserved ones first, since only we can use
     them.
 

@@ -1,7 +1,7 @@
 """A round of matching: the offers of one moment while workers are seated on them, and taken back. Pure.
 
 A place is an agent with all its offers of the round; `preferences` says in which order they are tried. Costs
-grow with offers + workers: a search for a place is a descent in a tree (`rooms`), which is shared by all
+grow with offers + workers: a search for a place is a descent in a tree (`trees`), which is shared by all
 demands of one `Placement`.
 """
 
@@ -18,25 +18,25 @@ from .bins import (
     FREE,
     HELD,
     OVERHEAD,
+    Assignment,
+    Bin,
+    FirstFit,
     Index,
     Job,
-    Place,
-    Search,
-    Seat,
     Slot,
     is_admitted,
     is_others,
     partition,
     times,
 )
-from .host_health import Avoided
-from .offers import EXECUTOR, NAMES, Carver, Offer, asked_by, vector
-from .ranking import arrange, bar
-from .requests import Demand, RunningExecutor, Spot
-from .spread import Shares
+from .host_health import Excluded
+from .offers import EXECUTOR, NAMES, Offer, OfferLedger, asked_by, vector
+from .ranking import exclude, rank
+from .requests import ResourceRequest, RunningExecutor, WorkerLocation
+from .spread import SpreadLimits
 
 
-class Round:
+class Packer:
     """A set of offers while it is being matched. What was undone is as if it had never been.
 
     The parameters are those of `match`.
@@ -47,8 +47,8 @@ class Round:
         offers: Iterable[Offer],
         executors: Iterable[RunningExecutor] = (),
         *,
-        spots: Mapping[str, Iterable[Spot]],
-        avoided: Mapping[str, Avoided],
+        locations: Mapping[str, Iterable[WorkerLocation]],
+        excluded: Mapping[str, Excluded],
         held: Mapping[str, str],
         known: Mapping[str, tuple[str, Attributes]],
         gpus: bool,
@@ -56,52 +56,52 @@ class Round:
     ) -> None:
         self.gpus = gpus
         self._indices: dict[Any, Index] = {}
-        self._log: list[Seat] = []
+        self._log: list[Assignment] = []
         self._least: list[int] | None = None
         self.retry_at: float | None = None
-        self.places = arrange(offers, held)
-        agents = {**known, **{place.agent: (place.host, place.attributes) for place in self.places}}
-        self._shares = Shares(agents, spots)
+        self.bins = rank(offers, held)
+        agents = {**known, **{bin_.agent: (bin_.host, bin_.attributes) for bin_ in self.bins}}
+        self._shares = SpreadLimits(agents, locations)
         self._slots: dict[str, list[Slot]] = {}
-        self._at: dict[str, list[Place]] = {}
-        by_agent: dict[str, list[Place]] = {}
-        for place in self.places:
-            if (free_at := bar(place, avoided, now)) is not None:
+        self._at: dict[str, list[Bin]] = {}
+        by_agent: dict[str, list[Bin]] = {}
+        for bin_ in self.bins:
+            if (free_at := exclude(bin_, excluded, now)) is not None:
                 self.retry_at = min(free_at, self.retry_at or math.inf)
-            self._at.setdefault(place.host, []).append(place)
-            by_agent.setdefault(place.agent, []).append(place)
+            self._at.setdefault(bin_.host, []).append(bin_)
+            by_agent.setdefault(bin_.agent, []).append(bin_)
         for executor in executors:
             beside = [
-                place
-                for place in by_agent.get(executor.agent, ())
-                if not executor.role or executor.role == place.offers[0].role
+                bin_
+                for bin_ in by_agent.get(executor.agent, ())
+                if not executor.role or executor.role == bin_.offers[0].role
             ]
             if not beside or not executor.reusable:
                 continue
-            place = beside[0]
+            bin_ = beside[0]
             if not executor.job_id:
-                place.idle.append(executor.executor_id)
+                bin_.idle.append(executor.executor_id)
             else:
-                slot = Slot(place, executor.executor_id, executor.workers, executor.limit)
+                slot = Slot(bin_, executor.executor_id, executor.workers, executor.limit)
                 self._slots.setdefault(executor.job_id, []).append(slot)
-        self._scoped: dict[str, list[Place]] = defaultdict(list)
-        for place in self.places:
-            if not place.barred:
-                self._scoped[place.holder].append(place)
-                if place.holder:
-                    self._scoped[HELD].append(place)
+        self._scoped: dict[str, list[Bin]] = defaultdict(list)
+        for bin_ in self.bins:
+            if not bin_.excluded:
+                self._scoped[bin_.holder].append(bin_)
+                if bin_.holder:
+                    self._scoped[HELD].append(bin_)
 
-    def jobs(self, demands: Iterable[Demand]) -> list[Job]:
+    def jobs(self, requests: Iterable[ResourceRequest]) -> list[Job]:
         """Return the demands by job, in their order."""
         jobs: dict[str, Job] = {}
-        for demand in demands:
-            job = jobs.setdefault(demand.job_id, Job(demand.job_id))
-            job.demands.append(demand)
-            job.asked.append(asked_by(demand.resource))
-            job.seated.append(0)
+        for request in requests:
+            job = jobs.setdefault(request.job_id, Job(request.job_id))
+            job.requests.append(request)
+            job.asked.append(asked_by(request.resource))
+            job.assigned.append(0)
         for job in jobs.values():
             job.slots = self._slots.get(job.job_id, [])
-            job.tally = self._shares.of(job)
+            job.spread = self._shares.of(job)
         return list(jobs.values())
 
     def expect(self, jobs: Iterable[Job]) -> None:
@@ -117,10 +117,10 @@ class Round:
         """Place all workers of a job, or none; return whether they are placed."""
         mark = len(self._log)
         for which in job.largest_first():
-            self.seat(job, which, scopes)
+            self.assignment(job, which, scopes)
         if job.is_complete:
             return True
-        job.fits = max(job.fits, sum(job.seated))
+        job.fits = max(job.fits, sum(job.assigned))
         self._undo(mark)
         return False
 
@@ -135,80 +135,82 @@ class Round:
         """Find the offers that a gang would use of those that nobody uses in this round."""
         mark = len(self._log)
         for which in job.largest_first():
-            self.seat(job, which, (job.job_id, FREE, HELD), gather=True)
-        for place in {seat.slot.place.agent: seat.slot.place for seat in self._log[mark:]}.values():
-            place.gatherer = job
-            carver = Carver(place.offers)
-            for seat in place.seats:
-                if seat.is_new:
-                    carver.take(EXECUTOR)
-                for _ in carver.take_for(seat.count, job.asked[seat.which]):
+            self.assignment(job, which, (job.job_id, FREE, HELD), gather=True)
+        for bin_ in {
+            assignment.slot.bin_.agent: assignment.slot.bin_ for assignment in self._log[mark:]
+        }.values():
+            bin_.gatherer = job
+            ledger = OfferLedger(bin_.offers)
+            for assignment in bin_.assignments:
+                if assignment.is_new:
+                    ledger.take(EXECUTOR)
+                for _ in ledger.take_for(assignment.count, job.asked[assignment.which]):
                     pass
-            job.gathered += [offer for offer in place.offers if offer.id in carver.touched]
+            job.gathered += [offer for offer in bin_.offers if offer.id in ledger.touched]
         self._undo(mark)
 
-    def seat(self, job: Job, which: int, scopes: Sequence[str], gather: bool = False) -> None:
+    def assignment(self, job: Job, which: int, scopes: Sequence[str], gather: bool = False) -> None:
         """Place as many workers of a demand as fit on places in `scopes`."""
-        demand = job.demands[which]
-        if demand.resource.gpus and not self.gpus:
+        request = job.requests[which]
+        if request.resource.gpus and not self.gpus:
             return
-        if not job.tally.spreads_hosts:
+        if not job.spread.spreads_hosts:
             self._seat(job, which, scopes, gather)
             return
-        limit = demand.resource.workers_per_executor
+        limit = request.resource.workers_per_executor
         step = 1 if limit == MAX else int(limit)
-        job.tally.level = step
-        while job.seated[which] < len(demand.worker_ids):
+        job.spread.level = step
+        while job.assigned[which] < len(request.worker_ids):
             self._seat(job, which, scopes, gather)
-            if job.tally.level >= job.tally.cap:
+            if job.spread.level >= job.spread.cap:
                 break
-            job.tally.level += step
-        job.tally.level = math.inf
+            job.spread.level += step
+        job.spread.level = math.inf
 
     def _seat(self, job: Job, which: int, scopes: Sequence[str], gather: bool) -> None:
-        demand = job.demands[which]
+        request = job.requests[which]
         asked = vector(job.asked[which])
         self._fill_own(job, which, asked, scopes, gather)
-        limit, total = demand.resource.workers_per_executor, len(demand.worker_ids)
-        search: Search | None = None
+        limit, total = request.resource.workers_per_executor, len(request.worker_ids)
+        search: FirstFit | None = None
         opened: dict[int, Slot] = {}
-        while (left := total - job.seated[which]) > 0:
-            unit = 1 if limit == MAX else int(min(int(limit), left, job.tally.cap))
+        while (left := total - job.assigned[which]) > 0:
+            unit = 1 if limit == MAX else int(min(int(limit), left, job.spread.cap))
             if search is None or search.unit != unit:
-                attribute = partition(demand.placement)
-                indices = [self._index(scope, demand.placement) for scope in scopes]
-                search = Search(indices, job, asked, unit, attribute, gather)
+                attribute = partition(request.placement)
+                indices = [self._index(scope, request.placement) for scope in scopes]
+                search = FirstFit(indices, job, asked, unit, attribute, gather)
             found = search.find()
             if found is None:
                 return
-            place, is_warm, groups = found
+            bin_, is_warm, groups = found
             count = unit
             if limit == MAX:
-                free = place.free if is_warm else [a - b for a, b in zip(place.free, OVERHEAD, strict=True)]
-                most = min(left, job.tally.room(place), times(free, asked))
+                free = bin_.free if is_warm else [a - b for a, b in zip(bin_.free, OVERHEAD, strict=True)]
+                most = min(left, job.spread.room(bin_), times(free, asked))
                 count = int(most) if groups == 1 else min(int(most), max(1, left // groups))
-            if limit == MAX and id(place) in opened:  # its turn came again
-                self._take(job, which, opened[id(place)], count, asked)
+            if limit == MAX and id(bin_) in opened:  # its turn came again
+                self._take(job, which, opened[id(bin_)], count, asked)
                 continue
-            slot = opened[id(place)] = Slot(place, place.idle.pop(0) if is_warm else "", 0, MAX)
+            slot = opened[id(bin_)] = Slot(bin_, bin_.idle.pop(0) if is_warm else "", 0, MAX)
             job.slots.append(slot)
             self._take(job, which, slot, count, asked, is_new=not is_warm, was_idle=is_warm)
 
     def _fill_own(
         self, job: Job, which: int, asked: Sequence[int], scopes: Collection[str], gather: bool
     ) -> None:
-        demand = job.demands[which]
-        limit, placement = demand.resource.workers_per_executor, demand.placement
+        request = job.requests[which]
+        limit, placement = request.resource.workers_per_executor, request.placement
         for slot in list(job.slots):
-            left = len(demand.worker_ids) - job.seated[which]
-            place = slot.place
+            left = len(request.worker_ids) - job.assigned[which]
+            bin_ = slot.bin_
             if not left:
                 return
-            if place.barred or not place.is_in(scopes) or (gather and is_others(place, job)):
+            if bin_.excluded or not bin_.is_in(scopes) or (gather and is_others(bin_, job)):
                 continue
-            if not is_admitted(place.host, place.attributes, placement):
+            if not is_admitted(bin_.host, bin_.attributes, placement):
                 continue
-            room = min(left, slot.room(limit), job.tally.room(place), times(place.free, asked))
+            room = min(left, slot.room(limit), job.spread.room(bin_), times(bin_.free, asked))
             if room > 0:
                 self._take(job, which, slot, int(room), asked)
 
@@ -223,76 +225,72 @@ class Round:
         is_new: bool = False,
         was_idle: bool = False,
     ) -> None:
-        place = slot.place
-        free = place.free
+        bin_ = slot.bin_
+        free = bin_.free
         for position, amount in enumerate(asked):
             if amount:
                 free[position] -= amount * count
         if is_new:
             for position, amount in enumerate(OVERHEAD):
                 free[position] -= amount
-        seat = Seat(slot, job, which, job.seated[which], count, was_idle, is_new, slot.limit)
-        limit = job.demands[which].resource.workers_per_executor
+        assignment = Assignment(slot, job, which, job.assigned[which], count, was_idle, is_new, slot.limit)
+        limit = job.requests[which].resource.workers_per_executor
         if limit != MAX:
             slot.limit = int(limit) if slot.limit == MAX else min(int(slot.limit), int(limit))
         slot.held += count
-        place.seats.append(seat)
-        job.seated[which] += count
-        job.tally.add(place, count)
-        self._log.append(seat)
+        bin_.assignments.append(assignment)
+        job.assigned[which] += count
+        job.spread.add(bin_, count)
+        self._log.append(assignment)
 
     def _undo(self, mark: int) -> None:
-        touched: dict[int, Place] = {}
+        touched: dict[int, Bin] = {}
         while len(self._log) > mark:
-            seat = self._log.pop()
-            slot, job, place = seat.slot, seat.job, seat.slot.place
-            place.seats.pop()
-            for position, amount in enumerate(vector(job.asked[seat.which])):
-                place.free[position] += amount * seat.count
-            if seat.is_new:
+            assignment = self._log.pop()
+            slot, job, bin_ = assignment.slot, assignment.job, assignment.slot.bin_
+            bin_.assignments.pop()
+            for position, amount in enumerate(vector(job.asked[assignment.which])):
+                bin_.free[position] += amount * assignment.count
+            if assignment.is_new:
                 for position, amount in enumerate(OVERHEAD):
-                    place.free[position] += amount
-            slot.held -= seat.count
-            slot.limit = seat.limit_before
-            job.seated[seat.which] -= seat.count
-            job.tally.add(place, -seat.count)
-            if seat.was_idle:
-                place.idle.insert(0, slot.executor_id)
-            if seat.was_idle or seat.is_new:
+                    bin_.free[position] += amount
+            slot.held -= assignment.count
+            slot.limit = assignment.limit_before
+            job.assigned[assignment.which] -= assignment.count
+            job.spread.add(bin_, -assignment.count)
+            if assignment.was_idle:
+                bin_.idle.insert(0, slot.executor_id)
+            if assignment.was_idle or assignment.is_new:
                 job.slots.pop()
-            touched[id(place)] = place
-        for place in touched.values():
-            for rooms, number in place.leaves:
-                rooms.update(number, place.free)
+            touched[id(bin_)] = bin_
+        for bin_ in touched.values():
+            for trees, number in bin_.leaves:
+                trees.update(number, bin_.free)
 
     def _index(self, scope: str, placement: Placement) -> Index:
         """Return the places of a scope that a placement admits, whoever asks; each kind is looked for once."""
         fixed = tuple(one for one in placement.constraints if not one.operator.counts_workers)
         key = (scope, placement.nodes, fixed)
         if key not in self._indices:
-            places = self._scoped.get(scope, [])
+            bins = self._scoped.get(scope, [])
             if placement.nodes:
-                mine = {id(place) for place in places} if scope != FREE else None
-                places = sorted(
+                mine = {id(bin_) for bin_ in bins} if scope != FREE else None
+                bins = sorted(
                     (
-                        place
+                        bin_
                         for host in dict.fromkeys(placement.nodes)
-                        for place in self._at.get(host, ())
-                        if not place.barred and (id(place) in mine if mine is not None else not place.holder)
+                        for bin_ in self._at.get(host, ())
+                        if not bin_.excluded and (id(bin_) in mine if mine is not None else not bin_.holder)
                     ),
-                    key=lambda place: place.order,
+                    key=lambda bin_: bin_.order,
                 )
             if fixed:
-                places = [
-                    place
-                    for place in places
-                    if all(one.admits(place.host, place.attributes) for one in fixed)
-                ]
-            self._indices[key] = Index(places, self._least or [0] * len(NAMES))
+                bins = [bin_ for bin_ in bins if all(one.admits(bin_.host, bin_.attributes) for one in fixed)]
+            self._indices[key] = Index(bins, self._least or [0] * len(NAMES))
         return self._indices[key]
 
     def close(self) -> None:
         """Drop the trees over the places: nobody is seated any more."""
-        for place in self.places:
-            place.leaves.clear()
+        for bin_ in self.bins:
+            bin_.leaves.clear()
         self._indices.clear()

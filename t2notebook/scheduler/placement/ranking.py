@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .bins import Place
-from .host_health import Avoided
+from .bins import Bin
+from .host_health import Excluded
 from .offers import NAMES, Offer
 from .vetoes import lasting
 
@@ -20,37 +20,35 @@ from .vetoes import lasting
 MAINTENANCE_NEAR = 600.0
 
 
-def arrange(offers: Iterable[Offer], held: Mapping[str, str]) -> list[Place]:
+def rank(offers: Iterable[Offer], held: Mapping[str, str]) -> list[Bin]:
     """Return the agents with their offers, in the order in which they are tried; `held`: by offer id, for whom."""
-    found: dict[tuple[str, str], Place] = {}
+    found: dict[tuple[str, str], Bin] = {}
     for offer in offers:
-        place = found.get((offer.agent, offer.role))
-        if place is None:
-            found[offer.agent, offer.role] = place = Place(
+        bin_ = found.get((offer.agent, offer.role))
+        if bin_ is None:
+            found[offer.agent, offer.role] = bin_ = Bin(
                 offer.agent, offer.host, [], [0] * len(NAMES), offer.attributes
             )
-        place.offers.append(offer)
+        bin_.offers.append(offer)
         for position, name in enumerate(NAMES):
-            place.free[position] += offer.free.get(name, 0)
-        place.holder = place.holder or held.get(offer.id, "")
-    places = list(found.values())
-    largest = [
-        max((place.free[position] for place in places), default=0) or 1 for position in range(len(NAMES))
-    ]
+            bin_.free[position] += offer.free.get(name, 0)
+        bin_.holder = bin_.holder or held.get(offer.id, "")
+    bins = list(found.values())
+    largest = [max((bin_.free[position] for bin_ in bins), default=0) or 1 for position in range(len(NAMES))]
 
-    def preference(place: Place) -> tuple[bool, bool, float, float, str]:
-        shares = [free / most for free, most in zip(place.free, largest, strict=True)]
+    def preference(bin_: Bin) -> tuple[bool, bool, float, float, str]:
+        shares = [free / most for free, most in zip(bin_.free, largest, strict=True)]
         cpus, mem, _, gpus, _ = shares
-        window = any(offer.maintenance for offer in place.offers)
-        return window, gpus > 0, min(cpus, mem), sum(shares), place.agent
+        window = any(offer.maintenance for offer in bin_.offers)
+        return window, gpus > 0, min(cpus, mem), sum(shares), bin_.agent
 
-    places.sort(key=preference)
-    for number, place in enumerate(places):
-        place.order = number
-    return places
+    bins.sort(key=preference)
+    for number, bin_ in enumerate(bins):
+        bin_.order = number
+    return bins
 
 
-def bar(place: Place, avoided: Mapping[str, Avoided], now: float) -> float | None:
+def exclude(bin_: Bin, excluded: Mapping[str, Excluded], now: float) -> float | None:
     """Let a place take nothing, if it must not; return when a host that is avoided is free again.
 
     Parameters
@@ -62,16 +60,16 @@ def bar(place: Place, avoided: Mapping[str, Avoided], now: float) -> float | Non
         Seconds, by the clock of all times here.
     """
     free_at = None
-    if (bad := avoided.get(place.host)) is not None and bad.until > now:
-        place.barred_as = "avoided"
-        place.barred = (
+    if (bad := excluded.get(bin_.host)) is not None and bad.until > now:
+        bin_.excluded_as = "avoided"
+        bin_.excluded = (
             f"avoided for {lasting(bad.until - now)}, since workers failed there {bad.failures} times"
         )
         free_at = bad.until
-    for offer in place.offers:
+    for offer in bin_.offers:
         if offer.maintenance is not None and now < offer.maintenance[1]:
             start = offer.maintenance[0]
             if start - now < MAINTENANCE_NEAR:
                 when = "is" if start <= now else f"in {lasting(start - now)} will be"
-                place.barred, place.barred_as = f"{when} down for maintenance", "maintenance"
+                bin_.excluded, bin_.excluded_as = f"{when} down for maintenance", "maintenance"
     return free_at

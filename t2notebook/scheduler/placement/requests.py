@@ -10,7 +10,7 @@ from .offers import Json, Offer
 
 
 @dataclass(frozen=True)
-class Demand:
+class ResourceRequest:
     """Workers of one job that wait for the same resources.
 
     Parameters
@@ -62,7 +62,7 @@ class RunningExecutor:
 
 
 @dataclass(frozen=True)
-class Spot:
+class WorkerLocation:
     """Where a worker of a job is already."""
 
     agent: str

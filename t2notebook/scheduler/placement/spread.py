@@ -9,11 +9,11 @@ from typing import Any
 
 from ...model.job import MAX, Placement
 from ...model.placement import Attributes, Constraint, Operator, value_of
-from .bins import Job, Tally, is_admitted
-from .requests import Spot
+from .bins import Job, SpreadCounts, is_admitted
+from .requests import WorkerLocation
 
 
-class Shares:
+class SpreadLimits:
     """What the constraints that count workers allow in one round.
 
     Parameters
@@ -25,40 +25,40 @@ class Shares:
     """
 
     def __init__(
-        self, agents: Mapping[str, tuple[str, Attributes]], spots: Mapping[str, Iterable[Spot]]
+        self, agents: Mapping[str, tuple[str, Attributes]], locations: Mapping[str, Iterable[WorkerLocation]]
     ) -> None:
         self._agents = agents
-        self._spots = spots
+        self._locations = locations
         self._value_sets: dict[Any, set[str]] = {}
 
-    def of(self, job: Job) -> Tally:
+    def of(self, job: Job) -> SpreadCounts:
         """Return where workers of a job are already, and how many each value may have."""
-        placement = job.demands[0].placement
+        placement = job.requests[0].placement
         constraints = [one for one in placement.constraints if one.operator.counts_workers]
         if not constraints:
-            return Tally((), ())
+            return SpreadCounts((), ())
         rules, counts = [], []
         for constraint in constraints:
             counter: Counter[str] = Counter()
-            for spot in self._spots.get(job.job_id, ()):
-                host, attributes = self._agents.get(spot.agent, (spot.host, {}))
+            for location in self._locations.get(job.job_id, ()):
+                host, attributes = self._agents.get(location.agent, (location.host, {}))
                 if (value := value_of(constraint.attribute, host, attributes)) is not None:
                     counter[value] += 1
             counts.append(counter)
             rules.append((constraint, self._cap(constraint, job, counter)))
-        return Tally(rules, counts)
+        return SpreadCounts(rules, counts)
 
     def _cap(self, constraint: Constraint, job: Job, counter: Counter[str]) -> int:
         if constraint.operator is Operator.UNIQUE:
             return 1
-        values = self._values(constraint.attribute, job.demands[0].placement)
+        values = self._values(constraint.attribute, job.requests[0].placement)
         number = len(values) + sum(value not in values for value in counter)
         # Executors are spread, whole ones: else the last workers of each share would fit nowhere.
-        limits = [demand.resource.workers_per_executor for demand in job.demands]
+        limits = [request.resource.workers_per_executor for request in job.requests]
         unit = max((int(limit) for limit in limits if limit != MAX), default=1)
         total = max(
-            job.demands[0].number_of_workers,
-            sum(len(demand.worker_ids) for demand in job.demands) + sum(counter.values()),
+            job.requests[0].number_of_workers,
+            sum(len(request.worker_ids) for request in job.requests) + sum(counter.values()),
         )
         return math.ceil(math.ceil(total / unit) / max(1, number)) * unit
 

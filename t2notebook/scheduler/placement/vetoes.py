@@ -14,14 +14,14 @@ NO_GPUS = "GPUs are asked for, and Mesos offers none to this session; set t2.con
 
 
 @dataclass(frozen=True)
-class Refusal:
+class Veto:
     """Why one place, or the whole round, could not take a worker of a job.
 
     Parameters
     ----------
     job_id : str
     lacked : str
-        A resource, an attribute, a constraint that counts workers, ``nodes``, ``avoided``, ``maintenance``
+        A resource, an attribute, a constraint that counts workers, ``nodes``, ``excluded``, ``maintenance``
         or ``gang``.
     message : str
         In words: ``h3: 2.0 cpus free, 4.0 asked``.
@@ -55,14 +55,14 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Infeasible:
     """Why the cluster does not take workers: a sentence for people, and why, agent by agent.
 
     `besides` says which agents could and are not offered; empty if none.
     """
 
     sentence: str
-    refusals: tuple[Refusal, ...]
+    vetoes: tuple[Veto, ...]
     besides: str = ""
 
 

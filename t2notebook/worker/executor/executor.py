@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ...model.process import default_signals
 from ...model.states import TaskState
 from ...protocol.launch import Cause, WorkerLaunch
-from ..session_address import Whereabouts
+from ..session_address import SessionAddress
 from .agent_api import Agent, Refused, StreamEnded
 from .event_loop import Loop, Timer
 from .lifecycle import Action, Trigger
@@ -193,7 +193,7 @@ class Executor:
             return
         try:
             task.launch = WorkerLaunch.decode(info.get("data", ""))
-            task.whereabouts = Whereabouts(task.launch.url)
+            task.whereabouts = SessionAddress(task.launch.url)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             task.refusal, task.cause = f"cannot read the launch of {task_id}: {error}", Cause.VERSION
             self._apply(task, Trigger.REFUSE)
@@ -320,14 +320,21 @@ class Executor:
             self._send(task, TaskState.KILLING)
 
     def _send_verdict(self, task: Task) -> None:
-        verdict = task.verdict()
+        exit_status = task.exit_status()
         used = self._memory.remove(task.task_id)
         if task.exit_code == -signal.SIGKILL and used > _SUSPICIOUS * task.memory_limit:
             # The kernel was quicker than we, which kills who has most.
             task.refusal = f"{task.over_memory(used)} when it was killed, probably for lack of memory"
             self._send_limited(task)
             return
-        self._send(task, verdict.state, verdict.message, verdict.exit_code, verdict.cause, verdict.phases)
+        self._send(
+            task,
+            exit_status.state,
+            exit_status.message,
+            exit_status.exit_code,
+            exit_status.cause,
+            exit_status.phases,
+        )
 
     def _send_limited(self, task: Task) -> None:
         reason = "REASON_CONTAINER_LIMITATION_MEMORY"

@@ -17,7 +17,7 @@ _TAIL_LINES = 3
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ExitStatus:
     """A final state, what to say about it, the exit code (a signal's number, negative), and its cause."""
 
     state: TaskState
@@ -27,7 +27,7 @@ class Verdict:
     phases: Mapping[str, float] = field(default_factory=dict)
 
 
-def judge(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -> Verdict:
+def classify(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -> ExitStatus:
     """Return what a process's end means.
 
     Parameters
@@ -44,13 +44,13 @@ def judge(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -> V
     if outcome in ("error", "lost"):
         message = message or f"exited with code {exit_code}"
         cause = Cause.EXCEPTION if outcome == "error" else Cause.NONE
-        return Verdict(TaskState.FAILED, message, exit_code, cause, phases)
+        return ExitStatus(TaskState.FAILED, message, exit_code, cause, phases)
     if outcome == "anew":
-        return Verdict(TaskState.FAILED, message, exit_code, Cause.ANEW, phases)
+        return ExitStatus(TaskState.FAILED, message, exit_code, Cause.ANEW, phases)
     if outcome == "stopped":
-        return Verdict(TaskState.KILLED, message, exit_code)
+        return ExitStatus(TaskState.KILLED, message, exit_code)
     if outcome == "result" and exit_code == 0:
-        return Verdict(TaskState.FINISHED, message, exit_code, phases=phases)
+        return ExitStatus(TaskState.FINISHED, message, exit_code, phases=phases)
     after = " after its function had returned" if outcome == "result" else ""
     if exit_code < 0:
         message = f"killed by signal {-exit_code} ({signal_name(-exit_code)}){after}"
@@ -60,7 +60,7 @@ def judge(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -> V
         message = f"exited with code {exit_code}{after or ' without a result'}"
     if stderr_tail:
         message = f"{message}; stderr ends: {stderr_tail}"
-    return Verdict(TaskState.FAILED, message[:MAX_MESSAGE], exit_code)
+    return ExitStatus(TaskState.FAILED, message[:MAX_MESSAGE], exit_code)
 
 
 def signal_name(number: int) -> str:

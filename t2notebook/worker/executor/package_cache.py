@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from ...protocol.archive import Archive, ArchiveError
 from ...protocol.launch import WorkerLaunch
 from ..process.session_api import CONNECTION_ERRORS, SessionClient
-from ..session_address import Whereabouts
+from ..session_address import SessionAddress
 from . import fork
 from .event_loop import Loop, Timer
 
@@ -66,7 +66,7 @@ class PackageStore:
         self._timer: Timer | None = None
 
     def want(
-        self, task_id: str, launch: WorkerLaunch, done: Done, whereabouts: Whereabouts | None = None
+        self, task_id: str, launch: WorkerLaunch, done: Done, whereabouts: SessionAddress | None = None
     ) -> None:
         """Call ``done(descriptor, "")`` when the package of `launch` is here, or ``done(-1, why)``.
 
@@ -111,7 +111,7 @@ class PackageStore:
         key: tuple[str, str],
         launch: WorkerLaunch,
         waiting: dict[str, Done],
-        whereabouts: Whereabouts | None,
+        whereabouts: SessionAddress | None,
     ) -> _Fetch:
         descriptor = _memory_file()
         pipe, answer = os.pipe()
@@ -202,7 +202,7 @@ def _seal(descriptor: int) -> None:
                 raise
 
 
-def _help(launch: WorkerLaunch, descriptor: int, answer: int, whereabouts: Whereabouts | None) -> int:
+def _help(launch: WorkerLaunch, descriptor: int, answer: int, whereabouts: SessionAddress | None) -> int:
     """Fetch and verify, in the helper process, and tell the store: ``{"trouble": ""}`` or why not."""
     try:
         trouble = fetch(launch, descriptor, whereabouts)
@@ -212,7 +212,7 @@ def _help(launch: WorkerLaunch, descriptor: int, answer: int, whereabouts: Where
     return 0
 
 
-def fetch(launch: WorkerLaunch, descriptor: int, whereabouts: Whereabouts | None = None) -> str:
+def fetch(launch: WorkerLaunch, descriptor: int, whereabouts: SessionAddress | None = None) -> str:
     """Fetch a package into `descriptor` and verify it; return why that failed, or an empty string.
 
     Connection errors and server errors are tried again, a refusal is not. Together the pauses are long enough

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from ...protocol.auth import matches_move
 from ...protocol.launch import Cause, WorkerLaunch
 from ..process.shipped_modules import MODULES_DIRECTORY
-from ..session_address import Whereabouts
+from ..session_address import SessionAddress
 from . import exit_status, memory
 from .event_loop import Timer
 from .lifecycle import Lifecycle
@@ -60,7 +60,7 @@ class Task:
         self.grace = grace
         self.lifecycle = Lifecycle()
         self.launch: WorkerLaunch | None = None
-        self.whereabouts: Whereabouts | None = None
+        self.whereabouts: SessionAddress | None = None
         self.package = -1
         self.refusal = ""
         self.cause = Cause.NONE
@@ -168,7 +168,7 @@ class Task:
         shutil.rmtree(os.path.join(self._directory, MODULES_DIRECTORY), ignore_errors=True)
         return True
 
-    def verdict(self) -> exit_status.Verdict:
+    def exit_status(self) -> exit_status.ExitStatus:
         """Return what the end of the process means."""
         assert self.exit_code is not None
         report = {}
@@ -182,7 +182,7 @@ class Task:
             if report and not self.exit_code
             else exit_status.stderr_tail(os.path.join(self._directory, "stderr"))
         )
-        return exit_status.judge(self.exit_code, report, tail)
+        return exit_status.classify(self.exit_code, report, tail)
 
     def stop_timer(self) -> None:
         """Cancel the timer, if there is one."""

@@ -15,7 +15,7 @@ from ...model.errors import PackageError
 from ...model.text import dumps
 from ...protocol.archive import SETUP_BUFFERS, SETUP_PICKLE, Archive
 from ...protocol.launch import START_ANEW, WorkerLaunch
-from ..session_address import Whereabouts
+from ..session_address import SessionAddress
 from . import call as calling
 from . import finalization, hints, result, shipped_modules
 from . import remote_traceback as failures
@@ -33,7 +33,7 @@ def run_worker(
     report: int,
     directory: str,
     begun: float,
-    whereabouts: Whereabouts | None = None,
+    whereabouts: SessionAddress | None = None,
 ) -> int:
     """Run one worker to its end, which is that of its process; return the exit code of one that was told to stop.
 

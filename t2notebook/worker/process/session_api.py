@@ -9,7 +9,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from ...protocol import auth
-from ..session_address import Whereabouts
+from ..session_address import SessionAddress
 
 #: What one attempt may meet and the next one may not.
 CONNECTION_ERRORS = (OSError, http.client.HTTPException)
@@ -42,7 +42,7 @@ class SessionClient:
         secret: str,
         *,
         timeout: float = 10.0,
-        whereabouts: Whereabouts | None = None,
+        whereabouts: SessionAddress | None = None,
     ) -> None:
         self._connection: http.client.HTTPConnection | None = None
         self._whereabouts, self._told = whereabouts, 0

@@ -12,7 +12,7 @@ from t2notebook.model.job import MAX, ComputeResource, Placement
 from t2notebook.model.placement import value_of
 from t2notebook.scheduler.placement.matcher import Plan
 from t2notebook.scheduler.placement.offers import EXECUTOR, Offer, asked_by, scalars
-from t2notebook.scheduler.placement.requests import Demand, Launch, RunningExecutor
+from t2notebook.scheduler.placement.requests import Launch, ResourceRequest, RunningExecutor
 
 RACKS, ZONES = 3, 2
 
@@ -34,18 +34,18 @@ def offer(
     return Offer(f"O{number}", f"S{where}", f"h{where}", free, **{"attributes": attributes, **fields})
 
 
-def demand(
+def request(
     workers: int | Sequence[int],
     cpu: float = 1.0,
     per_executor: int | str = MAX,
     job: str = "a",
     placement: Placement | None = None,
     **fields: Any,
-) -> Demand:
+) -> ResourceRequest:
     resource = ComputeResource(cpu=cpu, ram_mega_bytes=64, workers_per_executor=per_executor, **fields)
     placement = placement or Placement()
     ids = range(workers) if isinstance(workers, int) else workers
-    return Demand(job, ids, resource, placement, placement.gang)
+    return ResourceRequest(job, ids, resource, placement, placement.gang)
 
 
 def placed(plan: Plan) -> list[tuple[str, str, int]]:
@@ -57,13 +57,13 @@ def hosts(plan: Plan) -> list[str]:
 
 
 def messages(plan: Plan) -> list[str]:
-    return [refusal.message for refusal in plan.refusals]
+    return [veto.message for veto in plan.vetoes]
 
 
 def check(
     plan: Plan,
     offers: Iterable[Offer],
-    demands: Sequence[Demand],
+    requests: Sequence[ResourceRequest],
     executors: Iterable[RunningExecutor] = (),
 ) -> None:
     """Assert what holds of every plan."""
@@ -80,7 +80,7 @@ def check(
     workers = Counter((launch.job_id, launch.worker_id) for launch in launches)
     assert all(times == 1 for times in workers.values())
     _check_executors(launches, executors)
-    for one in demands:
+    for one in requests:
         mine = [
             launch
             for launch in launches
@@ -161,8 +161,8 @@ placements = st.builds(
     where=wheres,
     gang=st.booleans(),
 )
-demands = st.builds(
-    demand,
+requests = st.builds(
+    request,
     st.integers(1, 8),
     st.integers(1, 40).map(lambda tenth: tenth / 10),
     st.one_of(st.just(MAX), st.integers(1, 4)),
@@ -170,7 +170,7 @@ demands = st.builds(
     placements,
     ports=st.integers(0, 2),
 )
-several = st.lists(demands, max_size=4, unique_by=lambda one: one.job_id)
+several = st.lists(requests, max_size=4, unique_by=lambda one: one.job_id)
 offers = st.lists(
     st.builds(
         lambda agent, cpus, mem, ports: (agent, cpus, mem, ports),

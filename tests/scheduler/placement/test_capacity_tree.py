@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from t2notebook.scheduler.placement.capacity_tree import Rooms
+from t2notebook.scheduler.placement.capacity_tree import CapacityTree
 
 vectors = st.tuples(st.integers(0, 5), st.integers(0, 5))
 
@@ -22,18 +22,18 @@ def test_it_finds_what_a_loop_would_find(
     start: int,
     asked: tuple[int, int],
 ) -> None:
-    rooms, now = Rooms(amounts, least), list(amounts)
-    for place, amount, closes in changes:
-        if place >= len(now):
+    trees, now = CapacityTree(amounts, least), list(amounts)
+    for bin_, amount, closes in changes:
+        if bin_ >= len(now):
             continue
-        now[place] = (-1, -1) if closes else amount
+        now[bin_] = (-1, -1) if closes else amount
         if closes:
-            rooms.close(place)
+            trees.close(bin_)
         else:
-            rooms.update(place, amount)
+            trees.update(bin_, amount)
     # nobody asks for less than the least
     asked = (max(asked[0], least[0]), max(asked[1], least[1]))
     fitting = (
-        place for place in range(start, len(now)) if now[place][0] >= asked[0] and now[place][1] >= asked[1]
+        bin_ for bin_ in range(start, len(now)) if now[bin_][0] >= asked[0] and now[bin_][1] >= asked[1]
     )
-    assert rooms.first(start, list(enumerate(asked))) == next(fitting, -1)
+    assert trees.first(start, list(enumerate(asked))) == next(fitting, -1)

@@ -8,8 +8,8 @@ from t2notebook.model.job import Placement
 from t2notebook.scheduler.placement.cluster_inventory import AgentReport, Cluster, read_cluster
 from t2notebook.scheduler.placement.feasibility import scarcities, verdicts
 from t2notebook.scheduler.placement.offers import Offer
-from t2notebook.scheduler.placement.requests import Demand
-from tests.scheduler.placement.cluster import demand, offer
+from t2notebook.scheduler.placement.requests import ResourceRequest
+from tests.scheduler.placement.cluster import offer, request
 
 
 def scalar(name: str, value: float, **more: Any) -> dict[str, Any]:
@@ -34,8 +34,8 @@ def agent(number: int, **more: Any) -> dict[str, Any]:
     }
 
 
-def why(agents: list[Offer], *demands: Demand, gpus: bool = True) -> str:
-    found = verdicts(Cluster.of(agents), demands, gpus)
+def why(agents: list[Offer], *requests: ResourceRequest, gpus: bool = True) -> str:
+    found = verdicts(Cluster.of(agents), requests, gpus)
     return found["a"].sentence if "a" in found else ""
 
 
@@ -61,71 +61,71 @@ def test_agents_that_are_going_do_not_count() -> None:
 
 
 def test_what_fits_on_an_empty_agent_is_no_trouble() -> None:
-    assert verdicts(Cluster.of([offer(1), offer(2)]), [demand(99), demand(1, cpu=3.9, job="b")]) == {}
+    assert verdicts(Cluster.of([offer(1), offer(2)]), [request(99), request(1, cpu=3.9, job="b")]) == {}
 
 
 @pytest.mark.parametrize(
     ("wanted", "sentence"),
     [
         (
-            demand(1, cpu=8),
+            request(1, cpu=8),
             "no agent of this cluster can hold such a worker: 8.1 cpus asked, 0.1 of it for the executor, "
             "the largest of 2 agents has 4.0; at most 3.9 cpus and 4032.0 MiB memory for a worker would do",
         ),
         (
-            demand(1, cpu=4),
+            request(1, cpu=4),
             "no agent of this cluster can hold such a worker: 4.1 cpus asked, 0.1 of it for the executor, "
             "the largest of 2 agents has 4.0; at most 3.9 cpus and 4032.0 MiB memory for a worker would do",
         ),
         (
-            demand(4, cpu=2, per_executor=2),
+            request(4, cpu=2, per_executor=2),
             "no agent of this cluster can hold 2 such workers in one executor: 4.1 cpus asked, 0.1 of it for the "
             "executor, the largest of 2 agents has 4.0; at most 1.95 cpus and 2016.0 MiB memory for each would do",
         ),
         (
-            demand(1, ports=3),
+            request(1, ports=3),
             "no agent of this cluster can hold such a worker: 3 ports asked, the largest of 2 agents has 0",
         ),
         (
-            demand(1, cpu=3, placement=Placement(nodes=("h1",)), gpus=2),
+            request(1, cpu=3, placement=Placement(nodes=("h1",)), gpus=2),
             "no agent of this cluster that it may run on can hold such a worker: 2 GPUs asked, the only one has 0",
         ),
         (
-            demand(1, placement=Placement(nodes=("h7", "h8"))),
+            request(1, placement=Placement(nodes=("h7", "h8"))),
             "no agent of this cluster is among the nodes h7, h8; there are h1, h2",
         ),
         (
-            demand(1, placement=Placement(where="rack=r9")),
+            request(1, placement=Placement(where="rack=r9")),
             "no agent of this cluster satisfies rack=r9; rack is r1, r2",
         ),
         (
-            demand(1, placement=Placement(where="shelf=1")),
+            request(1, placement=Placement(where="shelf=1")),
             "no agent of this cluster satisfies shelf=1; none has shelf",
         ),
         (
-            demand(1, placement=Placement(where="rack=r1,zone=a")),
+            request(1, placement=Placement(where="rack=r1,zone=a")),
             "no agent of this cluster satisfies all of rack=r1,zone=a",
         ),
         (
-            demand(8, placement=Placement(gang=True)),
+            request(8, placement=Placement(gang=True)),
             "this cluster cannot hold the whole gang: 6 of 8 workers would fit on its 2 agents if nothing else ran "
             "there",
         ),
         (
-            demand(3, placement=Placement(gang=True, where="unique:hostname")),
+            request(3, placement=Placement(gang=True, where="unique:hostname")),
             "this cluster cannot hold the whole gang: 2 of 3 workers would fit on its 2 agents if nothing else ran "
             "there",
         ),
     ],
 )
-def test_what_can_never_fit_is_said_in_one_sentence(wanted: Demand, sentence: str) -> None:
+def test_what_can_never_fit_is_said_in_one_sentence(wanted: ResourceRequest, sentence: str) -> None:
     assert why([offer(1), offer(2)], wanted) == sentence
 
 
 def test_two_things_that_no_agent_has_at_once() -> None:
     agents = [offer(1, 4.0, 64_000), offer(2, 64.0, 4096)]
-    wanted = demand(1, cpu=16, placement=Placement())
-    large = Demand("a", [0], type(wanted.resource)(cpu=16, ram_mega_bytes=32_000))
+    wanted = request(1, cpu=16, placement=Placement())
+    large = ResourceRequest("a", [0], type(wanted.resource)(cpu=16, ram_mega_bytes=32_000))
     assert why(agents, wanted) == ""
     assert why(agents, large) == (
         "no agent of this cluster can hold such a worker: none of 2 agents has 16.1 cpus and 32064.0 MiB memory at "
@@ -134,24 +134,24 @@ def test_two_things_that_no_agent_has_at_once() -> None:
 
 
 def test_without_agents_or_without_gpus_that_is_said() -> None:
-    assert why([], demand(1)) == "this cluster has no agents"
-    assert why([offer(1, gpus=4)], demand(1, gpus=1), gpus=False).startswith(
+    assert why([], request(1)) == "this cluster has no agents"
+    assert why([offer(1, gpus=4)], request(1, gpus=1), gpus=False).startswith(
         "GPUs are asked for, and Mesos offers none"
     )
-    assert why([offer(1, gpus=4)], demand(1, gpus=1)) == ""
+    assert why([offer(1, gpus=4)], request(1, gpus=1)) == ""
 
 
 def test_there_is_a_row_for_every_agent() -> None:
-    verdict = verdicts(Cluster.of([offer(1), offer(2, 2.0)]), [demand(1, cpu=8)])["a"]
-    assert [(row.host, row.lacked, row.offered, row.asked) for row in verdict.refusals] == [
+    verdict = verdicts(Cluster.of([offer(1), offer(2, 2.0)]), [request(1, cpu=8)])["a"]
+    assert [(row.host, row.lacked, row.offered, row.asked) for row in verdict.vetoes] == [
         ("h2", "cpus", 2.0, 8.1),
         ("h1", "cpus", 4.0, 8.1),
     ]
-    assert verdict.refusals[0].message == "h2: 2.0 cpus in all, 8.1 asked, 0.1 of it for the executor"
+    assert verdict.vetoes[0].message == "h2: 2.0 cpus in all, 8.1 asked, 0.1 of it for the executor"
 
 
 def test_one_hopeless_kind_of_worker_makes_the_job_hopeless_and_no_other() -> None:
-    mixed = [demand([0]), demand([1], cpu=64), demand(1, job="b")]
+    mixed = [request([0]), request([1], cpu=64), request(1, job="b")]
     assert set(verdicts(Cluster.of([offer(1)]), mixed)) == {"a"}
 
 
@@ -162,13 +162,13 @@ KEPT = "and Mesos keeps such agents from this session; set t2.configure(gpus=Tru
 
 def test_that_every_agent_has_gpus_is_said_with_what_to_do() -> None:
     cluster = Cluster.of([offer(1, gpus=4), offer(2, gpus=1)])
-    verdict = verdicts(cluster, [demand(1)], gpus=False)["a"]
+    verdict = verdicts(cluster, [request(1)], gpus=False)["a"]
     assert verdict.sentence == f"every agent of this cluster has GPUs, {KEPT}"
-    assert [(row.host, row.lacked, row.message) for row in verdict.refusals] == [
+    assert [(row.host, row.lacked, row.message) for row in verdict.vetoes] == [
         ("h1", "gpus", "h1: has 4 GPUs, so Mesos keeps it from this session; set t2.configure(gpus=True)"),
         ("h2", "gpus", "h2: has 1 GPUs, so Mesos keeps it from this session; set t2.configure(gpus=True)"),
     ]
-    assert verdicts(cluster, [demand(1)], gpus=True) == {}
+    assert verdicts(cluster, [request(1)], gpus=True) == {}
 
 
 def test_a_master_that_does_not_filter_gpus_keeps_nothing() -> None:
@@ -180,10 +180,10 @@ def test_a_master_that_does_not_filter_gpus_keeps_nothing() -> None:
         ]
     }
     told = read_cluster(records, ["*"], None, {"flags": {"filter_gpu_resources": "false"}})
-    assert verdicts(told, [demand(1)], gpus=False) == {}
+    assert verdicts(told, [request(1)], gpus=False) == {}
     assert (
         "every agent of this cluster has GPUs"
-        in verdicts(read_cluster(records, ["*"]), [demand(1)], gpus=False)["a"].sentence
+        in verdicts(read_cluster(records, ["*"]), [request(1)], gpus=False)["a"].sentence
     )
 
 
@@ -197,7 +197,7 @@ def test_a_master_that_does_not_filter_gpus_keeps_nothing() -> None:
 def test_agents_with_gpus_that_would_do_are_named_beside_those_that_are_too_small(
     gpus: bool, sentence: str
 ) -> None:
-    found = why([offer(1), offer(2, 16.0, gpus=1)], demand(1, cpu=8), gpus=gpus)
+    found = why([offer(1), offer(2, 16.0, gpus=1)], request(1, cpu=8), gpus=gpus)
     assert found.endswith(sentence)
     assert bool(found) is bool(sentence)
     assert found.count("4.0") == bool(sentence)
@@ -232,9 +232,9 @@ def away(number: int, text: str, cpus: float = 4.0) -> AgentReport:
     ],
 )
 def test_agents_that_take_no_tasks_are_named(agents: list[AgentReport], sentence: str) -> None:
-    verdict = verdicts(Cluster(tuple(agents)), [demand(1, cpu=8)], gpus=False)["a"]
+    verdict = verdicts(Cluster(tuple(agents)), [request(1, cpu=8)], gpus=False)["a"]
     assert verdict.sentence == sentence
-    assert {row.host for row in verdict.refusals} == {one.host for one in agents}
+    assert {row.host for row in verdict.vetoes} == {one.host for one in agents}
 
 
 @pytest.mark.parametrize(
@@ -242,25 +242,27 @@ def test_agents_that_take_no_tasks_are_named(agents: list[AgentReport], sentence
 )
 def test_agents_that_are_unreachable_are_counted_where_no_other_is_left(lost: int, sentence: str) -> None:
     cluster = read_cluster({"slaves": []}, ["*"], None, None, {"master/slaves_unreachable": float(lost)})
-    assert verdicts(cluster, [demand(1)])["a"].sentence == f"this cluster has no agents{sentence}"
+    assert verdicts(cluster, [request(1)])["a"].sentence == f"this cluster has no agents{sentence}"
 
 
 def test_a_new_master_whose_agents_have_not_returned() -> None:
     cluster = read_cluster({"slaves": [], "recovered_slaves": [{"id": "S1", "hostname": "h1"}]}, ["*"])
     sentence = "no agent of this cluster takes tasks: h1 has not returned to the new master yet"
-    assert verdicts(cluster, [demand(1)])["a"].sentence == sentence
+    assert verdicts(cluster, [request(1)])["a"].sentence == sentence
 
 
 def test_what_is_reserved_for_others_is_named_when_it_would_do() -> None:
     cluster = read_cluster({"slaves": [agent(1)]}, ["*"])
-    sentence = verdicts(cluster, [demand(1, cpu=8)])["a"].sentence
+    sentence = verdicts(cluster, [request(1, cpu=8)])["a"].sentence
     assert sentence.endswith("would do; h1 could hold it, with what is reserved there for the role other")
 
 
 # What could be had, and is not offered now.
 
 
-def scarce(records: list[dict[str, Any]], wanted: Demand, roles: Any = None, *, gpus: bool = False) -> str:
+def scarce(
+    records: list[dict[str, Any]], wanted: ResourceRequest, roles: Any = None, *, gpus: bool = False
+) -> str:
     cluster = read_cluster({"slaves": records}, ["mine"], roles)
     assert verdicts(cluster, [wanted], gpus) == {}
     verdict = scarcities(cluster, [wanted], gpus)[wanted.job_id]
@@ -310,18 +312,18 @@ def quotas(**more: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_why_the_master_offers_nothing_now(record: dict[str, Any], roles: Any, sentence: str) -> None:
-    assert scarce([agent(1, **record)], demand(1), roles) == sentence
+    assert scarce([agent(1, **record)], request(1), roles) == sentence
 
 
 def test_agents_with_gpus_are_named_while_the_others_are_in_use() -> None:
     busy = agent(1, used_resources_full=[scalar("cpus", 3.0)])
     idle = agent(2, unreserved_resources_full=[*agent(2)["unreserved_resources_full"], scalar("gpus", 1.0)])
-    sentence = scarce([busy, idle], demand(1))
+    sentence = scarce([busy, idle], request(1))
     assert (
         sentence
         == f"nothing large enough is free: h1: 0.0 of 3.0 cpus free, 1.1 asked; h2 could hold it, but has GPUs, {KEPT}"
     )
-    assert "GPUs" not in scarce([busy, idle], demand(1), gpus=True)
+    assert "GPUs" not in scarce([busy, idle], request(1), gpus=True)
 
 
 def test_a_gang_that_finds_room_for_some_of_it() -> None:
@@ -334,7 +336,7 @@ def test_a_gang_that_finds_room_for_some_of_it() -> None:
         },
         ["*"],
     )
-    gang = demand(4, placement=Placement(gang=True))
+    gang = request(4, placement=Placement(gang=True))
     assert (
         scarcities(cluster, [gang])["a"].sentence
         == "what is free holds some of its workers, but not the whole gang"

@@ -9,15 +9,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from t2notebook.model.job import MAX, Placement
 from t2notebook.scheduler.placement.gang_matcher import FIRST_PAUSE, Matcher
-from t2notebook.scheduler.placement.host_health import Avoided
+from t2notebook.scheduler.placement.host_health import Excluded
 from t2notebook.scheduler.placement.matcher import Plan
 from t2notebook.scheduler.placement.offers import Offer
-from t2notebook.scheduler.placement.requests import Demand
-from tests.scheduler.placement.cluster import check, demand, offer, placed
+from t2notebook.scheduler.placement.requests import ResourceRequest
+from tests.scheduler.placement.cluster import check, offer, placed, request
 
 
-def gang(workers: int, timeout: float = 30.0, job: str = "a", cpu: float = 1.0) -> Demand:
-    return demand(workers, cpu, job=job, placement=Placement(gang=True, gang_timeout=timeout))
+def gang(workers: int, timeout: float = 30.0, job: str = "a", cpu: float = 1.0) -> ResourceRequest:
+    return request(workers, cpu, job=job, placement=Placement(gang=True, gang_timeout=timeout))
 
 
 def test_a_gang_gathers_over_rounds() -> None:
@@ -105,13 +105,13 @@ def test_a_lost_stream_voids_all_that_is_held() -> None:
 
 def test_for_a_gang_that_no_cluster_like_this_can_hold_nothing_is_held() -> None:
     matcher = Matcher()
-    plan = matcher.round([offer(1)], [gang(8)], hopeless={"a"}, now=0.0)
+    plan = matcher.round([offer(1)], [gang(8)], infeasible={"a"}, now=0.0)
     assert (matcher.held, len(plan.declined)) == ({}, 1)
 
 
 def test_when_an_avoided_host_is_free_again_offers_are_asked_for() -> None:
     matcher = Matcher()
-    matcher.round([offer(1)], [demand(1)], avoided={"h1": Avoided(30.0, 2)}, now=0.0)
+    matcher.round([offer(1)], [request(1)], excluded={"h1": Excluded(30.0, 2)}, now=0.0)
     assert matcher.next_deadline == 30.0
     assert (matcher.expire(29.0).revive, matcher.expire(30.0).revive) == (False, True)
     assert matcher.next_deadline is None
@@ -119,7 +119,7 @@ def test_when_an_avoided_host_is_free_again_offers_are_asked_for() -> None:
 
 def test_racks_are_remembered_between_rounds() -> None:
     matcher = Matcher()
-    wanted = [demand(4, placement=Placement(where="spread:rack"))]
+    wanted = [request(4, placement=Placement(where="spread:rack"))]
     matcher.round([offer(number, 0.5) for number in range(3)], wanted, now=0.0)
     assert len(placed(matcher.round([offer(0, 16)], wanted, now=1.0))) == 2
     for number in (1, 2):
@@ -135,7 +135,7 @@ class Holding(RuleBasedStateMachine):
         self.matcher = Matcher()
         self.now = 0.0
         self.count = 0
-        self.demands: dict[str, Demand] = {}
+        self.requests: dict[str, ResourceRequest] = {}
         #: What the master thinks that we have: offers that we neither accepted nor declined.
         self.outstanding: dict[str, Offer] = {}
         self.since: dict[str, float] = {}
@@ -150,29 +150,29 @@ class Holding(RuleBasedStateMachine):
         timeout=st.sampled_from([1.0, 10.0]),
     )
     def submit(self, job: str, is_gang: bool, where: str, timeout: float, **asked: Any) -> None:
-        if job not in self.demands:
+        if job not in self.requests:
             placement = Placement(where=where, gang=is_gang, gang_timeout=timeout)
-            self.demands[job] = demand(job=job, placement=placement, **asked)
+            self.requests[job] = request(job=job, placement=placement, **asked)
 
     @rule(job=st.sampled_from("abcd"))
     def kill(self, job: str) -> None:
-        self.demands.pop(job, None)
+        self.requests.pop(job, None)
         self.decline(self.matcher.drop(job))
 
     @rule(
         rows=st.lists(st.tuples(st.integers(0, 5), st.sampled_from([0.3, 1.1, 2.2, 4.0])), max_size=4),
-        avoided=st.sets(st.integers(0, 5), max_size=2),
+        excluded=st.sets(st.integers(0, 5), max_size=2),
     )
-    def offer(self, rows: list[tuple[int, float]], avoided: set[int]) -> None:
+    def offer(self, rows: list[tuple[int, float]], excluded: set[int]) -> None:
         new = []
         for agent, cpus in rows:
             self.count += 1
             new.append(offer(self.count, cpus, 1024, agent))
         before = {**self.outstanding, **{one.id: one for one in new}}
         self.outstanding = dict(before)
-        bad = {f"h{number}": Avoided(self.now + 5.0, 2) for number in avoided}
-        plan = self.matcher.round(new, list(self.demands.values()), avoided=bad, now=self.now)
-        check(plan, before.values(), list(self.demands.values()))
+        bad = {f"h{number}": Excluded(self.now + 5.0, 2) for number in excluded}
+        plan = self.matcher.round(new, list(self.requests.values()), excluded=bad, now=self.now)
+        check(plan, before.values(), list(self.requests.values()))
         self.settle(plan)
 
     def settle(self, plan: Plan) -> None:
@@ -181,12 +181,12 @@ class Holding(RuleBasedStateMachine):
                 del self.outstanding[one.id]
         self.decline(plan.declined)
         for launch in plan.launches:
-            old = self.demands[launch.job_id]
+            old = self.requests[launch.job_id]
             left = [worker for worker in old.worker_ids if worker != launch.worker_id]
             if left:
-                self.demands[launch.job_id] = Demand(old.job_id, left, old.resource, old.placement)
+                self.requests[launch.job_id] = ResourceRequest(old.job_id, left, old.resource, old.placement)
             else:
-                del self.demands[launch.job_id]
+                del self.requests[launch.job_id]
 
     def decline(self, offers: list[Offer]) -> None:
         for one in offers:
@@ -218,8 +218,8 @@ class Holding(RuleBasedStateMachine):
     @invariant()
     def nothing_is_held_without_use(self) -> None:
         for job_id, gang in self.matcher._gangs.items():
-            assert job_id in self.demands
-            assert self.demands[job_id].gang
+            assert job_id in self.requests
+            assert self.requests[job_id].gang
             if gang.offers:
                 assert gang.deadline is not None
                 assert gang.deadline > self.now, "a deadline has passed"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from t2notebook.scheduler.placement.offers import EXECUTOR, Carver, Offer
+from t2notebook.scheduler.placement.offers import EXECUTOR, Offer, OfferLedger
 from tests.localmesos.traces import TRACES
 
 ROLE = {"allocation_info": {"role": "grp"}}
@@ -71,35 +71,37 @@ def test_what_a_plain_task_cannot_be_carved_from_is_left_out(resource: dict[str,
 
 
 def test_resources_are_carved_as_they_were_offered_reserved_ones_first() -> None:
-    carver = Carver(
+    ledger = OfferLedger(
         [read(scalar("cpus", 3.0, **ROLE), scalar("cpus", 1.0, **RESERVED), scalar("mem", 512.0, **ROLE))]
     )
-    executor, _ = carver.take(EXECUTOR)
+    executor, _ = ledger.take(EXECUTOR)
     assert executor == (scalar("cpus", 0.1, **RESERVED), scalar("mem", 64.0, **ROLE))
-    task, _ = carver.take({"cpus": 2000})
+    task, _ = ledger.take({"cpus": 2000})
     assert task == (scalar("cpus", 0.9, **RESERVED), scalar("cpus", 1.1, **ROLE))
     with pytest.raises(ValueError, match="too little cpus"):
-        carver.take({"cpus": 2000})
+        ledger.take({"cpus": 2000})
 
 
 def test_what_is_alike_becomes_one_resource_over_several_offers() -> None:
     """An ExecutorInfo with twice the same resource would be another one after a failover."""
-    carver = Carver([read(scalar("cpus", 0.05)), read(scalar("cpus", 0.3), scalar("mem", 64.0), number=2)])
-    assert carver.take(EXECUTOR)[0] == (scalar("cpus", 0.1), scalar("mem", 64.0))
-    assert carver.touched == {"O1", "O2"}
+    ledger = OfferLedger(
+        [read(scalar("cpus", 0.05)), read(scalar("cpus", 0.3), scalar("mem", 64.0), number=2)]
+    )
+    assert ledger.take(EXECUTOR)[0] == (scalar("cpus", 0.1), scalar("mem", 64.0))
+    assert ledger.touched == {"O1", "O2"}
 
 
 def test_ports_are_ranges_carved_from_ranges() -> None:
-    carver = Carver([read(ports((31000, 31001), (31005, 31009)))])
-    assert carver.take({"ports": 3000}) == ((ports((31000, 31001), (31005, 31005)),), (31000, 31001, 31005))
-    assert carver.take({"ports": 1000}) == ((ports((31006, 31006)),), (31006,))
-    assert carver.take({"ports": 3000})[1] == (31007, 31008, 31009)
+    ledger = OfferLedger([read(ports((31000, 31001), (31005, 31009)))])
+    assert ledger.take({"ports": 3000}) == ((ports((31000, 31001), (31005, 31005)),), (31000, 31001, 31005))
+    assert ledger.take({"ports": 1000}) == ((ports((31006, 31006)),), (31006,))
+    assert ledger.take({"ports": 3000})[1] == (31007, 31008, 31009)
 
 
 def test_only_offers_of_which_something_is_taken_are_touched() -> None:
-    carver = Carver([read(scalar("cpus", 1.0)), read(scalar("cpus", 1.0), number=2)])
-    carver.take({"cpus": 500})
-    assert carver.touched == {"O1"}
+    ledger = OfferLedger([read(scalar("cpus", 1.0)), read(scalar("cpus", 1.0), number=2)])
+    ledger.take({"cpus": 500})
+    assert ledger.touched == {"O1"}
 
 
 def test_recorded_offers_can_be_read() -> None:
@@ -111,4 +113,4 @@ def test_recorded_offers_can_be_read() -> None:
     ]
     assert offers
     for offer in map(Offer.from_mesos, offers):
-        Carver([offer]).take({name: amount for name, amount in offer.free.items() if amount})
+        OfferLedger([offer]).take({name: amount for name, amount in offer.free.items() if amount})

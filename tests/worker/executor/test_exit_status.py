@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from t2notebook.model.states import TaskState
-from t2notebook.worker.executor.exit_status import judge, stderr_tail
+from t2notebook.worker.executor.exit_status import classify, stderr_tail
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,12 @@ from t2notebook.worker.executor.exit_status import judge, stderr_tail
     ],
 )
 def test_judge(exit_code: int, report: dict[str, str], tail: str, state: str, message: str) -> None:
-    verdict = judge(exit_code, report, tail)
-    assert (verdict.state, verdict.message, verdict.exit_code) == (TaskState(state), message, exit_code)
+    exit_status = classify(exit_code, report, tail)
+    assert (exit_status.state, exit_status.message, exit_status.exit_code) == (
+        TaskState(state),
+        message,
+        exit_code,
+    )
 
 
 def test_the_tail_is_bounded_and_one_line(tmp_path: Path) -> None:

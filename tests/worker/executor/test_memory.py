@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from t2notebook.worker.executor import memory
 from t2notebook.worker.executor.event_loop import Loop
-from t2notebook.worker.executor.executor import memory
 from t2notebook.worker.executor.memory import MIB, MemoryWatch, anonymous, family, proportional
 from tests.worker.fakes import FakeAgent, FakeSession, eventually
 from tests.worker.test_executor_ends import gone, sleeper, start

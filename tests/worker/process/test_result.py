@@ -128,7 +128,7 @@ print(how.name, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 def test_a_big_array_is_never_in_memory_twice(session: FakeSession, tmp_path: Path) -> None:
-    root = Path(result.__file__).parents[2]
+    root = Path(result.__file__).parents[3]
     answer = subprocess.run(
         [sys.executable, "-c", SECOND_COPY, session.url, session.secret, str(tmp_path), PATH],
         capture_output=True,
