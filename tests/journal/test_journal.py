@@ -69,7 +69,7 @@ def test_an_event_that_was_written_survives_sigkill(tmp_path: Path) -> None:
         from t2notebook.journal.job_store import Jobs
         from t2notebook.journal import Journal
         from t2notebook.model.events import Event, EventKind
-        from tests.test_journal import SPEC
+        from tests.journal.test_journal import SPEC
 
         jobs = Jobs(Journal(Path(sys.argv[1])))
         job = jobs.submit(SPEC, "k")
