@@ -28,7 +28,7 @@ RATE = 10.0
 
 
 class Observers:
-    """Streams of rows, as ``t2notebook.frames.overview_row`` makes them, of the jobs that have changed.
+    """Streams of rows of the jobs that have changed: ``t2notebook.frames.overview_row``, and the journal's directory.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Observers:
     def attach(self, write: Write, close: Callable[[], None]) -> None:
         """A stream is open; `write` takes a line. It begins with all jobs."""
         self._flush()
-        write(dumps({"jobs": [_row(job) for job in self._jobs]}))
+        write(dumps({"jobs": [self._row(job) for job in self._jobs]}))
         self._streams[write] = close
 
     def detach(self, write: Write) -> None:
@@ -88,7 +88,7 @@ class Observers:
             self._due.cancel()
             self._due = None
         if self._changed:
-            rows = [_row(job) for job in self._changed.values()]
+            rows = [self._row(job) for job in self._changed.values()]
             self._changed.clear()
             self._sent = asyncio.get_running_loop().time()
             self._send(dumps({"jobs": rows}))
@@ -97,9 +97,9 @@ class Observers:
         for write in list(self._streams):
             write(line)
 
-
-def _row(job: JobRecord) -> dict[str, object]:
-    return overview_row(job.view, job.spec)
+    def _row(self, job: JobRecord) -> dict[str, object]:
+        home = self._jobs.home(job.job_id)
+        return {**overview_row(job.view, job.spec), "directory": str(home.journal.directory) if home else ""}
 
 
 def knock(runtime: Path) -> None:

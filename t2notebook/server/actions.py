@@ -1,0 +1,223 @@
+"""Requests about one job, through its session if that lives. All of them block: they run beside the server's loop."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..client import finding
+from ..client.archive import read_output
+from ..client.connection import Connection, SessionEnding
+from ..config import runtime_dir
+from ..frames import task_rows
+from ..journal import is_owned, read_events, read_jobs, read_meta
+from ..model.errors import SessionError, UnknownJob
+from ..model.reducer import JobView, reduce
+from .trust import check_journal, check_socket
+
+#: Seconds that a session of another environment has to take a job over and end it.
+TAKE_OVER_TIMEOUT = 90.0
+STREAMS = ("stdout", "stderr")
+
+
+class Place:
+    """Where a job is: its journal, and the session that owns it, if one lives.
+
+    Parameters
+    ----------
+    job_id : str
+        Whole.
+    directory : str
+        Of its journal, if that is known.
+
+    Raises
+    ------
+    UnknownJob
+    NotOurs
+        When journal or socket belong to another user.
+    """
+
+    def __init__(self, job_id: str, directory: str = "") -> None:
+        self.job_id = job_id
+        self.directory = Path(directory) if directory else _find(job_id)
+        check_journal(self.directory)
+        self.meta = read_meta(self.directory)
+        self.session: Connection | None = None
+        if is_owned(self.meta):
+            connection = Connection.of(self.meta, self.directory, is_observer=True)
+            check_socket(connection.path)
+            if connection.is_alive():
+                self.session = connection
+
+    def view(self) -> JobView:
+        """Return the job as its journal has it."""
+        events = read_events(self.directory, self.job_id)
+        if not events:
+            raise UnknownJob(f"no job {self.job_id}")
+        return reduce(self.job_id, events)
+
+
+def _find(job_id: str) -> Path:
+    whole, directory = finding.find(job_id)
+    if whole != job_id:
+        raise UnknownJob(f"no job {job_id}")
+    return directory
+
+
+def kill(place: Place) -> str:
+    """End a job: through its session, or through one that takes it over; return its state.
+
+    Raises
+    ------
+    SessionError
+        When it cannot be, and why.
+    """
+    if place.session is not None:
+        try:
+            return str(_kill(place.session, place.job_id))
+        except SessionEnding:
+            place = Place(place.job_id, str(place.directory))
+            if place.session is not None:
+                raise
+    view = place.view()
+    if view.state.is_final:
+        return view.state.value
+    if place.meta.get("over"):
+        raise SessionError(f"job {place.job_id} is lost for good: {place.meta['over']}")
+    if _is_of_this_environment(place.meta) or is_owned(place.meta):
+        connection = finding.reach(place.directory, place.job_id)
+        return str(_kill(connection, place.job_id))
+    return _kill_elsewhere(place)
+
+
+def _kill(connection: Connection, job_id: str) -> Any:
+    content = {"reason": "USER", "message": "killed by the user, from Jupyter"}
+    return connection.post(f"/v1/jobs/{job_id}/kill", content)["state"]
+
+
+def _is_of_this_environment(meta: Mapping[str, str]) -> bool:
+    """Whether a session that we start is one that takes such a journal over."""
+    home = runtime_dir() / f"session-{finding.config_of(meta).session_key}.sock"
+    return meta.get("home", meta.get("socket")) == str(home)
+
+
+def _kill_elsewhere(place: Place) -> str:
+    """Have the environment that submitted a job end it: ours cannot run its session."""
+    python, version = place.meta.get("python", ""), place.meta.get("version", "?")
+    if not os.access(python, os.X_OK):
+        raise SessionError(
+            f"job {place.job_id} cannot be taken over: its session was lost, and the Python that it belongs to, "
+            f"{python or '(not known)'} with t2notebook {version}, is gone; mesos ends it after its failover_timeout"
+        )
+    command = [
+        python,
+        *(["-P"] if sys.version_info >= (3, 11) else []),
+        "-m",
+        "t2notebook",
+        "kill",
+        place.job_id,
+    ]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TAKE_OVER_TIMEOUT,
+            cwd="/",
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise SessionError(
+            f"job {place.job_id}: {python} -m t2notebook kill did not end in {TAKE_OVER_TIMEOUT:g} s"
+        ) from None
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        said = lines[-1].removeprefix("t2notebook: ") if lines else f"exit code {done.returncode}"
+        raise SessionError(f"{python} with t2notebook {version} cannot end it: {said}")
+    return Place(place.job_id, str(place.directory)).view().state.value
+
+
+def tasks(place: Place) -> list[dict[str, Any]]:
+    """Return the rows of ``job.tasks``."""
+    if place.session is not None:
+        try:
+            found: list[dict[str, Any]] = place.session.get(f"/v1/jobs/{place.job_id}/tasks")["tasks"]
+            return found
+        except (SessionEnding, UnknownJob):
+            pass  # it has just ended, or is of a version that has no such answer
+    return task_rows(place.view())
+
+
+def why(place: Place) -> dict[str, Any]:
+    """Return why a job waits or has come to its end: ``message`` and the rows of ``job.why``."""
+    view = place.view()
+    rows: list[dict[str, Any]] = []
+    waiting = ""
+    if place.session is not None:
+        try:
+            rows = place.session.get(f"/v1/jobs/{place.job_id}/why")["why"]
+            waiting = place.session.get(f"/v1/jobs/{place.job_id}")["message"]
+        except (SessionEnding, UnknownJob):
+            pass
+    elif not view.state.is_final:
+        waiting = (
+            place.meta.get("over") or "its session was lost; attach takes the job up again, kill ends it"
+        )
+    return {"message": view.message or waiting or view.waiting_for, "state": view.state.value, "why": rows}
+
+
+def log_page(place: Place, worker_id: int, stream: str, offset: int) -> dict[str, Any]:
+    """Return a page of what a worker wrote.
+
+    Parameters
+    ----------
+    place : Place
+    worker_id : int
+    stream : str
+        ``"stdout"`` or ``"stderr"``.
+    offset : int
+        Bytes from the beginning; a negative one counts from the end.
+
+    Returns
+    -------
+    dict
+        ``text``, and ``offset``, where the next page begins.
+    """
+    specs = read_jobs(place.directory)
+    if (
+        place.job_id not in specs
+        or worker_id >= specs[place.job_id].number_of_workers
+        or stream not in STREAMS
+    ):
+        raise UnknownJob(f"job {place.job_id} has no {stream} of a worker {worker_id}")
+    data, end = b"", max(0, offset)
+    try:
+        if place.session is None:
+            raise SessionEnding
+        path = f"/v1/jobs/{place.job_id}/logs/{worker_id}"
+        data, headers = place.session.get_bytes(path, stream=stream, offset=offset)
+        end = int(headers.get("X-T2-Offset", end))
+    except SessionEnding:
+        events = read_events(place.directory, place.job_id)
+        data, end = read_output(place.directory, events, worker_id, stream, offset)
+    # A character that the page cuts in two goes with the next one.
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(data)
+    pending = len(decoder.getstate()[0])
+    if pending and len(data) > pending:
+        end -= pending
+    elif pending:
+        text = data.decode("utf-8", "replace")
+    return {"text": text, "offset": end}
+
+
+def attach_cell(job_id: str) -> str:
+    """Return the source of a cell that shows a job and puts a handle on it into ``job``."""
+    return f"%load_ext t2notebook\n%twister2 attach {job_id} -o job"

@@ -1,0 +1,54 @@
+"""The clusters that living sessions are subscribed to, and the embedded one: what they have, and what of it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..client.cluster import cluster_info
+from ..client.connection import Connection
+from ..model.errors import Twister2Error
+
+#: Of a master's metrics (Mesos, ``docs/monitoring.md``).
+FIGURES = (
+    "slaves_active",
+    "cpus_total",
+    "cpus_used",
+    "mem_total",
+    "mem_used",
+    "gpus_total",
+    "gpus_used",
+    "tasks_running",
+)
+
+
+def clusters(sessions: Iterable[tuple[str, Connection]]) -> list[dict[str, Any]]:
+    """Return one record a master, with its figures or with ``error``, why there are none.
+
+    Parameters
+    ----------
+    sessions : iterable of (str, Connection)
+        The master of each living session, and a way to it; only a session has what it takes to be let in.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for master, connection in sessions:
+        record = found.setdefault(
+            master, {"master": master, "sessions": 0, "is_embedded": False, "error": ""}
+        )
+        record["sessions"] += 1
+        if "cpus_total" in record:
+            continue
+        try:
+            metrics = connection.get("/v1/cluster")
+        except Twister2Error as error:
+            record["error"] = str(error)
+            continue
+        record["error"] = ""
+        record.update({name: metrics.get(f"master/{name}", 0.0) for name in FIGURES})
+    if info := cluster_info():
+        record = found.setdefault(
+            str(info["master"]),
+            {"master": str(info["master"]), "sessions": 0, "error": "no session uses it now"},
+        )
+        record["is_embedded"] = True
+    return sorted(found.values(), key=lambda record: str(record["master"]))

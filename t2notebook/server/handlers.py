@@ -1,0 +1,228 @@
+"""What pages ask of the Jupyter server: each request is authenticated, authorized, and checked for XSRF by it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from jupyter_core.utils import ensure_async
+from jupyter_server.auth.decorator import authorized, ws_authenticated
+from jupyter_server.base.handlers import APIHandler, JupyterHandler
+from jupyter_server.base.websocket import WebSocketMixin
+from tornado import web
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from .. import __version__
+from ..model.errors import Twister2Error, UnknownJob
+from ..model.text import dumps
+from . import actions
+from .clusters import clusters
+from .job_list import Change, JobList
+from .trust import NotOurs
+
+#: By which an authorizer of the Jupyter server knows what is asked for.
+RESOURCE = "t2notebook"
+
+
+class Handler(APIHandler):
+    """A request; answers JSON, and errors as ``{"message": text}`` with the real cause."""
+
+    auth_resource = RESOURCE
+
+    def initialize(self, job_list: JobList) -> None:
+        self.job_list = job_list
+
+    def answer(self, content: dict[str, Any]) -> None:
+        """Answer JSON that everybody can read."""
+        self.finish(dumps(content))
+
+    async def ask(self, function: Callable[..., Any], job_id: str, *arguments: Any) -> Any:
+        """Call one of `actions` for a job beside the loop; an error of ours is told as it is."""
+
+        def call() -> Any:
+            row = self.job_list.rows.get(job_id)
+            return function(actions.Place(job_id, row["directory"] if row else ""), *arguments)
+
+        try:
+            return await self.job_list.run(call)
+        except (Twister2Error, sqlite3.Error, OSError) as error:
+            self.refuse(error)
+            return None
+
+    def refuse(self, error: Exception) -> None:
+        """Answer an error; the text is not tornado's ``log_message``, which is a format."""
+        code = 404 if isinstance(error, UnknownJob) else 403 if isinstance(error, NotOurs) else 502
+        self.set_status(code)
+        self.answer({"message": str(error) or type(error).__name__})
+
+
+class SummaryHandler(Handler):
+    """``GET /t2notebook/api/summary``: what a page needs to know when it opens."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Answer our version and how many jobs go on."""
+        await self.job_list.refreshed()
+        self.answer({"version": __version__, "active": self.job_list.active})
+
+
+class JobsHandler(Handler):
+    """``GET /t2notebook/api/jobs``: all jobs, for who asks once."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Answer the rows."""
+        self.answer({"jobs": await self.job_list.all_rows()})
+
+
+class KillHandler(Handler):
+    """``POST /t2notebook/api/jobs/ID/kill``."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, job_id: str) -> None:
+        """End a job."""
+        state = await self.ask(actions.kill, job_id)
+        if state is not None:
+            self.job_list.refresh()
+            self.answer({"state": state})
+
+
+class TasksHandler(Handler):
+    """``GET /t2notebook/api/jobs/ID/tasks``."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, job_id: str) -> None:
+        """Answer a row a worker."""
+        rows = await self.ask(actions.tasks, job_id)
+        if rows is not None:
+            self.answer({"tasks": rows})
+
+
+class WhyHandler(Handler):
+    """``GET /t2notebook/api/jobs/ID/why``."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, job_id: str) -> None:
+        """Say why it waits, or how it ended."""
+        found = await self.ask(actions.why, job_id)
+        if found is not None:
+            self.answer(found)
+
+
+class LogsHandler(Handler):
+    """``GET /t2notebook/api/jobs/ID/logs/N?stream=stdout&offset=K``."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, job_id: str, worker: str) -> None:
+        """Answer a page of what a worker wrote."""
+        try:
+            offset = int(self.get_query_argument("offset", "0"))
+        except ValueError:
+            raise web.HTTPError(400, "offset is not a whole number") from None
+        stream = self.get_query_argument("stream", "stdout")
+        page = await self.ask(actions.log_page, job_id, int(worker), stream, offset)
+        if page is not None:
+            self.answer(page)
+
+
+class CellHandler(Handler):
+    """``GET /t2notebook/api/jobs/ID/cell``."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, job_id: str) -> None:
+        """Answer the source of a cell that attaches to a job."""
+        source = await self.ask(lambda place: actions.attach_cell(place.job_id), job_id)
+        if source is not None:
+            self.answer({"source": source})
+
+
+class ClearHandler(Handler):
+    """``POST /t2notebook/api/clear``."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Remove what has ended from the list, and from the disk where no session lives that has it."""
+        try:
+            cleared = await self.job_list.clear()
+        except (Twister2Error, OSError) as error:
+            self.refuse(error)
+            return
+        self.answer({"cleared": cleared})
+
+
+class ClustersHandler(Handler):
+    """``GET /t2notebook/api/clusters``."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Answer a record a master."""
+        sessions = [(stream.master, stream.connection) for stream in self.job_list.streams.values()]
+        try:
+            self.answer({"clusters": await self.job_list.run(clusters, sessions)})
+        except (Twister2Error, OSError) as error:
+            self.refuse(error)
+
+
+class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
+    """``/t2notebook/api/stream``, a WebSocket: all jobs, then each change."""
+
+    auth_resource = RESOURCE
+
+    def initialize(self, job_list: JobList) -> None:
+        self.job_list = job_list
+
+    @ws_authenticated
+    async def get(self, *arguments: Any, **options: Any) -> None:
+        """Open it, for who may read."""
+        may = await ensure_async(self.authorizer.is_authorized(self, self.current_user, "read", RESOURCE))
+        if not may:
+            raise web.HTTPError(403)
+        await super().get(*arguments, **options)
+
+    def open(self, *arguments: Any, **options: Any) -> None:
+        """Begin to listen."""
+        super().open(*arguments, **options)
+        self.job_list.listen(self.send)
+
+    def send(self, change: Change) -> None:
+        """Pass a change on."""
+        try:
+            self.write_message(dumps(change))
+        except WebSocketClosedError:
+            self.job_list.unlisten(self.send)
+
+    def on_message(self, message: str | bytes) -> None:
+        """Nothing is expected."""
+
+    def on_close(self) -> None:
+        """Listen no more."""
+        self.job_list.unlisten(self.send)
+
+
+def routes(job_list: JobList) -> list[Any]:
+    """Return the routes, below the server's base URL."""
+    settings = {"job_list": job_list}
+    base = r"/t2notebook/api"
+    job = rf"{base}/jobs/([-a-z0-9]{{1,80}})"
+    return [
+        (rf"{base}/summary", SummaryHandler, settings),
+        (rf"{base}/stream", StreamHandler, settings),
+        (rf"{base}/clusters", ClustersHandler, settings),
+        (rf"{base}/clear", ClearHandler, settings),
+        (rf"{base}/jobs", JobsHandler, settings),
+        (rf"{job}/kill", KillHandler, settings),
+        (rf"{job}/tasks", TasksHandler, settings),
+        (rf"{job}/why", WhyHandler, settings),
+        (rf"{job}/cell", CellHandler, settings),
+        (rf"{job}/logs/([0-9]{{1,9}})", LogsHandler, settings),
+    ]

@@ -1,0 +1,278 @@
+"""The jobs of all of this user's sessions as one list that is kept true, at no cost while nobody needs it.
+
+It is awake while somebody listens or a job runs: then it holds an observer's stream of each living session. Asleep, it
+holds a socket at which sessions knock, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ..model.errors import Twister2Error
+from ..model.states import FINAL_JOB_STATES
+from .clearing import Cleared, remove_ended
+from .journals import LIVING, Journals, Row, Scan
+from .session_stream import SessionStream
+from .waker import Waker
+
+log = logging.getLogger(__name__)
+
+Change = dict[str, Any]
+Listener = Callable[[Change], None]
+
+#: Seconds between two looks at the folder of journals while somebody listens, and between tries to see what became of
+#: a session whose stream has ended.
+LOOK = 1.0
+#: Seconds that a session has to say which jobs it has.
+PATIENCE = 3.0
+RETRIES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class JobList:
+    """Rows by job id, and who wants to hear of changes.
+
+    Attributes
+    ----------
+    rows : dict
+        ``overview_row`` of each job, with ``session`` (``"living"``, ``"ended"``, ``"lost"``), ``master`` and
+        ``directory``.
+    is_complete : bool
+        Whether all journals have been read.
+    streams : dict
+        Of living sessions, by the session's name.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.is_complete = False
+        self.streams: dict[str, SessionStream] = {}
+        self._journals = Journals()
+        self._cleared = Cleared()
+        self._listeners: list[Listener] = []
+        self._transitions: list[Callable[[Row | None, Row], None]] = []
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="t2-jobs")
+        self._scanning: asyncio.Task[None] | None = None
+        self._again = False
+        self._looking: asyncio.Task[None] | None = None
+        self._attempts: dict[str, int] = {}
+        self._waker: Waker | None = None
+        self._is_stopped = False
+
+    # Life.
+
+    def start(self) -> None:
+        """Wait for sessions; those that live already are looked at once."""
+        try:
+            self._waker = Waker(self.refresh)
+        except (OSError, Twister2Error) as error:
+            log.warning("t2notebook: new sessions cannot make themselves known: %s", error)
+        self.refresh()
+
+    async def stop(self) -> None:
+        """Let go of everything."""
+        self._is_stopped = True
+        if self._waker is not None:
+            self._waker.close()
+            self._waker = None
+        for task in (self._scanning, self._looking):
+            if task is not None:
+                task.cancel()
+        for stream in list(self.streams.values()):
+            stream.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def active(self) -> int:
+        """How many jobs of living sessions have not ended."""
+        return sum(is_active(row) for row in self.rows.values())
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether it has to know what goes on."""
+        return bool(self._listeners) or self.active > 0
+
+    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call what blocks, beside the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    # Those who listen.
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` with all that is known, then with each change: ``{"jobs": rows, "gone": ids}``."""
+        self._listeners.append(listener)
+        listener({"all": True, "jobs": list(self.rows.values()), "complete": self.is_complete})
+        self.refresh()
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+
+    def unlisten(self, listener: Listener) -> None:
+        """Call it no more."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+        if not self._listeners and self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+        self._rest()
+
+    def on_transition(self, listener: Callable[[Row | None, Row], None]) -> None:
+        """Call `listener` with a job's earlier and present row when its state has changed, or its session's."""
+        self._transitions.append(listener)
+
+    # What sessions and journals say.
+
+    def refresh(self) -> None:
+        """Look for sessions now."""
+        if self._is_stopped:
+            return
+        if self._scanning is None:
+            self._scanning = asyncio.get_running_loop().create_task(self._scan())
+        else:
+            self._again = True
+
+    async def clear(self) -> list[str]:
+        """Remove what has ended (`t2notebook.server.clearing`); return the ids of the jobs."""
+        ended = [row["job_id"] for row in await self.all_rows() if row["state"] in FINAL_JOB_STATES]
+        await self.run(self._cleared.add, ended)
+        await self.run(remove_ended, set(ended))
+        self._drop([job_id for job_id in ended if job_id in self.rows])
+        return ended
+
+    async def all_rows(self) -> list[Row]:
+        """Return the rows of all jobs as they are now."""
+        self.listen(_ignore)
+        try:
+            await self.refreshed()
+            return list(self.rows.values())
+        finally:
+            self.unlisten(_ignore)
+
+    async def refreshed(self) -> None:
+        """Look for sessions, and wait until that is done."""
+        self.refresh()
+        while self._scanning is not None:
+            await asyncio.shield(self._scanning)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                for stream in list(self.streams.values()):
+                    await stream.begun.wait()
+        except TimeoutError:
+            pass  # a stopped one; what is known of it is what its journal said
+
+    async def _scan(self) -> None:
+        try:
+            while True:
+                self._again = False
+                parts = self._journals.scan(self._wanted())
+                while (part := await self.run(next, parts, None)) is not None:
+                    self._take(part)
+                if not self._again:
+                    break
+        except Exception:
+            log.exception("t2notebook: the journals cannot be read")
+        finally:
+            self._scanning = None
+            self._rest()
+
+    async def _look(self) -> None:
+        """Sessions that cannot knock here (another runtime directory) show in the folder."""
+        before = self._journals.folder_time()
+        while True:
+            await asyncio.sleep(LOOK)
+            if (now := self._journals.folder_time()) != before:
+                before = now
+                self.refresh()
+
+    def _take(self, part: Scan) -> None:
+        for directory, meta in part.living.items():
+            name = meta.get("name", "") or str(directory)
+            if name not in self.streams and not self._is_stopped:
+                self.streams[name] = SessionStream(meta, directory, self._on_line, self._on_end)
+        changed = [row for rows in part.dead.values() for row in rows]
+        self._put(changed)
+        if part.known is not None:
+            known = {str(path) for path in part.known} | self._streamed
+            self._drop([job_id for job_id, row in self.rows.items() if row["directory"] not in known])
+            if self._listeners and not self.is_complete:
+                self.is_complete = True
+                self._tell({"complete": True})
+
+    @property
+    def _streamed(self) -> set[str]:
+        """Journals of sessions that we hear of."""
+        return {str(stream.directory) for stream in self.streams.values()}
+
+    def _wanted(self) -> Callable[[Path], bool]:
+        """Return which dead journals are to be read: all while somebody listens, else those whose jobs went on."""
+        if self._listeners:
+            return lambda directory: True
+        left = {row["directory"] for row in self.rows.values() if is_active(row)}
+        return lambda directory: str(directory) in left
+
+    def _on_line(self, stream: SessionStream, record: dict[str, Any]) -> None:
+        if "hello" in record:
+            stream.master = record["hello"].get("master") or stream.master
+            self._attempts.pop(stream.name, None)
+            return
+        self._put({**row, "session": LIVING, "master": stream.master} for row in record.get("jobs", ()))
+        stream.begun.set()
+        if gone := [self.rows[job_id] for job_id in record.get("gone", ()) if job_id in self.rows]:
+            for row in gone:
+                self._journals.forget(Path(row["directory"]))
+            self.refresh()
+
+    def _on_end(self, stream: SessionStream) -> None:
+        stream.begun.set()
+        if self.streams.get(stream.name) is stream:
+            del self.streams[stream.name]
+        if not self._is_stopped and self.is_awake:
+            # Its process may take a moment to be gone: until then its journal is not a dead one's.
+            attempt = self._attempts.get(stream.name, 0)
+            self._attempts[stream.name] = attempt + 1
+            delay = RETRIES[min(attempt, len(RETRIES) - 1)]
+            asyncio.get_running_loop().call_later(delay, self.refresh)
+
+    def _put(self, rows: Iterable[Row]) -> None:
+        changed = []
+        for row in rows:
+            before = self.rows.get(row["job_id"])
+            if before == row or row["job_id"] in self._cleared:
+                continue
+            self.rows[row["job_id"]] = row
+            changed.append(row)
+            is_other = before is None or any(before[name] != row[name] for name in ("state", "session"))
+            if is_other:
+                for listener in self._transitions:
+                    listener(before, row)
+        if changed:
+            self._tell({"jobs": changed})
+        self._rest()
+
+    def _drop(self, job_ids: list[str]) -> None:
+        for job_id in job_ids:
+            del self.rows[job_id]
+        if job_ids:
+            self._tell({"gone": job_ids})
+
+    def _tell(self, change: Change) -> None:
+        for listener in list(self._listeners):
+            listener(change)
+
+    def _rest(self) -> None:
+        """Fall asleep when nobody needs us."""
+        if not self.is_awake and self._scanning is None:
+            for stream in list(self.streams.values()):
+                stream.close()
+
+
+def _ignore(change: Change) -> None:
+    """Hear that somebody listens, and no more."""
+
+
+def is_active(row: Row) -> bool:
+    """Whether a job goes on, as far as its living session says."""
+    return row["session"] == LIVING and row["state"] not in FINAL_JOB_STATES

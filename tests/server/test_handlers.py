@@ -1,0 +1,175 @@
+"""What pages ask of the Jupyter server, and who may."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server.conftest import TOKEN, Server
+from tests.session.conftest import end, eventually, sessions_of, submit
+
+STAY = "\n    time.sleep(100)"
+
+GET = ["/summary", "/jobs", "/clusters", "/jobs/ada-pi-1/tasks", "/jobs/ada-pi-1/why", "/jobs/ada-pi-1/cell"]
+GET += ["/jobs/ada-pi-1/logs/0", "/stream"]
+POST = ["/clear", "/jobs/ada-pi-1/kill"]
+
+
+@pytest.mark.parametrize("path", GET + POST)
+def test_nobody_without_a_token(server: Server, path: str) -> None:
+    method = "POST" if path in POST else "GET"
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    headers = {**upgrade, "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg=="} if path == "/stream" else {}
+    for given in ({}, {"Authorization": "token wrong"}):
+        assert server.ask(method, path, {} if path in POST else None, headers | given).code == 403
+
+
+@pytest.mark.parametrize("path", GET[:-1] + POST)
+def test_no_foreign_origin(server: Server, path: str) -> None:
+    """With a cookie, as a browser on another site would send it."""
+    cookie = log_in(server)
+    method = "POST" if path in POST else "GET"
+    content = {} if path in POST else None
+    headers = {"Cookie": cookie, "Origin": "http://evil.example", "X-XSRFToken": xsrf(cookie)}
+    answer = server.ask(method, path, content, headers)
+    assert answer.code in (403, 404) and "jobs" not in str(answer.content)
+
+
+@pytest.mark.parametrize("path", POST)
+def test_no_post_without_the_xsrf_token(server: Server, path: str) -> None:
+    cookie = log_in(server)
+    assert server.ask("POST", path, {}, {"Cookie": cookie}).code == 403
+    assert server.ask("POST", path, {}, {"Cookie": cookie, "X-XSRFToken": "2|wrong"}).code == 403
+    right = server.ask("POST", path, {}, {"Cookie": cookie, "X-XSRFToken": xsrf(cookie)})
+    assert right.code in (200, 404) and "XSRF" not in str(right.content)
+
+
+def test_a_socket_from_a_foreign_origin_is_refused(server: Server) -> None:
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    upgrade["Sec-WebSocket-Key"] = "MDEyMzQ1Njc4OWFiY2RlZg=="
+    headers = {**upgrade, "Authorization": f"token {TOKEN}", "Origin": "http://evil.example"}
+    assert server.ask("GET", "/stream", None, headers).code in (400, 403)
+
+
+def test_an_unknown_job_is_told(server: Server) -> None:
+    for answer in (server.post("/jobs/ada-pi-1/kill"), server.get("/jobs/ada-pi-1/why")):
+        assert answer.code == 404 and "no job 'ada-pi-1'" in answer.content["message"]
+
+
+def test_a_job_of_a_living_kernel(server: Server, clean: Path) -> None:
+    process, job_id = submit(300, then=STAY)
+    row = server.jobs()[job_id]
+    assert row["session"] == "living" and row["workers"] == 2
+    eventually(lambda: server.jobs()[job_id]["state"] == "STARTED")
+    assert server.get("/summary").content["active"] == 1
+    assert [task["worker_id"] for task in server.get(f"/jobs/{job_id}/tasks").content["tasks"]] == [0, 1]
+    assert server.get(f"/jobs/{job_id}/cell").content["source"].endswith(f"attach {job_id} -o job")
+    eventually(lambda: server.get("/clusters").content["clusters"][0].get("cpus_used", 0) > 0)
+    # the kernel itself need not do anything
+    process.send_signal(signal.SIGSTOP)
+    assert server.post(f"/jobs/{job_id}/kill").code == 200
+    eventually(lambda: server.jobs()[job_id]["state"] == "KILLED")
+    why = server.get(f"/jobs/{job_id}/why").content
+    assert why["state"] == "KILLED" and "from Jupyter" in why["message"]
+    assert server.post(f"/jobs/{job_id}/kill").code == 200  # once more changes nothing
+    process.kill()
+    end(process)
+    # neither the server's stream nor requests keep the session
+    eventually(lambda: not sessions_of(clean))
+    eventually(lambda: server.jobs()[job_id]["session"] == "ended")
+
+
+def test_a_job_whose_kernel_and_session_were_killed(server: Server, clean: Path) -> None:
+    process, job_id = submit(600, then=STAY)
+    (session,) = sessions_of(clean)
+    process.kill()
+    end(process)
+    os.kill(session, signal.SIGKILL)
+    eventually(lambda: server.jobs()[job_id]["session"] == "lost")
+    assert "attach" in server.get(f"/jobs/{job_id}/why").content["message"]
+    assert server.post(f"/jobs/{job_id}/kill").code == 200
+    eventually(lambda: server.jobs()[job_id]["state"] == "KILLED", timeout=30)
+    eventually(lambda: not sessions_of(clean))
+
+
+def test_logs_are_paged_and_no_character_is_cut(server: Server, clean: Path, tmp_path: Path) -> None:
+    from tests.session.conftest import kernel
+
+    process = kernel(
+        """
+        import t2notebook as t2
+        job = t2.submit(lambda: print("\\u00e9" * 60_000), on_exit="detach")
+        job.wait(60)
+        print(job.job_id)
+        """
+    )
+    assert process.stdout is not None
+    job_id = process.stdout.readline().strip()
+    text, offset, pages = "", 0, 0
+    while page := server.get(f"/jobs/{job_id}/logs/0?offset={offset}").content:
+        if not page["text"]:
+            break
+        text, offset, pages = text + page["text"], page["offset"], pages + 1
+    assert text == "\u00e9" * 60_000 + "\n" and pages > 1
+    assert server.get(f"/jobs/{job_id}/logs/7").code == 404
+    assert server.get(f"/jobs/{job_id}/logs/0?stream=secret").code == 404
+    assert server.get(f"/jobs/{job_id}/logs/0?offset=x").code == 400
+    end(process)
+
+
+def test_clearing_takes_away_what_has_ended(server: Server, clean: Path) -> None:
+    process, running = submit(300, then=STAY)
+    cleared = server.post("/clear").content["cleared"]
+    assert cleared and running not in cleared
+    assert set(server.jobs()) == {running}
+    assert len(list((clean / "data" / "t2notebook" / "sessions").iterdir())) == 1
+    server.post(f"/jobs/{running}/kill")
+    eventually(lambda: server.jobs()[running]["state"] == "KILLED")
+    assert server.post("/clear").content["cleared"] == [running]
+    assert server.jobs() == {}
+    process.kill()
+    end(process)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files are given to another user")
+def test_another_users_journal_and_socket_are_refused(server: Server, clean: Path) -> None:
+    process, job_id = submit(300, then=STAY)
+    directory = Path(server.jobs()[job_id]["directory"])
+    os.chown(directory / "journal.sqlite", 12345, 12345)
+    try:
+        answer = server.post(f"/jobs/{job_id}/kill")
+        assert answer.code == 403 and "another user" in answer.content["message"]
+    finally:
+        os.chown(directory / "journal.sqlite", 0, 0)
+    (socket,) = (clean / "runtime" / "t2notebook").glob("session-*.sock")
+    os.chown(socket, 12345, 12345)
+    try:
+        answer = server.post(f"/jobs/{job_id}/kill")
+        assert answer.code == 403 and "another user" in answer.content["message"]
+    finally:
+        os.chown(socket, 0, 0)
+    assert server.post(f"/jobs/{job_id}/kill").code == 200
+    process.kill()
+    end(process)
+
+
+def log_in(server: Server) -> str:
+    """Return the cookies of a page that was opened with the token."""
+    import http.cookiejar
+    import urllib.request
+
+    jar = http.cookiejar.CookieJar()
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+    opener.open(f"{server.address}/login?token={TOKEN}", timeout=20).close()
+    opener.close()
+    cookies: dict[str, Any] = {cookie.name: cookie.value for cookie in jar}
+    assert "_xsrf" in cookies and len(cookies) == 2, cookies
+    return "; ".join(f"{name}={value}" for name, value in cookies.items())
+
+
+def xsrf(cookie: str) -> str:
+    return next(part.removeprefix("_xsrf=") for part in cookie.split("; ") if part.startswith("_xsrf="))
