@@ -10,7 +10,7 @@ from pathlib import Path
 from ..model.events import Event
 from ..model.job import JobSpec
 from ..model.text import loads
-from .store import FILE
+from .reader import FILE
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..client import finding
-from ..client.archive import read_output
-from ..client.connection import Connection, SessionEnding
+from ..client import locator
+from ..client.offline import read_output
+from ..client.session_http import Connection, SessionEnding
 from ..config import runtime_dir
 from ..frames import task_rows
 from ..journal import is_owned, read_events, read_jobs, read_meta
@@ -63,7 +63,7 @@ class Place:
 
 
 def _find(job_id: str) -> Path:
-    whole, directory = finding.find(job_id)
+    whole, directory = locator.find(job_id)
     if whole != job_id:
         raise UnknownJob(f"no job {job_id}")
     return directory
@@ -90,7 +90,7 @@ def kill(place: Place) -> str:
     if place.meta.get("over"):
         raise SessionError(f"job {place.job_id} is lost for good: {place.meta['over']}")
     if _is_of_this_environment(place.meta) or is_owned(place.meta):
-        connection = finding.reach(place.directory, place.job_id)
+        connection = locator.reach(place.directory, place.job_id)
         return str(_kill(connection, place.job_id))
     return _kill_elsewhere(place)
 
@@ -102,7 +102,7 @@ def _kill(connection: Connection, job_id: str) -> Any:
 
 def _is_of_this_environment(meta: Mapping[str, str]) -> bool:
     """Whether a session that we start is one that takes such a journal over."""
-    home = runtime_dir() / f"session-{finding.config_of(meta).session_key}.sock"
+    home = runtime_dir() / f"session-{locator.config_of(meta).session_key}.sock"
     return meta.get("home", meta.get("socket")) == str(home)
 
 

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from ..client import finding
+from ..client import locator
 from ..config import data_dir
 from ..journal import is_owned, session_directories
 from ..journal.content import read_content
@@ -59,7 +59,7 @@ def remove_ended(job_ids: Collection[str]) -> None:
     """Remove each journal that nobody owns and whose jobs are all among `job_ids` and have ended, with packages and
     results. A job whose session was lost stays: it can be taken up again.
     """
-    for directory in session_directories(finding.sessions()):
+    for directory in session_directories(locator.sessions()):
         if not is_our_journal(directory):
             continue
         try:

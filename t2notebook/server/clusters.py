@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..client.cluster import cluster_info
-from ..client.connection import Connection
+from ..client.session_http import Connection
 from ..model.errors import Twister2Error
 
 #: Of a master's metrics (Mesos, ``docs/monitoring.md``).

@@ -22,12 +22,10 @@ class T2NotebookExtension(ExtensionApp):
         self.announcer = Announcer(self.serverapp.event_logger, self.job_list)
 
     def initialize_handlers(self) -> None:
-        """Add the handlers."""
+        """Add the handlers, and begin to wait for sessions when the server's loop runs."""
+        assert self.serverapp is not None
+        self.serverapp.io_loop.add_callback(self.job_list.start)
         self.handlers.extend(routes(self.job_list))
-
-    async def _start_jupyter_server_extension(self, _server: object) -> None:
-        """Begin to wait for sessions, on the server's loop."""
-        self.job_list.start()
 
     async def stop_extension(self) -> None:
         """Let go of all sessions."""

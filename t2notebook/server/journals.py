@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..client import finding
+from ..client import locator
 from ..frames import overview_row
 from ..journal import FILE, is_owned, read_meta, session_directories
 from ..journal.content import read_content
@@ -51,7 +51,7 @@ class Journals:
     def folder_time(self) -> int:
         """Return what changes when a session makes or removes a journal."""
         try:
-            return os.stat(finding.sessions()).st_mtime_ns
+            return os.stat(locator.sessions()).st_mtime_ns
         except OSError:
             return 0
 
@@ -63,7 +63,7 @@ class Journals:
         wanted : callable
             Whether a journal that nobody owns is to be read.
         """
-        directories = [path for path in session_directories(finding.sessions()) if is_our_journal(path)]
+        directories = [path for path in session_directories(locator.sessions()) if is_our_journal(path)]
         living: dict[Path, dict[str, str]] = {}
         dead: list[Path] = []
         for directory in reversed(directories):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..client.connection import Connection, Stream
+from ..client.session_http import Connection, Stream
 from ..model.errors import SessionError
 from ..model.text import loads
 from .trust import check_socket
