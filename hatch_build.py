@@ -41,7 +41,7 @@ class VendorError(Exception):
     """The copy could not be made; the message is one line that says what to do."""
 
 
-class VendorPymesos(BuildHookInterface):
+class VendorPymesos(BuildHookInterface[Any]):
     """Runs for sdist, wheel and editable builds alike."""
 
     PLUGIN_NAME = "custom"

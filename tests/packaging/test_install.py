@@ -91,7 +91,7 @@ def test_the_wheel_has_the_package_its_licences_and_nothing_beside(dists: tuple[
     info = f"t2notebook-{t2notebook.__version__}.dist-info"
     assert {f"{info}/licenses/{name}" for name in ("LICENSE", "NOTICE", "licenses/pymesos.txt")} < names
     assert b"Douban" in wheel.read(f"{info}/licenses/licenses/pymesos.txt")
-    assert "t2notebook/_vendor/pymesos/process.py" in names
+    assert {"t2notebook/_vendor/pymesos/process.py", "t2notebook/py.typed"} < names
     tops = {name.partition("/")[0] for name in names}
     assert tops - {f"t2notebook-{t2notebook.__version__}.data"} == {"t2notebook", info}
     assert b"Root-Is-Purelib: true" in wheel.read(f"{info}/WHEEL")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..common.task_states import Json
 
 _NEEDED = frozenset(
@@ -32,8 +34,8 @@ _NEEDED = frozenset(
 )
 
 
-def validate_call(_: str):
-    """Give the check of an operator's call."""
+def validate_call(_: str) -> Callable[[Json], str | None]:
+    """Return the check of an operator's call."""
 
     def validate(call: Json) -> str | None:
         kind = call.get("type")

@@ -148,7 +148,7 @@ def make_matcher(ip: Any) -> Any:
     """Return a matcher for ``ip.Completer.custom_matchers``."""
     from IPython.core.completer import SimpleCompletion, context_matcher
 
-    @context_matcher(identifier="t2notebook")
+    @context_matcher(identifier="t2notebook")  # type: ignore[untyped-decorator]
     def twister2_matcher(context: Any) -> dict[str, Any]:
         line = context.line_with_cursor[: context.cursor_position]
         if (names := complete_env(context.full_text, line)) is not None:

@@ -299,7 +299,7 @@ def refuse_magics(cell: str) -> None:
     try:
         tokens = make_tokens_by_line(lines)
         kinds = (EscapedCommand, MagicAssign, SystemAssign, HelpEnd)
-        found = [kind.find(tokens) for kind in kinds]
+        found = [kind.find(tokens) for kind in kinds]  # type: ignore[no-untyped-call]
     except SyntaxError:
         return  # Python's own message is better
     numbers = [transformer.start_line + 1 for transformer in found if transformer is not None]

@@ -336,7 +336,9 @@ def _gravity(worker: WorkerView, view: JobView) -> int:
 
 
 def _is_bad(row: Mapping[str, Any]) -> bool:
-    return row["tone"] == "bad" or row["result"] == "error" or row["state"] == TaskState.UNREACHABLE.value
+    return bool(
+        row["tone"] == "bad" or row["result"] == "error" or row["state"] == TaskState.UNREACHABLE.value
+    )
 
 
 def _is_troubled(worker: WorkerView, view: JobView) -> bool:

@@ -59,8 +59,8 @@ def _parts(value: Any) -> Iterator[tuple[str, str, Any]]:
             if name in names:
                 yield "the function's global", f" {name}", names[name]
     elif (
-        type(value).__reduce__ is not object.__reduce__
-        or type(value).__reduce_ex__ is not object.__reduce_ex__
+        getattr(type(value), "__reduce__", None) is not object.__reduce__
+        or getattr(type(value), "__reduce_ex__", None) is not object.__reduce_ex__
     ):
         return  # it is not its attributes that are pickled
     elif isinstance(state := getattr(value, "__dict__", None), dict) and not isinstance(value, type):

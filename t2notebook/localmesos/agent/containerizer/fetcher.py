@@ -11,12 +11,16 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from ...common.task_states import Json
 from .fetcher_cache import Cache, CacheError, Entry, mark_of
 from .sandbox import User
+
+if TYPE_CHECKING:  # both are slow to import
+    from http.client import HTTPResponse
+    from zipfile import ZipFile
 
 ARCHIVES = (".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".tar", ".zip", ".gz")
 STALL_SECONDS = 60.0
@@ -336,7 +340,7 @@ class _open:
     def __init__(self, uri: str, method: str) -> None:
         self._uri, self._method = uri, method
 
-    def __enter__(self):  # http.client is imported late: it is slow to import
+    def __enter__(self) -> HTTPResponse:  # http.client is imported late: it is slow to import
         import http.client
 
         uri = self._uri
@@ -379,7 +383,7 @@ def _join(base: str, location: str) -> str:
     return joined
 
 
-def _extract_zip(archive, into: str) -> None:
+def _extract_zip(archive: ZipFile, into: str) -> None:
     """Extract with the modes that `unzip` would set (zipfile leaves them out)."""
     for info in archive.infolist():
         path = archive.extract(info, into)
