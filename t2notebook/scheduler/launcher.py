@@ -68,7 +68,7 @@ class Launches(Tasks):
         self._decline(plan.declined)
         self._await_expiry()
         self.waiting.apply(plan, self.jobs.clock())
-        self._retirement.make_room(plan.diagnosis)
+        self._retirement.make_room(plan.diagnoses)
         self._say_why()
         self._suppress_if_idle()
 

@@ -16,7 +16,7 @@ from .cluster_query import ASK_AFTER, Capacity
 from .executor_pool import Executors
 from .pending_queue import NO_OFFER_AFTER, PendingQueue
 from .placement.cluster_inventory import Cluster
-from .placement.feasibility import scarcities, verdicts
+from .placement.feasibility import find_infeasible, scarcities
 from .placement.gang_matcher import Matcher
 from .placement.offers import Offer
 from .placement.vetoes import Veto
@@ -188,7 +188,7 @@ class Wants:
         infeasible, scarce = {}, {}
         if cluster is not None:
             requests = self.waiting.requests(self._now())
-            infeasible = verdicts(cluster, requests, self._gpus)
+            infeasible = find_infeasible(cluster, requests, self._gpus)
             others = [request for request in requests if request.job_id not in infeasible]
             scarce = scarcities(cluster, others, self._gpus)
         self.waiting.mark_infeasible(infeasible, self.jobs.clock(), scarce)

@@ -150,7 +150,7 @@ class PendingQueue:
     def apply(self, plan: Plan, now: float) -> None:
         """Take out what was placed, and keep what the rest was refused for."""
         refused: dict[str, list[Diagnosis]] = {}
-        for diagnosis in plan.diagnosis:
+        for diagnosis in plan.diagnoses:
             refused.setdefault(diagnosis.job_id, []).append(diagnosis)
         for job_id, some in refused.items():
             if job_id in self._jobs:

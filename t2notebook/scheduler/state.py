@@ -168,7 +168,8 @@ class Scheduler(Launches):
     def agent_lost(self, agent_id: str) -> None:
         """Its tasks' fates come as updates of their own."""
         self.executors.lost_agent(agent_id)
-        self.matcher.lost_agent(agent_id)
+        if host := self.matcher.lost_agent(agent_id):
+            self.hosts.gone(host)
 
     def error(self, message: str) -> None:
         """The framework is over, and so is all that it ran."""

@@ -386,3 +386,18 @@ def test_an_executor_that_has_imported_modules_is_for_jobs_that_want_the_same(pl
         assert launch.preload == ("pandas",)
 
     play(scenario)
+
+
+def test_a_lost_agents_host_is_nowhere_else_to_go(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.submit(workers=1, cpu=99.0)
+        stage.offer(1)
+        stage.offer(2)
+        hosts = stage.scheduler.hosts
+        for number in range(3):
+            hosts.failed("h1", "other", float(number))
+        assert set(hosts.excluded(3.0)) == {"h1"}
+        stage.scheduler.agent_lost("S2")
+        assert hosts.excluded(3.0) == {}
+
+    play(scenario)

@@ -1,4 +1,4 @@
-"""Places while they are being filled, and the walk over those that a worker may go to. Pure."""
+"""Bins (agents with their offers) while they are being filled, and the first-fit search over them. Pure."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from .offers import EXECUTOR, Json, Offer, vector
 from .requests import ResourceRequest
 
 OVERHEAD = vector(EXECUTOR)
-#: Scopes of places: those that nobody holds, those that any gang holds; a job's id: those that it holds.
+#: Scopes of bins: those that nobody holds, those that any gang holds; a job's id: those that it holds.
 FREE, HELD = "", "*"
 
 
 @dataclass(slots=True, eq=False)
 class Bin:
-    """An agent with its offers of the round, while it is being filled; `free` in the order of `NAMES`."""
+    """An agent with its offers of one role in this round, while workers are assigned to it; `free` in the order of
+    `NAMES`.
+    """
 
     agent: str
     host: str
@@ -43,22 +45,22 @@ class Bin:
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """An executor in a place; one without an id is new, and gets its resources when the plan is made."""
+    """An executor in a bin; one without an id is new, and gets its resources when the plan is made."""
 
-    bin_: Bin
+    bin: Bin
     executor_id: str
     held: int
     limit: int | str
     resources: tuple[Json, ...] = ()
 
-    def room(self, limit: int | str) -> int | float:
+    def capacity(self, limit: int | str) -> int | float:
         limits = [int(one) for one in (self.limit, limit) if one != MAX]
         return min(limits) - self.held if limits else math.inf
 
 
 @dataclass(slots=True, eq=False)
 class Assignment:
-    """Workers of a demand that were placed together: `worker_ids[first : first + count]`."""
+    """Workers of a request that were placed together: `worker_ids[first : first + count]`."""
 
     slot: Slot
     job: Job
@@ -71,7 +73,7 @@ class Assignment:
 
 
 class SpreadCounts:
-    """How many workers of a job there are by value of each attribute that is to be unique or spread."""
+    """Numbers of a job's workers by value of each attribute that is to be unique or spread."""
 
     def __init__(self, rules: Sequence[tuple[Constraint, int]], counts: Sequence[Counter[str]]) -> None:
         self.rules = rules
@@ -79,8 +81,8 @@ class SpreadCounts:
         self.cap = min((cap for _, cap in rules), default=math.inf)
         self.level = math.inf
 
-    def room(self, bin_: Bin) -> int | float:
-        """Return how many more workers a place may take."""
+    def capacity(self, bin_: Bin) -> int | float:
+        """Return how many more workers a bin may take."""
         return min((self._left(rule, bin_) for rule in range(len(self.rules))), default=math.inf)
 
     @property
@@ -132,7 +134,7 @@ class SpreadCounts:
 
 
 class Job:
-    """The demands of one job, while they are being placed."""
+    """The requests of one job, while they are being placed."""
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
@@ -161,23 +163,23 @@ class Job:
 
 
 class Index:
-    """Places that a `Placement` admits, in their order, with a tree over them; and the same by the value of
+    """Bins that a `Placement` admits, in their order, with a capacity tree over them; and the same by the value of
     an attribute.
     """
 
     def __init__(self, bins: list[Bin], least: Sequence[int]) -> None:
         self.bins = bins
         self._least = least
-        self._aisles: tuple[OrderedBins, OrderedBins] | None = None
+        self._ordered: tuple[OrderedBins, OrderedBins] | None = None
         self._parts: dict[str, dict[str, Index]] = {}
 
     @property
     def ordered_bins(self) -> tuple[OrderedBins, OrderedBins]:
-        """The places with a waiting executor, and all."""
-        if self._aisles is None:
+        """The bins with a waiting executor, and all."""
+        if self._ordered is None:
             warm = [bin_ for bin_ in self.bins if bin_.idle]
-            self._aisles = OrderedBins(warm, self._least), OrderedBins(self.bins, self._least)
-        return self._aisles
+            self._ordered = OrderedBins(warm, self._least), OrderedBins(self.bins, self._least)
+        return self._ordered
 
     def parts(self, attribute: str) -> dict[str, Index]:
         """Return an index for each value of an attribute."""
@@ -191,7 +193,7 @@ class Index:
 
 
 class OrderedBins:
-    """Places in their order, and the tree that finds room among them."""
+    """Bins in their order, and the tree that finds the first that fits."""
 
     def __init__(self, bins: list[Bin], least: Sequence[int]) -> None:
         self.bins = bins
@@ -201,7 +203,7 @@ class OrderedBins:
 
 
 class FirstFit:
-    """Walks once over the places for units of one size; the places before its cursors can take no more of
+    """A first-fit search for units of one size: one walk over the bins; those before its cursors can take no more of
     them.
     """
 
@@ -231,8 +233,8 @@ class FirstFit:
         self._walks: dict[int, Iterator[tuple[Bin, bool]]] = {}
         self._heap = [(0, number) for number in range(len(self._groups))]  # counts are looked up when met
 
-    def find(self) -> tuple[Bin, bool, int] | None:
-        """Return a place, whether it has a waiting executor for it, and how many groups of places there are."""
+    def next_bin(self) -> tuple[Bin, bool, int] | None:
+        """Return the next bin that fits, whether it has a waiting executor, and how many groups of bins there are."""
         heap = self._heap
         while heap:
             count, number = heap[0]
@@ -261,7 +263,7 @@ class FirstFit:
                     bin_ = ordered.bins[number]
                     if is_warm and not bin_.idle:
                         trees.close(number)
-                    elif not has_room_for(bin_.free, needs):
+                    elif not fits(bin_.free, needs):
                         trees.update(number, bin_.free)  # trees learn of others' workers when they meet them
                     elif self._admits(bin_):
                         yield bin_, is_warm
@@ -271,11 +273,11 @@ class FirstFit:
     def _admits(self, bin_: Bin) -> bool:
         if self._gather and (bin_.gatherer not in (None, self._job) or is_others(bin_, self._job)):
             return False
-        return self._job.spread.room(bin_) >= self.unit
+        return self._job.spread.capacity(bin_) >= self.unit
 
 
 def partition(placement: Placement) -> str | None:
-    """Return the attribute by whose values places are taken in turns; hosts are too many for that."""
+    """Return the attribute by whose values bins are taken in turns; hosts are too many for that."""
     for constraint in placement.constraints:
         if constraint.operator.counts_workers and constraint.attribute != HOSTNAME:
             return constraint.attribute
@@ -283,14 +285,22 @@ def partition(placement: Placement) -> str | None:
 
 
 def is_admitted(host: str, attributes: Attributes, placement: Placement) -> bool:
-    """Return whether a placement allows an agent, as far as its host and attributes decide."""
+    """Return whether a placement allows an agent, as far as its host and attributes decide.
+
+    Parameters
+    ----------
+    host : str
+    attributes : mapping
+        The agent's, by name.
+    placement : Placement
+    """
     if placement.nodes and host not in placement.nodes:
         return False
     return all(constraint.admits(host, attributes) for constraint in placement.constraints)
 
 
 def is_others(bin_: Bin, job: Job) -> bool:
-    """Return whether workers of another job have been placed there."""
+    """Return whether workers of another job have been assigned to it."""
     return bool(bin_.assignments) and bin_.assignments[0].job is not job
 
 
@@ -299,7 +309,7 @@ def needs_of(amounts: Sequence[int]) -> Needs:
     return [(position, amount) for position, amount in enumerate(amounts) if amount]
 
 
-def has_room_for(free: Sequence[int], needs: Needs) -> bool:
+def fits(free: Sequence[int], needs: Needs) -> bool:
     """Return whether all that is asked is free."""
     return all(free[position] >= amount for position, amount in needs)
 

@@ -1,28 +1,28 @@
-"""Finds the first of many places that has room, without walking past those that have none. Pure.
+"""A tree of free capacity: finds the first of many bins that fits, without walking past those that are full. Pure.
 
-A segment tree: the places are its leaves, in the order of preference, and each inner node has the largest
-free amount below it of each resource. So a search costs about the logarithm of the number of places, and a
-place that became full costs nothing more.
+A segment tree: the bins are its leaves, in the order of preference, and each inner node has the largest
+free amount below it of each resource. So a search costs about the logarithm of the number of bins, and a
+bin that became full costs nothing more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-#: What is asked, as pairs of the position in the vector of amounts and the amount; nothing for what is not asked.
+#: Amounts that are asked, as pairs of the position in the vector of amounts and the amount.
 Needs = Sequence[tuple[int, int]]
 
 
 class CapacityTree:
-    """Free amounts of places, in a fixed order.
+    """Free amounts of bins, in a fixed order.
 
     Parameters
     ----------
     amounts : iterable of sequence of int
-        What is free at each place; all vectors have the same length.
+        The free amounts of each bin; all vectors have the same length.
     least : sequence of int
-        The least that anybody will ask of each resource. A place with less of one is as good as full: what
-        it has of the others would only lead searches astray.
+        The least that anybody will ask of each resource. A bin with less of one counts as full: its other
+        amounts would only lengthen searches.
     """
 
     def __init__(self, amounts: Iterable[Sequence[int]], least: Sequence[int]) -> None:
@@ -40,7 +40,7 @@ class CapacityTree:
             self._trees.append(tree)
 
     def first(self, start: int, needs: Needs) -> int:
-        """Return the first place from `start` on that has all of `needs`, or -1."""
+        """Return the first bin from `start` on that has all of `needs`, or -1."""
         trees = [(self._trees[position], amount) for position, amount in needs] if self._trees else []
         size = self._size
         if not trees or start >= size:
@@ -62,7 +62,7 @@ class CapacityTree:
             node += 1
 
     def update(self, bin_: int, amounts: Sequence[int]) -> None:
-        """Set what is free at a place."""
+        """Set the free amounts of a bin."""
         for tree, amount in zip(self._trees, self._shown(amounts), strict=True):
             node = bin_ + self._size
             if tree[node] == amount:
@@ -78,7 +78,7 @@ class CapacityTree:
                 node >>= 1
 
     def close(self, bin_: int) -> None:
-        """Have a place no longer found, until `update`."""
+        """Have a bin no longer found, until `update`."""
         self.update(bin_, self._full)
 
     def _shown(self, amounts: Sequence[int]) -> Sequence[int]:

@@ -21,13 +21,13 @@ class AgentReport:
     total : Offer
         All that it has for this framework, in the form of an offer.
     absent : str
-        Why it takes no tasks: ``is deactivated``; empty if it does.
+        The reason why it takes no tasks: ``is deactivated``; empty if it takes some.
     used : mapping
-        What of it tasks and executors have, whosesoever.
+        Resources of tasks and executors of all frameworks.
     offered : mapping
-        What of it is offered at this moment, to whomsoever.
+        Resources that are offered at this moment, to any framework.
     reserved : mapping
-        By role: what it has besides, for others.
+        By role: further resources, reserved for others.
     """
 
     total: Offer
@@ -81,7 +81,7 @@ class Cluster:
     roles : mapping
         By name, all of which the master tells.
     unreachable : int
-        How many agents there were that the master hears of no more; told where no other is left.
+        The number of agents that are unreachable; told where no other is left.
     """
 
     agents: tuple[AgentReport, ...] = ()

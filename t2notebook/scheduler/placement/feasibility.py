@@ -1,4 +1,4 @@
-"""Whether this cluster as it is could ever take the workers that wait: by what its agents have in all. Pure."""
+"""Feasibility: whether the cluster as it is could ever take the workers that wait, by its agents' totals. Pure."""
 
 from __future__ import annotations
 
@@ -20,14 +20,21 @@ from .requests import ResourceRequest
 from .vetoes import MOST_ROWS, NO_GPUS, Infeasible, Veto, extras, listed, number, quantity
 
 
-def verdicts(
+def find_infeasible(
     cluster: Cluster, requests: Iterable[ResourceRequest], gpus: bool = True
 ) -> dict[str, Infeasible]:
     """Return, by job, why nothing in the cluster as it is can take its workers; jobs that can be taken are
     left out.
 
-    A demand is tried as if the agents were empty, with its executor's own share counted: one executor's
-    workers, or the whole gang. Who is avoided or down for maintenance counts as there, since that passes.
+    A request is tried as if the agents were empty, with its executor's own share counted: one executor's
+    workers, or the whole gang. Hosts that are excluded or down for maintenance count, since that passes.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    requests : iterable of ResourceRequest
+    gpus : bool
+        Whether this framework has the capability GPU_RESOURCES.
     """
     found: dict[str, Infeasible] = {}
     agents = [one.total for one in cluster.open(gpus=gpus)]
@@ -76,7 +83,15 @@ def verdicts(
 def scarcities(
     cluster: Cluster, requests: Iterable[ResourceRequest], gpus: bool = True
 ) -> dict[str, Infeasible]:
-    """Return, by job, why the master offers nothing for its workers, if the cluster could hold them."""
+    """Return, by job, why the master offers nothing for its workers, if the cluster could hold them.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    requests : iterable of ResourceRequest
+    gpus : bool
+        Whether this framework has the capability GPU_RESOURCES.
+    """
     by_job: dict[str, list[ResourceRequest]] = {}
     for request in requests:
         by_job.setdefault(request.job_id, []).append(request)
@@ -84,7 +99,7 @@ def scarcities(
 
 
 def _probe(request: ResourceRequest) -> ResourceRequest:
-    """Return the least of a demand that can be placed by itself: the workers of one executor."""
+    """Return the least of a request that can be placed by itself: the workers of one executor."""
     limit = request.resource.workers_per_executor
     unit = 1 if limit == MAX else int(limit)
     waiting = request.number_of_workers or len(request.worker_ids)
@@ -178,7 +193,7 @@ def _would_do(agents: Sequence[Offer], asked: Mapping[str, int], unit: int) -> I
     lacks a resource altogether.
     """
 
-    def room(agent: Offer) -> dict[str, int]:
+    def capacity(agent: Offer) -> dict[str, int]:
         return {
             name: max(0, agent.free.get(name, 0) - EXECUTOR.get(name, 0)) // unit
             for name in NAMES
@@ -186,7 +201,7 @@ def _would_do(agents: Sequence[Offer], asked: Mapping[str, int], unit: int) -> I
         }
 
     nearest = max(
-        map(room, agents), key=lambda one: sum(min(1.0, one[name] / asked[name] * unit) for name in one)
+        map(capacity, agents), key=lambda one: sum(min(1.0, one[name] / asked[name] * unit) for name in one)
     )
     largest = " and ".join(quantity(name, amount) for name, amount in nearest.items())
     if all(nearest.values()):

@@ -1,5 +1,4 @@
-"""The matcher: a round of matching after the other, and which offers are held between them, for whom and
-until when. Pure; the clock is the caller's.
+"""Rounds of matching, with the offers that are held for gangs between them. Pure; the clock is the caller's.
 
 Nothing is held without use: an offer is held only while a gang gathers that would use it, until the gang's
 deadline, counted from its first held offer. Then all that it holds goes, and it holds nothing for a pause
@@ -35,7 +34,7 @@ class _Gang:
 
 @dataclass(frozen=True)
 class Expired:
-    """What to do when a deadline has passed: offers to decline, and whether to ask for offers anew."""
+    """The consequence of deadlines that passed: offers to decline, and whether to ask for offers anew."""
 
     declined: list[Offer]
     revive: bool
@@ -63,7 +62,7 @@ class Matcher:
 
     @property
     def next_deadline(self) -> float | None:
-        """When `expire` is to be called."""
+        """The next time at which `expire` is to be called; None if there is none."""
         times = [self._retry_at]
         for gang in self._gangs.values():
             times += [gang.deadline, gang.paused_until]
@@ -83,11 +82,16 @@ class Matcher:
     ) -> Plan:
         """Match new offers and those that are held.
 
-        The parameters are those of `match`; `infeasible` gangs fit on no cluster like this one, so nothing is
-        held for them. Every new offer, and every offer that was held, is in the plan: accepted, gathered or
-        declined.
+        Every new offer, and every offer that was held, is in the plan: accepted, gathered or declined.
+
+        Parameters
+        ----------
+        offers, requests, executors, locations, excluded, gpus, now
+            As of `match`.
+        infeasible : collection of str
+            Gangs that fit on no cluster like this one, so that nothing is held for them.
         """
-        freed = self._let_go(now)
+        freed = self._release_expired(now)
         self._end_pauses(now)
         wanted = {request.job_id: request for request in requests if request.gang}
         held = self.held
@@ -122,20 +126,20 @@ class Matcher:
             gang.offers = {offer.id: offer for offer in gathered}
             if gang.deadline is None:
                 gang.deadline = now + gang.timeout
-        waiting = {diagnosis.job_id for diagnosis in plan.diagnosis}
+        waiting = {diagnosis.job_id for diagnosis in plan.diagnoses}
         for job_id in [job_id for job_id in self._gangs if job_id not in waiting]:
             del self._gangs[job_id]
         self._retry_at = plan.retry_at
         return plan
 
     def rescinded(self, offer_id: str) -> None:
-        """An offer is void; a gang's deadline stays as it was."""
+        """Forget an offer that is void; a gang's deadline stays as it was."""
         for gang in self._gangs.values():
             gang.offers.pop(offer_id, None)
 
     def expire(self, now: float) -> Expired:
-        """Let go what has been held for long enough; say when offers are worth asking for again."""
-        declined = self._let_go(now)
+        """Release offers that have been held for long enough; say whether offers are worth asking for again."""
+        declined = self._release_expired(now)
         revive = self._end_pauses(now)
         if self._retry_at is not None and self._retry_at <= now:
             self._retry_at = None
@@ -143,16 +147,17 @@ class Matcher:
         return Expired(declined, revive)
 
     def drop(self, job_id: str) -> list[Offer]:
-        """A job waits no more; return the offers to decline that were held for it."""
+        """Forget a job that waits no more; return the offers to decline that were held for it."""
         gang = self._gangs.pop(job_id, None)
         return list(gang.offers.values()) if gang is not None else []
 
-    def lost_agent(self, agent: str) -> None:
-        """An agent is gone."""
-        self._known.pop(agent, None)
+    def lost_agent(self, agent: str) -> str:
+        """Forget an agent that is gone; return its host if no other known agent is there, else an empty string."""
+        host, _ = self._known.pop(agent, ("", {}))
+        return "" if any(other == host for other, _ in self._known.values()) else host
 
     def clear(self) -> None:
-        """The stream is gone: all offers are void, and each gang begins anew."""
+        """Forget all offers, since the event stream is gone; each gang begins anew."""
         for gang in self._gangs.values():
             gang.offers, gang.deadline = {}, None
 
@@ -166,7 +171,7 @@ class Matcher:
             gang.paused_until = None
         return bool(ended)
 
-    def _let_go(self, now: float) -> list[Offer]:
+    def _release_expired(self, now: float) -> list[Offer]:
         """Have gangs whose deadline has passed pause; return what they held."""
         freed: list[Offer] = []
         for gang in self._gangs.values():

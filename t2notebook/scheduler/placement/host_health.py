@@ -1,11 +1,13 @@
-"""Hosts on which workers keep failing are avoided for a time that doubles. Pure; the clock is the caller's."""
+"""Health of hosts: those on which workers keep failing are excluded for a time that doubles. Pure; the clock is the
+caller's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-#: Failures without a success between them from which on a host is avoided.
+#: Failures without a success between them from which on a host is excluded.
 TOLERATED = 2
 #: Workers of one job that fail together, with their executor, are one failure: within so many seconds.
 TOGETHER = 0.4
@@ -23,6 +25,7 @@ class Excluded:
 
 @dataclass
 class _Host:
+    is_gone: bool = False
     by_job: dict[str, int] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
 
@@ -39,11 +42,11 @@ class _Host:
 
 
 class HostHealth:
-    """Keeps book of failures by host.
+    """Failures of workers by host, and the hosts that are excluded for them.
 
-    From the second failure without a success between them, a host is avoided for 30 s; each further failure
+    From the second failure without a success between them, a host is excluded for 30 s; each further failure
     doubles that, up to an hour. A success clears all, and a job that fails in the end takes its failures along:
-    they were its own. One host that is known is always left: where there is nowhere else to go, waiting would help
+    they were its own. One host of the cluster is always left: where there is nowhere else to go, waiting would help
     nobody; if all are bad, it is the one that is free again first.
     """
 
@@ -51,38 +54,49 @@ class HostHealth:
         self._hosts: dict[str, _Host] = {}
 
     def seen(self, hosts: Iterable[str]) -> None:
-        """These hosts exist: there is somewhere else to go."""
+        """Note that hosts are part of the cluster: there is somewhere else to go."""
         for host in hosts:
-            self._hosts.setdefault(host, _Host())
+            self._hosts.setdefault(host, _Host()).is_gone = False
 
     def gone(self, host: str) -> None:
-        """A host is no longer part of the cluster."""
-        self._hosts.pop(host, None)
+        """Note that a host is no longer part of the cluster; if it comes back, its failures count as before."""
+        if (known := self._hosts.get(host)) is not None:
+            known.is_gone = True
 
     def failed(self, host: str, job_id: str, now: float) -> None:
-        """A worker failed there, by no fault of the job's own code that is known."""
+        """Note that a worker failed there, by no fault of the job's own code that is known.
+
+        Parameters
+        ----------
+        host, job_id : str
+        now : float
+            Seconds, by the clock of all times here.
+        """
         book = self._hosts.setdefault(host, _Host())
         if now - book.last.get(job_id, -TOGETHER) >= TOGETHER:
             book.by_job[job_id] = book.by_job.get(job_id, 0) + 1
             book.last[job_id] = now
 
     def forget_job(self, job_id: str) -> None:
-        """A job has failed wherever it was tried: that says nothing of the hosts."""
+        """Forget a job's failures: it has failed wherever it was tried, which says nothing of the hosts."""
         for book in self._hosts.values():
             book.by_job.pop(job_id, None)
             book.last.pop(job_id, None)
 
     def succeeded(self, host: str) -> None:
-        """A worker ended well there: the host is good again."""
-        self._hosts[host] = _Host()
+        """Note that a worker ended well there: the host is good again."""
+        self._hosts[host] = _Host(self._hosts[host].is_gone if host in self._hosts else False)
 
     def excluded(self, now: float) -> dict[str, Excluded]:
-        """Return the hosts that are to be avoided now."""
+        """Return the hosts that get no workers now."""
         found = {
             host: Excluded(book.until, book.failures)
             for host, book in self._hosts.items()
             if book.until > now
         }
-        if found and len(found) == len(self._hosts):
-            del found[min(found, key=lambda host: (found[host].until, host))]
+        here = [host for host, book in self._hosts.items() if not book.is_gone]
+        if here and all(host in found for host in here):
+            del found[min(here, key=lambda host: (found[host].until, host))]
+        for host in [host for host, book in self._hosts.items() if book.is_gone and host not in found]:
+            del self._hosts[host]
         return found

@@ -1,4 +1,4 @@
-"""Which workers go where: offers and demands in, launches, held offers and refusals out. Pure; no I/O, no
+"""Matching of workers to offers: offers and requests in; launches, held offers and vetoes out. Pure; no I/O, no
 clock.
 
 A gang is placed whole or not at all. It is tried first with what it holds and what nobody holds; if that
@@ -26,7 +26,7 @@ from .vetoes import Veto
 
 @dataclass
 class Plan:
-    """What to do with a set of offers: each is accepted, held for one gang, or declined.
+    """A decision about a set of offers: each is accepted, held for one gang, or declined.
 
     Attributes
     ----------
@@ -34,16 +34,16 @@ class Plan:
     gathered : dict
         Job id of a gang: the offers that are held for it.
     declined : list of Offer
-    unplaced : list of Unplaced
-        The demands of which workers still wait.
+    diagnoses : list of Diagnosis
+        The requests of which workers still wait.
     retry_at : float or None
-        When a host that was avoided in this round is free again.
+        The time at which a host that was excluded in this round is free again.
     """
 
     acceptances: list[Acceptance] = field(default_factory=list)
     gathered: dict[str, list[Offer]] = field(default_factory=dict)
     declined: list[Offer] = field(default_factory=list)
-    diagnosis: list[Diagnosis] = field(default_factory=list)
+    diagnoses: list[Diagnosis] = field(default_factory=list)
     retry_at: float | None = None
 
     @property
@@ -53,8 +53,8 @@ class Plan:
 
     @property
     def vetoes(self) -> list[Veto]:
-        """Why the places refused what still waits; as many as places times demands."""
-        return [veto for diagnosis in self.diagnosis for veto in diagnosis.vetoes()]
+        """The reasons why bins could not take workers that still wait; as many as bins times requests."""
+        return [veto for diagnosis in self.diagnoses for veto in diagnosis.vetoes()]
 
 
 def match(
@@ -77,22 +77,22 @@ def match(
     ----------
     offers : iterable of Offer
         All that are at hand, those that are held among them.
-    demands : sequence of Demand
+    requests : sequence of ResourceRequest
         In order of precedence. One that does not fit never keeps a later one from being placed.
     executors : iterable of RunningExecutor
         The living executors of this framework.
     new_executor_id : callable, optional
         Names a new executor.
-    spots : mapping, optional
-        By job: where workers of it are already.
-    avoided : mapping, optional
+    locations : mapping, optional
+        By job: the agents on which workers of it run already.
+    excluded : mapping, optional
         By host: until when, and why, it gets no workers.
     held : mapping, optional
         By offer id: the gang for which it is held.
     may_hold : collection of str
         The gangs for which offers may be held.
     known : mapping, optional
-        By agent: host and attributes, also of agents that offer nothing now; for even shares.
+        By agent: host and attributes, also of agents that offer nothing now; for spread limits.
     gpus : bool
         Whether Mesos offers GPUs to this framework at all.
     now : float
@@ -158,7 +158,7 @@ def _match(
                 found.try_gang(job, (FREE, HELD))
         else:
             for which in range(len(job.requests)):
-                found.assignment(job, which, (FREE, HELD))
+                found.assign(job, which, (FREE, HELD))
     for job in jobs:
         if job.gang and not job.is_complete and job.job_id in may_hold:
             found.gather(job)
@@ -174,13 +174,13 @@ def _plan(found: Packer, jobs: Sequence[Job], fresh: Callable[[], str]) -> Plan:
         else:
             plan.declined += [offer for offer in bin_.offers if offer.id not in held]
     found.close()
-    plan.diagnosis = [
+    plan.diagnoses = [
         Diagnosis(found.bins, job, which, found.gpus)
         for job in jobs
         for which, request in enumerate(job.requests)
         if job.assigned[which] < len(request.worker_ids)
     ]
-    if plan.diagnosis:
+    if plan.diagnoses:
         plan.retry_at = found.retry_at
     return plan
 

@@ -1,5 +1,5 @@
-"""Why the master offers nothing to workers that the cluster could hold: what is in use, offered to others, kept from
-this session, or beyond a role's quota. Pure.
+"""Absence of offers for workers that the cluster could hold: resources in use, offered to others, kept from this
+session, or beyond a role's quota. Pure.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SHOWN = 3
 
 
 def needs_of_unit(request: ResourceRequest) -> dict[str, int]:
-    """Return what an executor with all workers of a demand asks of an agent, thousandths by name."""
+    """Return what an executor with all workers of a request asks of an agent, thousandths by name."""
     asked = asked_by(request.resource)
     return {
         name: asked.get(name, 0) * len(request.worker_ids) + EXECUTOR.get(name, 0)
@@ -29,14 +29,32 @@ def needs_of_unit(request: ResourceRequest) -> dict[str, int]:
 
 
 def would_fit(agents: Iterable[Offer], requests: Sequence[ResourceRequest], *, gpus: bool) -> bool:
-    """Return whether all of a job's demands fit on agents of which nothing else is used."""
+    """Return whether all of a job's requests fit on agents of which nothing else is used.
+
+    Parameters
+    ----------
+    agents : iterable of Offer
+        All that the agents have, in the form of offers.
+    requests : sequence of ResourceRequest
+        Of one job.
+    gpus : bool
+        Whether this framework has the capability GPU_RESOURCES.
+    """
     empty = Packer(agents, locations={}, excluded={}, held={}, known={}, gpus=gpus, now=0.0)
     (job,) = empty.jobs(requests)
     return empty.would_fit(job)
 
 
 def out_of_reach(cluster: Cluster, job_id: str, *, gpus: bool) -> Iterator[Veto]:
-    """Yield why agents are not offered at all: they take no tasks, or have GPUs."""
+    """Yield why agents are not offered at all: they take no tasks, or have GPUs.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    job_id : str
+    gpus : bool
+        Whether this framework has the capability GPU_RESOURCES.
+    """
     for one in cluster.kept(gpus=gpus):
         have = quantity("gpus", one.total.free["gpus"])
         text = f"{one.host}: has {have}, so Mesos keeps it from this session; set t2.configure(gpus=True)"
@@ -46,7 +64,15 @@ def out_of_reach(cluster: Cluster, job_id: str, *, gpus: bool) -> Iterator[Veto]
 
 
 def besides(cluster: Cluster, request: ResourceRequest, *, gpus: bool) -> str:
-    """Say which agents could take such workers, and are not offered; empty if none."""
+    """Say which agents could take such workers, and are not offered; empty if none.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    request : ResourceRequest
+    gpus : bool
+        Whether this framework has the capability GPU_RESOURCES.
+    """
     texts = []
     if able := _able(cluster.kept(gpus=gpus), request):
         have = "has" if len(able) == 1 else "have"
@@ -75,9 +101,9 @@ def scarcity(
     Parameters
     ----------
     cluster : Cluster
-    demands : sequence of Demand
+    requests : sequence of ResourceRequest
         All of the job.
-    probe : Demand
+    probe : ResourceRequest
         The least of them that can be placed by itself.
     gpus : bool
         Whether this framework has the capability GPU_RESOURCES.

@@ -1,5 +1,4 @@
-"""What an agent offers: amounts to match with, and the very resources that a task and its executor are
-carved from. Pure.
+"""Offers: their amounts, to match with, and the `Resource` objects that tasks and executors are made from. Pure.
 
 All amounts are whole thousandths, as Mesos counts, so that sums are exact; a port counts as one whole.
 Resources with other reservations stay objects of their own: an ACCEPT must name each as it was offered, with
@@ -19,9 +18,9 @@ from ...model.placement import Attributes, attributes_of
 
 Json = dict[str, Any]
 
-#: What an executor itself takes, counted in every fit: 0.1 cpus and 64 MiB.
+#: An executor's own resources, counted in every fit: 0.1 cpus and 64 MiB.
 EXECUTOR = {"cpus": round(EXECUTOR_CPUS * 1000), "mem": round(EXECUTOR_MEM * 1000)}
-#: What is matched, in the order of every vector of amounts.
+#: The resources that are matched, in the order of every vector of amounts.
 NAMES = ("cpus", "mem", "disk", "gpus", "ports")
 _FIRST_PORT = 31000
 
@@ -58,14 +57,14 @@ class Offer:
     free : mapping
         Thousandths by name, summed over reservations.
     executors : frozenset of str
-        Which executors of ours the agent runs.
+        This framework's executors on the agent.
     role : str
         The role to which it is allocated; one ACCEPT takes offers of one agent and one role.
     attributes : mapping
     resources : tuple
         The offered `Resource` objects that can be used. Empty: plain ones are made of `free`.
     maintenance : tuple or None
-        When the agent will be unavailable: start and end, seconds by the caller's clock.
+        The time in which the agent will be unavailable: start and end, seconds by the caller's clock.
     """
 
     id: str
@@ -84,7 +83,7 @@ class Offer:
 
         `ahead` is by how many seconds the calendar, in which maintenance is planned, is ahead of the
         caller's clock. Revocable and shared resources, those of a resource provider, and disks that are
-        volumes or have a source are left out: a plain task cannot be carved from them.
+        volumes or have a source are left out: a plain task cannot use them.
         """
         resources, free = usable(offer.get("resources", ()))
         return cls(
@@ -101,7 +100,7 @@ class Offer:
 
 
 def usable(items: Iterable[Mapping[str, Any]]) -> tuple[tuple[Mapping[str, Any], ...], dict[str, int]]:
-    """Return the resources that a plain task can be carved from, and their sums by name."""
+    """Return the resources that a plain task can use, and their sums by name."""
     resources = tuple(item for item in items if _is_plain(item))
     free = dict.fromkeys(NAMES, 0)
     for item in resources:
@@ -110,8 +109,8 @@ def usable(items: Iterable[Mapping[str, Any]]) -> tuple[tuple[Mapping[str, Any],
 
 
 class OfferLedger:
-    """Takes amounts out of the resources of one agent's offers; reserved ones first, since only we can use
-    them.
+    """The resources of one agent's offers, from which amounts are taken; reserved ones first, since nobody else can
+    use them.
 
     Attributes
     ----------

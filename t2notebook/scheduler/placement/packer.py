@@ -1,8 +1,8 @@
-"""A round of matching: the offers of one moment while workers are seated on them, and taken back. Pure.
+"""Packing: workers are assigned to the bins of one round, and assignments taken back. Pure.
 
-A place is an agent with all its offers of the round; `preferences` says in which order they are tried. Costs
-grow with offers + workers: a search for a place is a descent in a tree (`trees`), which is shared by all
-demands of one `Placement`.
+A bin is an agent with all its offers of one role; `ranking` says in which order bins are tried. Costs grow with
+offers + workers: a first-fit search is a descent in a tree (`capacity_tree`), which is shared by all requests of
+one `Placement`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .spread import SpreadLimits
 
 
 class Packer:
-    """A set of offers while it is being matched. What was undone is as if it had never been.
+    """A set of offers while it is being matched. An assignment that is undone leaves no trace.
 
     The parameters are those of `match`.
     """
@@ -61,7 +61,7 @@ class Packer:
         self.retry_at: float | None = None
         self.bins = rank(offers, held)
         agents = {**known, **{bin_.agent: (bin_.host, bin_.attributes) for bin_ in self.bins}}
-        self._shares = SpreadLimits(agents, locations)
+        self._spread_limits = SpreadLimits(agents, locations)
         self._slots: dict[str, list[Slot]] = {}
         self._at: dict[str, list[Bin]] = {}
         by_agent: dict[str, list[Bin]] = {}
@@ -92,7 +92,7 @@ class Packer:
                     self._scoped[HELD].append(bin_)
 
     def jobs(self, requests: Iterable[ResourceRequest]) -> list[Job]:
-        """Return the demands by job, in their order."""
+        """Return the requests by job, in their order."""
         jobs: dict[str, Job] = {}
         for request in requests:
             job = jobs.setdefault(request.job_id, Job(request.job_id))
@@ -101,11 +101,11 @@ class Packer:
             job.assigned.append(0)
         for job in jobs.values():
             job.slots = self._slots.get(job.job_id, [])
-            job.spread = self._shares.of(job)
+            job.spread = self._spread_limits.of(job)
         return list(jobs.values())
 
     def expect(self, jobs: Iterable[Job]) -> None:
-        """Nobody but these will ask; so a place that cannot have the least that they ask is full."""
+        """Note that nobody but these jobs will ask; so a bin that has not the least that they ask counts as full."""
         for job in jobs:
             for asked in job.asked:
                 amounts = vector(asked)
@@ -117,7 +117,7 @@ class Packer:
         """Place all workers of a job, or none; return whether they are placed."""
         mark = len(self._log)
         for which in job.largest_first():
-            self.assignment(job, which, scopes)
+            self.assign(job, which, scopes)
         if job.is_complete:
             return True
         job.fits = max(job.fits, sum(job.assigned))
@@ -132,12 +132,12 @@ class Packer:
         return fits
 
     def gather(self, job: Job) -> None:
-        """Find the offers that a gang would use of those that nobody uses in this round."""
+        """Find the offers that a gang would use, among those that nobody uses in this round."""
         mark = len(self._log)
         for which in job.largest_first():
-            self.assignment(job, which, (job.job_id, FREE, HELD), gather=True)
+            self.assign(job, which, (job.job_id, FREE, HELD), gather=True)
         for bin_ in {
-            assignment.slot.bin_.agent: assignment.slot.bin_ for assignment in self._log[mark:]
+            assignment.slot.bin.agent: assignment.slot.bin for assignment in self._log[mark:]
         }.values():
             bin_.gatherer = job
             ledger = OfferLedger(bin_.offers)
@@ -149,25 +149,36 @@ class Packer:
             job.gathered += [offer for offer in bin_.offers if offer.id in ledger.touched]
         self._undo(mark)
 
-    def assignment(self, job: Job, which: int, scopes: Sequence[str], gather: bool = False) -> None:
-        """Place as many workers of a demand as fit on places in `scopes`."""
+    def assign(self, job: Job, which: int, scopes: Sequence[str], gather: bool = False) -> None:
+        """Assign as many workers of a request as fit into bins of `scopes`.
+
+        Parameters
+        ----------
+        job : Job
+        which : int
+            The position of the request among the job's.
+        scopes : sequence of str
+            `FREE`, `HELD`, or the id of a gang: whose bins may be used.
+        gather : bool
+            Leave out bins that other jobs use in this round.
+        """
         request = job.requests[which]
         if request.resource.gpus and not self.gpus:
             return
         if not job.spread.spreads_hosts:
-            self._seat(job, which, scopes, gather)
+            self._assign_level(job, which, scopes, gather)
             return
         limit = request.resource.workers_per_executor
         step = 1 if limit == MAX else int(limit)
         job.spread.level = step
         while job.assigned[which] < len(request.worker_ids):
-            self._seat(job, which, scopes, gather)
+            self._assign_level(job, which, scopes, gather)
             if job.spread.level >= job.spread.cap:
                 break
             job.spread.level += step
         job.spread.level = math.inf
 
-    def _seat(self, job: Job, which: int, scopes: Sequence[str], gather: bool) -> None:
+    def _assign_level(self, job: Job, which: int, scopes: Sequence[str], gather: bool) -> None:
         request = job.requests[which]
         asked = vector(job.asked[which])
         self._fill_own(job, which, asked, scopes, gather)
@@ -180,14 +191,14 @@ class Packer:
                 attribute = partition(request.placement)
                 indices = [self._index(scope, request.placement) for scope in scopes]
                 search = FirstFit(indices, job, asked, unit, attribute, gather)
-            found = search.find()
+            found = search.next_bin()
             if found is None:
                 return
             bin_, is_warm, groups = found
             count = unit
             if limit == MAX:
                 free = bin_.free if is_warm else [a - b for a, b in zip(bin_.free, OVERHEAD, strict=True)]
-                most = min(left, job.spread.room(bin_), times(free, asked))
+                most = min(left, job.spread.capacity(bin_), times(free, asked))
                 count = int(most) if groups == 1 else min(int(most), max(1, left // groups))
             if limit == MAX and id(bin_) in opened:  # its turn came again
                 self._take(job, which, opened[id(bin_)], count, asked)
@@ -203,16 +214,16 @@ class Packer:
         limit, placement = request.resource.workers_per_executor, request.placement
         for slot in list(job.slots):
             left = len(request.worker_ids) - job.assigned[which]
-            bin_ = slot.bin_
+            bin_ = slot.bin
             if not left:
                 return
             if bin_.excluded or not bin_.is_in(scopes) or (gather and is_others(bin_, job)):
                 continue
             if not is_admitted(bin_.host, bin_.attributes, placement):
                 continue
-            room = min(left, slot.room(limit), job.spread.room(bin_), times(bin_.free, asked))
-            if room > 0:
-                self._take(job, which, slot, int(room), asked)
+            count = min(left, slot.capacity(limit), job.spread.capacity(bin_), times(bin_.free, asked))
+            if count > 0:
+                self._take(job, which, slot, int(count), asked)
 
     def _take(
         self,
@@ -225,7 +236,7 @@ class Packer:
         is_new: bool = False,
         was_idle: bool = False,
     ) -> None:
-        bin_ = slot.bin_
+        bin_ = slot.bin
         free = bin_.free
         for position, amount in enumerate(asked):
             if amount:
@@ -247,7 +258,7 @@ class Packer:
         touched: dict[int, Bin] = {}
         while len(self._log) > mark:
             assignment = self._log.pop()
-            slot, job, bin_ = assignment.slot, assignment.job, assignment.slot.bin_
+            slot, job, bin_ = assignment.slot, assignment.job, assignment.slot.bin
             bin_.assignments.pop()
             for position, amount in enumerate(vector(job.asked[assignment.which])):
                 bin_.free[position] += amount * assignment.count
@@ -268,7 +279,7 @@ class Packer:
                 trees.update(number, bin_.free)
 
     def _index(self, scope: str, placement: Placement) -> Index:
-        """Return the places of a scope that a placement admits, whoever asks; each kind is looked for once."""
+        """Return the bins of a scope that a placement admits, whoever asks; each kind is looked for once."""
         fixed = tuple(one for one in placement.constraints if not one.operator.counts_workers)
         key = (scope, placement.nodes, fixed)
         if key not in self._indices:
@@ -290,7 +301,7 @@ class Packer:
         return self._indices[key]
 
     def close(self) -> None:
-        """Drop the trees over the places: nobody is seated any more."""
+        """Drop the capacity trees: nothing is assigned any more."""
         for bin_ in self.bins:
             bin_.leaves.clear()
         self._indices.clear()

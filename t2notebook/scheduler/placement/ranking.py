@@ -1,9 +1,9 @@
-"""Which places are tried first, and which not at all. Pure.
+"""Ranking of bins, and exclusion of those that may take nothing. Pure.
 
-The places are tried in this order: those in which an executor of this job has room; those with a warm
+Bins are tried in this order: those with an executor of this job that may take more workers; those with a warm
 executor that waits; then the others, the fullest first, so that large holes stay whole for large workers. How
-full is told by the dominant share: by whichever of cpus and memory is scarcer, against the most that any agent
-of the round offers (an offer does not tell what its agent has in all). Agents with GPUs come after those
+full a bin is, is told by its dominant share: by whichever of cpus and memory is scarcer, against the most that
+any agent of the round offers (an offer does not tell its agent's totals). Agents with GPUs come after those
 without. An agent with a maintenance window comes last, and takes nothing from ten minutes before it.
 """
 
@@ -21,7 +21,7 @@ MAINTENANCE_NEAR = 600.0
 
 
 def rank(offers: Iterable[Offer], held: Mapping[str, str]) -> list[Bin]:
-    """Return the agents with their offers, in the order in which they are tried; `held`: by offer id, for whom."""
+    """Return the agents with their offers, in the order in which they are tried; `held`: by offer id, the gang."""
     found: dict[tuple[str, str], Bin] = {}
     for offer in offers:
         bin_ = found.get((offer.agent, offer.role))
@@ -49,12 +49,12 @@ def rank(offers: Iterable[Offer], held: Mapping[str, str]) -> list[Bin]:
 
 
 def exclude(bin_: Bin, excluded: Mapping[str, Excluded], now: float) -> float | None:
-    """Let a place take nothing, if it must not; return when a host that is avoided is free again.
+    """Exclude a bin that may take nothing; return when its host, if it is excluded for failures, is free again.
 
     Parameters
     ----------
-    place : Place
-    avoided : mapping
+    bin_ : Bin
+    excluded : mapping
         By host: until when, and why, it gets no workers.
     now : float
         Seconds, by the clock of all times here.

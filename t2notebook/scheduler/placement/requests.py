@@ -1,4 +1,4 @@
-"""What matching is asked, and what it answers for one worker or one agent: plain records. Pure."""
+"""Records of a match: requests for resources, running executors, launches and accepted offers. Pure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class ResourceRequest:
     resource : ComputeResource
     placement : Placement
     gang : bool
-        Place all workers of the job's demands, or none.
+        Place all workers of the job's requests, or none.
     number_of_workers : int
-        Of the whole job, for even shares; by default those that wait.
+        Of the whole job, for spread limits; by default those that wait.
     """
 
     job_id: str
@@ -41,15 +41,15 @@ class RunningExecutor:
     ----------
     executor_id, agent : str
     job_id : str
-        Whose workers it runs; empty: it waits, warm.
+        The job whose workers it runs; empty: it waits, warm.
     workers : int
-        How many.
+        The number of workers that it runs.
     limit : int or "max"
         The smallest `workers_per_executor` of those that it runs.
     reusable : bool
         Whether it may be given further workers.
     role : str
-        To which its own resources are allocated; empty: not known. It runs no tasks of another.
+        The role to which its own resources are allocated; empty: not known. It runs no tasks of another role.
     """
 
     executor_id: str
@@ -63,7 +63,7 @@ class RunningExecutor:
 
 @dataclass(frozen=True)
 class WorkerLocation:
-    """Where a worker of a job is already."""
+    """The agent and host of a worker that runs, or is about to."""
 
     agent: str
     host: str

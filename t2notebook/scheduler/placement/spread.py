@@ -1,4 +1,4 @@
-"""Even shares: how many workers of a job each value of an attribute may have. Pure."""
+"""Spread limits: the most workers of a job that each value of an attribute may have. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .requests import WorkerLocation
 
 
 class SpreadLimits:
-    """What the constraints that count workers allow in one round.
+    """Limits by the constraints that count workers (UNIQUE, SPREAD) in one round.
 
     Parameters
     ----------
     agents : mapping
         By agent: host and attributes, also of agents that offer nothing now.
-    spots : mapping
-        By job: where workers of it are already.
+    locations : mapping
+        By job: the agents on which workers of it run already.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class SpreadLimits:
         self._value_sets: dict[Any, set[str]] = {}
 
     def of(self, job: Job) -> SpreadCounts:
-        """Return where workers of a job are already, and how many each value may have."""
+        """Return the numbers of a job's workers by value, and how many each value may have."""
         placement = job.requests[0].placement
         constraints = [one for one in placement.constraints if one.operator.counts_workers]
         if not constraints:

@@ -1,4 +1,4 @@
-"""Why an offer could not take a worker, in words and as rows of ``job.why``. Pure."""
+"""Vetoes: the reasons why offers could not take a worker, in words and as rows of ``job.why``. Pure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ NO_GPUS = "GPUs are asked for, and Mesos offers none to this session; set t2.con
 
 @dataclass(frozen=True)
 class Veto:
-    """Why one place, or the whole round, could not take a worker of a job.
+    """A reason why one bin, or the whole round, could not take a worker of a job.
 
     Parameters
     ----------
     job_id : str
     lacked : str
-        A resource, an attribute, a constraint that counts workers, ``nodes``, ``excluded``, ``maintenance``
-        or ``gang``.
+        A resource, an attribute, a constraint that counts workers, ``nodes``, ``avoided``, ``maintenance``,
+        ``quota``, ``agent``, ``offer`` or ``gang``.
     message : str
         In words: ``h3: 2.0 cpus free, 4.0 asked``.
     offer, agent, host : str
@@ -41,7 +41,7 @@ class Veto:
     asked: float | None = None
 
     def row(self, time: float) -> dict[str, Any]:
-        """Return it as a row of ``job.why``; `time` is when the offer was refused, seconds since 1970."""
+        """Return the veto as a row of ``job.why``; `time`: of the round, seconds since 1970."""
         return {
             "time": time,
             "offer": self.offer,
@@ -56,7 +56,7 @@ class Veto:
 
 @dataclass(frozen=True)
 class Infeasible:
-    """Why the cluster does not take workers: a sentence for people, and why, agent by agent.
+    """The reason why a cluster does not take workers: a sentence for people, and vetoes agent by agent.
 
     `besides` says which agents could and are not offered; empty if none.
     """
@@ -80,7 +80,16 @@ def number(name: str, thousandth: int) -> str:
 
 
 def extras(name: str, overhead: int, workers: int) -> str:
-    """Say what an asked amount is made of: of how many workers, and whether an executor is in it."""
+    """Say what an asked amount is made of: of how many workers, and whether an executor is in it.
+
+    Parameters
+    ----------
+    name : str
+        Mesos's name of the resource.
+    overhead : int
+        Thousandths of it for the executor itself.
+    workers : int
+    """
     shared = f" for {workers} workers of one executor" if workers > 1 else ""
     return f"{shared}{f', {number(name, overhead)} of it for the executor' if overhead else ''}"
 
@@ -88,7 +97,19 @@ def extras(name: str, overhead: int, workers: int) -> str:
 def shortage(
     name: str, free: int, asked: int, overhead: int = 0, workers: int = 1, *, in_all: bool = False
 ) -> str:
-    """Return ``2.0 cpus free, 4.1 asked, 0.1 of it for the executor``; or ``2.0 cpus in all, ...``."""
+    """Return ``2.0 cpus free, 4.1 asked, 0.1 of it for the executor``; or ``2.0 cpus in all, ...``.
+
+    Parameters
+    ----------
+    name : str
+        Mesos's name of the resource.
+    free, asked, overhead : int
+        Thousandths; `overhead` is the executor's part of `asked`.
+    workers : int
+        The number of workers that ask.
+    in_all : bool
+        Whether `free` stands for all that the agent has.
+    """
     have = f"{quantity(name, free)} {'in all' if in_all else 'free'}"
     return f"{have}, {number(name, asked)} asked{extras(name, overhead, workers)}"
 

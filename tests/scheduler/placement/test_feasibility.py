@@ -6,7 +6,7 @@ import pytest
 
 from t2notebook.model.job import Placement
 from t2notebook.scheduler.placement.cluster_inventory import AgentReport, Cluster, read_cluster
-from t2notebook.scheduler.placement.feasibility import scarcities, verdicts
+from t2notebook.scheduler.placement.feasibility import find_infeasible, scarcities
 from t2notebook.scheduler.placement.offers import Offer
 from t2notebook.scheduler.placement.requests import ResourceRequest
 from tests.scheduler.placement.cluster import offer, request
@@ -35,7 +35,7 @@ def agent(number: int, **more: Any) -> dict[str, Any]:
 
 
 def why(agents: list[Offer], *requests: ResourceRequest, gpus: bool = True) -> str:
-    found = verdicts(Cluster.of(agents), requests, gpus)
+    found = find_infeasible(Cluster.of(agents), requests, gpus)
     return found["a"].sentence if "a" in found else ""
 
 
@@ -61,7 +61,9 @@ def test_agents_that_are_going_do_not_count() -> None:
 
 
 def test_what_fits_on_an_empty_agent_is_no_trouble() -> None:
-    assert verdicts(Cluster.of([offer(1), offer(2)]), [request(99), request(1, cpu=3.9, job="b")]) == {}
+    assert (
+        find_infeasible(Cluster.of([offer(1), offer(2)]), [request(99), request(1, cpu=3.9, job="b")]) == {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,17 +144,17 @@ def test_without_agents_or_without_gpus_that_is_said() -> None:
 
 
 def test_there_is_a_row_for_every_agent() -> None:
-    verdict = verdicts(Cluster.of([offer(1), offer(2, 2.0)]), [request(1, cpu=8)])["a"]
-    assert [(row.host, row.lacked, row.offered, row.asked) for row in verdict.vetoes] == [
+    infeasible = find_infeasible(Cluster.of([offer(1), offer(2, 2.0)]), [request(1, cpu=8)])["a"]
+    assert [(row.host, row.lacked, row.offered, row.asked) for row in infeasible.vetoes] == [
         ("h2", "cpus", 2.0, 8.1),
         ("h1", "cpus", 4.0, 8.1),
     ]
-    assert verdict.vetoes[0].message == "h2: 2.0 cpus in all, 8.1 asked, 0.1 of it for the executor"
+    assert infeasible.vetoes[0].message == "h2: 2.0 cpus in all, 8.1 asked, 0.1 of it for the executor"
 
 
 def test_one_hopeless_kind_of_worker_makes_the_job_hopeless_and_no_other() -> None:
     mixed = [request([0]), request([1], cpu=64), request(1, job="b")]
-    assert set(verdicts(Cluster.of([offer(1)]), mixed)) == {"a"}
+    assert set(find_infeasible(Cluster.of([offer(1)]), mixed)) == {"a"}
 
 
 # Agents that are not offered at all.
@@ -162,13 +164,13 @@ KEPT = "and Mesos keeps such agents from this session; set t2.configure(gpus=Tru
 
 def test_that_every_agent_has_gpus_is_said_with_what_to_do() -> None:
     cluster = Cluster.of([offer(1, gpus=4), offer(2, gpus=1)])
-    verdict = verdicts(cluster, [request(1)], gpus=False)["a"]
-    assert verdict.sentence == f"every agent of this cluster has GPUs, {KEPT}"
-    assert [(row.host, row.lacked, row.message) for row in verdict.vetoes] == [
+    infeasible = find_infeasible(cluster, [request(1)], gpus=False)["a"]
+    assert infeasible.sentence == f"every agent of this cluster has GPUs, {KEPT}"
+    assert [(row.host, row.lacked, row.message) for row in infeasible.vetoes] == [
         ("h1", "gpus", "h1: has 4 GPUs, so Mesos keeps it from this session; set t2.configure(gpus=True)"),
         ("h2", "gpus", "h2: has 1 GPUs, so Mesos keeps it from this session; set t2.configure(gpus=True)"),
     ]
-    assert verdicts(cluster, [request(1)], gpus=True) == {}
+    assert find_infeasible(cluster, [request(1)], gpus=True) == {}
 
 
 def test_a_master_that_does_not_filter_gpus_keeps_nothing() -> None:
@@ -180,10 +182,10 @@ def test_a_master_that_does_not_filter_gpus_keeps_nothing() -> None:
         ]
     }
     told = read_cluster(records, ["*"], None, {"flags": {"filter_gpu_resources": "false"}})
-    assert verdicts(told, [request(1)], gpus=False) == {}
+    assert find_infeasible(told, [request(1)], gpus=False) == {}
     assert (
         "every agent of this cluster has GPUs"
-        in verdicts(read_cluster(records, ["*"]), [request(1)], gpus=False)["a"].sentence
+        in find_infeasible(read_cluster(records, ["*"]), [request(1)], gpus=False)["a"].sentence
     )
 
 
@@ -232,9 +234,9 @@ def away(number: int, text: str, cpus: float = 4.0) -> AgentReport:
     ],
 )
 def test_agents_that_take_no_tasks_are_named(agents: list[AgentReport], sentence: str) -> None:
-    verdict = verdicts(Cluster(tuple(agents)), [request(1, cpu=8)], gpus=False)["a"]
-    assert verdict.sentence == sentence
-    assert {row.host for row in verdict.vetoes} == {one.host for one in agents}
+    infeasible = find_infeasible(Cluster(tuple(agents)), [request(1, cpu=8)], gpus=False)["a"]
+    assert infeasible.sentence == sentence
+    assert {row.host for row in infeasible.vetoes} == {one.host for one in agents}
 
 
 @pytest.mark.parametrize(
@@ -242,18 +244,18 @@ def test_agents_that_take_no_tasks_are_named(agents: list[AgentReport], sentence
 )
 def test_agents_that_are_unreachable_are_counted_where_no_other_is_left(lost: int, sentence: str) -> None:
     cluster = read_cluster({"slaves": []}, ["*"], None, None, {"master/slaves_unreachable": float(lost)})
-    assert verdicts(cluster, [request(1)])["a"].sentence == f"this cluster has no agents{sentence}"
+    assert find_infeasible(cluster, [request(1)])["a"].sentence == f"this cluster has no agents{sentence}"
 
 
 def test_a_new_master_whose_agents_have_not_returned() -> None:
     cluster = read_cluster({"slaves": [], "recovered_slaves": [{"id": "S1", "hostname": "h1"}]}, ["*"])
     sentence = "no agent of this cluster takes tasks: h1 has not returned to the new master yet"
-    assert verdicts(cluster, [request(1)])["a"].sentence == sentence
+    assert find_infeasible(cluster, [request(1)])["a"].sentence == sentence
 
 
 def test_what_is_reserved_for_others_is_named_when_it_would_do() -> None:
     cluster = read_cluster({"slaves": [agent(1)]}, ["*"])
-    sentence = verdicts(cluster, [request(1, cpu=8)])["a"].sentence
+    sentence = find_infeasible(cluster, [request(1, cpu=8)])["a"].sentence
     assert sentence.endswith("would do; h1 could hold it, with what is reserved there for the role other")
 
 
@@ -264,9 +266,9 @@ def scarce(
     records: list[dict[str, Any]], wanted: ResourceRequest, roles: Any = None, *, gpus: bool = False
 ) -> str:
     cluster = read_cluster({"slaves": records}, ["mine"], roles)
-    assert verdicts(cluster, [wanted], gpus) == {}
-    verdict = scarcities(cluster, [wanted], gpus)[wanted.job_id]
-    return "; ".join(filter(None, (verdict.sentence, verdict.besides)))
+    assert find_infeasible(cluster, [wanted], gpus) == {}
+    infeasible = scarcities(cluster, [wanted], gpus)[wanted.job_id]
+    return "; ".join(filter(None, (infeasible.sentence, infeasible.besides)))
 
 
 def quotas(**more: dict[str, Any]) -> dict[str, Any]:

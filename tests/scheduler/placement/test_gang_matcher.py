@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,6 +126,12 @@ def test_racks_are_remembered_between_rounds() -> None:
     for number in (1, 2):
         matcher.lost_agent(f"S{number}")
     assert len(placed(matcher.round([offer(0, 16)], wanted, now=2.0))) == 4
+
+
+def test_a_host_is_gone_with_its_last_agent() -> None:
+    matcher = Matcher()
+    matcher.round([offer(1), replace(offer(2), host="h1"), offer(3)], [], now=0.0)
+    assert [matcher.lost_agent(agent) for agent in ("S1", "S2", "S2", "nobody")] == ["", "h1", "", ""]
 
 
 class Holding(RuleBasedStateMachine):

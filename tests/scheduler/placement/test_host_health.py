@@ -63,6 +63,21 @@ def test_the_only_host_is_never_avoided() -> None:
     assert hosts.excluded(41.0) == {}
 
 
+def test_a_host_that_is_gone_is_nowhere_else_to_go_and_keeps_its_failures() -> None:
+    hosts = HostHealth()
+    hosts.seen(["h1", "h2", "h3"])
+    for number in range(5):
+        hosts.failed("h1", "a", 10.0 * number)
+        hosts.failed("h2", "a", 10.0 * number + 1)
+    assert set(hosts.excluded(45.0)) == {"h1", "h2"}
+    hosts.gone("h3")  # only bad ones are left: the one that is free first is used
+    assert set(hosts.excluded(45.0)) == {"h2"}
+    hosts.gone("h1")
+    assert set(hosts.excluded(45.0)) == {"h1"}
+    hosts.seen(["h1", "h3"])  # an agent that comes back is as bad as before
+    assert set(hosts.excluded(45.0)) == {"h1", "h2"}
+
+
 @given(
     st.lists(
         st.tuples(

@@ -309,7 +309,7 @@ def test_what_holds_while_gangs_gather(
     held = {one.id: job for one, job in zip(some, holders, strict=False) if job in gangs}
     plan = match(some, wanted, held=held, may_hold=may_hold & gangs)
     check(plan, some, wanted)
-    waiting = {diagnosis.job_id for diagnosis in plan.diagnosis}
+    waiting = {diagnosis.job_id for diagnosis in plan.diagnoses}
     assert set(plan.gathered) <= may_hold & gangs & waiting, "only for gangs that may, and still wait"
 
 
