@@ -138,8 +138,8 @@ class Config:
 
     @property
     def session_key(self) -> str:
-        """What tells sessions apart: master, how we get there and as whom, embedded cluster, Python environment
-        and version, as a short hash. No secret is in it, but the names of the files that hold some.
+        """A short hash of all that tells sessions apart: master, TLS and credentials, embedded cluster, Python
+        environment and version. No secret is in it, but the names of the files that hold some.
         """
         where: tuple[Any, ...] = (self.local_agents, self.local_cpus, self.local_mem)
         if self.master != "local":
@@ -172,7 +172,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Secrets:
-    """What shows a session to masters, agents and ZooKeeper; no `repr` and no record of settings has it.
+    """Credentials of a session for masters, agents and ZooKeeper; no `repr` and no record of settings has them.
 
     Parameters
     ----------

@@ -12,6 +12,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "t2notebook"
 #: A docstring that begins so is a riddle until its end.
 QUESTION = re.compile(r"(?:What|Who|Whom|Whose|Which|How|Why|Where|When)\b")
 
+#: Rooms of which these rules are not true yet; the list only gets shorter.
+NOT_YET = ("journal/", "jobmaster/", "localmesos/", "session/")
+SCHEDULER = re.compile(r"scheduler/\w+\.py")
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -97,6 +101,11 @@ def missing_sections(tree: ast.Module) -> list[str]:
 
 def test_the_package_imports_itself_relatively() -> None:
     assert [f"{name}:{line}" for name, tree in modules() for line in absolute_imports(tree)] == []
+
+
+def test_no_docstring_begins_with_a_question() -> None:
+    found = [f"{name}:{line}" for name, tree in modules() for line in questions(tree)]
+    assert [one for one in found if not one.startswith(NOT_YET) and not SCHEDULER.match(one)] == []
 
 
 def test_the_package_says_that_it_has_types() -> None:

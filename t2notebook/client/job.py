@@ -127,7 +127,7 @@ class Job:
 
     @property
     def why(self) -> pd.DataFrame:
-        """Why workers wait for resources: one row an offer and a thing it lacked; empty if none waits."""
+        """Reasons why workers wait for resources: one row an offer and a thing it lacked; empty if none waits."""
         try:
             return why_frame(self._link.reach().get(f"/v1/jobs/{self.job_id}/why")["why"])
         except (SessionEnding, UnknownJob):
@@ -145,7 +145,7 @@ class Job:
 
     @property
     def metrics(self) -> pd.Series:
-        """How the job spent its time, by name; seconds, NaN for what is not known (yet).
+        """Times of the job by name; seconds, NaN for those that are not known (yet).
 
         ``ramp_up`` (until all workers ran), ``completion`` (until the end), both from the submit; ``utilisation``
         (cpu time in which the workers' code ran, as a fraction of what was allocated to them); and the phases of
@@ -156,7 +156,7 @@ class Job:
 
     @property
     def phases(self) -> pd.DataFrame:
-        """How long each phase of each worker took: one row a worker, seconds; `metrics` tells what they are."""
+        """Durations of each worker's phases: one row a worker, seconds; `metrics` describes them."""
         return phases_frame(self._measure())
 
     def _measure(self) -> JobMetrics:

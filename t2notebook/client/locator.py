@@ -1,4 +1,4 @@
-"""Where a job is: in a living session, in one that has to be started because its own has died, or in a journal."""
+"""Location of jobs: in a living session, in one that is started because the job's own has died, or in a journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What workers wrote: read page by page, from the end where only that is wanted, and many workers' told apart."""
+"""Logs of workers: read page by page, from the end where only that is wanted, and many workers' told apart."""
 
 from __future__ import annotations
 

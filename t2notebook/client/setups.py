@@ -13,14 +13,14 @@ _F = TypeVar("_F", bound=Callable[..., Any] | None)
 
 @dataclass(frozen=True)
 class Setup:
-    """What runs first.
+    """A function that runs first in every worker of the notebook's later jobs.
 
     Parameters
     ----------
     make : callable
         Returns the function, ``fn(env)`` or ``fn()``, as the notebook's variables are now.
     text : str
-        What a person is shown of it: a cell's text, or a function's name.
+        Its text for people: a cell's text, or a function's name.
     """
 
     make: Callable[[], Callable[..., Any]]

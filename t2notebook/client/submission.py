@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a submit would send: the job and its package."""
+    """The content of a submit: the job and its package."""
 
     job: Twister2Job
     package: BuiltPackage
@@ -48,7 +48,7 @@ class Prepared:
 
     @property
     def contents(self) -> Mapping[str, int]:
-        """What travels, by name: bytes."""
+        """Sizes in bytes of all that travels, by name."""
         return self.package.contents
 
     @property
@@ -58,12 +58,12 @@ class Prepared:
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the user should know of it, one line each."""
+        """Notes for the user, one line each."""
         return self.package.notes
 
     @property
     def resources(self) -> tuple[ComputeResource, ...]:
-        """What the workers ask for."""
+        """The workers' resources."""
         return tuple(self.job.resources)
 
 

@@ -1,4 +1,4 @@
-"""What workers on this very machine have in common with the kernel: where it finds modules and programs.
+"""Paths of modules and programs that workers on this machine take over from the kernel.
 
 Only on the embedded Mesos; on other machines these paths mean nothing, or something else.
 """

@@ -23,7 +23,7 @@ class AccessError(Exception):
 
 @dataclass(frozen=True)
 class Credentials:
-    """How we show ourselves to masters and agents, and how we know them.
+    """Credentials for masters and agents, and the authorities by which their certificates are verified.
 
     Mesos has one kind of HTTP credential for both: whoever may read sandboxes through an agent names the principal
     that the agent knows. So an agent gets the secret as well, but only at the address that the master names for it

@@ -1,6 +1,6 @@
-"""Who leads: the one master that was named, or whom ZooKeeper names, by pymesos's detector on a thread of its own.
+"""Detectors of the leading master: the one that was named, or the one in ZooKeeper, by pymesos's detector on a thread.
 
-What pymesos's detector does by itself is fenced off: it hangs for 15 s, then raises with its I/O thread alive; it
+Pymesos's detector alone is not enough: it hangs for 15 s, then raises with its I/O thread alive; it
 authenticates to nobody; a path that is not there yet ends it; a stray node may be chosen for a master. Here it only
 chooses among the nodes of masters and fetches what the chosen one says; connecting, waiting, asking again and
 stopping are ours, and nothing that ZooKeeper does or leaves undone keeps the event loop.
@@ -35,14 +35,14 @@ _NODE = re.compile(r"(?:json\.)?info_(\d{10})")
 
 
 class MasterDetector(Protocol):
-    """Where the driver learns who leads.
+    """A detector of the leading master.
 
     Attributes
     ----------
     current : Address or None
         The leading master, as far as one is known.
     trouble : str
-        What keeps it from knowing that, in one sentence; empty when it knows.
+        The reason why none is known, in one sentence; empty when one is.
     """
 
     current: Address | None
@@ -157,7 +157,7 @@ class ZooKeeperMasters:
 
 
 class _Follower:
-    """What runs on the thread, and on kazoo's: pymesos's detector and the client under it.
+    """Pymesos's detector and its ZooKeeper client, which run on a thread of their own and on kazoo's.
 
     It is the ``agent`` of pymesos's detector: its two methods in camel case are what that calls.
     """

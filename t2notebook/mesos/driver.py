@@ -47,7 +47,7 @@ FINAL = (400, 401, 403, 406, 415)
 
 
 class Listener(Protocol):
-    """What the driver tells. All is called on the event loop; an exception is logged and goes no further."""
+    """Callbacks of the driver, called on the event loop; an exception is logged and goes no further."""
 
     def subscribed(self, framework_id: str, master: Mapping[str, Any], local_host: str) -> None:
         """The framework is (again) subscribed; `local_host` is our address on the way to the master."""

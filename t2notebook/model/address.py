@@ -1,4 +1,4 @@
-"""How settings name a master: ``host:port``, ``http(s)://host:port``, ``zk://h1,h2/path``. Pure."""
+"""Addresses of masters as settings have them: ``host:port``, ``http(s)://host:port``, ``zk://h1,h2/path``. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORMS = "host:port, http://host:port, https://host:port or zk://h1:2181,h2:2181/
 
 @dataclass(frozen=True)
 class Address:
-    """Where a master or an agent listens.
+    """The address of a master or an agent.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ class UnknownWorker(Twister2Error, IndexError):
 
 
 class WaitTimeout(Twister2Error, TimeoutError):
-    """What was waited for did not come in time; the job goes on."""
+    """A wait that did not end in time; the job goes on."""
 
 
 class JobFailed(Twister2Error):

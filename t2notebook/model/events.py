@@ -1,4 +1,4 @@
-"""What happens to a job, as immutable records: the only source that every view of a job is derived from."""
+"""Events of a job, as immutable records: the only source that every view of a job is derived from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class EventKind(StrEnum):
-    """What an event tells."""
+    """The kind of an event."""
 
     SUBMITTED = "SUBMITTED"  # the job is accepted; data: number_of_workers, name, resources
     LAUNCHED = (

@@ -1,4 +1,4 @@
-"""What a person asks for: `Twister2Job` and `ComputeResource`, checked the moment they are made."""
+"""Jobs as they are asked for: `Twister2Job` and `ComputeResource`, checked the moment they are made."""
 
 from __future__ import annotations
 
@@ -143,13 +143,13 @@ class Placement:
 
     @property
     def constraints(self) -> tuple[Constraint, ...]:
-        """What `where` says."""
+        """The constraints of `where`."""
         return parse_where(self.where)
 
 
 @dataclass(frozen=True)
 class FaultTolerance:
-    """What a job puts up with.
+    """Limits to failures, and times to wait, of a job.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ class Twister2Job:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What the session is told of a job: everything but its code, which travels as a package.
+    """The description of a job for its session: everything but its code, which travels as a package.
 
     Parameters
     ----------

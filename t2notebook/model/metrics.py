@@ -1,4 +1,4 @@
-"""How a job spent its time, computed from its events. Pure.
+"""Metrics of a job's time, computed from its events. Pure.
 
 Ramp-up time, completion time and utilisation are the three by which the Mesos paper judges a framework (Hindman
 et al., NSDI 2011, section 6.1); they are taken for one job here.
@@ -64,7 +64,7 @@ class _Worker:
 
 @dataclass(frozen=True)
 class JobMetrics:
-    """What came of it; seconds, NaN for what is not known (yet).
+    """Metrics of a job; seconds, NaN for those that are not known (yet).
 
     Attributes
     ----------

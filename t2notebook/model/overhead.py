@@ -1,4 +1,4 @@
-"""What an executor takes beside its workers. Pure."""
+"""Resources of an executor beside its workers'. Pure."""
 
 from __future__ import annotations
 

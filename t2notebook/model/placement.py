@@ -43,7 +43,7 @@ _SIGNS = ",|=!:"
 
 
 class Operator(StrEnum):
-    """How a constraint looks at an attribute."""
+    """The operator of a constraint on an attribute."""
 
     EQUAL = "="
     NOT_EQUAL = "!="

@@ -1,4 +1,4 @@
-"""What a process of ours begins with, whoever started it: no signal blocked or ignored, and the user's name."""
+"""Start of a process, whoever started it: no signal blocked or ignored, and the user's name."""
 
 from __future__ import annotations
 

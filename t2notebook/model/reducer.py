@@ -13,7 +13,7 @@ from .states import FINAL_JOB_STATES, TASK_TRANSITIONS, JobState, TaskState
 
 @dataclass
 class WorkerView:
-    """What is known of one worker; a row of ``job.tasks``.
+    """The state of one worker; a row of ``job.tasks``.
 
     Times are seconds since 1970; `cpus` as Mesos counts them, `mem` in MiB; `progress` is a fraction of 1.
     `result` is ``""`` until the worker's result has arrived, then ``"ok"`` or ``"error"``. `restarts` counts
@@ -60,7 +60,7 @@ class WorkerView:
 
     @property
     def verdict(self) -> str:
-        """How a worker that failed came to its end, in words."""
+        """The end of a worker that failed, in words."""
         where = f" on {self.host}" if self.host else ""
         what = self.message or self.reason or self.state.value
         return f"worker {self.worker_id}{where} {_VERBS.get(self.state, 'failed')}: {what}"

@@ -1,4 +1,4 @@
-"""What kept an executor's program from starting, read from what it left on its stderr. Pure.
+"""Reasons why an executor's program did not start, read from its stderr. Pure.
 
 Mesos's fetcher writes to the same file before the program does, in glog's form; Twister2 users know none of it.
 """

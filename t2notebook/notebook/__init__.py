@@ -1,4 +1,4 @@
-"""What a person sees in a notebook: the magics, the live view of a job, and how errors read there."""
+"""The notebook's side: magics, the live view of a job, and errors as they are shown there."""
 
 from .extension import load_ipython_extension, unload_ipython_extension
 

@@ -1,4 +1,4 @@
-"""How errors read in a notebook: one line for a mistake, the cell's own traceback for a failed job."""
+"""Errors as a notebook shows them: one line for a mistake, the cell's own traceback for a failed job."""
 
 from __future__ import annotations
 

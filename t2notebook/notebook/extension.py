@@ -19,7 +19,7 @@ _ATTRIBUTE = "_t2notebook"
 
 
 class _Registered:
-    """What was registered with a shell."""
+    """The registrations with a shell."""
 
     def __init__(self, ip: Any) -> None:
         self.matcher = make_matcher(ip)

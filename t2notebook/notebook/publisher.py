@@ -29,7 +29,7 @@ SHARE = 0.1
 
 
 class Sink(Protocol):
-    """What shows a job; called on the publisher's thread only."""
+    """A view of a job; called on the publisher's thread only."""
 
     interval: float
 
@@ -47,7 +47,7 @@ class Sink(Protocol):
 
 
 class Watched(Protocol):
-    """What the publisher needs of a job (`t2notebook.client.Job` has it)."""
+    """A job as the publisher needs it (`t2notebook.client.Job` is one)."""
 
     @property
     def state(self) -> JobState:

@@ -64,7 +64,7 @@ class _File:
 
 
 class Tails:
-    """What is known of the output of a job's workers. Not for two threads at once."""
+    """The last lines of a job's workers. Not for two threads at once."""
 
     def __init__(self) -> None:
         self._files: dict[tuple[int, str], _File] = {}

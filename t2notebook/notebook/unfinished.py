@@ -1,4 +1,4 @@
-"""What ``%load_ext t2notebook`` says of jobs that other kernels have left, and how to pick them up."""
+"""Unfinished jobs of other kernels, as ``%load_ext t2notebook`` names them, and how to pick them up."""
 
 from __future__ import annotations
 

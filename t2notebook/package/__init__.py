@@ -1,1 +1,1 @@
-"""What travels to workers: a cell and its variables as a job package, the core package, and their serving."""
+"""Packages for workers: a cell and its variables as a job package, the core package, and their serving."""

@@ -1,4 +1,4 @@
-"""Where a pickler writes: small pieces joined, large ones kept where they are, so that nothing is copied."""
+"""Buffers for a pickler: small pieces joined, large ones kept where they are, so that nothing is copied."""
 
 from __future__ import annotations
 

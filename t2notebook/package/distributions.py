@@ -1,4 +1,4 @@
-"""Which installed distribution, in which version, a top-level module belongs to: quickly, and remembered."""
+"""Installed distributions, with their versions, by top-level module; each is looked up once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which global names a code object may read before it has bound them: a data-flow analysis of bytecode.
+"""Global names that a code object may read before it has bound them: a data-flow analysis of bytecode.
 
 Bytecode, not syntax, because the compiler has settled every question of scope by then, and branches, loops,
 ``with`` and ``try`` are plain jumps.

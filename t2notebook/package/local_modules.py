@@ -48,7 +48,7 @@ class Import:
 
 @dataclass
 class LocalModules:
-    """What is shipped.
+    """Modules, and their packages' data, that are shipped.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class LocalModules:
     texts : set of str
         Short string constants of those modules.
     notes : list of str
-        What the user should know, one line each.
+        Notes for the user, one line each.
     """
 
     members: dict[str, bytes] = field(default_factory=dict)

@@ -36,7 +36,7 @@ _PLAIN = frozenset({int, float, bool, type(None)})
 
 @dataclass
 class Account:
-    """What was found while pickling.
+    """Findings while pickling.
 
     Parameters
     ----------

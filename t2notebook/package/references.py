@@ -23,7 +23,7 @@ _ITEMS = 100
 
 @dataclass
 class Mentions:
-    """What was seen.
+    """Imports and texts that were seen in code and values.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a source holds.
+    """Imports and texts of a source.
 
     Parameters
     ----------

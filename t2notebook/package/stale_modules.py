@@ -33,7 +33,7 @@ _MISSING = object()
 
 @dataclass(frozen=True)
 class _Definitions:
-    """What a source binds at its top to something that can be told without running it."""
+    """Names that a source binds at its top to a value that can be told without running it."""
 
     source: bytes
     constants: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""How workers and session prove themselves to each other: HMAC-SHA256 under the job's secret."""
+"""Authentication between workers and session: HMAC-SHA256 under the job's secret."""
 
 from __future__ import annotations
 

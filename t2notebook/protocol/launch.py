@@ -1,4 +1,4 @@
-"""What an executor is told of a worker: the content of `TaskInfo.data`, the one place for secrets."""
+"""Launch data of a worker: the content of `TaskInfo.data`, the one place for secrets."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class WorkerLaunch:
 
 
 class Cause(StrEnum):
-    """Why an executor reports a failure, where that decides what follows."""
+    """The cause of a failure that an executor reports, where it decides what follows."""
 
     NONE = ""
     EXCEPTION = "exception"  # the worker's code raised it

@@ -26,14 +26,14 @@ STREAMS = ("stdout", "stderr")
 
 
 class Place:
-    """Where a job is: its journal, and the session that owns it, if one lives.
+    """Location of a job: its journal, and the session that owns it, if one lives.
 
     Parameters
     ----------
     job_id : str
-        Whole.
+        The whole id.
     directory : str
-        Of its journal, if that is known.
+        The folder of its journal, if that is known.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What pages ask of the Jupyter server: each request is authenticated, authorized, and checked for XSRF by it."""
+"""Handlers of pages' requests to the Jupyter server, which authenticates, authorizes and checks each for XSRF."""
 
 from __future__ import annotations
 

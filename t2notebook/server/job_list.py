@@ -88,7 +88,7 @@ class JobList:
 
     @property
     def active(self) -> int:
-        """How many jobs of living sessions have not ended."""
+        """The number of jobs of living sessions that have not ended."""
         return sum(is_active(row) for row in self.rows.values())
 
     @property

@@ -1,4 +1,4 @@
-"""What lies in the folder of journals: sessions that live, and the jobs of those that do not."""
+"""Content of the folder of journals: sessions that live, and the jobs of those that do not."""
 
 from __future__ import annotations
 

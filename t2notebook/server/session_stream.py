@@ -1,4 +1,4 @@
-"""What a living session tells of its jobs, line by line, read on a thread of its own."""
+"""Stream of a living session's job states, read line by line on a thread of its own."""
 
 from __future__ import annotations
 

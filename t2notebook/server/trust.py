@@ -1,4 +1,4 @@
-"""Whose a file is: a journal or a socket of somebody else is not looked at, whatever its permissions are."""
+"""Ownership of files: a journal or a socket of somebody else is not looked at, whatever its permissions are."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What runs on an agent: executor, environment, archives. Standard library, cloudpickle and `model` only."""
+"""The agent's side: executor and worker processes. Standard library, cloudpickle, `protocol` and `model` only."""

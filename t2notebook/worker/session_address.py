@@ -1,4 +1,4 @@
-"""Where a job's session is: told by the executor, read by its running workers, through memory that both share."""
+"""Address of a job's session: written by the executor, read by its running workers, in memory that both share."""
 
 from __future__ import annotations
 

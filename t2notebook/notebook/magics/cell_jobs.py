@@ -1,4 +1,4 @@
-"""Which cell a job is of: the name that it gets by default, and the jobs that earlier runs of the cell have left."""
+"""Jobs of a cell: the name that they get by default, and those that earlier runs of the cell have left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which job a line means: a job id, the beginning of one, or a variable that holds a handle."""
+"""The job that a line names: by its id, the beginning of one, or a variable that holds a handle."""
 
 from __future__ import annotations
 

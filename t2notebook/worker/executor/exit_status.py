@@ -1,4 +1,4 @@
-"""How a worker's end is told: its state and a line that says why."""
+"""Exit status of a worker: its state and a line that says why."""
 
 from __future__ import annotations
 

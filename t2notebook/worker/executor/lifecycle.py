@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Phase(Enum):
-    """Where a task is."""
+    """The phase of a task."""
 
     NEW = "new"  # a LAUNCH has been read
     FETCHING = "fetching"  # its job package is on its way
@@ -18,7 +18,7 @@ class Phase(Enum):
 
 
 class Trigger(Enum):
-    """What happens to a task."""
+    """An event of a task."""
 
     LAUNCH = "launch"  # it can be run here
     REFUSE = "refuse"  # it cannot be run: wrong Python, no package, no process
@@ -32,7 +32,7 @@ class Trigger(Enum):
 
 
 class Action(Enum):
-    """What is to be done, in this order."""
+    """A side effect of a transition; performed in this order."""
 
     FETCH = "fetch"  # get the package, or wait with others for it
     FORK = "fork"

@@ -1,4 +1,4 @@
-"""What Mesos and the command line tell an executor, as one record."""
+"""Settings of an executor, from Mesos's environment variables and the command line, as one record."""
 
 from __future__ import annotations
 

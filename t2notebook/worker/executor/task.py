@@ -80,7 +80,7 @@ class Task:
 
     @property
     def memory_limit(self) -> int:
-        """What it may use, in bytes."""
+        """The memory that it may use, in bytes."""
         return 0 if self.launch is None else max(memory.LEAST, int(self.launch.mem * memory.MIB))
 
     def over_memory(self, used: int, processes: int = 1) -> str:
@@ -94,7 +94,7 @@ class Task:
 
     @property
     def name(self) -> str:
-        """How the log calls it."""
+        """Its name in the log."""
         if self.launch is None:
             return self.task_id
         return f"worker {self.launch.worker_id} of {self.launch.job_id}"

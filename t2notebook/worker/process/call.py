@@ -1,4 +1,4 @@
-"""How a worker's function is called: with the environment if it asks for it, else with nothing."""
+"""Call of a worker's function: with the environment if it has a parameter for it, else with nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the user's function is given: `WorkerEnvironment`."""
+"""`WorkerEnvironment`, the argument of the user's function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What went wrong in a worker, told from the user's frames on."""
+"""Traceback of a worker, from the user's frames on."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ Members = Sequence[tuple[str, archive.Bytes]]
 
 
 class Delivery(Enum):
-    """What became of a result."""
+    """The fate of a result."""
 
     SENT = "sent"
     REFUSED = "refused"  # a newer incarnation of the worker exists, or the job is over
@@ -42,7 +42,7 @@ class Delivery(Enum):
 
 @dataclass(frozen=True)
 class Delivered:
-    """How it went, and a line about it where it did not go as it should."""
+    """The fate of a result, and a line about it where something went wrong."""
 
     how: Delivery
     message: str = ""

@@ -1,4 +1,4 @@
-"""What a worker process does: open the package, call the user's function, deliver what comes of it."""
+"""A worker process: opens the package, calls the user's function, delivers its result."""
 
 from __future__ import annotations
 
