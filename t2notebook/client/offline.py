@@ -1,31 +1,31 @@
-"""A job whose session is gone: its past from the journal, its output from the agents as long as they keep it."""
+"""Jobs whose session is gone: their events from the journal, their output from the agents as long as they keep it."""
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import Any, TypeVar
 
+from ..config import secrets_of
 from ..journal import read_events, read_jobs, read_meta
-from ..model.errors import SessionError
+from ..mesos.agent_files import PAGE, Sandbox, SandboxError
+from ..mesos.credentials import AccessError, Credentials
+from ..model.errors import SessionError, Twister2Error
 from ..model.events import Event, EventKind
 from ..model.job import JobSpec
 from .job_replica import JobReplica
-from .locator import Finished
+from .locator import Finished, config_of
 from .session_http import Connection, SessionEnding
 from .session_link import Link, open_job
 
-TIMEOUT = 5.0
-#: An agent gives at most 64 KiB a read (seen on Mesos 1.12).
-PAGE = 64 << 10
 _GONE = "its session has ended"
+T = TypeVar("T")
 
 
 class OfflineSession:
-    """Stands where the link to a session was; there is nobody to ask.
+    """The place of a link where the session has ended: there is nobody to ask.
 
     Parameters
     ----------
@@ -39,7 +39,13 @@ class OfflineSession:
         self.session: dict[str, Any] = {"directory": str(directory), "config": {}}
 
     def reach(self) -> Connection:
-        """Raise `SessionEnding`."""
+        """Refuse.
+
+        Raises
+        ------
+        SessionEnding
+            Always.
+        """
         raise SessionEnding(_GONE)
 
 
@@ -52,7 +58,7 @@ def open_anywhere(directory: Path, job_id: str) -> tuple[Link | OfflineSession, 
 
 
 def read_job(directory: Path, job_id: str) -> tuple[JobSpec, JobReplica]:
-    """Return a job as its journal tells it; one that had not ended will not, as far as anybody here can know."""
+    """Return a job as its journal has it; one that had not ended is lost, as far as anybody here can know."""
     spec = read_jobs(directory)[job_id]
     mirror = JobReplica(job_id)
     mirror.directory = str(directory)
@@ -66,14 +72,16 @@ def read_job(directory: Path, job_id: str) -> tuple[JobSpec, JobReplica]:
 def read_output(
     directory: Path, events: list[Event], worker_id: int, stream: str, offset: int
 ) -> tuple[bytes, int]:
-    """Return a page of what a worker wrote, from its sandbox, and where it ends.
+    """Return a page of what a worker wrote, read from its sandbox, and the offset of its end.
+
+    The agent gets the credentials that the session had; its journal names the files that hold them.
 
     Parameters
     ----------
     directory : Path
-        Of the journal.
+        The session's.
     events : list of Event
-        Of the job.
+        All of the job's.
     worker_id : int
     stream : str
         ``"stdout"`` or ``"stderr"``.
@@ -83,31 +91,36 @@ def read_output(
     Raises
     ------
     SessionError
-        When the agent does not answer, or has removed the sandbox.
+        When the agent does not answer, refuses the credentials, or has removed the sandbox.
     """
     launches = [e for e in events if e.kind is EventKind.LAUNCHED and e.worker_id == worker_id]
     if not launches:
         return b"", max(0, offset)
-    launch = launches[-1]
-    framework_id = read_meta(directory).get("framework_id", "")
-    path = f"/frameworks/{framework_id}/executors/{launch.data['executor_id']}/runs/latest"
-    name = quote(f"{path}/{launch.task_id}/{stream}")
+    launch, meta = launches[-1], read_meta(directory)
     url = launch.data.get("agent_url", "")
-
-    def ask(query: str) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{url}/files/read?path={name}&{query}", timeout=TIMEOUT) as answer:
-            text = answer.read().decode("utf-8", "surrogateescape")
-        record: dict[str, Any] = json.loads(text, strict=False)
-        return record
-
     try:
-        if offset < 0:
-            offset = max(0, int(ask("offset=-1")["offset"]) + offset)
-        data = str(ask(f"offset={offset}&length={PAGE}")["data"]).encode("utf-8", "surrogateescape")
-        return data, offset + len(data)
-    except (OSError, ValueError, KeyError) as error:
-        why = f"HTTP {error.code}" if isinstance(error, urllib.error.HTTPError) else str(error)
+        if not url:
+            raise SandboxError("its address is not known")
+        config = config_of(meta)
+        secrets = secrets_of(config)
+        credentials = Credentials.from_settings(config.to_dict(), secrets.principal, secrets.secret)
+        sandbox = Sandbox(url, meta.get("framework_id", ""), launch.data["executor_id"], credentials)
+        return _run(_page(sandbox, f"{launch.task_id}/{stream}", offset))
+    except (SandboxError, AccessError, Twister2Error, OSError, ValueError, KeyError) as error:
         raise SessionError(
             f"the {stream} of worker {worker_id} of {launch.job_id} is gone: the session process has ended, and the "
-            f"agent {url or 'that ran it'} does not give it ({why})"
+            f"agent {url or 'that ran it'} does not give it ({error})"
         ) from None
+
+
+async def _page(sandbox: Sandbox, name: str, offset: int) -> tuple[bytes, int]:
+    if offset < 0:
+        offset = max(0, await sandbox.size(name) + offset)
+    data = await sandbox.read(name, offset, PAGE)
+    return data, offset + len(data)
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return a coroutine's result; on a thread of its own, since a kernel's main thread runs a loop already."""
+    with ThreadPoolExecutor(1, "t2-sandbox") as pool:
+        return pool.submit(asyncio.run, coroutine).result()

@@ -1,4 +1,4 @@
-"""Reading workers' files from the agents that ran them, through Mesos's files API."""
+"""Files in sandboxes, read from the agents through Mesos's files API."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Sandbox:
     framework_id, executor_id : str
         The virtual path ``/frameworks/F/executors/E/runs/latest`` is made of these: an executor id of ours
         has one run only.
-    access : Access
-        As whom we come. Only the agent itself gets to know it: redirects are not followed.
+    access : Credentials
+        Only the agent itself gets them: redirects are not followed.
     """
 
     agent_url: str
@@ -81,6 +81,13 @@ class Sandbox:
 
         ``/files/read`` puts raw bytes into its JSON where a file is not UTF-8 (seen on Mesos 1.12); they
         survive.
+
+        Parameters
+        ----------
+        name : str
+            The file's path in the sandbox.
+        offset, length : int
+            Bytes; `length` is `PAGE` at the most.
 
         Raises
         ------
@@ -133,6 +140,8 @@ class Sandbox:
         try:
             answer = await client.fetch(request)
         except HTTPClientError as error:
+            if error.code == 599:  # tornado's: no answer, or none that is HTTP
+                raise AgentSilent(f"the agent at {base} does not answer: {error.message}") from None
             why = {401: self._unknown(), 404: "no such file"}.get(error.code, str(error))
             raise SandboxError(f"{Path(path).name.partition('&')[0]} at {base}: {why}") from None
         except (OSError, StreamClosedError) as error:

@@ -1,11 +1,13 @@
-"""As whom we come, and whom we trust: HTTP Basic credentials and TLS, and what its failures mean in one line."""
+"""HTTP Basic credentials and TLS for masters and agents, and one line for each way in which TLS fails."""
 
 from __future__ import annotations
 
 import base64
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..model.address import Address
 
@@ -45,7 +47,15 @@ class Credentials:
     def of(
         cls, principal: str, secret: str, *, tls: bool, ca: str = "", cert: str = "", key: str = ""
     ) -> Credentials:
-        """Return the access of these settings (paths of PEM files; `ca` may be ``"system"``).
+        """Return the credentials of these settings.
+
+        Parameters
+        ----------
+        principal, secret : str
+        tls : bool
+            Whether the master speaks TLS.
+        ca, cert, key : str
+            Paths of PEM files; `ca` may be ``"system"``.
 
         Raises
         ------
@@ -54,16 +64,43 @@ class Credentials:
         """
         return cls(principal, secret, tls_context(ca, cert, key) if tls else None)
 
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], principal: str, secret: str) -> Credentials:
+        """Return the credentials of a session's settings (`t2notebook.config.Config.to_dict`).
+
+        Parameters
+        ----------
+        settings : mapping
+            ``master``, ``tls_ca``, ``tls_cert`` and ``tls_key`` count.
+        principal, secret : str
+
+        Raises
+        ------
+        AccessError
+            When a file is not what it should be.
+        """
+        if settings["master"] == "local":
+            return ANONYMOUS
+        files = {name: settings.get(f"tls_{name}", "") for name in ("ca", "cert", "key")}
+        return cls.of(principal, secret, tls=uses_tls(settings), **files)
+
     def headers(self, tls: bool) -> dict[str, str]:
-        """Return the request headers that say who we are, for a peer that speaks TLS or does not."""
+        """Return the request headers with the credentials, for a peer that speaks TLS or does not."""
         if not self.secret or (self.tls is not None and not tls):
             return {}
         pair = f"{self.principal}:{self.secret}".encode()
         return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
-#: Nobody, with plain HTTP.
+#: No credentials, and plain HTTP.
 ANONYMOUS = Credentials()
+
+
+def uses_tls(settings: Mapping[str, Any]) -> bool:
+    """Return whether settings mean TLS: ``https://``, or a ``zk://`` master with any setting for TLS."""
+    master = settings["master"]
+    files = any(settings.get(name) for name in ("tls_ca", "tls_cert", "tls_key"))
+    return bool(master.startswith("https://") or (master.startswith("zk://") and files))
 
 
 #: OpenSSL's own choice: Python's leaves out all that a libprocess with its default ciphers speaks (AES128-SHA and its
@@ -72,7 +109,14 @@ CIPHERS = "DEFAULT"
 
 
 def tls_context(ca: str = "", cert: str = "", key: str = "") -> ssl.SSLContext:
-    """Return a context that verifies its peers, and shows `cert` to who asks.
+    """Return a context that verifies its peers, and shows `cert` to those that ask.
+
+    Parameters
+    ----------
+    ca : str
+        A file or folder of PEM certificates; empty or ``"system"``: those of the machine.
+    cert, key : str
+        PEM files; the key may lie in the certificate's.
 
     Raises
     ------
@@ -99,7 +143,7 @@ def tls_context(ca: str = "", cert: str = "", key: str = "") -> ssl.SSLContext:
 
 
 def explain(error: BaseException) -> str:
-    """Say what went wrong; a closed stream often knows more than that it is closed."""
+    """Return the reason of a failed connection in one line; a closed stream often has one."""
     cause = getattr(error, "real_error", None) or error
     if isinstance(cause, ssl.SSLCertVerificationError):
         return _explain_certificate(cause)
@@ -121,7 +165,7 @@ def explain(error: BaseException) -> str:
 
 
 def is_ours_to_mend(error: BaseException) -> bool:
-    """Whether trying again changes nothing before somebody has changed the settings: TLS does not come about."""
+    """Return whether only changed settings can help, and trying again cannot: the TLS handshake fails."""
     return isinstance(getattr(error, "real_error", None) or error, ssl.SSLError)
 
 

@@ -23,7 +23,7 @@ from tornado.web import Application
 from .._version import __version__
 from ..journal import RENEW, Journal, Lease, is_owned, read_unfinished, session_directories
 from ..journal.job_store import AllJobs, JobRecord
-from ..mesos.credentials import Credentials
+from ..mesos.credentials import Credentials, uses_tls
 from ..mesos.detector import MasterDetector, find
 from ..model.errors import JournalError, SessionError
 from ..model.events import Event, EventKind
@@ -345,16 +345,13 @@ class Session:
 
     def _has_tls(self) -> bool:
         """Whether we speak TLS: to who is named so, and by ZooKeeper's word to whom settings of TLS are for."""
-        settings = [self.config.get(name) for name in ("tls_ca", "tls_cert", "tls_key")]
-        master = self.config["master"]
-        return master.startswith("https://") or (master.startswith("zk://") and any(settings))
+        return uses_tls(self.config)
 
     def _access(self) -> Credentials:
         if self._cluster is not None:
             return Credentials()
-        files = {name: self.config.get(f"tls_{name}", "") for name in ("ca", "cert", "key")}
         principal, secret = self._secrets.get("principal", ""), self._secrets.get("secret", "")
-        return Credentials.of(principal, secret, tls=self._has_tls(), **files)
+        return Credentials.from_settings(self.config, principal, secret)
 
     def _serve_workers(self) -> None:
         self._workers = Workers(

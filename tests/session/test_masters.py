@@ -15,6 +15,9 @@ import psutil
 import pytest
 import trustme
 
+from t2notebook.client import locator
+from t2notebook.client.offline import read_output
+from t2notebook.journal import read_events
 from t2notebook.localmesos import LocalMesos
 from t2notebook.notebook.magics.cluster import table
 from tests.localmesos.client import request as ask
@@ -84,6 +87,34 @@ def front(guarded: LocalMesos, tmp_path_factory: pytest.TempPathFactory) -> Iter
         process.kill()
 
 
+#: Speaks TLS before an agent that does not, and wants credentials: server.pem, port, the header's value.
+GUARDED_AGENT = """
+import asyncio, ssl, sys
+
+server_pem, port, wanted = sys.argv[1:]
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(server_pem)
+
+async def serve(reader, writer):
+    head = await reader.readuntil(b"\\r\\n\\r\\n")
+    if f"authorization: {wanted}".lower().encode() in head.lower():
+        source, sink = await asyncio.open_connection("127.0.0.1", int(port))
+        sink.write(head.replace(b"\\r\\n", b"\\r\\nConnection: close\\r\\n", 1))
+        writer.write(await source.read(-1))
+        sink.close()
+    else:
+        writer.write(b"HTTP/1.1 401 Unauthorized\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n")
+    writer.close()
+
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+
 def set_all(monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
@@ -139,6 +170,45 @@ def test_a_secret_in_a_file_is_read_by_the_session_only(
     set_all(monkeypatch, {"T2_MASTER": guarded.master, "T2_SECRET_FILE": str(path)})
     assert t2.submit(lambda env: 5, workers=1, ram_mega_bytes=64).results(timeout=60) == [5]
     assert where_it_shows(home, SECRET) == []
+
+
+def test_old_logs_of_agents_that_want_credentials_and_tls(
+    t2: Any, guarded: LocalMesos, front: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session has ended, so the kernel reads sandboxes itself: as the session did, with its credentials."""
+    secret = tmp_path / "secret"
+    secret.write_text(f"alice {SECRET}\n")
+    set_all(monkeypatch, {**front, "T2_SECRET_FILE": str(secret)})
+
+    def work(env: Any) -> None:
+        print("first\nfrom", env.worker_id)
+
+    job = t2.submit(work, workers=2, ram_mega_bytes=64)
+    job.results(timeout=60)
+    directory = locator.find(job.job_id)[1]
+    t2.shutdown()
+    assert job.logs(1) == "first\nfrom 1\n", "an agent that asks for nothing"
+
+    server = str(Path(front["T2_TLS_CA"]).with_name("server.pem"))
+    events = read_events(directory, job.job_id)
+    (port,) = {event.data["agent_url"].rpartition(":")[2] for event in events if "agent_url" in event.data}
+    command = [sys.executable, "-c", GUARDED_AGENT, server, port, basic("alice", SECRET)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            port = process.stdout.readline().strip()
+            for scheme in ("https", "http"):  # a master may say http of agents that speak TLS only
+                for event in events:
+                    if "agent_url" in event.data:
+                        event.data["agent_url"] = f"{scheme}://localhost:{port}"
+                assert read_output(directory, events, 1, "stdout", 0) == (b"first\nfrom 1\n", 13)
+                assert read_output(directory, events, 1, "stdout", -3) == (b" 1\n", 13)
+            secret.write_text("alice wr0ng\n")
+            with pytest.raises(t2.Twister2Error, match="the agent refuses principal 'alice'") as caught:
+                read_output(directory, events, 0, "stderr", 0)
+            assert "wr0ng" not in str(caught.value)
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(
