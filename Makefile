@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-slow test-newest test-lowest lock bench lint clean
+.PHONY: help demo lab labextension test test-slow test-newest test-lowest lock bench lint clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -21,6 +21,7 @@ test:  ## install what the tests need, lint, and run the tests (under 10 minutes
 	@tools/setup-browser
 	@tools/setup-debian
 	@tools/lint
+	@tools/labextension test
 	@tools/run-tests "not slow" $(ARGS)
 
 test-slow:  ## run the slow tests: every Python and install, browser matrix, chaos, scale
@@ -39,6 +40,10 @@ test-lowest:  ## the same with the lowest versions that pyproject.toml allows
 	@tools/setup-browser
 	@tools/test-range lowest $(ARGS)
 
+labextension:  ## build the lab extension anew (needs Node.js; what it gives is committed)
+	@tools/setup test
+	@tools/labextension build
+
 lock:  ## renew locks/: the versions, with hashes, of all that the commands here install
 	@tools/lock $(ARGS)
 
@@ -51,5 +56,5 @@ lint:  ## ruff and mypy
 	@tools/lint
 
 clean:  ## remove .venv and what builds and tests leave
-	@rm -rf $(VENV) $(VENV)-lock $(VENV)-lowest $(VENV)-newest build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-lock $(VENV)-lowest $(VENV)-newest build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis labextension/lib labextension/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

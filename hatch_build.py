@@ -1,9 +1,12 @@
-"""Build hook: brings pymesos, pinned by hash, into `t2notebook/_vendor/pymesos`.
+"""Build hook: brings pymesos, pinned by hash, into `t2notebook/_vendor/pymesos`, and the lab extension into wheels.
 
 pymesos cannot be a plain dependency: its own dependency http-parser compiles on no CPython from 3.11 on.
 So its sdist is downloaded by pip, checked and unpacked here, before hatchling collects the files. The folder
 is git-ignored, named in `artifacts`, and carried by the sdist and by the wheel; a copy whose stamp holds is
 left alone, so an sdist builds without a network.
+
+The lab extension is committed as it was built (`labextension/dist`), so that nobody needs Node.js; a checkout without
+it is refused, since hatchling itself passes over a folder that is not there.
 """
 
 from __future__ import annotations
@@ -50,8 +53,33 @@ class VendorPymesos(BuildHookInterface[Any]):
         """Make sure that the copy is there before the files are collected."""
         try:
             vendor(Path(self.root) / "t2notebook" / "_vendor")
+            if "shared_data" in build_data:  # only wheels have it, those of editable installs included
+                build_data["shared_data"].update(shared_data(Path(self.root)))
         except VendorError as error:
             raise SystemExit(f"t2notebook: {error}") from None
+
+
+def shared_data(root: Path) -> dict[str, str]:
+    """Return what an environment's ``share/`` and ``etc/`` get: the lab extension, and that the server has ours, too.
+
+    Raises
+    ------
+    VendorError
+        When the lab extension is not there.
+    """
+    built = root / "labextension" / "dist"
+    if not (built / "package.json").is_file():
+        raise VendorError(
+            f"{built} is not there; git restores it, and with Node.js make labextension builds it"
+        )
+    target = "share/jupyter/labextensions/t2notebook"
+    return {
+        str(built): target,
+        str(root / "labextension" / "install.json"): f"{target}/install.json",
+        str(
+            root / "jupyter-config" / "t2notebook.json"
+        ): "etc/jupyter/jupyter_server_config.d/t2notebook.json",
+    }
 
 
 def vendor(folder: Path, fetch: Fetch | None = None) -> bool:

@@ -145,7 +145,9 @@ def overview_row(view: JobView, spec: JobSpec) -> dict[str, Any]:
     `progress` is a fraction of 1; `failed_workers` counts those whose task has ended and not well; `cpus` and `mem`
     (MiB) are what all workers ask for together; `notebook` is a path, or empty.
     """
-    unwell = (state for state in view.counts if state.is_terminal and state is not TaskState.FINISHED)
+    # What was killed because another failed has not failed itself.
+    well = (TaskState.FINISHED, TaskState.KILLED)
+    unwell = (state for state in view.counts if state.is_terminal and state not in well)
     is_failing = view.state not in (JobState.COMPLETED, JobState.KILLED)
     return {
         **job_row(view),

@@ -22,16 +22,21 @@ FIGURES = (
 )
 
 
-def clusters(sessions: Iterable[tuple[str, Connection]]) -> list[dict[str, Any]]:
+def clusters(sessions: Iterable[Connection]) -> list[dict[str, Any]]:
     """Return one record a master, with its figures or with ``error``, why there are none.
 
     Parameters
     ----------
-    sessions : iterable of (str, Connection)
-        The master of each living session, and a way to it; only a session has what it takes to be let in.
+    sessions : iterable of Connection
+        To the living sessions; only a session has what it takes to be let in by its master.
     """
     found: dict[str, dict[str, Any]] = {}
-    for master, connection in sessions:
+    for connection in sessions:
+        try:
+            # A session does not know the embedded cluster's address from the beginning.
+            master = str(connection.get("/v1/info")["master"])
+        except Twister2Error:
+            continue  # it has just ended
         record = found.setdefault(
             master, {"master": master, "sessions": 0, "is_embedded": False, "error": ""}
         )

@@ -166,7 +166,7 @@ class ClustersHandler(Handler):
     @authorized
     async def get(self) -> None:
         """Answer a record a master."""
-        sessions = [(stream.master, stream.connection) for stream in self.job_list.streams.values()]
+        sessions = [stream.connection for stream in self.job_list.streams.values()]
         try:
             self.answer({"clusters": await self.job_list.run(clusters, sessions)})
         except (Twister2Error, OSError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import json
 import os
 import re
 import shutil
@@ -95,6 +96,53 @@ def test_the_wheel_has_the_package_its_licences_and_nothing_beside(dists: tuple[
     tops = {name.partition("/")[0] for name in names}
     assert tops - {f"t2notebook-{t2notebook.__version__}.data"} == {"t2notebook", info}
     assert b"Root-Is-Purelib: true" in wheel.read(f"{info}/WHEEL")
+
+
+def test_both_carry_the_lab_extension_and_say_that_the_server_has_one(dists: tuple[Path, Path]) -> None:
+    """So that nobody who installs needs Node.js."""
+    sdist, wheel = sdist_names(dists[0]), zipfile.ZipFile(dists[1])
+    built = REPOSITORY / "labextension" / "dist"
+    files = {path.relative_to(built).as_posix() for path in built.rglob("*") if path.is_file()}
+    assert {f"labextension/dist/{name}" for name in files} < sdist
+    assert "labextension/src/index.ts" in sdist and "labextension/package-lock.json" in sdist
+    data = f"t2notebook-{t2notebook.__version__}.data/data"
+    place = f"{data}/share/jupyter/labextensions/t2notebook"
+    for name in files:
+        assert wheel.read(f"{place}/{name}") == (built / name).read_bytes()
+    load = json.loads(wheel.read(f"{place}/package.json"))["jupyterlab"]["_build"]["load"]
+    assert load in files
+    assert json.loads(wheel.read(f"{place}/install.json"))["packageManager"] == "python"
+    config = json.loads(wheel.read(f"{data}/etc/jupyter/jupyter_server_config.d/t2notebook.json"))
+    assert config == {"ServerApp": {"jpserver_extensions": {"t2notebook.server": True}}}
+
+
+def test_nothing_of_the_lab_extension_names_a_registry_or_this_machine() -> None:
+    found = [
+        path.name
+        for path in (REPOSITORY / "labextension").rglob("*")
+        if path.is_file()
+        and not {"node_modules", "lib"} & set(path.relative_to(REPOSITORY / "labextension").parts)
+        and re.search(r"registry\.|/work/|\"resolved\"|" + re.escape(str(REPOSITORY)), path.read_text())
+    ]
+    assert found == []
+
+
+def test_no_module_of_the_lab_extension_is_long() -> None:
+    sources = [*(REPOSITORY / "labextension" / "src").glob("*.ts")]
+    assert sources and [path.name for path in sources if len(path.read_text().splitlines()) > 300] == []
+
+
+def test_a_checkout_without_the_lab_extension_says_one_line(tmp_path: Path) -> None:
+    checkout = copy_checkout(tmp_path / "checkout")
+    vendored = "t2notebook/_vendor/pymesos"
+    shutil.copytree(REPOSITORY / vendored, checkout / vendored, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.rmtree(checkout / "labextension" / "dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel"]
+    done = subprocess.run(
+        command, cwd=checkout, env=no_index(tmp_path / "empty"), capture_output=True, text=True
+    )
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "labextension/dist is not there" in done.stderr.splitlines()[-1]
 
 
 def test_the_metadata_says_what_the_project_promises(dists: tuple[Path, Path]) -> None:

@@ -89,7 +89,7 @@ def test_a_job_whose_kernel_and_session_were_killed(server: Server, clean: Path)
     process.kill()
     end(process)
     os.kill(session, signal.SIGKILL)
-    eventually(lambda: server.jobs()[job_id]["session"] == "lost")
+    eventually(lambda: server.jobs().get(job_id, {}).get("session") == "lost")
     assert "attach" in server.get(f"/jobs/{job_id}/why").content["message"]
     assert server.post(f"/jobs/{job_id}/kill").code == 200
     eventually(lambda: server.jobs()[job_id]["state"] == "KILLED", timeout=30)

@@ -17,17 +17,18 @@ DRIVER = "/usr/bin/chromedriver"
 
 
 @contextmanager
-def jupyterlab(folder: Path, **environment: str):
-    """A Lab server whose kernels are this Python; gives its address."""
+def jupyterlab(folder: Path, app: str = "lab", **environment: str):
+    """A server of Lab, or of Notebook 7 (``"notebook"``), whose kernels are this Python; gives its address."""
     port = free_port()
     news = folder / ".settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     news.parent.mkdir(parents=True)
     news.write_text('{"fetchNews": "false", "checkForUpdates": false}')
     settings = {"IdentityProvider.token": "", "ServerApp.password": "", "LabApp.news_url": ""}
-    command = [sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", f"--port={port}"]
+    module, name = {"lab": ("jupyterlab", "LabApp"), "notebook": ("notebook", "JupyterNotebookApp")}[app]
+    command = [sys.executable, "-m", module, "--allow-root", "--no-browser", f"--port={port}"]
     command += [
         "--ServerApp.port_retries=0",
-        "--LabApp.expose_app_in_browser=True",
+        f"--{name}.expose_app_in_browser=True",
         f"--notebook-dir={folder}",
     ]
     command += [f"--{name}={value}" for name, value in settings.items()]

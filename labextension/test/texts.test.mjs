@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { cellJob, givenName, isJobCell } from '../lib/celljob.js';
+import { clock, duration, memory, notebookName, percent } from '../lib/format.js';
+import { isNews, take } from '../lib/once.js';
+import { byTrouble, taskTone } from '../lib/workers.js';
+
+test('durations', () => {
+  const cases = { '-1': '0 s', 59.9: '59 s', 60: '1 m 00 s', 3599: '59 m 59 s', 3600: '1 h 00 m', 90000: '1 d 01 h' };
+  for (const [seconds, text] of Object.entries(cases)) {
+    assert.equal(duration(Number(seconds)), text);
+  }
+});
+
+test('times of day have the day only when it is another', () => {
+  const now = new Date(2026, 4, 3, 12, 0, 0);
+  assert.equal(clock(new Date(2026, 4, 3, 9, 8, 7).getTime() / 1000, now), '09:08:07');
+  assert.match(clock(new Date(2026, 4, 2, 9, 8, 7).getTime() / 1000, now), /2.* 09:08$/);
+});
+
+test('amounts', () => {
+  assert.equal(memory(512), '512 MiB');
+  assert.equal(memory(20480), '20.0 GiB');
+  assert.equal(percent(0.456), '46 %');
+  assert.equal(percent(7), '100 %');
+  assert.equal(notebookName('/a/b c/train.v2.ipynb'), 'train.v2');
+  assert.equal(notebookName(''), '');
+});
+
+test('which cells are for a job, and what they call it', () => {
+  assert.ok(isJobCell('%%twister2 submit --workers 2\n1'));
+  assert.ok(isJobCell('\n  %%twister2 submit'));
+  assert.equal(isJobCell('%%twister22'), false);
+  assert.equal(isJobCell('print("%%twister2")'), false);
+  assert.equal(givenName('%%twister2 submit --name pi\n--name other'), 'pi');
+  assert.equal(givenName('%%twister2 submit --name="a b" --wait'), 'a b');
+  assert.equal(givenName("%%twister2 submit --name 'x'"), 'x');
+  assert.equal(givenName('%%twister2 submit'), undefined);
+});
+
+test("a cell's job is the newest of its name and notebook", () => {
+  const job = (name, notebook, submitted) => ({ name, notebook, submitted, job_id: `${name}-${submitted}` });
+  const rows = [
+    job('pi', '/w/a.ipynb', 1),
+    job('pi', '/w/a.ipynb', 3),
+    job('pi', '/w/b.ipynb', 5),
+    job('a-7', '/w/a.ipynb', 4)
+  ];
+  assert.equal(cellJob('%%twister2 submit --name pi', 2, 'a.ipynb', rows).job_id, 'pi-3');
+  assert.equal(cellJob('%%twister2 submit', 7, 'a.ipynb', rows).job_id, 'a-7-4');
+  assert.equal(cellJob('%%twister2 submit', null, 'a.ipynb', rows), undefined);
+});
+
+test('one page tells of an end, once', () => {
+  const kept = new Map();
+  const storage = { getItem: key => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value) };
+  assert.equal(take('ada-pi-1:COMPLETED', storage), true);
+  assert.equal(take('ada-pi-1:COMPLETED', storage), false);
+  for (let at = 0; at < 300; at++) {
+    assert.equal(take(`job-${at}`, storage), true);
+  }
+  assert.ok([...kept.values()][0].length < 3000);
+  for (const broken of ['{', '7', 'null']) {
+    kept.set([...kept.keys()][0], broken);
+    assert.equal(take(`after ${broken}`, storage), true);
+  }
+});
+
+test('what is told follows the setting', () => {
+  const end = state => ({ job_id: 'j', state, has_ended: true });
+  assert.equal(isNews(end('COMPLETED'), 'all'), true);
+  assert.equal(isNews(end('COMPLETED'), 'failed'), false);
+  assert.equal(isNews(end('LOST'), 'failed'), true);
+  assert.equal(isNews(end('FAILED'), 'never'), false);
+  assert.equal(isNews({ job_id: 'j', state: 'STARTED', has_ended: false }, 'all'), false);
+});
+
+test('workers in trouble come first', () => {
+  const tasks = ['FINISHED', 'RUNNING', 'FAILED', 'KILLED', 'LOST'].map((state, worker_id) => ({ state, worker_id }));
+  assert.deepEqual(tasks.sort(byTrouble).map(task => task.worker_id), [2, 4, 0, 1, 3]);
+  assert.equal(taskTone('UNREACHABLE'), 'bad');
+  assert.equal(taskTone('STAGING'), 'wait');
+});

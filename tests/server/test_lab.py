@@ -1,0 +1,268 @@
+"""The side bar in a real browser, beside real jobs: told, killed while the kernel is busy, found after its death."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.notebook.helpers import t2lab
+from tests.server import made_journals
+
+ROOT = Path(__file__).resolve().parents[2]
+AXE = ROOT / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not os.path.exists(t2lab.CHROMIUM), reason="chromium is not installed"),
+    pytest.mark.skipif(not os.path.exists(t2lab.DRIVER), reason="chromium-driver is not installed"),
+    pytest.mark.skipif(importlib.util.find_spec("selenium") is None, reason="selenium is not installed"),
+    pytest.mark.skipif(importlib.util.find_spec("jupyterlab") is None, reason="jupyterlab is not installed"),
+]
+
+SUBMIT = """%%twister2 submit --name train --workers 3 --cpus 1 --ram 128 -o job
+import time
+for step in range(600):
+    env.progress(step + 1, 600)
+    print("epoch", step, flush=True)
+    time.sleep(0.1)"""
+#: Computes in Python, then in one call into C that lets no other thread run.
+BUSY = """import time
+end = time.monotonic() + {}
+while time.monotonic() < end:
+    sorted(range(2_000_000), key=lambda x: -x)"""
+CELLS = ("%load_ext t2notebook", SUBMIT, BUSY.format(25))
+
+
+@contextmanager
+def lab(folder: Path, *cells: str, app: str = "lab", **size: int) -> Iterator[tuple[Any, str]]:
+    """Open a notebook with `cells` in JupyterLab or Notebook 7."""
+    environment = {name: str(folder / name) for name in ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
+    environment |= {"T2_SESSION_LINGER": "1", "T2_LOCAL_LINGER": "1", "PYTHONPATH": str(ROOT)}
+    if cells:
+        t2lab.write_notebook(folder / "a.ipynb", *cells)
+    with (
+        t2lab.jupyterlab(folder, app=app, **environment) as address,
+        t2lab.browser(folder, **size) as driver,
+    ):
+        if app == "lab":
+            driver.get(f"{address}/lab/tree/a.ipynb?reset" if cells else f"{address}/lab?reset")
+        else:
+            driver.get(f"{address}/notebooks/a.ipynb")
+        if cells:
+            await_kernel(driver)
+        else:
+            t2lab.wait_for(lambda: has_command(driver), 40, "the extension is not there")
+        yield driver, address
+
+
+def await_kernel(driver: Any) -> None:
+    script = """
+        const kernel = window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel;
+        return kernel?.connectionStatus === "connected" && kernel?.status === "idle";
+    """
+    t2lab.wait_for(lambda: driver.execute_script(script), 60, "the kernel is not ready")
+
+
+def has_command(driver: Any) -> bool:
+    script = "return Boolean(window.jupyterapp?.commands?.hasCommand('t2notebook:show-jobs'))"
+    return bool(driver.execute_script(script))
+
+
+def texts(driver: Any, selector: str) -> list[str]:
+    """Return the texts of what is really shown."""
+    nodes = "[...document.querySelectorAll(arguments[0])]"
+    return list(
+        driver.execute_script(
+            f"return {nodes}.filter(n => n.checkVisibility()).map(n => n.innerText)", selector
+        )
+    )
+
+
+def click(driver: Any, selector: str) -> None:
+    driver.execute_script("document.querySelector(arguments[0]).click()", selector)
+
+
+def states(driver: Any) -> list[str]:
+    return texts(driver, ".t2-Item .t2-Chip")
+
+
+def kill(driver: Any) -> None:
+    """Click twice, as a person does."""
+    click(driver, ".t2-Panel .t2-Kill")
+    assert texts(driver, ".t2-Panel .t2-Kill")[0] == "Kill?"
+    click(driver, ".t2-Panel .t2-Kill")
+
+
+def requests(driver: Any) -> int:
+    """Return how often the page has asked the server extension."""
+    script = "return performance.getEntriesByType('resource').filter(e => e.name.includes('t2notebook/api')).length"
+    return int(driver.execute_script(script))
+
+
+def violations(driver: Any, selector: str) -> list[str]:
+    """Return what axe finds in our nodes."""
+    if not AXE.exists():
+        return []
+    driver.execute_script(AXE.read_text())
+    script = """
+        const done = arguments[arguments.length - 1];
+        axe.run(document.querySelector(arguments[0]), {resultTypes: ["violations"]}).then(
+            found => done(found.violations.map(one => `${one.id}: ${one.nodes.map(n => n.html).join(" ")}`)),
+            error => done([String(error)]));
+    """
+    return list(driver.execute_async_script(script, selector))
+
+
+def test_a_job_is_told_and_killed_while_its_kernel_computes(tmp_path: Path) -> None:
+    with lab(tmp_path, *CELLS) as (driver, _):
+        # closed, the side bar asks once and holds nothing
+        assert requests(driver) == 1
+        t2lab.run_cell(driver, 0)
+        t2lab.run_cell(driver, 1)
+        t2lab.wait_for(
+            lambda: texts(driver, ".t2-Status-button") == ["1"], 30, "the status bar does not tell"
+        )
+        t2lab.run_cell(driver, 2)
+        t2lab.command(driver, "t2notebook:show-jobs")
+        t2lab.wait_for(lambda: states(driver) == ["STARTED"], 20, "the job is not shown")
+        assert texts(driver, ".t2-Item-name") == ["train"]
+        t2lab.wait_for(lambda: texts(driver, ".t2-Counts") == ["3 of 3 running"], 10, "not all run")
+        t2lab.wait_for(lambda: "cpus" in " ".join(texts(driver, ".t2-Cluster")), 10, "no cluster")
+        assert violations(driver, ".t2-Panel") == []
+        # workers, output, reasons
+        click(driver, ".t2-Item-name")
+        t2lab.wait_for(lambda: texts(driver, ".t2-Table tbody th") == ["0", "1", "2"], 10, "no workers")
+        click(driver, ".t2-Table tbody .t2-Link")
+        t2lab.wait_for(lambda: "epoch 3" in "".join(texts(driver, ".t2-Log")), 10, "no output")
+        assert violations(driver, ".t2-Panel") == []
+        click(driver, ".t2-Back")
+        # and the kernel is busy
+        assert not t2lab.idle(driver)
+        begun = time.monotonic()
+        kill(driver)
+        t2lab.wait_for(lambda: states(driver) == ["KILLED"], 10, "the job is not killed")
+        assert time.monotonic() - begun < 5
+        assert not t2lab.idle(driver)
+        t2lab.wait_for(lambda: "train was killed" in "".join(texts(driver, ".Toastify")), 5, "nobody is told")
+        severe = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+        assert not [message for message in severe if "t2" in message]
+
+
+@pytest.mark.slow
+def test_the_kernel_dies_its_job_is_found_attached_and_killed(tmp_path: Path) -> None:
+    end = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    with lab(tmp_path, CELLS[0], SUBMIT, end) as (driver, address):
+        t2lab.run_cell(driver, 0)
+        t2lab.run_cell(driver, 1)
+        t2lab.command(driver, "t2notebook:show-jobs")
+        t2lab.wait_for(lambda: states(driver) == ["STARTED"], 30, "the job is not shown")
+        t2lab.run_cell(driver, 2)
+        time.sleep(3)
+        driver.get(f"{address}/lab/tree/a.ipynb")
+        await_kernel(driver)
+        t2lab.command(driver, "t2notebook:show-jobs")
+        t2lab.wait_for(lambda: states(driver) == ["STARTED"], 20, "the job is not found again")
+        job_id = driver.execute_script("return document.querySelector('.t2-Item').dataset.jobId")
+        t2lab.command(driver, "t2notebook:attach-job", jobId=job_id)
+        t2lab.wait_for(
+            lambda: texts(driver, ".t2-chip") == ["STARTED"], 20, "the attached view does not come"
+        )
+        kill(driver)
+        t2lab.wait_for(lambda: states(driver) == ["KILLED"], 10, "the job is not killed")
+
+
+@pytest.mark.slow
+def test_two_pages_tell_of_an_end_once(tmp_path: Path) -> None:
+    with lab(tmp_path, CELLS[0], SUBMIT) as (driver, address):
+        first = driver.current_window_handle
+        driver.switch_to.new_window("window")
+        driver.get(f"{address}/lab/workspaces/other?reset")
+        t2lab.wait_for(lambda: has_command(driver), 40, "the extension is not there")
+        second = driver.current_window_handle
+        driver.switch_to.window(first)
+        t2lab.run_cell(driver, 0)
+        t2lab.run_cell(driver, 1)
+        t2lab.command(driver, "t2notebook:show-jobs")
+        t2lab.wait_for(lambda: states(driver) == ["STARTED"], 30, "the job is not shown")
+        kill(driver)
+        t2lab.wait_for(lambda: states(driver) == ["KILLED"], 10, "the job is not killed")
+        time.sleep(2)
+        told = 0
+        for window in (first, second):
+            driver.switch_to.window(window)
+            told += "".join(texts(driver, ".Toastify")).count("train was killed")
+        assert told == 1
+
+
+@pytest.mark.slow
+def test_notebook_7(tmp_path: Path) -> None:
+    pytest.importorskip("notebook")
+    with lab(tmp_path, *CELLS, app="notebook") as (driver, _):
+        t2lab.run_cell(driver, 0)
+        t2lab.run_cell(driver, 1)
+        t2lab.run_cell(driver, 2)
+        t2lab.command(driver, "t2notebook:show-jobs")
+        t2lab.wait_for(lambda: states(driver) == ["STARTED"], 30, "the job is not shown")
+        kill(driver)
+        t2lab.wait_for(lambda: states(driver) == ["KILLED"], 10, "the job is not killed")
+        assert not t2lab.idle(driver)
+
+
+@pytest.mark.slow
+def test_a_closed_side_bar_holds_no_connection_and_an_open_one_comes_back(tmp_path: Path) -> None:
+    with lab(tmp_path) as (driver, _):
+        watch = """
+            window.sockets = [];
+            const settings = window.jupyterapp.serviceManager.serverSettings;
+            const Real = settings.WebSocket;
+            settings.WebSocket = class extends Real {
+                constructor(url) { super(url); if (url.includes("t2notebook")) window.sockets.push(this); }
+            };
+        """
+        driver.execute_script(watch)
+        open_ones = "return window.sockets.filter(socket => socket.readyState === 1).length"
+        t2lab.command(driver, "t2notebook:show-jobs")
+        t2lab.wait_for(lambda: driver.execute_script(open_ones) == 1, 10, "no stream")
+        t2lab.command(driver, "filebrowser:activate")
+        t2lab.wait_for(lambda: driver.execute_script(open_ones) == 0, 10, "the stream stays")
+        before = requests(driver)
+        time.sleep(6)
+        assert requests(driver) == before
+        t2lab.command(driver, "t2notebook:show-jobs")
+        t2lab.wait_for(lambda: driver.execute_script(open_ones) == 1, 10, "no stream")
+        driver.execute_script("window.sockets.at(-1).close()")
+        t2lab.wait_for(
+            lambda: driver.execute_script("return window.sockets.length") == 3, 10, "no other stream"
+        )
+        t2lab.wait_for(lambda: driver.execute_script(open_ones) == 1, 10, "the other stream does not open")
+
+
+@pytest.mark.slow
+def test_300_jobs(tmp_path: Path) -> None:
+    sessions = tmp_path / "JUPYTER_DATA_DIR" / "t2notebook" / "sessions"
+    sessions.mkdir(parents=True, mode=0o700)
+    made_journals.make(sessions, 10, 30, lost=1)
+    with lab(tmp_path) as (driver, _):
+        t2lab.command(driver, "t2notebook:show-jobs")
+        t2lab.wait_for(lambda: "301 jobs" in "".join(texts(driver, ".t2-Summary")), 20, "not all are shown")
+        assert states(driver)[0] == "LOST"
+        driver.execute_script("""
+            const input = document.querySelector(".t2-Panel input[type=search]");
+            input.value = "failed";
+            input.dispatchEvent(new Event("input"));
+        """)
+        assert "75 jobs" in texts(driver, ".t2-Summary")[0]
+        assert violations(driver, ".t2-Panel") == []
+        t2lab.command(driver, "t2notebook:show-jobs", jobId=_first(driver))
+        t2lab.wait_for(lambda: "ZeroDivisionError" in "".join(texts(driver, ".t2-Details")), 10, "no reason")
+
+
+def _first(driver: Any) -> str:
+    return str(driver.execute_script("return document.querySelector('.t2-Item').dataset.jobId"))
