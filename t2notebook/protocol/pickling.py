@@ -130,11 +130,11 @@ class ResultPickler(Pickler):
     Parameters
     ----------
     file : binary file
-    buffer_callback : callable
-        Gets the large buffers.
+    buffer_callback : callable or None
+        Gets the large buffers; without one, they stand in the pickle.
     """
 
-    def __init__(self, file: BinaryIO, buffer_callback: Callable[..., Any]) -> None:
+    def __init__(self, file: BinaryIO, buffer_callback: Callable[..., Any] | None) -> None:
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
 
     def reducer_override(self, obj: Any) -> Any:

@@ -1,0 +1,443 @@
+"""The job master of one job as a pure state machine: what becomes of workers, and what they ask, in; actions out.
+
+Requests of workers are numbered. A worker whose connection broke, or whose job master has been replaced, repeats those
+that were not answered: arrivals, addresses and deadlines need not be kept for that. Kept are barriers that have begun,
+answers that could be asked for again, and messages (`actions`).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from ..model.text import dumps
+from .actions import (
+    DRIVER,
+    Action,
+    Answer,
+    Barrier,
+    BarrierResult,
+    DropAnswers,
+    DropBarrier,
+    DropJob,
+    PutAnswer,
+    PutBarrier,
+    Tell,
+)
+from .mailboxes import Mailboxes
+
+#: Seconds that workers have to come back to a barrier after a job master has taken the last one's place.
+RETURN_TIME = 10.0
+#: How many ids of the driver's sends are remembered.
+_DRIVER_SENDS = 1000
+#: How many ids of workers an explanation names.
+_NAMED = 10
+
+
+class Presence(StrEnum):
+    """What the job master knows of a worker."""
+
+    AWAITED = "has not started"
+    JOINED = "runs"
+    FINISHED = "has finished"
+    FAILED = "has failed for good"
+
+
+@dataclass(slots=True)
+class Member:
+    """A worker, of which `incarnation` is the one that counts."""
+
+    presence: Presence = Presence.AWAITED
+    incarnation: int = 0
+    info: Mapping[str, Any] = field(default_factory=dict)
+    answers: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _OpenBarrier:
+    expected: int
+    deadline: float
+    arrivals: dict[int, int] = field(default_factory=dict)  # worker -> request
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a store has kept of a job.
+
+    Parameters
+    ----------
+    barriers : mapping
+        Of those that had begun: how many workers each expected, the seconds that were left of its time, and how many
+        faults there had been.
+    answers : iterable of (sender, incarnation, request, record)
+    messages : iterable of (receiver, number, sender, payload)
+    last : mapping
+        The last number of each mailbox.
+    """
+
+    barriers: Mapping[Barrier, tuple[int, float, int]] = field(default_factory=dict)
+    answers: Iterable[tuple[int, int, int | str, Mapping[str, Any]]] = ()
+    messages: Iterable[tuple[int, int, int, bytes]] = ()
+    last: Mapping[int, int] = field(default_factory=dict)
+
+
+class JobMaster:
+    """What the workers of a job ask, and are answered.
+
+    Whoever takes the place of another lets it `observe` the whole past first, and then `restore` what was kept.
+
+    Parameters
+    ----------
+    number_of_workers : int
+
+    Attributes
+    ----------
+    faults : int
+        How many workers have failed that had run. A worker says at a barrier of how many it knows.
+    """
+
+    def __init__(self, number_of_workers: int) -> None:
+        self.members = [Member() for _ in range(number_of_workers)]
+        self.mailboxes = Mailboxes()
+        self.faults = 0
+        self._last_fault = ""
+        self._present = Counter({Presence.AWAITED: number_of_workers})
+        self._barriers: dict[Barrier, _OpenBarrier] = {}
+        self._all: dict[int, tuple[int, float]] = {}  # worker -> request, deadline
+        self._listeners: set[int] = set()
+        self._sends: dict[str, Mapping[str, Any]] = {}
+        self._had_all = False
+        self._told = b""
+
+    def restore(self, kept: Kept, now: float) -> None:
+        """Go on with what an earlier job master left behind.
+
+        Parameters
+        ----------
+        kept : Kept
+        now : float
+            Seconds of a clock that no adjustment moves, as everywhere here.
+        """
+        self.mailboxes = Mailboxes(kept.messages, dict(kept.last))
+        for barrier, (expected, left, faults) in kept.barriers.items():
+            if barrier is Barrier.INIT or faults == self.faults:
+                self._barriers[barrier] = _OpenBarrier(expected, now + max(RETURN_TIME, left))
+        for sender, incarnation, request, record in kept.answers:
+            if sender == DRIVER:
+                self._sends[str(request)] = record
+            elif sender < len(self.members) and incarnation == self.members[sender].incarnation:
+                self.members[sender].answers[int(request)] = record
+
+    # What becomes of workers.
+
+    def observe(
+        self, worker_id: int, incarnation: int, presence: Presence, info: Mapping[str, Any]
+    ) -> list[Action]:
+        """Note how a worker is now, and tell whom that concerns.
+
+        Parameters
+        ----------
+        worker_id : int
+        incarnation : int
+            The one that counts; it never falls.
+        presence : Presence
+        info : mapping
+            What others are told of it (`protocol.worker_info`).
+        """
+        member = self.members[worker_id]
+        if incarnation < member.incarnation:
+            return []
+        before, actions = member.presence, list[Action]()
+        is_new = incarnation > member.incarnation
+        if member.info != info or before is not presence:
+            self._told = b""
+        member.info = info
+        if is_new:
+            member.incarnation = incarnation
+            actions += self._begin_anew(worker_id)
+        elif before is presence:
+            return []
+        self._present[before] -= 1
+        self._present[presence] += 1
+        member.presence = presence
+        failed = presence is Presence.FAILED and before is not Presence.FAILED
+        if (is_new and before is Presence.JOINED) or failed:
+            actions += self._fault(worker_id, is_final=failed)
+        if presence is Presence.JOINED and (is_new or before is Presence.AWAITED):
+            if incarnation:
+                actions += self._tell(
+                    {"event": "restarted", "worker_id": worker_id, "restart_count": incarnation}
+                )
+            actions += self._answer_all()
+        elif presence is Presence.FINISHED:
+            actions += self._answer_all()
+        if presence in (Presence.FINISHED, Presence.FAILED):
+            actions += self._give_up_barriers()
+        return actions
+
+    def end(self) -> list[Action]:
+        """The job has ended."""
+        self._barriers.clear()
+        self._all.clear()
+        self.mailboxes.clear()
+        return [DropJob()]
+
+    def _begin_anew(self, worker_id: int) -> list[Action]:
+        """Forget what an older incarnation asked."""
+        member = self.members[worker_id]
+        self._all.pop(worker_id, None)
+        self._listeners.discard(worker_id)
+        self.mailboxes.forget(worker_id)
+        for barrier in self._barriers.values():
+            barrier.arrivals.pop(worker_id, None)
+        if not member.answers:
+            return []
+        member.answers.clear()
+        return [DropAnswers(worker_id)]
+
+    def _fault(self, worker_id: int, is_final: bool) -> list[Action]:
+        self.faults += 1
+        outlook = "for good" if is_final else "and is started again"
+        self._last_fault = f"worker {worker_id} failed {outlook}"
+        actions = self._tell({"event": "failed", "worker_id": worker_id, "is_final": is_final})
+        if Barrier.DEFAULT in self._barriers:
+            actions += self._decide(Barrier.DEFAULT, BarrierResult.JOB_FAULTY, self._last_fault)
+        return actions
+
+    # What workers ask.
+
+    def request(
+        self, worker_id: int, request: int, record: Mapping[str, Any], payload: bytes, now: float
+    ) -> list[Action]:
+        """Take a numbered request of a worker's present incarnation.
+
+        Parameters
+        ----------
+        worker_id, request : int
+        record : mapping
+            ``kind`` says what is asked; ``low`` is the lowest number that may yet be repeated.
+        payload : bytes
+        """
+        member = self.members[worker_id]
+        actions: list[Action] = []
+        low = _whole(record.get("low"))
+        if done := [number for number in member.answers if number < low]:
+            for number in done:
+                del member.answers[number]
+            actions.append(DropAnswers(worker_id, low))
+        if request in member.answers:
+            return [*actions, Answer(worker_id, request, member.answers[request])]
+        kind = record.get("kind")
+        if kind == "barrier":
+            return actions + self._arrive(worker_id, request, record, now)
+        if kind == "joined":
+            return [*actions, Answer(worker_id, request, {"workers": True}, self._joined())]
+        if kind == "all":
+            self._all[worker_id] = (request, now + _seconds(record.get("timeout")))
+            return actions + self._answer_all() + self.tick(now)
+        if kind == "send":
+            answer, posted = self._post(worker_id, record.get("to"), payload)
+            member.answers[request] = answer
+            kept = PutAnswer(worker_id, member.incarnation, request, answer)
+            return [*actions, *posted, kept, Answer(worker_id, request, answer)]
+        if kind == "receive":
+            deadline = now + _seconds(record.get("timeout"))
+            acknowledged = _whole(record.get("acknowledged"))
+            return actions + self.mailboxes.receive(worker_id, request, acknowledged, deadline, now)
+        if kind == "acknowledge":
+            gone = self.mailboxes.acknowledge(worker_id, _whole(record.get("acknowledged")))
+            return [*actions, *gone, Answer(worker_id, request, {})]
+        if kind == "listen":
+            self._listeners.add(worker_id)
+            return [*actions, Answer(worker_id, request, {})]
+        error = f"this job master does not know {kind!r}; it is of another version of t2notebook"
+        return [*actions, Answer(worker_id, request, {"error": error})]
+
+    def disconnected(self, worker_id: int) -> None:
+        """The connection of a worker's present incarnation broke: answers reach it when it has asked again."""
+        self._all.pop(worker_id, None)
+        self._listeners.discard(worker_id)
+        self.mailboxes.forget(worker_id)
+        # Its arrivals stay: it will ask again what came of them, and is not gone.
+
+    # What the driver asks.
+
+    def driver_send(self, send_id: str, receivers: list[int] | None, payload: bytes) -> list[Action]:
+        """Take a message of the driver's to some workers, or (None) to all that have not ended.
+
+        Parameters
+        ----------
+        send_id : str
+            The same for a repetition.
+        """
+        if send_id in self._sends:
+            return [Answer(DRIVER, send_id, self._sends[send_id])]
+        answer, posted = self._post(DRIVER, self._living() if receivers is None else receivers, payload)
+        self._sends[send_id] = answer
+        if len(self._sends) > _DRIVER_SENDS:
+            del self._sends[next(iter(self._sends))]
+        return [*posted, PutAnswer(DRIVER, 0, send_id, answer), Answer(DRIVER, send_id, answer)]
+
+    def driver_receive(self, request: str, acknowledged: int, timeout: float, now: float) -> list[Action]:
+        """Give the driver the messages after `acknowledged`, as soon as there are any, none after `timeout`."""
+        return self.mailboxes.receive(DRIVER, request, acknowledged, now + timeout, now)
+
+    def _post(self, sender: int, to: Any, payload: bytes) -> tuple[Mapping[str, Any], list[Action]]:
+        receivers = to if isinstance(to, list) else [to]
+        for receiver in receivers:
+            if receiver == DRIVER and sender != DRIVER:
+                why = ""
+            elif not isinstance(receiver, int) or not 0 <= receiver < len(self.members):
+                why = f"the job has workers 0 to {len(self.members) - 1}, not {receiver}"
+            elif self.members[receiver].presence in (Presence.FINISHED, Presence.FAILED):
+                why = f"worker {receiver} {self.members[receiver].presence.value}"
+            else:
+                why = ""
+            if why := why or self.mailboxes.refusal(receiver, len(payload)):
+                return {"error": f"the message was not sent: {why}"}, []
+        posted: list[Action] = []
+        for receiver in receivers:
+            posted += self.mailboxes.post(receiver, sender, payload)
+        return {"sent": len(receivers)}, posted
+
+    def _living(self) -> list[int]:
+        ended = (Presence.FINISHED, Presence.FAILED)
+        return [number for number, member in enumerate(self.members) if member.presence not in ended]
+
+    # Time.
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When `tick` is to be called, at the latest; None: not at all."""
+        deadlines = [barrier.deadline for barrier in self._barriers.values()]
+        deadlines += [deadline for _, deadline in self._all.values()]
+        if (mail := self.mailboxes.next_deadline) is not None:
+            deadlines.append(mail)
+        return min(deadlines, default=None)
+
+    def tick(self, now: float) -> list[Action]:
+        """Answer those whose time is over."""
+        actions: list[Action] = []
+        for name, barrier in list(self._barriers.items()):
+            if barrier.deadline <= now:
+                came = len(barrier.arrivals)
+                missing = self._named(
+                    [number for number in range(len(self.members)) if number not in barrier.arrivals]
+                )
+                why = f"{came} of {barrier.expected} workers came in time; missing: {missing}"
+                actions += self._decide(name, BarrierResult.TIMED_OUT, why)
+        for worker_id, (request, deadline) in list(self._all.items()):
+            if deadline <= now:
+                del self._all[worker_id]
+                awaited = [
+                    number for number, one in enumerate(self.members) if one.presence not in _HAS_JOINED
+                ]
+                there = len(self.members) - len(awaited)
+                why = (
+                    f"{there} of {len(self.members)} workers joined in time; missing: {self._named(awaited)}"
+                )
+                actions.append(Answer(worker_id, request, {"timed_out": why}))
+        return actions + self.mailboxes.tick(now)
+
+    # Joining.
+
+    def _joined(self) -> bytes:
+        """Return what is told of those who have joined: made once for all who ask, since all of many workers do."""
+        if not self._told:
+            infos = [member.info for member in self.members if member.presence in _HAS_JOINED]
+            self._told = zlib.compress(dumps(infos).encode(), 1)
+        return self._told
+
+    def _answer_all(self) -> list[Action]:
+        if not (self._all or (self._listeners and not self._had_all)):
+            return []
+        if sum(self._present[presence] for presence in _HAS_JOINED) < len(self.members):
+            return []
+        told = self._joined() if self._all else b""
+        answers: list[Action] = [
+            Answer(who, request, {"workers": True}, told) for who, (request, _) in self._all.items()
+        ]
+        self._all.clear()
+        if not self._had_all:
+            self._had_all = True
+            answers += self._tell({"event": "all_joined"})
+        return answers
+
+    def _tell(self, record: Mapping[str, Any]) -> list[Action]:
+        return [Tell(listener, record) for listener in sorted(self._listeners)]
+
+    # Barriers.
+
+    def _arrive(self, worker_id: int, request: int, record: Mapping[str, Any], now: float) -> list[Action]:
+        name = Barrier.INIT if record.get("barrier") == Barrier.INIT else Barrier.DEFAULT
+        if name is Barrier.DEFAULT and _whole(record.get("faults")) < self.faults:
+            # Each hears once of what happened since it last was at a barrier; so nobody waits for one who began anew.
+            return self._verdict({worker_id: request}, BarrierResult.JOB_FAULTY, self._last_fault)
+        if (why := self._hopeless()) is not None:
+            return self._verdict({worker_id: request}, *why)
+        timeout = _seconds(record.get("timeout"))
+        actions: list[Action] = []
+        barrier = self._barriers.get(name)
+        if barrier is None:
+            expected = len(self.members)
+            barrier = self._barriers[name] = _OpenBarrier(expected, now + timeout)
+            actions.append(PutBarrier(name, expected, timeout, self.faults))
+        barrier.arrivals[worker_id] = request
+        if len(barrier.arrivals) >= barrier.expected:
+            actions += self._decide(name, BarrierResult.SUCCESS, "")
+        return actions
+
+    def _decide(self, name: Barrier, result: BarrierResult, why: str) -> list[Action]:
+        barrier = self._barriers.pop(name)
+        return [DropBarrier(name), *self._verdict(barrier.arrivals, result, why)]
+
+    def _verdict(self, arrivals: Mapping[int, int], result: BarrierResult, why: str) -> list[Action]:
+        record = {"result": result.value, "why": why, "faults": self.faults}
+        kept: list[Action] = []
+        for worker_id, request in arrivals.items():
+            member = self.members[worker_id]
+            member.answers[request] = record
+            kept.append(PutAnswer(worker_id, member.incarnation, request, record))
+        return [*kept, *(Answer(worker_id, request, record) for worker_id, request in arrivals.items())]
+
+    def _hopeless(self) -> tuple[BarrierResult, str] | None:
+        """Return why no barrier can be passed any more, if so: one who has ended never comes."""
+        for presence, result in (
+            (Presence.FAILED, BarrierResult.JOB_FAULTY),
+            (Presence.FINISHED, BarrierResult.TIMED_OUT),
+        ):
+            if self._present[presence]:
+                ended = [number for number, one in enumerate(self.members) if one.presence is presence]
+                return result, f"{self._named(ended)}, and will never come"
+        return None
+
+    def _give_up_barriers(self) -> list[Action]:
+        actions: list[Action] = []
+        if self._barriers and (why := self._hopeless()) is not None:
+            for name in list(self._barriers):
+                actions += self._decide(name, *why)
+        return actions
+
+    def _named(self, workers: list[int]) -> str:
+        named = [f"worker {number} ({self.members[number].presence.value})" for number in workers[:_NAMED]]
+        more = len(workers) - len(named)
+        return ", ".join(named) + (f" and {more} more" if more > 0 else "")
+
+
+_HAS_JOINED = (Presence.JOINED, Presence.FINISHED)
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _seconds(value: Any) -> float:
+    """Return a worker's time-out; a year for none."""
+    limit = 365.0 * 86400.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return limit
+    return min(max(0.0, float(value)), limit)

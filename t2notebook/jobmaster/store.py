@@ -1,0 +1,272 @@
+"""What job masters keep: one SQLite file a session, beside its journal, written in groups on a thread of its own.
+
+What comes while a group is being written is written with the next one, and no answer leaves before all that it rests on
+is in the file. The file outlives the session's process, killed or not; it is not forced to the disk each time, since a
+machine that loses its power loses the session's connections, and with them all waiting workers, as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ..journal.filesystem import is_on_network
+from ..model.text import dumps, loads
+from .actions import (
+    WRITES,
+    Action,
+    Answer,
+    Barrier,
+    DropAnswers,
+    DropBarrier,
+    DropJob,
+    DropMessages,
+    PutAnswer,
+    PutBarrier,
+    PutMessage,
+    Tell,
+    Write,
+)
+from .job_master import Kept
+
+log = logging.getLogger(__name__)
+
+FILE = "jobmaster.sqlite"
+#: Seconds until a group that could not be written is tried again.
+RETRY = 1.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS barriers (job_id TEXT, barrier TEXT, expected INTEGER, until REAL, faults INTEGER,
+    PRIMARY KEY (job_id, barrier)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS answers (job_id TEXT, sender INTEGER, request, incarnation INTEGER, record TEXT,
+    PRIMARY KEY (job_id, sender, request)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS messages (job_id TEXT, receiver INTEGER, number INTEGER, sender INTEGER, payload BLOB,
+    PRIMARY KEY (job_id, receiver, number));
+CREATE TABLE IF NOT EXISTS mailboxes (job_id TEXT, receiver INTEGER, last INTEGER,
+    PRIMARY KEY (job_id, receiver)) WITHOUT ROWID;
+"""
+
+
+class Store:
+    """The file of one session's job masters; opened at the first write, or where there is one already.
+
+    Parameters
+    ----------
+    directory : Path
+        The journal's.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FILE
+        self._db: sqlite3.Connection | None = None
+
+    def load(self, job_id: str) -> Kept:
+        """Return what was kept of a job; nothing, if nothing can be read."""
+        if not self._path.exists():
+            return Kept()
+        try:
+            return self._load(job_id)
+        except sqlite3.Error as error:
+            log.warning("%s cannot be read: %s", self._path, error)
+            return Kept()
+
+    def _load(self, job_id: str) -> Kept:
+        with closing(sqlite3.connect(self._path)) as db:
+            now = time.time()
+            barriers = db.execute(
+                "SELECT barrier, expected, until, faults FROM barriers WHERE job_id = ?", (job_id,)
+            )
+            answers = db.execute(
+                "SELECT sender, incarnation, request, record FROM answers WHERE job_id = ?", (job_id,)
+            )
+            messages = db.execute(
+                "SELECT receiver, number, sender, payload FROM messages WHERE job_id = ? ORDER BY receiver, number",
+                (job_id,),
+            )
+            last = db.execute("SELECT receiver, last FROM mailboxes WHERE job_id = ?", (job_id,))
+            return Kept(
+                barriers={
+                    Barrier(name): (expected, until - now, faults)
+                    for name, expected, until, faults in barriers
+                },
+                answers=[(who, number, request, loads(record)) for who, number, request, record in answers],
+                messages=messages.fetchall(),
+                last=dict(last.fetchall()),
+            )
+
+    def write(self, writes: Iterable[tuple[str, Write]]) -> None:
+        """Write a group, all of it or nothing; on whichever thread, but on one only.
+
+        Raises
+        ------
+        sqlite3.Error, OSError
+        """
+        db = self._db or self._open()
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            for job_id, write in writes:
+                _STATEMENTS[type(write)](db, job_id, write)
+
+    def close(self) -> None:
+        """Close the file; on the thread that writes."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _open(self) -> sqlite3.Connection:
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute(f"PRAGMA journal_mode={'DELETE' if is_on_network(self._path.parent) else 'WAL'}")
+            db.execute("PRAGMA synchronous=NORMAL")
+            db.executescript(_SCHEMA)
+        except BaseException:
+            db.close()
+            raise
+        self._db = db
+        return db
+
+
+def _put_barrier(db: sqlite3.Connection, job_id: str, write: Any) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO barriers VALUES (?, ?, ?, ?, ?)",
+        (job_id, write.barrier, write.expected, time.time() + write.timeout, write.faults),
+    )
+
+
+def _drop_barrier(db: sqlite3.Connection, job_id: str, write: Any) -> None:
+    db.execute("DELETE FROM barriers WHERE job_id = ? AND barrier = ?", (job_id, write.barrier))
+
+
+def _put_answer(db: sqlite3.Connection, job_id: str, write: Any) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
+        (job_id, write.sender, write.request, write.incarnation, dumps(write.record)),
+    )
+
+
+def _drop_answers(db: sqlite3.Connection, job_id: str, write: Any) -> None:
+    if write.below is None:
+        db.execute("DELETE FROM answers WHERE job_id = ? AND sender = ?", (job_id, write.sender))
+        return
+    db.execute(
+        "DELETE FROM answers WHERE job_id = ? AND sender = ? AND request < ?",
+        (job_id, write.sender, write.below),
+    )
+
+
+def _put_message(db: sqlite3.Connection, job_id: str, write: Any) -> None:
+    db.execute(
+        "INSERT INTO messages VALUES (?, ?, ?, ?, ?)",
+        (job_id, write.receiver, write.number, write.sender, write.payload),
+    )
+    db.execute("INSERT OR REPLACE INTO mailboxes VALUES (?, ?, ?)", (job_id, write.receiver, write.number))
+
+
+def _drop_messages(db: sqlite3.Connection, job_id: str, write: Any) -> None:
+    db.execute(
+        "DELETE FROM messages WHERE job_id = ? AND receiver = ? AND number <= ?",
+        (job_id, write.receiver, write.number),
+    )
+
+
+def _drop_job(db: sqlite3.Connection, job_id: str, write: Any) -> None:
+    for table in ("barriers", "answers"):
+        db.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+    db.execute("DELETE FROM messages WHERE job_id = ? AND receiver >= 0", (job_id,))
+
+
+_STATEMENTS: Mapping[type, Callable[[sqlite3.Connection, str, Any], None]] = {
+    PutBarrier: _put_barrier,
+    DropBarrier: _drop_barrier,
+    PutAnswer: _put_answer,
+    DropAnswers: _drop_answers,
+    PutMessage: _put_message,
+    DropMessages: _drop_messages,
+    DropJob: _drop_job,
+}
+
+Perform = Callable[[str, Answer | Tell], None]
+
+
+class GroupCommit:
+    """Performs actions in their order: records into the store, then the words that follow from them.
+
+    Parameters
+    ----------
+    store : Store
+    perform : callable
+        ``perform(job_id, action)`` carries an answer, or news, to whom it is for.
+    """
+
+    def __init__(self, store: Store, perform: Perform) -> None:
+        self._store, self._perform = store, perform
+        self._queue: deque[tuple[str, Action]] = deque()
+        self._thread: ThreadPoolExecutor | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self.trouble = ""
+
+    def add(self, job_id: str, actions: Iterable[Action]) -> None:
+        """Take actions of a job master; without a record to be written first, they are performed at once."""
+        self._queue.extend((job_id, action) for action in actions)
+        if self._writing is not None:
+            return
+        while self._queue and not isinstance(self._queue[0][1], WRITES):
+            self._perform_one(*self._queue.popleft())
+        if self._queue:
+            self._writing = asyncio.get_running_loop().create_task(self._write())
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "t2-jobmaster")
+        try:
+            while self._queue:
+                group = list(self._queue)
+                self._queue.clear()
+                writes = [(job_id, one) for job_id, one in group if isinstance(one, WRITES)]
+                while writes:
+                    try:
+                        await loop.run_in_executor(self._thread, self._store.write, writes)
+                        self.trouble = ""
+                        break
+                    except (sqlite3.Error, OSError) as error:
+                        if not self.trouble:
+                            log.warning(
+                                "what workers wait for cannot be written, which is tried again: %s", error
+                            )
+                        self.trouble = f"the job master's file cannot be written: {error}"
+                        await asyncio.sleep(RETRY)
+                for job_id, action in group:
+                    if not isinstance(action, WRITES):
+                        self._perform_one(job_id, action)
+        finally:
+            self._writing = None
+
+    def _perform_one(self, job_id: str, action: Action) -> None:
+        assert isinstance(action, Answer | Tell)
+        try:
+            self._perform(job_id, action)
+        except Exception:
+            log.exception("an answer to a worker of %s is lost; it will ask again", job_id)
+
+    async def close(self) -> None:
+        """Write what is left, and close the file."""
+        if self._writing is not None:
+            try:
+                async with asyncio.timeout(2.0):
+                    await asyncio.shield(self._writing)
+            except TimeoutError:
+                self._writing.cancel()
+        if self._thread is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
+            self._thread.shutdown()

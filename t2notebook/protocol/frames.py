@@ -1,0 +1,213 @@
+"""Frames: messages cut into pieces, each piece with a proof of where it comes from and of its place in the order. Pure.
+
+A message is a small record (JSON) and bytes. It goes over one of several streams: within a stream messages keep their
+order, and streams take turns piece by piece, so that a large message holds up only those of its own stream. A frame is
+``length (4 bytes) | stream (1) | flags (1) | piece | tag (16)``; the tag is an HMAC-SHA256 over the frame's number and
+all of it but the length, cut to 128 bits. Nothing of a frame is looked at before its tag holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import struct
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..model.text import dumps, loads
+
+#: Bytes of a message in one frame.
+PIECE = 256 << 10
+#: Bytes of a whole message, its record included.
+MAX_MESSAGE = 64 << 20
+#: How many streams there are.
+STREAMS = 4
+TAG = 16
+_LENGTH, _NUMBER = struct.Struct(">I"), struct.Struct(">Q")
+_HEAD = 2
+_LAST = 1
+
+
+class FrameError(ConnectionError):
+    """The other side does not keep to the protocol, or cannot prove what it sent; the connection is of no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message that has come whole.
+
+    Parameters
+    ----------
+    record : mapping
+        What it is about.
+    payload : bytes
+        Its bytes, which nothing here looks into.
+    stream : int
+        Over which it came.
+    """
+
+    record: Mapping[str, Any]
+    payload: bytes = b""
+    stream: int = 0
+
+
+class Seal:
+    """Tags for the frames of one direction, by their numbers.
+
+    Parameters
+    ----------
+    key : bytes
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = hmac.new(key, digestmod=hashlib.sha256)
+        self._number = 0
+
+    def next(self, *parts: bytes | memoryview) -> bytes:
+        """Return the tag of the next frame."""
+        code = self._key.copy()
+        code.update(_NUMBER.pack(self._number))
+        for part in parts:
+            code.update(part)
+        self._number += 1
+        return code.digest()[:TAG]
+
+
+@dataclass(slots=True)
+class _Outgoing:
+    """A message on its way: what is left of it."""
+
+    data: deque[memoryview] = field(default_factory=deque)
+    size: int = 0
+
+
+class FrameWriter:
+    """Messages in, frames out.
+
+    Parameters
+    ----------
+    seal : Seal
+    """
+
+    def __init__(self, seal: Seal) -> None:
+        self._seal = seal
+        self._queues: dict[int, deque[_Outgoing]] = {}
+        self.waiting = 0
+
+    def put(self, record: Mapping[str, Any], payload: bytes | memoryview = b"", stream: int = 0) -> None:
+        """Queue a message; `waiting` grows by its bytes.
+
+        Raises
+        ------
+        ValueError
+            When it is larger than `MAX_MESSAGE`.
+        """
+        text = dumps(record).encode()
+        size = _LENGTH.size + len(text) + len(payload)
+        if size > MAX_MESSAGE:
+            raise ValueError(f"a message has {size} bytes; {MAX_MESSAGE} are the most")
+        head = _LENGTH.pack(len(text)) + text
+        parts = deque(
+            [memoryview(head), memoryview(payload).cast("B")] if len(payload) else [memoryview(head)]
+        )
+        self._queues.setdefault(stream, deque()).append(_Outgoing(parts, size))
+        self.waiting += size
+
+    def take(self) -> bytes:
+        """Return the next frame, of the stream whose turn it is; empty when nothing waits."""
+        if not self._queues:
+            return b""
+        stream, queue = next(iter(self._queues.items()))
+        outgoing = queue[0]
+        pieces, left = [], PIECE
+        while left and outgoing.data:
+            part = outgoing.data.popleft()
+            if len(part) > left:
+                outgoing.data.appendleft(part[left:])
+                part = part[:left]
+            pieces.append(part)
+            left -= len(part)
+        taken = PIECE - left
+        outgoing.size -= taken
+        self.waiting -= taken
+        head = bytes((stream, 0 if outgoing.data else _LAST))
+        if not outgoing.data:
+            queue.popleft()
+        del self._queues[stream]  # it goes to the end of the line
+        if queue:
+            self._queues[stream] = queue
+        return b"".join((_LENGTH.pack(_HEAD + taken + TAG), head, *pieces, self._seal.next(head, *pieces)))
+
+
+class FrameReader:
+    """Bytes in, messages out.
+
+    Parameters
+    ----------
+    seal : Seal
+    """
+
+    def __init__(self, seal: Seal) -> None:
+        self._seal = seal
+        self._buffer = bytearray()
+        self._parts: dict[int, list[bytes]] = {}
+        self._sizes: dict[int, int] = {}
+
+    def feed(self, data: bytes | memoryview) -> list[Message]:
+        """Return the messages that are whole now.
+
+        Raises
+        ------
+        FrameError
+            When a tag does not hold (a frame that is forged, repeated, out of order or of another connection), or a
+            length cannot be.
+        """
+        self._buffer += data
+        found: list[Message] = []
+        begin, view = 0, memoryview(self._buffer)
+        try:
+            while len(view) - begin >= _LENGTH.size:
+                (length,) = _LENGTH.unpack_from(view, begin)
+                if not _HEAD + TAG <= length <= _HEAD + PIECE + TAG:
+                    raise FrameError(f"a frame of {length} bytes")
+                end = begin + _LENGTH.size + length
+                if end > len(view):
+                    break
+                message = self._frame(view[begin + _LENGTH.size : end])
+                if message is not None:
+                    found.append(message)
+                begin = end
+        finally:
+            view.release()
+        del self._buffer[:begin]
+        return found
+
+    def _frame(self, frame: memoryview) -> Message | None:
+        body = frame[:-TAG]
+        if not hmac.compare_digest(self._seal.next(body), bytes(frame[-TAG:])):
+            raise FrameError("a frame whose origin is not proved")
+        stream, flags = body[0], body[1]
+        if stream >= STREAMS:
+            raise FrameError(f"a frame of stream {stream}")
+        parts = self._parts.setdefault(stream, [])
+        parts.append(bytes(body[_HEAD:]))
+        size = self._sizes[stream] = self._sizes.get(stream, 0) + len(body) - _HEAD
+        if size > MAX_MESSAGE:
+            raise FrameError(f"a message of more than {MAX_MESSAGE} bytes")
+        if not flags & _LAST:
+            return None
+        del self._parts[stream], self._sizes[stream]
+        return _message(parts[0] if len(parts) == 1 else b"".join(parts), stream)
+
+
+def _message(data: bytes, stream: int) -> Message:
+    try:
+        (length,) = _LENGTH.unpack_from(data)
+        record = loads(data[_LENGTH.size : _LENGTH.size + length])
+    except (struct.error, ValueError):
+        raise FrameError("a message that cannot be read") from None
+    if not isinstance(record, dict):
+        raise FrameError("a message without a record")
+    return Message(record, data[_LENGTH.size + length :], stream)

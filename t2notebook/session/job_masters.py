@@ -1,0 +1,272 @@
+"""The job masters of a session: what befalls workers, what they ask and what their driver asks, brought together.
+
+A job has one as soon as anybody needs it: then the past is told to it, and what an earlier session kept is given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..jobmaster.actions import DRIVER, Action, Answer, Tell
+from ..jobmaster.channel_server import ChannelServer, Connection
+from ..jobmaster.job_master import JobMaster, Presence
+from ..jobmaster.store import GroupCommit, Store
+from ..journal.job_store import AllJobs, JobRecord
+from ..model.events import Event, EventKind
+from ..model.reducer import JobView, WorkerView
+from ..model.states import TaskState
+from ..model.worker_info import WorkerInfo
+from ..protocol.frames import Message
+
+log = logging.getLogger(__name__)
+
+SUPERSEDED = "a newer worker replaces this one"
+OVER = "the job is over"
+
+
+class _Running:
+    """A job's master, and what belongs to it."""
+
+    def __init__(self, job: JobRecord, commit: GroupCommit) -> None:
+        self.job = job
+        self.commit = commit
+        self.master = JobMaster(job.view.number_of_workers)
+        self.launches: dict[int, Event] = {}
+        self.addresses: dict[int, tuple[int, str]] = {}  # worker -> incarnation, address
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class JobMasters:
+    """The job masters of all jobs of a session, and the connections of their workers.
+
+    Parameters
+    ----------
+    jobs : AllJobs
+
+    Attributes
+    ----------
+    server : ChannelServer
+    """
+
+    def __init__(self, jobs: AllJobs) -> None:
+        self._jobs = jobs
+        self._running: dict[str, _Running] = {}
+        self._connections: dict[tuple[str, int], Connection] = {}
+        self._commits: dict[Path, GroupCommit] = {}
+        self._answers: dict[tuple[str, int | str], asyncio.Future[Answer]] = {}
+        self.server = ChannelServer(self)
+        jobs.listen(self._on_event)
+
+    # What connections tell.
+
+    def secret_of(self, job_id: str) -> str | None:
+        """Return a job's secret."""
+        job = self._jobs.get(job_id)
+        return None if job is None else job.secret
+
+    def opened(self, connection: Connection) -> None:
+        """A worker is there: one that counts is welcome."""
+        key = _key(connection)
+        job = self._jobs.get(key[0])
+        if job is None or job.view.state.is_final or job.view.kill_reason:
+            connection.stop(OVER)
+            return
+        if not 0 <= key[1] < job.view.number_of_workers:
+            connection.stop(f"the job has no worker {key[1]}")
+            return
+        worker = job.view.workers[key[1]]
+        if connection.hello.get("incarnation") != worker.restarts:
+            connection.stop(SUPERSEDED)
+            return
+        running = self._of(job)
+        if (earlier := self._connections.get(key)) is not None:
+            earlier.close(abort=True)
+            running.master.disconnected(key[1])
+        self._connections[key] = connection
+        running.addresses[key[1]] = (worker.restarts, str(connection.hello.get("address", "")))
+        self._observe(running, worker)
+        info = running.master.members[key[1]].info
+        connection.send({"welcome": dict(info), "faults": running.master.faults})
+
+    def received(self, connection: Connection, message: Message) -> None:
+        """A worker asks something."""
+        key = _key(connection)
+        running = self._running.get(key[0])
+        number = message.record.get("request")
+        if running is None or self._connections.get(key) is not connection or not isinstance(number, int):
+            return
+        now = asyncio.get_running_loop().time()
+        self._perform(running, running.master.request(key[1], number, message.record, message.payload, now))
+
+    def closed(self, connection: Connection) -> None:
+        """A worker's connection is gone; the worker may come back."""
+        key = _key(connection)
+        if self._connections.get(key) is connection:
+            del self._connections[key]
+            if (running := self._running.get(key[0])) is not None:
+                running.master.disconnected(key[1])
+
+    # What befalls jobs.
+
+    def _on_event(self, event: Event, job: JobRecord) -> None:
+        running = self._running.get(job.job_id)
+        if running is None:
+            return
+        if event.worker_id is not None and event.kind is not EventKind.PROGRESS:
+            if event.kind is EventKind.LAUNCHED:
+                running.launches[event.worker_id] = event
+            worker = job.view.workers[event.worker_id]
+            self._observe(running, worker)
+            connection = self._connections.get((job.job_id, event.worker_id))
+            if connection is not None and connection.hello.get("incarnation") != worker.restarts:
+                connection.stop(SUPERSEDED)
+        if job.view.state.is_final:
+            self._end(running)
+
+    def _end(self, running: _Running) -> None:
+        self._perform(running, running.master.end())
+        for key in [key for key in self._connections if key[0] == running.job.job_id]:
+            self._connections[key].stop(OVER)
+        if not running.master.mailboxes:
+            if running.timer is not None:
+                running.timer.cancel()
+            self._running.pop(running.job.job_id, None)
+
+    def _observe(self, running: _Running, worker: WorkerView) -> None:
+        info = _info(running, worker)
+        actions = running.master.observe(worker.worker_id, worker.restarts, _presence(worker), info)
+        self._perform(running, actions)
+
+    # What the driver asks.
+
+    async def send(
+        self, job: JobRecord, send_id: str, receivers: list[int] | None, payload: bytes
+    ) -> Mapping[str, Any]:
+        """Take a message of the driver's; the answer says how many workers it is for, or an ``error``."""
+        running = self._of(job)
+        answer = self._answer(job.job_id, send_id)
+        self._perform(running, running.master.driver_send(send_id, receivers, payload))
+        return (await answer).record
+
+    async def receive(self, job: JobRecord, request: str, acknowledged: int, timeout: float) -> Answer:
+        """Wait for messages to the driver, `timeout` seconds at the most."""
+        running = self._of(job)
+        answer = self._answer(job.job_id, request)
+        now = asyncio.get_running_loop().time()
+        self._perform(running, running.master.driver_receive(request, acknowledged, timeout, now))
+        try:
+            return await answer
+        finally:
+            self._answers.pop((job.job_id, request), None)
+            if job.view.state.is_final:
+                self._end(running)
+
+    def _answer(self, job_id: str, request: str) -> asyncio.Future[Answer]:
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._answers[job_id, request] = future
+        return future
+
+    # Inside.
+
+    def _of(self, job: JobRecord) -> _Running:
+        """Return a job's master; a new one is told the past."""
+        if (known := self._running.get(job.job_id)) is not None:
+            return known
+        home = self._jobs.home(job.job_id)
+        assert home is not None
+        directory = home.journal.directory
+        if (commit := self._commits.get(directory)) is None:
+            commit = self._commits[directory] = GroupCommit(Store(directory), self._carry)
+        running = _Running(job, commit)
+        past = JobView(job.job_id)
+        for event in job.events:
+            past.apply(event)
+            if event.worker_id is not None and event.worker_id < len(past.workers):
+                if event.kind is EventKind.LAUNCHED:
+                    running.launches[event.worker_id] = event
+                worker = past.workers[event.worker_id]
+                running.master.observe(worker.worker_id, worker.restarts, _presence(worker), {})
+        for worker in job.view.workers:
+            info = _info(running, worker)
+            running.master.observe(worker.worker_id, worker.restarts, _presence(worker), info)
+        running.master.restore(Store(directory).load(job.job_id), asyncio.get_running_loop().time())
+        self._running[job.job_id] = running
+        self._await_deadline(running)
+        return running
+
+    def _perform(self, running: _Running, actions: Iterable[Action]) -> None:
+        running.commit.add(running.job.job_id, actions)
+        self._await_deadline(running)
+
+    def _carry(self, job_id: str, action: Answer | Tell) -> None:
+        """Bring an answer, or news, to whom it is for."""
+        if isinstance(action, Tell):
+            if (connection := self._connections.get((job_id, action.to))) is not None:
+                connection.send(action.record)
+        elif action.to == DRIVER:
+            future = self._answers.pop((job_id, action.request), None)
+            if future is not None and not future.done():
+                future.set_result(action)
+        elif (connection := self._connections.get((job_id, action.to))) is not None:
+            connection.send({**action.record, "request": action.request}, action.payload)
+
+    def _await_deadline(self, running: _Running) -> None:
+        deadline = running.master.next_deadline
+        if deadline is None or (running.timer is not None and running.timer.when() <= deadline):
+            return
+        if running.timer is not None:
+            running.timer.cancel()
+        running.timer = asyncio.get_running_loop().call_at(deadline, self._tick, running)
+
+    def _tick(self, running: _Running) -> None:
+        running.timer = None
+        self._perform(running, running.master.tick(asyncio.get_running_loop().time()))
+
+    async def close(self) -> None:
+        """Close all connections and files; workers wait for the next session."""
+        for running in self._running.values():
+            if running.timer is not None:
+                running.timer.cancel()
+        for future in self._answers.values():
+            future.cancel()
+        self.server.close()
+        for commit in self._commits.values():
+            await commit.close()
+
+
+def _key(connection: Connection) -> tuple[str, int]:
+    worker_id = connection.hello.get("worker_id")
+    return str(connection.hello.get("job_id")), worker_id if isinstance(worker_id, int) else -1
+
+
+def _presence(worker: WorkerView) -> Presence:
+    if worker.state is TaskState.FINISHED:
+        return Presence.FINISHED
+    if worker.state.is_terminal:
+        return Presence.FAILED
+    return Presence.JOINED if worker.started is not None else Presence.AWAITED
+
+
+def _info(running: _Running, worker: WorkerView) -> Mapping[str, Any]:
+    launch = running.launches.get(worker.worker_id)
+    data = launch.data if launch is not None else {}
+    incarnation, address = running.addresses.get(worker.worker_id, (-1, ""))
+    if incarnation != worker.restarts or not address:
+        address = urlsplit(str(data.get("agent_url", ""))).hostname or worker.host
+    ports = tuple(int(port) for port in data.get("ports", ()))
+    return WorkerInfo(
+        worker_id=worker.worker_id,
+        ip=address,
+        port=ports[0] if ports else 0,
+        node=worker.host,
+        rack=str(data.get("rack", "")),
+        data_center=str(data.get("data_center", "")),
+        compute_resource=running.job.spec.resource_of(worker.worker_id),
+        additional_ports=ports,
+        restart_count=worker.restarts,
+    ).to_record()
