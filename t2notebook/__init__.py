@@ -33,16 +33,23 @@ _PUBLIC = {
     "SessionError": "model.errors",
     "UnknownJob": "model.errors",
     "JobFailed": "model.errors",
+    "JobFaulty": "model.errors",
+    "BarrierTimeout": "model.errors",
+    "MessageRefused": "model.errors",
+    "WorkerInfo": "model.worker_info",
     "LocalMesos": "localmesos",
 }
 
 __all__ = [
+    "BarrierTimeout",
     "ComputeResource",
     "FaultTolerance",
     "Job",
     "JobFailed",
+    "JobFaulty",
     "JobState",
     "LocalMesos",
+    "MessageRefused",
     "PackageError",
     "Placement",
     "SessionError",
@@ -52,6 +59,7 @@ __all__ = [
     "Twister2Warning",
     "UnknownJob",
     "VersionMismatch",
+    "WorkerInfo",
     "__version__",
     "attach",
     "configure",
@@ -68,7 +76,10 @@ if TYPE_CHECKING:
     from .config import configure
     from .localmesos import LocalMesos
     from .model.errors import (
+        BarrierTimeout,
         JobFailed,
+        JobFaulty,
+        MessageRefused,
         PackageError,
         SessionError,
         SubmitError,
@@ -79,6 +90,7 @@ if TYPE_CHECKING:
     )
     from .model.job import ComputeResource, FaultTolerance, Placement, Twister2Job
     from .model.states import JobState
+    from .model.worker_info import WorkerInfo
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ answers that could be asked for again, and messages (`actions`).
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -108,6 +109,7 @@ class JobMaster:
         self._present = Counter({Presence.AWAITED: number_of_workers})
         self._barriers: dict[Barrier, _OpenBarrier] = {}
         self._all: dict[int, tuple[int, float]] = {}  # worker -> request, deadline
+        self._next_all = math.inf
         self._listeners: set[int] = set()
         self._sends: dict[str, Mapping[str, Any]] = {}
         self._had_all = False
@@ -234,11 +236,15 @@ class JobMaster:
         kind = record.get("kind")
         if kind == "barrier":
             return actions + self._arrive(worker_id, request, record, now)
+        if kind == "hello":
+            return [*actions, Answer(worker_id, request, {})]
         if kind == "joined":
             return [*actions, Answer(worker_id, request, {"workers": True}, self._joined())]
         if kind == "all":
-            self._all[worker_id] = (request, now + _seconds(record.get("timeout")))
-            return actions + self._answer_all() + self.tick(now)
+            deadline = now + _seconds(record.get("timeout"))
+            self._all[worker_id] = (request, deadline)
+            self._next_all = min(self._next_all, deadline)
+            return actions + self._answer_all() + (self.tick(now) if deadline <= now else [])
         if kind == "send":
             answer, posted = self._post(worker_id, record.get("to"), payload)
             member.answers[request] = answer
@@ -313,11 +319,10 @@ class JobMaster:
     @property
     def next_deadline(self) -> float | None:
         """When `tick` is to be called, at the latest; None: not at all."""
-        deadlines = [barrier.deadline for barrier in self._barriers.values()]
-        deadlines += [deadline for _, deadline in self._all.values()]
-        if (mail := self.mailboxes.next_deadline) is not None:
-            deadlines.append(mail)
-        return min(deadlines, default=None)
+        deadline = min(self._next_all, self.mailboxes.next_deadline)
+        for barrier in self._barriers.values():
+            deadline = min(deadline, barrier.deadline)
+        return None if deadline == math.inf else deadline
 
     def tick(self, now: float) -> list[Action]:
         """Answer those whose time is over."""
@@ -341,6 +346,7 @@ class JobMaster:
                     f"{there} of {len(self.members)} workers joined in time; missing: {self._named(awaited)}"
                 )
                 actions.append(Answer(worker_id, request, {"timed_out": why}))
+        self._next_all = min((deadline for _, deadline in self._all.values()), default=math.inf)
         return actions + self.mailboxes.tick(now)
 
     # Joining.

@@ -5,6 +5,7 @@ Numbers of a mailbox grow by one and are never given again, so a receiver can te
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -50,6 +51,8 @@ class Mailboxes:
             receiver: Mailbox(number) for receiver, number in (last or {}).items()
         }
         self._waiting: dict[int, _Waiting] = {}
+        #: When somebody who waits may have to be told that there is nothing; not later than that.
+        self.next_deadline = math.inf
         for receiver, number, sender, payload in kept:
             self._put(receiver, number, sender, payload)
 
@@ -93,6 +96,7 @@ class Mailboxes:
         if (earlier := self._waiting.pop(receiver, None)) is not None and earlier.request != request:
             actions.append(Answer(receiver, earlier.request, {"letters": []}))
         self._waiting[receiver] = _Waiting(request, deadline)
+        self.next_deadline = min(self.next_deadline, deadline)
         return actions + self._deliver(receiver, is_due=deadline <= now)
 
     def acknowledge(self, receiver: int, number: int) -> list[Action]:
@@ -113,15 +117,12 @@ class Mailboxes:
         for receiver in [receiver for receiver in self._boxes if receiver != DRIVER]:
             del self._boxes[receiver]
 
-    @property
-    def next_deadline(self) -> float | None:
-        """When somebody who waits is to be told that there is nothing."""
-        return min((one.deadline for one in self._waiting.values()), default=None)
-
     def tick(self, now: float) -> list[Action]:
         """Answer those whose time is over."""
         due = [receiver for receiver, one in self._waiting.items() if one.deadline <= now]
-        return [action for receiver in due for action in self._deliver(receiver, is_due=True)]
+        actions = [action for receiver in due for action in self._deliver(receiver, is_due=True)]
+        self.next_deadline = min((one.deadline for one in self._waiting.values()), default=math.inf)
+        return actions
 
     def _put(self, receiver: int, number: int, sender: int, payload: bytes) -> None:
         box = self._boxes.setdefault(receiver, Mailbox())

@@ -60,6 +60,21 @@ class WaitTimeout(Twister2Error, TimeoutError):
     """A wait that did not end in time; the job goes on."""
 
 
+class JobFaulty(Twister2Error, RuntimeError):
+    """Another worker of the job has failed, so a barrier cannot be passed (Twister2's ``JobFaultyException``).
+
+    It is raised once for a failure: the next barrier waits for all workers again, the restarted one included.
+    """
+
+
+class BarrierTimeout(Twister2Error, TimeoutError):
+    """Not all workers came to a barrier, or joined, in time; the message names those that are missing."""
+
+
+class MessageRefused(Twister2Error, RuntimeError):
+    """A message was not sent: its receiver has ended, reads nothing, or does not exist."""
+
+
 class JobFailed(Twister2Error):
     """A job ended as FAILED or KILLED, so it has no complete list of results.
 

@@ -140,6 +140,10 @@ def launch_event(launch: Launch, task_id: str, restart_count: int, now: float, a
     more: dict[str, Any] = {}
     if launch.ports:
         more["ports"] = list(launch.ports)
+    # Twister2's NodeInfo has these two of an agent.
+    for name, attribute in (("rack", "rack"), ("data_center", "datacenter")):
+        if values := launch.attributes.get(attribute):
+            more[name] = str(values[0])
     if launch.new_executor:
         more["executor_resources"] = list(launch.executor_resources)
     return Event(

@@ -382,6 +382,8 @@ class Session:
         )
         if self._masters is not None:
             await self._masters.stop()
+        if self._workers is not None:
+            await self._workers.job_masters.close()
         self.is_closed = True
         self._door.close()
         self.clients.close()

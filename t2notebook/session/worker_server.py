@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
@@ -24,8 +23,13 @@ from ..model.process import user_name
 from ..package import core_package
 from ..package import http_api as package_http_api
 from ..scheduler.messages import ExecutorTemplate
+from .job_masters import JobMasters
+from .shared_port import SharedPort
 
 log = logging.getLogger(__name__)
+
+#: Connections that wait to be accepted: a thousand workers may come at once (the system may allow fewer).
+BACKLOG = 4096
 
 #: An idle executor's own timer is only the fallback for ours.
 EXECUTOR_FALLBACK = 60.0
@@ -82,7 +86,9 @@ class Workers:
         The executor that runs them.
     contacts : Contacts
         Who has come.
-    server : HTTPServer
+    job_masters : JobMasters
+        With whom workers have channels, on the same port.
+    server : SharedPort
 
     Raises
     ------
@@ -109,6 +115,7 @@ class Workers:
         shown = config["advertise_host"] or self._host
         self.url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
         self.contacts = Contacts()
+        self.job_masters = JobMasters(jobs)
         application = _Heard(
             self.contacts,
             [
@@ -116,7 +123,8 @@ class Workers:
                 *package_http_api.routes(core_dir, packages, self._package_of),
             ],
         )
-        self.server = HTTPServer(application, max_body_size=1 << 20)
+        self.server = SharedPort(application, max_body_size=1 << 20)
+        self.server.channels = self.job_masters.server.connection
         self.server.add_sockets(sockets)
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         self.template = ExecutorTemplate(
@@ -158,7 +166,7 @@ class Workers:
         if not port or self.url.endswith(f":{port}"):
             return
         try:
-            self.server.add_sockets(bind_sockets(port, self._host))
+            self.server.add_sockets(bind_sockets(port, self._host, backlog=BACKLOG))
         except OSError as error:
             log.warning("port %d is taken (%s): its workers are told where to go", port, error.strerror)
 
@@ -172,11 +180,11 @@ def _bind(host: str, port: int, known_ports: Sequence[int]) -> list[socket.socke
     if not port:
         for known in known_ports:
             try:
-                return bind_sockets(known, host)
+                return bind_sockets(known, host, backlog=BACKLOG)
             except OSError:
                 continue
     try:
-        return bind_sockets(port, host)
+        return bind_sockets(port, host, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
         raise SessionError(_cannot_listen(host, port, error)) from None
 

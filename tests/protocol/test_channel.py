@@ -104,7 +104,8 @@ def test_who_does_not_know_the_secret_is_refused_on_either_side() -> None:
 def test_an_unknown_job_is_answered_like_any_other() -> None:
     worker, master = channel.connect(SECRET, {**HELLO, "job_id": "x"}), channel.accept({}.get)
     master.feed(drain(worker))
-    assert b"proof" in (answer := drain(master))
+    answer = drain(master)
+    assert b"proof" in answer
     with pytest.raises(NotTrusted):
         worker.feed(answer)
 
@@ -164,7 +165,7 @@ def test_no_bit_of_a_frame_can_be_changed() -> None:
 
 
 def test_frames_of_the_other_direction_are_refused() -> None:
-    worker, master = pair()
+    worker, _ = pair()
     worker.send({"kind": "x"})
     with pytest.raises(FrameError):
         worker.feed(drain(worker))

@@ -208,6 +208,7 @@ def _accept(bin_: Bin, fresh: Callable[[], str]) -> Acceptance:
                     resources,
                     slot.resources,
                     ports,
+                    bin_.offers[0].attributes,
                 )
             )
     return Acceptance(bin_.agent, bin_.host, tuple(bin_.offers), tuple(launches))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...model.job import MAX, ComputeResource, Placement
+from ...model.placement import Attributes
 from .offers import Json, Offer
 
 
@@ -74,7 +75,7 @@ class Launch:
     """A worker to be launched, in an executor that may be new.
 
     `resources` and `executor_resources` (of a new executor) are `Resource` objects carved from the offers;
-    `ports` are the worker's.
+    `ports` are the worker's, `attributes` its agent's.
     """
 
     agent: str
@@ -87,6 +88,7 @@ class Launch:
     resources: tuple[Json, ...] = ()
     executor_resources: tuple[Json, ...] = ()
     ports: tuple[int, ...] = ()
+    attributes: Attributes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .controller import WorkerController
 
 _MAX_TEXT = 200
 
@@ -28,6 +31,8 @@ class WorkerEnvironment:
         Ports on this host that are the worker's alone, as many as it asked for.
     credentials : mapping
         The secrets that the job was submitted with, by name.
+    worker_controller : WorkerController
+        Finds the other workers, and waits for them.
     """
 
     worker_id: int
@@ -37,6 +42,7 @@ class WorkerEnvironment:
     restart_count: int
     additional_ports: tuple[int, ...]
     credentials: Mapping[str, str]
+    worker_controller: WorkerController
 
     def __init__(
         self,
@@ -49,6 +55,7 @@ class WorkerEnvironment:
         report: Callable[[float, str], None],
         additional_ports: tuple[int, ...] = (),
         credentials: Mapping[str, str] | None = None,
+        worker_controller: WorkerController | None = None,
     ) -> None:
         self.worker_id = worker_id
         self.number_of_workers = number_of_workers
@@ -57,6 +64,8 @@ class WorkerEnvironment:
         self.restart_count = restart_count
         self.additional_ports = additional_ports
         self.credentials = dict(credentials or {})
+        if worker_controller is not None:
+            self.worker_controller = worker_controller
         self._report = report
 
     def progress(self, done: float, total: float | None = None, text: str = "") -> None:

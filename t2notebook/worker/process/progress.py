@@ -9,17 +9,11 @@ from collections.abc import Callable
 
 from ...model.text import dumps
 from .session_api import CONNECTION_ERRORS, SessionClient
+from .superseded import Superseded
 
 INTERVAL = 0.2
 _TIMEOUT = 2.0
 _LONGEST_PAUSE = 60.0
-
-
-class Superseded(BaseException):
-    """The session told this worker to stop: a newer incarnation of it exists, or the job is over.
-
-    No `Exception`, so that a user's ``except Exception`` does not keep the worker alive.
-    """
 
 
 class ProgressReporter:

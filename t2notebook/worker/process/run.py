@@ -19,12 +19,15 @@ from ..session_address import SessionAddress
 from . import call as calling
 from . import finalization, hints, result, shipped_modules
 from . import remote_traceback as failures
+from .controller import WorkerController
 from .environment import WorkerEnvironment
+from .job_master_client import JobMasterClient
 from .missing_names import IS_CELL, NAMES, notebook_has
-from .progress import ProgressReporter, Superseded
+from .progress import ProgressReporter
 from .remote_traceback import Failure
 from .result import Delivery
 from .session_api import SessionClient
+from .superseded import Superseded
 
 
 def run_worker(
@@ -58,11 +61,15 @@ def run_worker(
     base = f"/v1/jobs/{launch.job_id}/workers/{launch.worker_id}"
     query = f"?incarnation={launch.restart_count}"
     progress = ProgressReporter(client, f"{base}/progress{query}")
+    hello = {"job_id": launch.job_id, "worker_id": launch.worker_id, "incarnation": launch.restart_count}
+    job_master = JobMasterClient(launch.url, launch.secret, hello, whereabouts)
 
     finalization.begin()
     exit_code = 0
     try:
-        members, facts, line, exit_code = _work(launch, package, directory, progress, begun, phases)
+        members, facts, line, exit_code = _work(
+            launch, package, directory, progress, job_master, begun, phases
+        )
         ended = time.monotonic()
         if os.getpid() != pid:
             # The user's code forked, and the copy came back here: it is no worker.
@@ -129,6 +136,7 @@ def _work(
     package: int,
     directory: str,
     progress: ProgressReporter,
+    job_master: JobMasterClient,
     begun: float,
     phases: dict[str, float],
 ) -> tuple[result.Members, Any, str, int]:
@@ -146,6 +154,9 @@ def _work(
         report=progress.report,
         additional_ports=launch.ports,
         credentials=_credentials(launch),
+        worker_controller=WorkerController(
+            job_master, launch.worker_id, launch.number_of_workers, launch.restart_count
+        ),
     )
     versions: Mapping[str, str] = {}
     facts: Mapping[str, Any] = {}

@@ -9,8 +9,9 @@ import pytest
 
 from t2notebook.protocol.auth import new_secret
 from t2notebook.worker.process.environment import WorkerEnvironment
-from t2notebook.worker.process.progress import ProgressReporter, Superseded
+from t2notebook.worker.process.progress import ProgressReporter
 from t2notebook.worker.process.session_api import SessionClient
+from t2notebook.worker.process.superseded import Superseded
 from tests.worker.fakes import FakeSession, free_port
 
 

@@ -1,0 +1,328 @@
+"""A worker's channel to its job master: numbered requests and their answers, in the threads of those who ask.
+
+There is no thread of its own: it would make each `os.fork` of the user's code a risk, and all threads share one
+interpreter lock with that code anyway. Of the threads that wait, one reads for all. The connection is made at the first
+request; when it breaks, or the session moves, the next one repeats what has not been answered. Without a session
+whoever asked waits for the next one, as the job itself does; the job master alone counts the time of time-outs.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from ...model.errors import Twister2Error
+from ...protocol import channel
+from ...protocol.frames import FrameError
+from ..session_address import SessionAddress
+from .superseded import Superseded
+
+#: Seconds for a connection with its handshake.
+CONNECT_TIME = 10.0
+#: Seconds between two attempts to reach it: the first, and the longest.
+_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+#: Seconds after which whoever waits looks at the clock, and at where the session is.
+_LOOK = 1.0
+_CHUNK = 1 << 18
+
+
+@dataclass(slots=True)
+class _Pending:
+    record: Mapping[str, Any]
+    payload: bytes
+    answer: tuple[Mapping[str, Any], bytes] | None = None
+
+
+@dataclass(slots=True)
+class _Link:
+    """A connection that is open."""
+
+    sock: socket.socket
+    channel: channel.Channel
+    url: str
+    number: int = 0
+
+
+class JobMasterClient:
+    """What a worker asks its job master; safe on any thread of the worker's own process.
+
+    Parameters
+    ----------
+    url : str
+        ``http://host:port`` of the session's server for workers.
+    secret : str
+        The job's, hex.
+    hello : mapping
+        ``job_id``, ``worker_id`` and ``incarnation``.
+    whereabouts : SessionAddress, optional
+        Where the session is now, if it moves.
+
+    Attributes
+    ----------
+    faults : int
+        How many failures of workers this one knows of.
+    trouble : str
+        Why the last connection broke.
+    welcome : mapping
+        What the job master says of this worker; empty before the first connection.
+    """
+
+    def __init__(
+        self, url: str, secret: str, hello: Mapping[str, Any], whereabouts: SessionAddress | None = None
+    ) -> None:
+        self._url, self._secret, self._hello = url, secret, dict(hello)
+        self._whereabouts = whereabouts
+        self._changed = threading.Condition(threading.Lock())
+        self._pending: dict[int, _Pending] = {}
+        self._next = 1
+        self._link: _Link | None = None
+        self._is_reading = False
+        self._stopped = ""
+        self._away_since: float | None = None
+        self.trouble = ""
+        self._pid = os.getpid()
+        self.faults: int | None = None
+        self.welcome: Mapping[str, Any] = {}
+        self.on_event: Callable[[Mapping[str, Any]], None] = lambda record: None
+        _all.add(self)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a worker's connection to its job master cannot be pickled")
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anything was asked."""
+        return self._next > 1
+
+    def ask(self, record: Mapping[str, Any], payload: bytes = b"") -> tuple[Mapping[str, Any], bytes]:
+        """Ask something, and wait for the answer; across any number of connections.
+
+        Parameters
+        ----------
+        record : mapping
+            ``kind`` says what; ``faults`` is filled in.
+        payload : bytes
+
+        Raises
+        ------
+        Superseded
+            When this worker is to stop.
+        """
+        if os.getpid() != self._pid:
+            raise Twister2Error(
+                "env talks for its worker's own process; this one was forked from it, and cannot"
+            )
+        with self._changed:
+            number = self._next
+            self._next += 1
+            pending = self._pending[number] = _Pending(record, payload)
+            try:
+                if self._link is not None:
+                    self._send(self._link, number, pending)
+                while pending.answer is None:
+                    if self._stopped:
+                        raise Superseded(f"told by the session to stop: {self._stopped}")
+                    self._take_turn()
+                return pending.answer
+            finally:
+                del self._pending[number]
+
+    def connect(self) -> None:
+        """Be connected, or raise as `ask` does."""
+        if self.faults is None:
+            self.ask({"kind": "hello"})
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        with self._changed:
+            self._drop()
+
+    def leave_to_parent(self) -> None:
+        """Close a fork's copy of the connection; the parent goes on with it."""
+        link, self._link = self._link, None
+        if link is not None and (descriptor := link.sock.detach()) >= 0:
+            os.close(descriptor)
+        self._changed = threading.Condition(threading.Lock())
+        self._is_reading = False
+
+    # Inside; with the lock held, unless it says otherwise.
+
+    def _take_turn(self) -> None:
+        """Read for all who wait, or wait for who does."""
+        if self._is_reading:
+            self._changed.wait(_LOOK)
+            return
+        self._is_reading = True
+        link = self._link
+        self._changed.release()
+        data = b""
+        fresh: _Link | None = None
+        trouble = ""
+        try:
+            if link is None:
+                fresh = self._connect()
+            else:
+                data = _read(link.sock)
+                if not data:
+                    trouble = "the connection was closed"
+        except TimeoutError as error:
+            trouble = "" if link is not None else str(error) or "no answer"
+        except OSError as error:
+            trouble = error.strerror or str(error) or type(error).__name__
+        finally:
+            self._changed.acquire()
+            self._is_reading = False
+            if link is not None and link is not self._link:
+                link.sock.close()  # another thread found it broken, and left the closing to the one that reads
+            self._changed.notify_all()
+        if trouble:
+            if link is self._link:
+                self._fail(trouble)
+        elif fresh is not None:
+            self._use(fresh)
+        elif link is not None and link is self._link:
+            if data:
+                self._feed(link, data)
+            elif self._has_moved(link):
+                self._fail("the session has moved")
+
+    def _fail(self, why: str) -> None:
+        """Note that there is no connection, and have some time pass before the next attempt."""
+        was_connected = self._link is not None
+        self._drop()
+        self.trouble = why
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+        if was_connected:
+            return
+        pause = min(_LONGEST_PAUSE, max(_PAUSE, (now - self._away_since) / 2))
+        # Spread, so that a thousand workers do not meet a new session at once; woken, if the executor knows of it.
+        self._changed.wait(pause * random.uniform(0.5, 1.0))
+
+    def _drop(self) -> None:
+        link, self._link = self._link, None
+        if link is None:
+            return
+        if self._is_reading:
+            try:
+                link.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # the other side was quicker
+        else:
+            link.sock.close()
+
+    def _use(self, link: _Link) -> None:
+        self._link, self._away_since = link, None
+        if self._stopped:
+            self._drop()
+        for number, pending in sorted(self._pending.items()):
+            if pending.answer is None and self._link is link:
+                self._send(link, number, pending)
+
+    def _send(self, link: _Link, number: int, pending: _Pending) -> None:
+        record = {**pending.record, "request": number, "low": min(self._pending), "faults": self.faults}
+        stream = 1 if len(pending.payload) > _CHUNK // 2 else 0
+        try:
+            link.channel.send(record, pending.payload, stream)
+            _write(link.sock, link.channel)
+        except OSError as error:
+            self._fail(str(error) or type(error).__name__)
+
+    def _feed(self, link: _Link, data: bytes) -> None:
+        try:
+            messages = link.channel.feed(data)
+        except FrameError as error:
+            self._fail(str(error))
+            return
+        for message in messages:
+            record = message.record
+            if "stop" in record:
+                self._stopped = str(record["stop"])
+                self._drop()
+            elif (pending := self._pending.get(record.get("request", 0))) is not None:
+                pending.answer = (record, message.payload)
+            elif "event" in record:
+                self.on_event(record)
+
+    def _has_moved(self, link: _Link) -> bool:
+        return self._whereabouts is not None and self._whereabouts.read()[0] != link.number
+
+    def _connect(self) -> _Link:
+        """Return an open connection that has been welcomed; without the lock.
+
+        Raises
+        ------
+        OSError
+        """
+        number, url = (0, self._url) if self._whereabouts is None else self._whereabouts.read()
+        parts = urlsplit(url)
+        deadline = time.monotonic() + CONNECT_TIME
+        sock = socket.create_connection((parts.hostname or "", parts.port or 80), CONNECT_TIME)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            hello = {**self._hello, "address": sock.getsockname()[0]}
+            opened = channel.connect(self._secret, hello)
+            link = _Link(sock, opened, url, number)
+            while True:
+                _write(sock, opened)
+                sock.settimeout(max(0.01, deadline - time.monotonic()))
+                data = sock.recv(_CHUNK)
+                if not data:
+                    raise ConnectionError("the connection was closed")
+                messages = opened.feed(data)
+                _write(sock, opened)
+                for message in messages:
+                    if "stop" in message.record:
+                        self._stopped = str(message.record["stop"])
+                        return link
+                    if "welcome" in message.record:
+                        self.welcome = message.record["welcome"]
+                        if self.faults is None:
+                            self.faults = int(message.record["faults"])
+                        return link
+        except BaseException:
+            sock.close()
+            raise
+
+
+def _read(sock: socket.socket) -> bytes:
+    """Wait for bytes for a while, and return them; empty when the other side has closed.
+
+    Raises
+    ------
+    TimeoutError
+        When none came.
+    """
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    if not poll.poll(_LOOK * 1000):
+        raise TimeoutError
+    return sock.recv(_CHUNK)
+
+
+def _write(sock: socket.socket, opened: channel.Channel) -> None:
+    sock.settimeout(CONNECT_TIME)
+    while piece := opened.take():
+        sock.sendall(piece)
+
+
+_all: weakref.WeakSet[JobMasterClient] = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    for client in list(_all):
+        client.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
