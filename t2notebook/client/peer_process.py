@@ -1,11 +1,10 @@
-"""The process at the other end of a Unix socket: which it is, and whether it is stopped."""
+"""The process at the other end of a Unix socket."""
 
 from __future__ import annotations
 
 import socket
 import struct
 import sys
-from pathlib import Path
 
 _UCRED = struct.Struct("3i")  # unix(7), SO_PEERCRED
 _LOCAL_PEERPID = 2  # macOS, sys/un.h
@@ -20,11 +19,3 @@ def pid_of(sock: socket.socket) -> int:
         return int(_UCRED.unpack(credentials)[0])
     except (OSError, AttributeError):
         return 0
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether a process is stopped, by SIGSTOP or a debugger (proc(5): T, t); False where it cannot be told."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
-    except (OSError, IndexError):
-        return False

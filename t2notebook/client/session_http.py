@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from ..config import data_dir
 from ..journal import FILE, is_owned, read_meta, session_directories
 from ..model.errors import SessionError, UnknownJob
+from ..model.process import is_stopped
 from ..model.text import dumps, loads
 from ..model.watchers import OBSERVER_HEADER
 from . import peer_process
@@ -251,7 +252,7 @@ class Connection:
         assert connection.sock is not None
         pid = peer_process.pid_of(connection.sock)
         deadline = time.monotonic() + STOP_PATIENCE
-        while peer_process.is_stopped(pid):
+        while is_stopped(pid):
             if time.monotonic() > deadline:
                 connection.close()
                 raise _stopped(pid)
@@ -302,7 +303,7 @@ def _await_answer(sock: socket.socket, pid: int) -> None:
     poll.register(sock, select.POLLIN)
     while not poll.poll(500):
         now = time.monotonic()
-        if not peer_process.is_stopped(pid):
+        if not is_stopped(pid):
             seen_running = now
         elif now - seen_running > STOP_PATIENCE:
             raise _stopped(pid)

@@ -19,6 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..model.process import start_time
+
 #: Seconds between two renewals of a lease, and after which one that was not renewed counts for nothing.
 RENEW, EXPIRES = 15.0, 60.0
 
@@ -46,7 +48,7 @@ class Lease:
     @classmethod
     def mine(cls) -> Lease:
         """Return this process's."""
-        return cls(socket.gethostname(), _boot_id(), os.getpid(), _start_time(os.getpid()), _pid_space())
+        return cls(socket.gethostname(), _boot_id(), os.getpid(), start_time(os.getpid()), _pid_space())
 
     def is_alive(self, renewed: float, now: float | None = None) -> bool:
         """Whether the process lives.
@@ -58,7 +60,7 @@ class Lease:
             process cannot be seen from here.
         """
         if self.is_here:
-            return _start_time(self.pid) == self.start != ""
+            return start_time(self.pid) == self.start != ""
         if self.boot != _boot_id() and self.host == socket.gethostname():
             return False  # it was before the last boot
         return (time.time() if now is None else now) - renewed < EXPIRES
@@ -121,22 +123,3 @@ def _pid_space() -> str:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
-
-
-def _start_time(pid: int) -> str:
-    """Return when a process started, as the system counts; empty if there is none. `ps` where there is no
-    /proc.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return "" if fields[0] in "ZX" else fields[19]  # a zombie only waits to be buried
-    except (OSError, IndexError):
-        pass
-    if Path("/proc/self/stat").exists():
-        return ""
-    import subprocess
-
-    answer = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    return answer.stdout.strip()

@@ -1,10 +1,11 @@
-"""Start of a process, whoever started it: no signal blocked or ignored, and the user's name."""
+"""Processes: the signals and the user's name at the start of one, and the identity of one. Standard library only."""
 
 from __future__ import annotations
 
 import os
 import pwd
 import signal
+from pathlib import Path
 
 #: Variables that the system's loader reads when a program starts, and never again (ld.so(8); macOS, dyld(1)).
 LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
@@ -37,3 +38,34 @@ def user_name() -> str:
     except KeyError:
         name = "root" if os.getuid() == 0 else ""
     return name or str(os.getuid())
+
+
+def start_time(pid: int) -> str:
+    """Return the start of a process, which with its pid names it for good; empty if it has ended.
+
+    Clock ticks after boot, by proc(5); elsewhere the time that `ps` shows.
+    """
+    if fields := _stat(pid):
+        return "" if fields[0] in "ZX" else fields[19]  # a zombie only waits to be buried
+    if Path("/proc/self/stat").exists():
+        return ""
+    import subprocess
+
+    answer = subprocess.run(
+        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return answer.stdout.strip()
+
+
+def is_stopped(pid: int) -> bool:
+    """Return whether a process is stopped, by SIGSTOP or a debugger (proc(5): T, t); False where it cannot be told."""
+    fields = _stat(pid)
+    return bool(fields) and fields[0] in ("T", "t")
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of ``/proc/PID/stat`` after the name, which may itself hold blanks and parentheses."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .events import Event, EventKind
-from .states import FINAL_JOB_STATES, TASK_TRANSITIONS, JobState, TaskState
+from .states import FINAL_JOB_STATES, JOB_TRANSITIONS, TASK_TRANSITIONS, JobState, TaskState
 
 
 @dataclass
@@ -251,10 +251,10 @@ class JobView:
         worker.state, worker.changed = state, time
 
     def _settle(self, time: float) -> None:
-        if self.state in FINAL_JOB_STATES or not self.workers:
+        if not JOB_TRANSITIONS[self.state] or not self.workers:
             return
         state = self._derive()
-        if state is self.state:
+        if state not in JOB_TRANSITIONS[self.state]:
             return
         self.state = state
         if state is JobState.STARTED and self.started is None:

@@ -11,6 +11,8 @@ from typing import Any
 from ..model.text import dumps, loads
 
 FORMAT = 1
+#: Seconds between SIGTERM and SIGKILL for a worker (Mesos's own default, docs/task-configuration.md).
+KILL_GRACE = 3.0
 #: Exit code of a worker that is to be started anew, which is not counted (sysexits.h, EX_TEMPFAIL).
 START_ANEW = 75
 

@@ -20,7 +20,6 @@ class _Executor:
     adopted: bool = False  # of an earlier session: its ExecutorInfo is not ours to repeat
     limit: int | str = MAX
     resources: tuple[dict[str, Any], ...] = ()
-    reusable: bool = True
     preload: tuple[str, ...] = ()
 
     @property
@@ -108,11 +107,6 @@ class Executors:
         executor = self._executors.get(executor_id)
         return len(executor.tasks) if executor is not None else 0
 
-    def spoil(self, executor_id: str) -> None:
-        """Give an executor no further workers."""
-        if executor := self._executors.get(executor_id):
-            executor.reusable = False
-
     def ran(self, executor_id: str) -> None:
         """A task of this executor has been seen running, so its executor lives."""
         if executor := self._executors.get(executor_id):
@@ -165,7 +159,6 @@ class Executors:
                 ),
                 len(executor.tasks),
                 executor.limit,
-                executor.reusable,
                 executor.role,
             )
             for executor in self._executors.values()

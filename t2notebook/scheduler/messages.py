@@ -9,12 +9,9 @@ from typing import Any
 
 from ..model.events import Event, EventKind
 from ..model.states import TaskState
-from ..protocol.launch import WorkerLaunch
+from ..protocol.launch import KILL_GRACE, WorkerLaunch
 from .placement.offers import EXECUTOR, scalars
 from .placement.requests import Launch
-
-#: Seconds that workers have between SIGTERM and SIGKILL (Mesos's own default is 3).
-KILL_GRACE = 3.0
 
 
 def framework_info(

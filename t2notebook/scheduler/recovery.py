@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..journal.job_store import JobRecord
 from ..model.events import EventKind
 from ..model.states import TaskState
-from .messages import KILL_GRACE
+from ..protocol.launch import KILL_GRACE
 
 if TYPE_CHECKING:
     from .state import Scheduler

@@ -12,10 +12,10 @@ from ..journal.job_store import JobRecord, Jobs
 from ..mesos.agent_files import Sandbox, agent_url
 from ..model.events import Event, EventKind
 from ..model.states import TaskState
-from ..protocol.launch import decode_status_data
+from ..protocol.launch import KILL_GRACE, decode_status_data
 from .call_retries import Repeats
 from .launcher import Launches
-from .messages import KILL_GRACE, ExecutorTemplate
+from .messages import ExecutorTemplate
 from .placement.offers import Offer
 from .task_tracker import ANSWER_TIME
 

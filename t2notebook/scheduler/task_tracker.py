@@ -11,8 +11,7 @@ from ..model.events import Event, EventKind
 from ..model.reducer import WorkerView
 from ..model.start_errors import unknown_user
 from ..model.states import JobState, TaskState
-from ..protocol.launch import Cause
-from .messages import KILL_GRACE
+from ..protocol.launch import KILL_GRACE, Cause
 from .offer_flow import Wants
 from .placement.host_health import HostHealth
 from .reconciliation import Reconciliation

@@ -25,9 +25,9 @@ from ..model.events import Event, EventKind
 from ..model.job import JobSpec
 from ..model.start_errors import start_failure, unknown_user
 from ..model.states import TaskState
-from ..protocol.launch import Cause, encode_status_data
+from ..protocol.launch import KILL_GRACE, Cause, encode_status_data
 from ..scheduler import recovery
-from ..scheduler.messages import KILL_GRACE, ExecutorTemplate
+from ..scheduler.messages import ExecutorTemplate
 from ..scheduler.runner import Runner
 from ..scheduler.state import Scheduler
 from .announcer import Announcer

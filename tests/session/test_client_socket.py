@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from t2notebook.client import peer_process
+from t2notebook.model.process import is_stopped
 from tests.session.conftest import ROOT, eventually, sessions_of
 
 LONG = "lambda env: __import__('time').sleep(300)"
@@ -73,7 +73,7 @@ def kernels(clean: Path) -> Iterator[list[Kernel]]:
 def stop(pid: int) -> None:
     """Stop a process, and wait until it is."""
     os.kill(pid, signal.SIGSTOP)
-    eventually(lambda: peer_process.is_stopped(pid))
+    eventually(lambda: is_stopped(pid))
 
 
 def remove_sockets(home: Path) -> None:

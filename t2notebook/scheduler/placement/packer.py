@@ -76,7 +76,7 @@ class Packer:
                 for bin_ in by_agent.get(executor.agent, ())
                 if not executor.role or executor.role == bin_.offers[0].role
             ]
-            if not beside or not executor.reusable:
+            if not beside:
                 continue
             bin_ = beside[0]
             if not executor.job_id:

@@ -47,8 +47,6 @@ class RunningExecutor:
         The number of workers that it runs.
     limit : int or "max"
         The smallest `workers_per_executor` of those that it runs.
-    reusable : bool
-        Whether it may be given further workers.
     role : str
         The role to which its own resources are allocated; empty: not known. It runs no tasks of another role.
     """
@@ -58,7 +56,6 @@ class RunningExecutor:
     job_id: str = ""
     workers: int = 0
     limit: int | str = MAX
-    reusable: bool = True
     role: str = ""
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...model.process import default_signals
 from ...model.states import TaskState
-from ...protocol.launch import Cause, WorkerLaunch
+from ...protocol.launch import KILL_GRACE, Cause, WorkerLaunch
 from ..session_address import SessionAddress
 from .agent_api import Agent, Refused, StreamEnded
 from .event_loop import Loop, Timer
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 #: A package that takes longer than this is worth an update of its own (seconds).
 SLOW_FETCH = 0.15
-KILL_GRACE = 3.0  # Mesos's default, docs/task-configuration.md
 _REGISTRATION = 60.0  # the agent's default patience with a new executor
 _RETRY_UPDATE = 1.0
 _LONGEST_URL = 500

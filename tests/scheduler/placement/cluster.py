@@ -127,7 +127,6 @@ def _check_executors(launches: Sequence[Launch], executors: Iterable[RunningExec
         known = before.get(executor_id)
         assert mine[0].new_executor == (known is None)
         if known is not None:
-            assert known.reusable
             assert known.job_id in ("", mine[0].job_id)
             assert known.agent == mine[0].agent
         limits = [launch.resource.workers_per_executor for launch in mine]
@@ -187,17 +186,16 @@ offers = st.lists(
 )
 executors = st.lists(
     st.builds(
-        lambda agent, job, workers, limit, reusable: (agent, job, workers, limit, reusable),
+        lambda agent, job, workers, limit: (agent, job, workers, limit),
         st.integers(0, 7),
         st.sampled_from(["", "", "a", "b"]),
         st.integers(1, 2),
         st.sampled_from([MAX, 2, 3]),
-        st.booleans(),
     ),
     max_size=6,
 ).map(
     lambda rows: [
-        RunningExecutor(f"t2-{number}", f"S{agent}", job, workers if job else 0, limit, reusable)
-        for number, (agent, job, workers, limit, reusable) in enumerate(rows)
+        RunningExecutor(f"t2-{number}", f"S{agent}", job, workers if job else 0, limit)
+        for number, (agent, job, workers, limit) in enumerate(rows)
     ]
 )

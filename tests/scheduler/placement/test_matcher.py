@@ -65,11 +65,10 @@ def test_an_executor_keeps_the_smallest_limit_of_its_workers() -> None:
     "executor",
     [
         RunningExecutor("t2-7", "S1", job_id="b", workers=1),
-        RunningExecutor("t2-7", "S1", reusable=False),
         RunningExecutor("t2-7", "S1", role="another"),
     ],
 )
-def test_an_executor_of_another_job_or_role_or_a_spoiled_one_is_not_used(executor: RunningExecutor) -> None:
+def test_an_executor_of_another_job_or_role_is_not_used(executor: RunningExecutor) -> None:
     plan = match([replace(offer(1), role="mine")], [request(1)], [executor])
     assert [executor for _, executor, _ in placed(plan)] == ["executor-0"]
 
