@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ..config import data_dir
-from ..journal import FILE, is_owned, read_meta, session_directories
+from ..journal import FILE, Lease, is_owned, read_meta, session_directories
 from ..model.errors import SessionError, UnknownJob
 from ..model.process import is_stopped
 from ..model.text import dumps, loads
@@ -339,13 +339,18 @@ def _listens(path: Path) -> bool:
 
 
 def _living(path: Path) -> Connection | None:
-    """Return a connection to a living session whose socket at `path` was removed, as soon as it listens again."""
+    """Return a connection to a living session whose socket at `path` was removed, as soon as it listens again.
+
+    One on another host that shares this home directory has a socket of the same name, there.
+    """
     for directory in session_directories(data_dir() / "sessions"):
         try:
             meta = read_meta(directory)
         except Exception:
             continue  # not a journal that we can read
         if meta.get("home") != str(path) or not is_owned(meta) or not meta.get("name"):
+            continue
+        if (owner := Lease.decode(meta["owner"])) is None or not owner.is_here:
             continue
         connection = Connection.of(meta, directory)
         deadline = time.monotonic() + MOVE_PATIENCE

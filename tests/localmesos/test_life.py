@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,21 @@ def test_shared_cluster_ends_when_idle(tmp_path: Path) -> None:
     one.close()
     assert gone([info.pid], 5)
     assert closed(info.master)
+
+
+def test_a_shared_cluster_waits_for_who_has_started_or_found_it(tmp_path: Path) -> None:
+    """On a busy machine it ended before its session had subscribed, and the session's job with it."""
+    info = shared(tmp_path, agents=1, cpus=1, mem=256, idle=0.5)
+    time.sleep(2.5)
+    assert processes.alive(info.pid), "nobody has subscribed yet"
+    one = Framework(info.master).subscribed()
+    assert shared(tmp_path, idle=0.5) == replace(info, started=False)
+    one.close()
+    time.sleep(2.5)
+    assert processes.alive(info.pid), "somebody has just found it"
+    Framework(info.master).subscribed().close()
+    assert running(tmp_path) is not None
+    assert gone([info.pid], 5), "who only looks for it does not use it"
 
 
 def test_shared_cluster_waits_for_who_has_not_heard_of_an_end(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from t2notebook.localmesos.common.link import Link
 from t2notebook.localmesos.common.resources import Resources
 from t2notebook.localmesos.master.allocator.sorter import Sorter
 from t2notebook.localmesos.master.main import MasterOptions, MasterProcess
-from t2notebook.localmesos.simulation.agents import SimulatedAgents, durations
+from t2notebook.localmesos.simulation import durations
+from t2notebook.localmesos.simulation.agents import SimulatedAgents
 from tests.localmesos.client import Framework, request, resources, task
 
 Json = dict[str, Any]

@@ -44,7 +44,16 @@ def test_completions(namespace, line, expected):
     assert complete(line, namespace) == expected
 
 
-ENV = ["additional_ports", "config", "job_id", "number_of_workers", "progress", "restart_count", "worker_id"]
+ENV = [
+    "additional_ports",
+    "config",
+    "credentials",
+    "job_id",
+    "number_of_workers",
+    "progress",
+    "restart_count",
+    "worker_id",
+]
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def test_the_version_is_written_once() -> None:
     version = re.escape(t2notebook.__version__)
     tracked = ["pyproject.toml", "Makefile", "hatch_build.py", *(REPOSITORY / "t2notebook").rglob("*.py")]
     found = [name for name in tracked if re.search(rf'(?<!>=)"{version}"', (REPOSITORY / name).read_text())]
-    assert found == [REPOSITORY / "t2notebook" / "__init__.py"]
+    assert found == [REPOSITORY / "t2notebook" / "_version.py"]
 
 
 def test_a_build_from_git_without_an_index_says_one_line(checkout: Path, tmp_path: Path) -> None:

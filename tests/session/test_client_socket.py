@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from t2notebook.client import session_http
+from t2notebook.config import data_dir
+from t2notebook.journal import Journal, Lease, is_owned
 from t2notebook.model.process import is_stopped
 from tests.session.conftest import ROOT, eventually, sessions_of
 
@@ -68,6 +71,23 @@ def kernels(clean: Path) -> Iterator[list[Kernel]]:
         if one.process.poll() is None:
             one.run("t2.shutdown()")
             one.end()
+
+
+def test_a_session_on_another_host_that_shares_the_home_directory_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its socket has the same path, but there; each first submit here waited five seconds for it to listen again."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
+    path = tmp_path / "session.sock"
+    elsewhere = Lease("elsewhere", "another boot", 4321, "1")
+    facts = {"home": str(path), "socket": str(path), "name": "its", "renewed": repr(time.time())}
+    journal = Journal(data_dir() / "sessions" / "20260101T000000-4321", elsewhere)
+    journal.set_meta(**facts)
+    assert is_owned(journal.meta())
+    begun = time.monotonic()
+    assert session_http._living(path) is None
+    assert time.monotonic() - begun < 2
+    journal.close()
 
 
 def stop(pid: int) -> None:

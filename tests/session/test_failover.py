@@ -412,7 +412,7 @@ def test_attach_goes_past_a_session_that_is_just_dying(
 ) -> None:
     """It accepted the connection, and was gone before the answer: `t2.attach` raised SessionEnding."""
     import t2notebook as t2
-    from t2notebook import client
+    from t2notebook.client import handles, session_link
     from t2notebook.client.session_http import Connection, SessionEnding
     from t2notebook.client.session_link import Link
 
@@ -426,8 +426,8 @@ def test_attach_goes_past_a_session_that_is_just_dying(
             raise SessionEnding("the session has just ended")
         return real(connection)
 
-    real = client.link_to
-    monkeypatch.setattr(client, "link_to", dying)
-    monkeypatch.setattr(client, "_known", {})
+    real = session_link.link_to
+    monkeypatch.setattr(session_link, "link_to", dying)
+    monkeypatch.setattr(handles, "_known", {})
     assert t2.attach(job.job_id).results(timeout=30) == [7]
     assert not left

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
+from ..common.ids import COMING_HEADER
 from .local_mesos import cluster_arguments
 from .spawn import START_SECONDS, STOP_SECONDS, Spawned, StartError
 
@@ -103,7 +104,7 @@ def spawn_shared(
     directory = _prepare(runtime_dir)
     lock = _acquire(directory, timeout)
     try:
-        info = _find(directory)
+        info = _find(directory, is_coming=True)
         if info is not None:
             return SharedHandle(directory, lock, info, None)
         arguments = cluster_arguments(agents=agents, cpus=cpus, mem=mem)
@@ -181,9 +182,9 @@ def _acquire(directory: str, timeout: float) -> int:
             time.sleep(0.01)
 
 
-def _find(directory: str) -> SharedInfo | None:
+def _find(directory: str, *, is_coming: bool = False) -> SharedInfo | None:
     state = _read(directory)
-    if state is None or not _lives(state) or not _answers(state["master"]):
+    if state is None or not _lives(state) or not _answers(state["master"], is_coming=is_coming):
         return None
     return SharedInfo(state["master"], state["pid"], started=False)
 
@@ -230,12 +231,17 @@ def _start_time(pid: int) -> str | None:
     return None if not text or text.startswith("Z") else text.split(None, 1)[1]
 
 
-def _answers(master: str, timeout: float = 5.0) -> bool:
-    """Ask the master's health; a pid alone may be another program's by now."""
+def _answers(master: str, timeout: float = 5.0, *, is_coming: bool = False) -> bool:
+    """Ask the master's health; a pid alone may be another program's by now.
+
+    With `is_coming` it waits for a framework then, however long it has been idle.
+    """
     host, _, port = master.rpartition(":")
+    more = f"{COMING_HEADER}: 1\r\n" if is_coming else ""
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=timeout) as client:
-            client.sendall(f"GET /health HTTP/1.1\r\nHost: {master}\r\nConnection: close\r\n\r\n".encode())
+            head = f"GET /health HTTP/1.1\r\nHost: {master}\r\n{more}Connection: close\r\n\r\n"
+            client.sendall(head.encode())
             return client.recv(64).startswith(b"HTTP/1.1 200")
     except (OSError, ValueError):
         return False

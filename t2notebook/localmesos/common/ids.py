@@ -1,4 +1,4 @@
-"""Ids, times and the version that master and agent share."""
+"""Ids, times, and what else those who talk to a master or an agent of ours share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import uuid
 from .task_states import Json
 
 VERSION = "1.12.0"
+
+#: A header of the request of somebody whose framework is about to subscribe: an idle cluster waits for it.
+COMING_HEADER = "X-Localmesos-Coming"
 
 
 def nanoseconds(seconds: float) -> Json:

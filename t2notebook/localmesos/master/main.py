@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..common import link, processes
+from ..common.ids import COMING_HEADER
 from ..common.link import Json, Link
 from ..common.record_log import Checkpoint
 from ..http import http1, recordio
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from ..common import zookeeper
 
 log = logging.getLogger(__name__)
+
+#: Who has started or found a cluster that nobody uses has so long to subscribe before it counts as idle.
+SUBSCRIBE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class MasterProcess:
         self._heartbeats: dict[str, asyncio.TimerHandle] = {}
         self.faults = MasterFaults(self.master, self._peers, self._drain)
         self.done = asyncio.Event()
+        self._awaited_until = 0.0
 
     async def run(self, listening: socket.socket) -> None:
         """Serve until idle or told to stop."""
@@ -111,6 +116,7 @@ class MasterProcess:
         now = asyncio.get_running_loop().time()
         self._gate.elected = True
         self.master.idle_since = now
+        self._await_framework()
         # Not earlier: until now it was another's to write.
         self._registry = Checkpoint(os.path.join(self.options.work_dir, "registry.jsonl"))
         self.master.recover(now, {key[0]: record for key, record in self._registry.under("agent")})
@@ -153,9 +159,14 @@ class MasterProcess:
             if self._registry is not None:
                 self._registry.mend()
             idle, since = self.options.idle, self.master.idle_since
-            if idle is not None and since is not None and now - since >= idle:
+            is_awaited = now < self._awaited_until
+            if idle is not None and since is not None and now - since >= idle and not is_awaited:
                 log.info("idle for %.0f s", idle)
                 self.done.set()
+
+    def _await_framework(self) -> None:
+        """Give whoever has started or just found this cluster the time to subscribe."""
+        self._awaited_until = asyncio.get_running_loop().time() + SUBSCRIBE_SECONDS
 
     # HTTP
 
@@ -167,6 +178,10 @@ class MasterProcess:
         refusal = self._gate.refuse(request, path)
         if refusal is not None:
             return refusal
+        if COMING_HEADER.lower() in request.headers:
+            if self.done.is_set():
+                return http1.text(503, "503 Service Unavailable.")
+            self._await_framework()
         try:
             if path == "/api/v1/scheduler" or path.startswith("/api/v1/scheduler/"):
                 return self._scheduler(request)
@@ -210,6 +225,7 @@ class MasterProcess:
         stream = EventStream([("Mesos-Stream-Id", stream_id), ("Content-Type", http1.JSON)])
         stream.on_close = lambda: self._stream_lost(stream_id)
         self._streams[stream_id] = stream
+        self._awaited_until = 0.0
         self.master.subscribe(now, call, stream_id)
         self._drain()
         if stream_id in self._streams:

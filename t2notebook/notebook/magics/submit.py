@@ -30,7 +30,8 @@ ENV = """\
   env.job_id, env.config                  the job's id, and what config= gave
   env.progress(done, total, text)         shown in the view; without total, done is a fraction
   env.restart_count                       how often this worker was started again
-  env.additional_ports                    the ports of --ports"""
+  env.additional_ports                    the ports of --ports
+  env.credentials                         the secrets of t2.submit(credentials=...)"""
 
 EPILOG = f"""\
 The cell is the worker's code; the notebook's variables, functions and imports that it uses travel along. The
