@@ -16,6 +16,11 @@ lab:  ## open JupyterLab on the examples
 	@tools/setup demo
 	@tools/lab
 
+docs:  ## build the documentation into docs/_build/html
+	@tools/setup demo docs
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 test:  ## install what the tests need, lint, and run the tests (under 10 minutes on 2 cores)
 	@tools/setup test
 	@tools/setup-browser
@@ -24,8 +29,8 @@ test:  ## install what the tests need, lint, and run the tests (under 10 minutes
 	@tools/labextension test
 	@tools/run-tests "not slow" $(ARGS)
 
-test-slow:  ## run the slow tests: every Python and install, browser matrix, chaos, scale
-	@tools/setup test
+test-slow:  ## run the slow tests: every Python and install, browser matrix, chaos, scale, examples, documentation
+	@tools/setup test docs
 	@tools/setup-browser
 	@tools/setup-debian
 	@tools/run-tests "slow" $(ARGS)
@@ -56,5 +61,5 @@ lint:  ## ruff and mypy
 	@tools/lint
 
 clean:  ## remove .venv and what builds and tests leave
-	@rm -rf $(VENV) $(VENV)-lock $(VENV)-lowest $(VENV)-newest build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis labextension/lib labextension/node_modules
+	@rm -rf $(VENV) $(VENV)-lock $(VENV)-lowest $(VENV)-newest build dist docs/_build docs/_generated htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis labextension/lib labextension/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
