@@ -38,6 +38,7 @@ _PUBLIC = {
     "MessageRefused": "model.errors",
     "WorkerInfo": "model.worker_info",
     "LocalMesos": "localmesos",
+    "MesosCluster": "dataflow.cluster",
 }
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "JobFaulty",
     "JobState",
     "LocalMesos",
+    "MesosCluster",
     "MessageRefused",
     "PackageError",
     "Placement",
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from .client.handles import attach, jobs, shutdown
     from .client.submission import submit
     from .config import configure
+    from .dataflow.cluster import MesosCluster
     from .localmesos import LocalMesos
     from .model.errors import (
         BarrierTimeout,

@@ -23,6 +23,7 @@ _PACKAGES = (
     "t2notebook/worker",
     "t2notebook/worker/executor",
     "t2notebook/worker/process",
+    "t2notebook/dataflow/agent",
 )
 _INDEX = "t2-core.json"
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -100,7 +101,7 @@ def _python() -> str:
 def _inputs() -> Iterator[tuple[str, Path]]:
     """Yield (name in the archive, source file)."""
     ours = Path(__file__).resolve().parents[1]
-    for name in ("__init__.py", "_version.py"):
+    for name in ("__init__.py", "_version.py", "dataflow/__init__.py"):
         yield f"t2notebook/{name}", ours / name
     roots = [(name, ours.parent / name) for name in _PACKAGES]
     spec = importlib.util.find_spec("cloudpickle")

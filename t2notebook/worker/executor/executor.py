@@ -283,7 +283,7 @@ class Executor:
     def _fork(self, task: Task) -> None:
         task.stop_timer()
         if task.launch is not None and task.launch.preload:
-            from .. import preload
+            from . import preload
 
             for trouble in preload.load(task.launch.preload):
                 log(trouble)

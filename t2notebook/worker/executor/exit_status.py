@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...model.states import TaskState
-from ...protocol.launch import Cause
+from ...protocol.launch import START_ANEW, Cause
 
 MAX_MESSAGE = 1000
 _MAX_TAIL = 400
@@ -45,7 +45,8 @@ def classify(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -
         message = message or f"exited with code {exit_code}"
         cause = Cause.EXCEPTION if outcome == "error" else Cause.NONE
         return ExitStatus(TaskState.FAILED, message, exit_code, cause, phases)
-    if outcome == "anew":
+    if outcome == "anew" or (exit_code == START_ANEW and not outcome):
+        message = message or "it asked to be started anew"
         return ExitStatus(TaskState.FAILED, message, exit_code, Cause.ANEW, phases)
     if outcome == "stopped":
         return ExitStatus(TaskState.KILLED, message, exit_code)

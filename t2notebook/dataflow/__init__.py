@@ -1,0 +1,1 @@
+"""Dask on Mesos: `MesosCluster`, and what its workers run (`agent`, the only part that agents have)."""

@@ -1,0 +1,808 @@
+"""`MesosCluster`: a cluster of Dask whose workers are workers of jobs on Mesos."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import json
+import logging
+import math
+import os
+import time
+import weakref
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import client
+from ..client.job import Job
+from ..config import get_config
+from ..model.errors import Twister2Error
+from ..model.job import ComputeResource, FaultTolerance, Placement, Twister2Job
+from ..model.states import TaskState
+from .requirements import DataflowError, need, versions
+
+need("dask", "distributed")
+
+import dask  # noqa: E402
+from dask.utils import parse_bytes, parse_timedelta  # noqa: E402
+from distributed.core import Status, rpc  # noqa: E402
+from distributed.deploy.adaptive import Adaptive  # noqa: E402
+from distributed.objects import SchedulerInfo  # noqa: E402
+from distributed.utils import NoOpAwaitable, format_dashboard_link  # noqa: E402
+
+from . import certificates, network, scheduler_link, settings  # noqa: E402
+from ._distributed import HookedCluster  # noqa: E402
+from .agent import dask_worker  # noqa: E402
+from .agent.tls import MemorySecurity  # noqa: E402
+from .members import Ended, Member, Members  # noqa: E402
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger("t2notebook.dataflow")
+
+#: Modules that executors import ahead of Dask's workers.
+PRELOAD = ("distributed", "distributed.worker", "t2notebook.dataflow.agent.dask_worker")
+#: Seconds that a worker has to end after it has handed its data over, and a job at the end of its cluster.
+LEAVE, CLOSE = 5.0, 10.0
+UNWANTED = "its Dask cluster does not want it any more"
+#: Seconds for which a dead kernel's cluster is kept.
+GRACE = 5.0
+
+
+class MesosAdaptive(Adaptive):
+    """Dask's adaptive scaling; workers leave by the cluster's own way, which moves their data first."""
+
+    async def scale_down(self, workers: Sequence[str]) -> None:
+        """Let workers leave."""
+        if workers:
+            await self.cluster.scale_down(workers)
+
+
+class MesosCluster(HookedCluster):
+    """A Dask cluster on Mesos.
+
+    The Dask scheduler is a process of its own beside the notebook; workers are launched as jobs, by this project's
+    scheduler, with all its placement and restarts. ``distributed.Client(cluster)`` connects.
+
+    Parameters
+    ----------
+    workers : int
+        How many workers at first; `scale` and `adapt` change that.
+    cpu, ram_mega_bytes, disk_giga_bytes : float
+        For each worker: cpus, MiB of memory (Dask's memory limit), GiB of disk.
+    cpus, ram : optional
+        Other spellings of `cpu` and `ram_mega_bytes`; `ram` may be a text such as ``"1GB"``.
+    threads : int, optional
+        Threads of each worker; by default its whole cpus, at least one.
+    gpus : int
+        Whole GPUs for each worker.
+    name : str, optional
+        Of the cluster; by default made up.
+    nodes, where : str
+        On which agents, as in `t2notebook.submit`.
+    gang : bool
+        Launch the first workers at once, or none; later ones as each `scale` asks for them.
+    workers_per_executor : int or "max"
+        How many workers share an executor.
+    max_worker_restarts : int
+        How often a worker that crashed is started again under its name; then another takes its place. Restarts by
+        ``client.restart()`` are not counted.
+    launch_timeout, unreachable_timeout : float
+        Seconds, as in `t2notebook.submit`.
+    files : sequence of path
+        What workers find in their current directory, beside the modules that lie beside the notebook, which travel
+        anyway.
+    preload : sequence of str
+        Modules that executors import ahead of the workers, beside Dask's own, as ``("pandas",)``.
+    worker_options, scheduler_options : mapping, optional
+        Further arguments of `distributed.Worker` and `distributed.Scheduler`.
+    dashboard_address : str, optional
+        ``host:port`` of the dashboard; None: none. Without a port that is free, another one is taken.
+    security : bool
+        TLS between all parts, with certificates that are made for this cluster and kept in memory.
+    on_exit : str
+        What the end of this kernel does: ``"kill"`` ends the cluster (after a few seconds, if the kernel is killed),
+        ``"detach"`` leaves it for `attach`.
+    asynchronous : bool
+        Whether it is used from within an event loop: ``await MesosCluster(asynchronous=True)``.
+    loop : tornado.ioloop.IOLoop, optional
+    scheduler_sync_interval : float
+        Seconds between two exchanges of the cluster's description.
+
+    Raises
+    ------
+    SubmitError, SessionError
+        As `t2notebook.submit`.
+    DataflowError
+        When a library is missing, or the Dask scheduler does not start.
+    """
+
+    def __init__(
+        self,
+        workers: int = 0,
+        cpu: float = ComputeResource.cpu,
+        ram_mega_bytes: float = 1024.0,
+        *,
+        cpus: float | None = None,
+        ram: float | str | None = None,
+        disk_giga_bytes: float = 0.0,
+        threads: int | None = None,
+        gpus: int = 0,
+        name: str | None = None,
+        nodes: Sequence[str] | str = (),
+        where: str = "",
+        gang: bool = False,
+        gang_timeout: float = Placement.gang_timeout,
+        workers_per_executor: int | str = "max",
+        max_worker_restarts: int = FaultTolerance.max_worker_restarts,
+        launch_timeout: float = FaultTolerance.launch_timeout,
+        unreachable_timeout: float = FaultTolerance.unreachable_timeout,
+        files: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] = (),
+        preload: Sequence[str] = (),
+        worker_options: Mapping[str, Any] | None = None,
+        scheduler_options: Mapping[str, Any] | None = None,
+        dashboard_address: str | None = ":8787",
+        security: bool = True,
+        on_exit: str = "kill",
+        asynchronous: bool = False,
+        loop: Any = None,
+        scheduler_sync_interval: Any = 1,
+    ) -> None:
+        self._kept = settings.Settings.of(
+            workers=workers,
+            cpu=cpu,
+            cpus=cpus,
+            ram_mega_bytes=ram_mega_bytes,
+            ram=ram,
+            disk_giga_bytes=disk_giga_bytes,
+            threads=threads,
+            gpus=gpus,
+            nodes=nodes,
+            where=where,
+            gang=gang,
+            gang_timeout=gang_timeout,
+            workers_per_executor=workers_per_executor,
+            max_worker_restarts=max_worker_restarts,
+            launch_timeout=launch_timeout,
+            unreachable_timeout=unreachable_timeout,
+            files=files,
+            preload=preload,
+            worker_options=worker_options or {},
+            on_exit=on_exit,
+        )
+        self._scheduler_options = dict(scheduler_options or {})
+        self._dashboard_address = dashboard_address
+        self._keys: dict[str, str] | None = certificates.make() if security else None
+        self._attach_to: Path | None = None
+        self._members = Members()
+        self._target = workers
+        self._prepare(name or f"dask-{os.urandom(4).hex()}", asynchronous, loop, scheduler_sync_interval)
+
+    def _prepare(self, name: str, asynchronous: bool, loop: Any, scheduler_sync_interval: Any) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._link: scheduler_link.SchedulerLink | None = None
+        self._reconciling: asyncio.Task[None] | None = None
+        self._wake: asyncio.Event | None = None
+        self._idle: asyncio.Event | None = None
+        self._trouble = ""
+        self._told: set[str] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.security: MemorySecurity | None = None
+        super().__init__(asynchronous, loop, name, scheduler_sync_interval)
+        _living.add(self)
+        self.begin()
+
+    @classmethod
+    def attach(cls, name: str, *, asynchronous: bool = False, loop: Any = None) -> MesosCluster:
+        """Return a cluster that another kernel has left to run (``on_exit="detach"``), with its workers and tasks.
+
+        Parameters
+        ----------
+        name : str
+
+        Raises
+        ------
+        DataflowError
+            When there is none of this name, or another kernel holds it.
+        """
+        found = {told["name"]: path for path, told in scheduler_link.living()}
+        if name not in found:
+            others = f"; there are {', '.join(sorted(found))}" if found else ", nor any other"
+            raise DataflowError(f"there is no Dask cluster called {name!r}{others}")
+        cluster = cls.__new__(cls)
+        cluster._scheduler_options, cluster._dashboard_address, cluster._keys = {}, None, None
+        cluster._attach_to, cluster._members, cluster._target = found[name], Members(), 0
+        cluster._kept = settings.Settings()
+        cluster._prepare(name, asynchronous, loop, 1)
+        return cluster
+
+    # Its life.
+
+    async def on_start(self) -> None:
+        """Start the scheduler's process, or take it over, and connect."""
+        self._wake, self._idle = asyncio.Event(), asyncio.Event()
+        if self._attach_to is None:
+            await self._start_scheduler()
+        else:
+            await self._take_over(self._attach_to)
+        assert self._link is not None
+        self._link.watch(self._scheduler_gone)
+        self.security = MemorySecurity.of(self._keys) if self._keys else None
+        args = self.security.get_connection_args("client") if self.security else {}
+        self.scheduler_comm = rpc(self._link.told["address"], connection_args=args)
+
+    async def _start_scheduler(self) -> None:
+        loop = asyncio.get_running_loop()
+        place = await loop.run_in_executor(None, network.place, get_config())
+        path = scheduler_link.socket_path(self.name)
+        task = {
+            "name": self.name,
+            "pid": os.getpid(),
+            "socket": str(path),
+            "log": str(scheduler_link.log_path(path)),
+            "path": network.module_path(),
+            "host": place.bind,
+            "contact_host": place.advertise,
+            "keys": certificates.of_role(self._keys, "scheduler", "client", "worker") if self._keys else None,
+            "dashboard_address": _dashboard(self._dashboard_address),
+            "options": self._scheduler_options,
+            "dask": settings.dask_settings(),
+            "grace": float(dask.config.get("t2notebook.grace", GRACE)),
+            "detach": self._kept.on_exit == "detach",
+            "state": {},
+        }
+        self._link = await scheduler_link.SchedulerLink.start(task)
+
+    async def _take_over(self, path: Path) -> None:
+        try:
+            self._link = await scheduler_link.SchedulerLink.attach(path)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise DataflowError(f"the Dask scheduler of {self.name!r} does not answer: {error}") from None
+        told = self._link.told
+        state = told.get("state") or {}
+        self._keys = told["keys"]
+        self._members = Members.restore(state)
+        self._kept = settings.Settings.from_record(state["settings"])
+        self._target = int(state["target"])
+        loop = asyncio.get_running_loop()
+        for job_id in state.get("jobs", ()):
+            try:
+                self._know(await loop.run_in_executor(None, client.attach, job_id))
+            except Twister2Error as error:
+                self._say(f"a job of this cluster is lost: {error}")
+
+    async def on_started(self) -> None:
+        """Ask for the first workers."""
+        self._reconciling = asyncio.ensure_future(self._reconcile())
+        self._keep()
+        self._changed()
+        await self._settled()
+
+    def __await__(self) -> Generator[Any, None, MesosCluster]:
+        async def ready() -> MesosCluster:
+            await self.begin_here()
+            await self._settled()
+            return self
+
+        return ready().__await__()
+
+    async def _settled(self) -> None:
+        """Wait until every worker that is wanted has been asked for."""
+        assert self._idle is not None
+        if self.status not in (Status.closing, Status.closed):
+            await self._idle.wait()
+            if self._trouble and not self._members.present and self._target:
+                raise DataflowError(self._trouble)
+
+    async def on_close(self) -> None:
+        """End scheduler, workers and jobs, in this order: without a scheduler, a worker ends by itself."""
+        self._target = 0
+        if self._reconciling is not None:
+            self._reconciling.cancel()
+            await asyncio.gather(self._reconciling, return_exceptions=True)
+        loop = asyncio.get_running_loop()
+        for job in _waiting(self._jobs.values()):
+            await loop.run_in_executor(None, _kill, job)
+        if self.scheduler_comm is not None:
+            await self.scheduler_comm.close_rpc()
+            self.scheduler_comm = None
+        if self._link is not None:
+            await self._link.end()
+        await asyncio.gather(*(loop.run_in_executor(None, _see_off, job) for job in self._jobs.values()))
+
+    async def on_closed(self) -> None:
+        """Forget it."""
+        _living.discard(self)
+        for job in self._jobs.values():
+            job.remove_listener(self._job_changed)
+        if self._idle is not None:
+            self._idle.set()
+
+    def end_with_kernel(self) -> None:
+        """End everything while this process ends, without a loop or a thread: neither is to be had any more."""
+        if self.status in (Status.closing, Status.closed):
+            return
+        self.status = Status.closed
+        link = self._link
+        if self._kept.on_exit != "kill" or link is None:
+            return
+        jobs = list(self._jobs.values())
+        for job in _waiting(jobs):
+            _kill(job)
+        link.end_now()
+        for job in jobs:
+            _see_off(job)
+
+    def _scheduler_gone(self) -> None:
+        """The scheduler's process has ended by itself: its tasks and what only workers have is lost."""
+        if self.status not in (Status.running, Status.starting) or self._link is None:
+            return
+        log_text = scheduler_link.tail(self._link.log)
+        self._say(
+            f"the Dask scheduler of {self.name} {self._link.how_it_ended()}; its tasks and their data are lost, and "
+            f"its workers end: make another MesosCluster{log_text}"
+        )
+        self._later(self.end())
+
+    # Workers.
+
+    @property
+    def workers(self) -> dict[str, Member]:
+        """The workers that are to be, by name."""
+        return {member.name: member for member in self._members.planned}
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs whose workers are this cluster's, oldest first."""
+        return list(self._jobs.values())
+
+    @property
+    def plan(self) -> set[str]:
+        """Names of the workers that are to be, asked for already or not."""
+        missing = max(0, self._target - len(self._members.planned))
+        first = self._members.next_number
+        return {*self.workers, *(str(number) for number in range(first, first + missing))}
+
+    @property
+    def requested(self) -> set[str]:
+        """Names of the workers that have been asked for."""
+        return set(self.workers)
+
+    @property
+    def observed(self) -> set[str]:
+        """Names of the workers that the Dask scheduler knows."""
+        leaving = {one.name for one in self._members.present if one.is_leaving}
+        return {str(one["name"]) for one in self.scheduler_info["workers"].values()} - leaving
+
+    def scale(self, n: int = 0, memory: str | float | None = None, cores: int | None = None) -> Any:
+        """Have so many workers: more are asked for, or some leave, once their data is on others.
+
+        Parameters
+        ----------
+        n : int
+        memory : str or float, optional
+            As many as have so much memory together, as ``"10 GiB"`` or bytes.
+        cores : int, optional
+            As many as have so many threads together.
+        """
+        if memory is not None:
+            n = max(n, math.ceil(parse_bytes(memory) / self._kept.memory))
+        if cores is not None:
+            n = max(n, math.ceil(cores / self._kept.thread_count))
+        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+            raise DataflowError(f"cannot scale to {n!r} workers; give a whole number from 0")
+        if self.status in (Status.closing, Status.closed):
+            raise DataflowError(f"the cluster {self.name} is closed")
+        self._target = n
+        self._members.hope_again()
+        if self.called_from_running_loop:
+            self._changed()
+        else:
+            self.loop.add_callback(self._changed)
+        return NoOpAwaitable() if self.asynchronous else None
+
+    scale_up = scale
+
+    async def scale_down(self, workers: Sequence[str]) -> None:
+        """Let these workers leave, by name, once their data is on others."""
+        names = [str(name) for name in workers if str(name) in self.workers]
+        self._target = max(0, len(self._members.planned) - len(names))
+        await self._let_leave(names)
+        self._changed()
+
+    def adapt(
+        self,
+        Adaptive: type[Adaptive] = MesosAdaptive,
+        minimum: float = 0,
+        maximum: float = math.inf,
+        minimum_cores: int | None = None,
+        maximum_cores: int | None = None,
+        minimum_memory: str | None = None,
+        maximum_memory: str | None = None,
+        **kwargs: Any,
+    ) -> Adaptive:
+        """Have as many workers as the tasks need, within bounds; see `distributed.deploy.Adaptive`.
+
+        Parameters
+        ----------
+        Adaptive : type
+        minimum, maximum : int
+            Workers.
+        minimum_cores, maximum_cores : int, optional
+            Threads of all workers together.
+        minimum_memory, maximum_memory : str, optional
+            Memory of all workers together, as ``"100 GiB"``.
+        **kwargs
+            ``interval``, ``wait_count``, ``target_duration``, ...
+        """
+        threads, memory = self._kept.thread_count, self._kept.memory
+        if minimum_cores is not None:
+            minimum = max(minimum or 0, math.ceil(minimum_cores / threads))
+        if minimum_memory is not None:
+            minimum = max(minimum or 0, math.ceil(parse_bytes(minimum_memory) / memory))
+        if maximum_cores is not None:
+            maximum = min(maximum, math.floor(maximum_cores / threads))
+        if maximum_memory is not None:
+            maximum = min(maximum, math.floor(parse_bytes(maximum_memory) / memory))
+        return super().adapt(Adaptive=Adaptive, minimum=minimum, maximum=maximum, **kwargs)
+
+    def wait_for_workers(self, n_workers: int, timeout: float | str | None = None) -> Any:
+        """Wait for so many workers.
+
+        Parameters
+        ----------
+        n_workers : int
+        timeout : number, optional
+            Seconds.
+
+        Raises
+        ------
+        DataflowError
+            When workers end before they join the Dask scheduler, and why.
+        TimeoutError
+            When they have not come in time; the message says what they wait for.
+        """
+        if isinstance(n_workers, bool) or not isinstance(n_workers, int) or n_workers < 1:
+            raise ValueError(f"`n_workers` must be a positive integer. Instead got {n_workers}.")
+        return self.sync(self._wait_for, n_workers, timeout)
+
+    async def _wait_for(self, count: int, timeout: float | str | None) -> None:
+        deadline = None if timeout is None else time.monotonic() + parse_timedelta(timeout)
+        while (running := await self._count_running()) < count:
+            if self.status in (Status.closing, Status.closed, Status.failed):
+                raise DataflowError(self._trouble or f"the cluster {self.name} is closed")
+            if self._trouble and self._members.is_hopeless:
+                raise DataflowError(self._trouble)
+            if deadline is not None and time.monotonic() > deadline:
+                why = self.waiting_for or self._trouble
+                raise TimeoutError(
+                    f"{running} of {count} workers have come after {timeout}{f': {why}' if why else ''}"
+                )
+            await asyncio.sleep(0.02)
+
+    async def _count_running(self) -> int:
+        if len(self.scheduler_info["workers"]) and self.scheduler_comm is not None:
+            self.scheduler_info = SchedulerInfo(await self.scheduler_comm.identity())
+        return sum(one["status"] == "running" for one in self.scheduler_info["workers"].values())
+
+    def on_worker(self, joined: bool) -> None:
+        """Compare what is with what is to be."""
+        self._members.joined(self.observed)
+        self._changed()
+
+    def _job_changed(self, job: Job) -> None:
+        """A job tells a change, on its own thread."""
+        loop = self.loop
+        if loop is not None:
+            try:
+                loop.add_callback(self._changed)
+            except RuntimeError:  # it is closed
+                pass
+
+    def _changed(self) -> None:
+        if self._wake is not None and self._idle is not None:
+            self._idle.clear()
+            self._wake.set()
+
+    async def _reconcile(self) -> None:
+        """Make what is like what is to be, whenever something has changed."""
+        assert self._wake is not None and self._idle is not None
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._reconcile_once()
+            except Twister2Error as error:
+                self._trouble = str(error)
+                self._target = len(self._members.planned)  # the next scale() tries again
+                self._say(f"no more workers: {error}")
+            except (OSError, ValueError) as error:
+                log.debug("could not compare what is with what is to be", exc_info=True)
+                self._trouble = str(error)
+            if not self._wake.is_set():
+                self._idle.set()
+
+    async def _reconcile_once(self) -> None:
+        for ended in self._members.settle({job_id: job.view() for job_id, job in self._jobs.items()}):
+            self._take_leave(ended)
+        missing = self._target - len(self._members.planned)
+        if missing > 0 and self._members.is_hopeless:
+            raise DataflowError(self._trouble or "workers end before they join the Dask scheduler")
+        if missing > 0:
+            await self._ask_for(missing)
+        elif missing < 0:
+            waiting, more = self._members.to_leave(-missing, self.observed)
+            if more:
+                chosen = await self.scheduler_comm.workers_to_close(
+                    n=more + len([one for one in self._members.present if one.is_leaving]), attribute="name"
+                )
+                known = [
+                    str(name) for name in chosen if str(name) in self.workers and str(name) not in waiting
+                ]
+                waiting += known[:more]
+            await self._let_leave(waiting)
+
+    async def _ask_for(self, count: int) -> None:
+        """Submit one job for so many workers."""
+        names = self._members.new_names(count)
+        job = await asyncio.get_running_loop().run_in_executor(None, partial(self._submit, names))
+        self._members.add(job.job_id, names)
+        self._know(job)
+        self._keep()
+
+    def _submit(self, names: Sequence[str]) -> Job:
+        assert self._link is not None
+        kept = self._kept
+        config = {
+            "scheduler": self._link.told["address"],
+            "names": list(names),
+            "threads": kept.thread_count,
+            "memory": kept.memory,
+            "versions": versions(),
+            "options": kept.worker_options,
+            "dask": settings.dask_settings(),
+        }
+        resource = kept.resource(len(names))
+        job = Twister2Job(self.name, dask_worker.run, [resource], config, kept.placement, kept.faults)
+        keys = {"tls": json.dumps(certificates.of_role(self._keys, "worker"))} if self._keys else None
+        return client.submit(
+            job,
+            on_exit=kept.on_exit,
+            files=[*settings.modules_beside(kept.memory), *kept.files],
+            preload=(*PRELOAD, *kept.preload),
+            credentials=keys,
+        )
+
+    def _know(self, job: Job) -> None:
+        # Again, so that it runs before the link to the session says good-bye, which would end our jobs first.
+        atexit.unregister(_close_all)
+        atexit.register(_close_all)
+        self._jobs[job.job_id] = job
+        job.add_listener(self._job_changed)
+
+    def _keep(self) -> None:
+        """Leave with the scheduler's process what another kernel would need."""
+        if self._link is not None:
+            unfinished = [job_id for job_id, job in self._jobs.items() if not job.state.is_final]
+            state = {
+                "jobs": unfinished,
+                "settings": self._kept.to_record(),
+                "target": self._target,
+                **self._members.state(),
+            }
+            self._link.keep(state)
+
+    def _take_leave(self, ended: Ended) -> None:
+        """A member has ended for good."""
+        member = ended.member
+        if member.is_leaving or self.status != Status.running:
+            return
+        if ended.reason == "REASON_CONTAINER_LIMITATION_MEMORY":
+            self._later(self._tell_of_memory(member.name, ended.why))
+        if ended.is_error:
+            self._trouble = f"worker {member.name}: {ended.why}"
+        self._say(f"worker {member.name} has ended: {ended.why}; another takes its place")
+
+    async def _tell_of_memory(self, name: str, why: str) -> None:
+        """Have the tasks that a worker was ended for not end another."""
+        try:
+            await self.scheduler_comm.t2_ended_for_memory(name=name, message=why)
+        except (OSError, AttributeError):
+            log.debug("the Dask scheduler could not be told of worker %s", name, exc_info=True)
+
+    async def _let_leave(self, names: Sequence[str]) -> None:
+        """Let workers leave: their data goes to others first; those that do not run yet are given up."""
+        leaving = [self._members.all[name] for name in names if name in self.workers]
+        if not leaving:
+            return
+        for member in leaving:
+            member.is_leaving = True
+        known = {str(one["name"]) for one in self.scheduler_info["workers"].values()}
+        running = [member for member in leaving if member.name in known]
+        if running:
+            asked = [member.name for member in running]
+            retired = await self.scheduler_comm.retire_workers(names=asked, remove=True, close_workers=True)
+            gone = {str(one["name"]) for one in retired.values()}
+            for member in running:
+                if member.name not in gone and self._members.planned:
+                    # What only it has fits nowhere else: lost data is worse than a worker too many.
+                    member.is_leaving = False
+                    self._say(
+                        f"worker {member.name} stays: what only it has could not be moved to another worker"
+                    )
+            self._target = max(self._target, len(self._members.planned))
+        self._later(self._see_leave([member for member in leaving if member.is_leaving]))
+        self._keep()
+
+    async def _see_leave(self, members: Sequence[Member]) -> None:
+        """See to it that members that have been told to leave end."""
+        loop = asyncio.get_running_loop()
+        by_job: dict[str, list[Member]] = {}
+        for member in members:
+            by_job.setdefault(member.job_id, []).append(member)
+        for job_id, some in by_job.items():
+            job = self._jobs.get(job_id)
+            if job is not None:
+                await loop.run_in_executor(None, _end_workers, job, [member.worker_id for member in some])
+
+    # What people see.
+
+    def why(self) -> pd.DataFrame:
+        """Return why workers wait for resources, as ``job.why`` does: one row an offer and a thing that it lacked."""
+        import pandas as pd
+
+        frames = []
+        for job in self._jobs.values():
+            pending = self._waiting_in(job)
+            if not pending:
+                continue
+            frame = job.why
+            frame.insert(0, "workers", ", ".join(pending))
+            frames.append(frame)
+        if not frames:
+            from ..frames import why_frame
+
+            return why_frame([])
+        return pd.concat(frames, ignore_index=True)
+
+    @property
+    def waiting_for(self) -> str:
+        """Why workers wait, in words; empty if none does."""
+        texts = [job.view().waiting_for for job in self._jobs.values() if self._waiting_in(job)]
+        return "; ".join(dict.fromkeys(filter(None, texts)))
+
+    def _waiting_in(self, job: Job) -> list[str]:
+        """Return the names of those workers of a job that are wanted, and wait."""
+        workers = job.view().workers
+        return [
+            member.name
+            for member in self._members.planned
+            if member.job_id == job.job_id and workers[member.worker_id].state is TaskState.PENDING
+        ]
+
+    async def workers_logs(self, wanted: Any) -> dict[str, str]:
+        """Return what workers wrote, of those too that have ended: by address, or by name where there is none."""
+        addresses = {str(one["name"]): address for address, one in self.scheduler_info["workers"].items()}
+        loop = asyncio.get_running_loop()
+        found = {}
+        for member in list(self._members.all.values()):
+            key = addresses.get(member.name, member.name)
+            job = self._jobs.get(member.job_id)
+            if job is None or (wanted is not True and key not in wanted and member.name not in wanted):
+                continue
+            found[key] = await loop.run_in_executor(None, _logs, job, member.worker_id)
+        return found
+
+    @property
+    def dashboard_link(self) -> str:
+        """Where the dashboard is; empty if there is none."""
+        port = self.scheduler_info.get("services", {}).get("dashboard")
+        if not port or self._link is None or (self._attach_to is None and self._dashboard_address is None):
+            return ""
+        host, _, _ = (self._dashboard_address or "").rpartition(":")
+        return str(format_dashboard_link(host or "127.0.0.1", port))
+
+    @property
+    def scheduler_address(self) -> str:
+        """Where clients connect."""
+        return self._link.told["address"] if self._link is not None else "<Not Connected>"
+
+    def _say(self, text: str) -> None:
+        """Tell people, once."""
+        self.take_note(text)
+        if text not in self._told:
+            self._told.add(text)
+            log.warning("%s", text)
+
+    def _later(self, coroutine: Any) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _kill(job: Job) -> None:
+    try:
+        if not job.state.is_final:
+            job.kill(message="its Dask cluster was closed")
+    except Twister2Error as error:
+        log.debug("job %s: %s", job.job_id, error)
+
+
+def _waiting(jobs: Iterable[Job]) -> list[Job]:
+    """Return the jobs of which a worker has not run yet: it would, in vain."""
+    return [job for job in jobs if any(not one.started for one in job.view().workers)]
+
+
+def _see_off(job: Job) -> None:
+    """Wait for the end of a job whose workers have no scheduler any more; end it if it does not come."""
+    try:
+        if not _await_end(job, LEAVE):
+            _kill(job)
+            _await_end(job, CLOSE)
+    except Twister2Error as error:
+        log.debug("job %s: %s", job.job_id, error)
+
+
+def _await_end(job: Job, seconds: float) -> bool:
+    try:
+        job.wait(seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _end_workers(job: Job, worker_ids: Sequence[int]) -> None:
+    """End workers of a job for good; those that run are leaving by themselves, if they can."""
+    deadline = time.monotonic() + LEAVE
+    pending = set(worker_ids)
+    try:
+        while pending:
+            workers = job.view().workers
+            pending = {one for one in pending if not (workers[one].is_done or job.state.is_final)}
+            late = time.monotonic() > deadline
+            others = any(not (one.is_done or one.worker_id in pending) for one in workers)
+            if pending and not others and (late or all(workers[one].started is None for one in pending)):
+                job.kill(message=UNWANTED)
+                return
+            for worker_id in list(pending):
+                if late or workers[worker_id].started is None:
+                    job.kill(worker_id, UNWANTED)
+                    pending.discard(worker_id)
+            if pending:
+                time.sleep(0.05)
+    except Twister2Error as error:
+        log.debug("job %s: %s", job.job_id, error)
+
+
+def _logs(job: Job, worker_id: int) -> str:
+    texts = []
+    for stream in ("stdout", "stderr"):
+        try:
+            texts.append(job.logs(worker_id, stream=stream))
+        except Twister2Error as error:
+            texts.append(f"({stream} cannot be read: {error})\n")
+    return "".join(texts)
+
+
+def _dashboard(address: str | None) -> str | None:
+    """Return where the dashboard listens: on this machine only, unless a host is given."""
+    if address is None:
+        return None
+    host, _, port = address.rpartition(":")
+    return f"{host or '127.0.0.1'}:{port}"
+
+
+#: Clusters that have not been closed.
+_living: weakref.WeakSet[MesosCluster] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    """End with this kernel what is not to outlive it."""
+    for cluster in list(_living):
+        try:
+            cluster.end_with_kernel()
+        except Exception:
+            log.debug("could not close %s", cluster.name, exc_info=True)

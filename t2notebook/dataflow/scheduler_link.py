@@ -1,0 +1,248 @@
+"""The kernel's side of a Dask scheduler's process: starting it, finding it, and the connection that holds it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..config import data_dir, runtime_dir
+from .requirements import DataflowError
+from .scheduler_main import LONGEST
+
+#: Seconds that a scheduler has to start, and to end.
+START, END = 60.0, 15.0
+#: Seconds that a scheduler's socket has for an answer.
+ANSWER = 5.0
+_PATTERN = "dask-*.sock"
+
+
+class SchedulerLink:
+    """A connection that holds a Dask scheduler's process.
+
+    Parameters
+    ----------
+    reader, writer
+    told : dict
+        What the process has said of itself: ``address``, ``services``.
+    log : Path
+        Its stderr.
+    """
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, told: dict[str, Any], log: Path
+    ) -> None:
+        self.told, self.log = told, log
+        self._reader, self._writer = reader, writer
+        self._is_ending = False
+        self._gone = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+        self.pid = int(told.get("pid", 0))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    async def start(cls, task: dict[str, Any]) -> SchedulerLink:
+        """Start a scheduler's process with its task; it says where it is.
+
+        Raises
+        ------
+        DataflowError
+            When it does not start.
+        """
+        ours, theirs = socket.socketpair()
+        log = Path(task["log"])
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        loop = asyncio.get_running_loop()
+        with theirs:
+            process = await loop.run_in_executor(None, _spawn, theirs.fileno(), log)
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LONGEST)
+        writer.write(json.dumps(task).encode() + b"\n")
+        try:
+            async with asyncio.timeout(START):
+                line = await reader.readline()
+        except TimeoutError:
+            line = b""
+        told = (
+            json.loads(line) if line else {"error": f"it has ended at once, or said nothing for {START:g} s"}
+        )
+        if "error" in told:
+            writer.close()
+            process.terminate()
+            raise DataflowError(f"the Dask scheduler did not start: {told['error']}{tail(log)}")
+        link = cls(reader, writer, {**told, "pid": process.pid, "socket": task["socket"]}, log)
+        link.process = process
+        return link
+
+    @classmethod
+    async def attach(cls, path: Path) -> SchedulerLink:
+        """Hold a scheduler that another kernel has left.
+
+        Raises
+        ------
+        DataflowError
+            When another kernel holds it.
+        OSError
+        """
+        reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST)
+        writer.write(json.dumps({"op": "attach", "pid": os.getpid()}).encode() + b"\n")
+        async with asyncio.timeout(ANSWER):
+            told = json.loads(await reader.readline())
+        if not told.get("held"):
+            writer.close()
+            raise DataflowError(
+                f"the cluster {told['name']} is in the hands of process {told['holder']}; use it from here with "
+                f"distributed.Client({told['address']!r})"
+            )
+        return cls(reader, writer, {**told, "socket": str(path)}, Path(told["log"]))
+
+    def watch(self, on_gone: Callable[[], None]) -> None:
+        """Have `on_gone` called when the process ends unasked."""
+
+        async def follow() -> None:
+            with contextlib.suppress(OSError, ValueError):
+                while await self._reader.readline():
+                    pass
+            self._gone.set()
+            if not self._is_ending:
+                on_gone()
+
+        self._watching = asyncio.ensure_future(follow())
+
+    def keep(self, state: dict[str, Any]) -> None:
+        """Give it what another kernel would need to take the cluster over."""
+        self._send({"op": "keep", "state": state})
+
+    async def end(self) -> None:
+        """End the process, and wait for that."""
+        self._is_ending = True
+        self._send({"op": "end"})
+        try:
+            async with asyncio.timeout(END):
+                await self._gone.wait()
+        except TimeoutError:
+            if self.process is not None:
+                self.process.kill()
+        self.let_go()
+        if self.process is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self.process.wait)
+        self.log.unlink(missing_ok=True)
+
+    def end_now(self) -> None:
+        """End the process, and wait for that, without an event loop."""
+        self._is_ending = True
+        if path := self.told.get("socket"):
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(END)
+                sock.connect(path)
+                sock.sendall(json.dumps({"op": "end"}).encode() + b"\n")
+                while sock.recv(65536):
+                    pass
+        if self.process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(END)
+        self.log.unlink(missing_ok=True)
+
+    def let_go(self) -> None:
+        """Hold it no more."""
+        self._is_ending = True
+        self._writer.close()
+
+    def how_it_ended(self) -> str:
+        """Return in words how the process has ended, as far as is known."""
+        code = None
+        if self.process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = self.process.wait(timeout=1.0)
+        if code is None:
+            return "has ended"
+        how = f"was killed by signal {-code}" if code < 0 else f"has ended with exit code {code}"
+        return how
+
+    def _send(self, record: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError, RuntimeError):
+            self._writer.write(json.dumps(record).encode() + b"\n")
+
+
+def _spawn(descriptor: int, log: Path) -> subprocess.Popen[bytes]:
+    with open(os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _PROGRAM, json.dumps(_path()), str(descriptor)],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            pass_fds=[descriptor],
+            start_new_session=True,  # a kernel's interrupt is not for it
+            cwd="/",
+        )
+    # So that it leaves no zombie while this kernel lives.
+    threading.Thread(target=process.wait, name="t2-dask-reaper", daemon=True).start()
+    return process
+
+
+#: The kernel may have found this package by a path of its own.
+_PROGRAM = (
+    "import json, sys; path, fd = sys.argv[1:]; sys.path[:] = json.loads(path); "
+    "from t2notebook.dataflow.scheduler_main import main; main(int(fd))"
+)
+
+
+def _path() -> list[str]:
+    """Return where this kernel finds modules: the scheduler unpickles what a client sends, from the same modules."""
+    return list(dict.fromkeys(os.path.abspath(path) for path in sys.path))
+
+
+def tail(log: Path) -> str:
+    """Return the end of a scheduler's log, for people; empty if there is none."""
+    with contextlib.suppress(OSError):
+        lines = log.read_text(errors="replace").strip().splitlines()[-15:]
+        if lines:
+            return "\n".join([f"; the end of {log}:", *lines])
+    return ""
+
+
+def socket_path(name: str) -> Path:
+    """Return where the scheduler of a new cluster listens for kernels."""
+    digest = hashlib.sha256(f"{name} {os.getpid()} {os.urandom(8).hex()}".encode()).hexdigest()[:12]
+    return runtime_dir() / f"dask-{digest}.sock"
+
+
+def log_path(path: Path) -> Path:
+    """Return where that scheduler's stderr goes."""
+    return data_dir() / "dask" / f"{path.stem}.log"
+
+
+def living() -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the sockets of this user's Dask schedulers, with what each says of itself; those of dead ones go."""
+    for path in sorted(runtime_dir().glob(_PATTERN)):
+        try:
+            yield path, ask(path, "describe")
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        except (OSError, ValueError):
+            continue
+
+
+def ask(path: Path, op: str) -> dict[str, Any]:
+    """Ask a scheduler's process one thing.
+
+    Raises
+    ------
+    OSError, ValueError
+        When it does not answer.
+    """
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(ANSWER)
+        sock.connect(str(path))
+        sock.sendall(json.dumps({"op": op}).encode() + b"\n")
+        with sock.makefile("rb") as file:
+            record: dict[str, Any] = json.loads(file.readline())
+            return record

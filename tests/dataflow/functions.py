@@ -1,0 +1,27 @@
+"""Functions of a module that lies beside a notebook, as far as workers are concerned."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def slowly(number: int, seconds: float = 0.2) -> int:
+    time.sleep(seconds)
+    return number * number
+
+
+def grow(megabytes: int, path: str = "") -> int:
+    """Take memory, and note that it was tried."""
+    if path:
+        with open(path, "a") as file:
+            file.write("tried\n")
+    data: list[Any] = []
+    for _ in range(megabytes):
+        data.append(b"x" * (1 << 20))
+        time.sleep(0.002)
+    return len(data)

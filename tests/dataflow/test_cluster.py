@@ -1,0 +1,312 @@
+"""`MesosCluster` as users of Dask meet it.
+
+What distributed 2026.8's own ``test_spec_cluster``, ``test_cluster`` and ``test_adaptive`` try is tried anew here, in
+``test_scaling.py`` and ``test_life.py``:
+
+=========================================  ==========================================================================
+of ``test_spec_cluster``                   here
+=========================================  ==========================================================================
+specification, spec_sync, repr             `test_an_ordinary_cluster`
+address_default_none, context manager      `test_used_from_an_event_loop`
+scale, spec_close_clusters                 `test_scaling.py`, `test_life.py`
+broken_worker                              `test_workers_that_cannot_be_say_why_and_are_not_tried_for_ever`
+restart                                    `test_scaling.py::test_restart`
+adaptive_killed_worker                     `test_scaling.py::test_a_killed_worker_comes_back_with_and_without_adapt`
+dashboard_link, logs                       `test_logs_also_of_workers_that_have_ended`, `test_dashboard`
+scheduler_info, nanny_port, MultiWorker    do not apply: one Dask worker a Mesos task, and no Nanny
+run_spec, get_logs of ProcessInterface     do not apply: workers are no objects of the notebook's process
+=========================================  ==========================================================================
+
+Of ``test_cluster``: eq, repr, logs_deprecated (gone), sync_cluster_info, cluster_wait_for_worker. Of ``test_adaptive``:
+adaptive_local_cluster, min_max, avoid_churn, adapt_quickly, adapt_down, no_more_workers_than_tasks,
+adaptive_scale_down_override, adapt_then_manual, adapt_gives_resources.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from t2notebook.dataflow.requirements import DataflowError
+from t2notebook.model.errors import SubmitError
+from tests.dataflow.conftest import SMALL, eventually
+from tests.dataflow.functions import square
+
+distributed = pytest.importorskip("distributed")
+
+Make = Callable[..., Any]
+
+
+def test_an_ordinary_cluster(make: Make) -> None:
+    with make(workers=2, name="ordinary") as cluster:
+        with distributed.Client(cluster) as client:
+            client.wait_for_workers(2, timeout=60)
+            assert client.submit(sum, [1, 2]).result(timeout=30) == 3
+            assert client.gather(client.map(square, range(10))) == [square(number) for number in range(10)]
+            assert client.cluster is cluster
+            info = client.scheduler_info()["workers"].values()
+            assert {worker["name"] for worker in info} == {"0", "1"}
+            assert {worker["nthreads"] for worker in info} == {1}
+            assert {worker["memory_limit"] for worker in info} == {256 << 20}
+        assert cluster.scheduler_address.startswith("tls://127.0.0.1:")
+        assert re.fullmatch(
+            r"MesosCluster\('?ordinary'?, 'tls://127.0.0.1:\d+', workers=2, threads=2, memory=512.00 MiB\)",
+            repr(cluster),
+        )
+        assert "MesosCluster" in cluster._repr_html_() and "ordinary" in cluster._repr_html_()
+        assert cluster == cluster and cluster != make(name="another")
+        assert cluster.plan == cluster.requested == cluster.observed == {"0", "1"}
+        (job,) = cluster.jobs
+        assert (job.name, list(job.tasks.state)) == ("ordinary", ["RUNNING", "RUNNING"])
+        assert cluster.why().empty
+    assert job.state.is_final
+    assert cluster.status.name == "closed"
+    cluster.close()  # once more does no harm
+    with pytest.raises(DataflowError, match="is closed"):
+        cluster.scale(1)
+
+
+def test_used_from_an_event_loop(mesos: Any) -> None:
+    async def main() -> None:
+        async with (
+            mesos.MesosCluster(workers=1, asynchronous=True, **SMALL) as cluster,
+            distributed.Client(cluster, asynchronous=True) as client,
+        ):
+            assert await client.submit(square, 3) == 9
+            await cluster.scale(2)
+            await cluster
+            assert len(cluster.workers) == 2
+            await client.wait_for_workers(2, timeout=60)
+            logs = await cluster.get_logs()
+            assert {"Cluster", "Scheduler"} < set(logs)
+        assert cluster.status.name == "closed"
+
+    asyncio.run(main())
+
+
+def test_threads_and_memory_follow_the_resources(make: Make) -> None:
+    cluster = make(workers=1, cpu=2, ram="300MB")
+    cluster.wait_for_workers(1, timeout=60)
+    (worker,) = cluster.scheduler_info["workers"].values()
+    assert (worker["nthreads"], worker["memory_limit"]) == (2, 300 << 20)
+    cluster = make(workers=1, threads=3)
+    cluster.wait_for_workers(1, timeout=60)
+    assert [worker["nthreads"] for worker in cluster.scheduler_info["workers"].values()] == [3]
+
+
+def test_logs_also_of_workers_that_have_ended(make: Make) -> None:
+    cluster = make(workers=2)
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        client.run(print, "hello from a worker")
+        address = min(client.scheduler_info()["workers"])
+        name = client.scheduler_info()["workers"][address]["name"]
+        client.retire_workers(workers=[address])
+        eventually(lambda: address not in cluster.scheduler_info["workers"])
+        logs = cluster.get_logs()
+        assert "hello from a worker" in logs[name]
+        assert any("hello from a worker" in text for who, text in logs.items() if who.startswith("tls://"))
+        assert "Register worker" in logs["Scheduler"]
+        assert set(cluster.get_logs(cluster=False, scheduler=False, workers=[name])) == {name}
+        assert set(cluster.get_logs(workers=False)) == {"Cluster", "Scheduler"}
+
+
+def test_pending_workers_say_why(make: Make) -> None:
+    cluster = make(workers=2, ram_mega_bytes=10_000_000)
+    eventually(lambda: not cluster.why().empty)
+    why = cluster.why()
+    assert set(why.workers) == {"0, 1"} and "mem" in set(why.lacked)
+    with pytest.raises(TimeoutError, match=r"0 of 1 workers have come after 0.2: .*mem"):
+        eventually(lambda: "mem" in cluster.waiting_for)
+        cluster.wait_for_workers(1, timeout=0.2)
+    cluster.scale(0)
+    eventually(lambda: cluster.jobs[0].state.is_final)
+
+
+def test_workers_that_cannot_be_say_why_and_are_not_tried_for_ever(make: Make) -> None:
+    cluster = make(workers=1, worker_options={"no_such_option": 1})
+    with pytest.raises(DataflowError, match="no_such_option"):
+        cluster.wait_for_workers(1, timeout=60)
+    assert len(cluster.jobs) == 1
+    assert "no_such_option" in cluster.get_logs(scheduler=False, workers=False)["Cluster"]
+
+
+def test_another_version_on_an_agent_is_one_line(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from t2notebook.dataflow import cluster as module
+
+    monkeypatch.setattr(module, "versions", lambda: {"dask": "2025.1.0", "distributed": "2025.1.0"})
+    with pytest.raises(DataflowError) as error:
+        make(workers=1).wait_for_workers(1, timeout=60)
+    assert re.search(r"has dask \S+, the notebook's has 2025.1.0: install the same on both", str(error.value))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"workers": -1}, "workers is -1"),
+        ({"workers": 1.5}, "workers is 1.5"),
+        ({"cpu": 0}, "cpu is 0"),
+        ({"ram": "much"}, "ram"),
+        ({"threads": 0}, "threads is 0"),
+        ({"on_exit": "stay"}, "on_exit is 'stay'"),
+        ({"where": "rack"}, "'rack' is no constraint"),
+        ({"preload": "no module"}, "preload"),
+        ({"workers_per_executor": 0}, "workers_per_executor"),
+        ({"max_worker_restarts": -1}, "max_worker_restarts"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_start_nothing(
+    make: Make, arguments: dict[str, Any], text: str
+) -> None:
+    with pytest.raises((SubmitError, DataflowError), match=re.escape(text)) as error:
+        make(**{**SMALL, **arguments})
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_argument_of_dasks_scheduler_is_told(make: Make) -> None:
+    with pytest.raises(DataflowError, match=r"did not start: .*no_such"):
+        make(scheduler_options={"no_such": 1})
+
+
+@pytest.mark.parametrize("missing", ["dask", "distributed", "cryptography"])
+def test_a_missing_library_names_the_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.metadata
+
+    from t2notebook.dataflow import requirements
+
+    real = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == missing:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    with pytest.raises(DataflowError) as error:
+        requirements.need()
+    assert str(error.value).endswith(
+        f'needs {missing}, which is not installed: pip install "t2notebook[dataflow]"'
+    )
+
+
+def test_an_old_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.metadata
+
+    from t2notebook.dataflow import requirements
+
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2024.3.1")
+    with pytest.raises(DataflowError, match=r"needs dask \S+ or later, and this is 2024.3.1"):
+        requirements.need("dask")
+
+
+def test_dashboard(make: Make) -> None:
+    import urllib.request
+
+    pytest.importorskip("bokeh")
+    cluster = make(dashboard_address=":0")
+    assert re.fullmatch(r"http://127.0.0.1:\d+/status", cluster.dashboard_link)
+
+    def page() -> str:
+        try:
+            with urllib.request.urlopen(cluster.dashboard_link, timeout=10) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            return ""
+
+    eventually(lambda: "Dask" in page(), timeout=30)
+    assert make().dashboard_link == ""
+
+
+def test_cluster_info_is_told_to_all_clients(make: Make) -> None:
+    cluster = make(name="informed", scheduler_sync_interval=0.1)
+    with distributed.Client(cluster.scheduler_address, security=cluster.security) as client:
+        get = client.scheduler.get_metadata
+        eventually(
+            lambda: client.sync(get, keys=["cluster-manager-info"], default={}).get("name") == "informed"
+        )
+
+
+def test_no_key_lies_in_a_file_an_environment_or_a_command_line(make: Make, home: Path) -> None:
+    import os
+    import tempfile
+
+    before = set(Path(tempfile.gettempdir()).glob("**/dask.pem"))
+    cluster = make(workers=2)
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        client.submit(square, 2).result(timeout=30)
+        keys = cluster._keys
+        parts = [text.split("\n")[2].encode() for name, text in keys.items() if name.endswith("_key")]
+        assert len(parts) == 3
+        session = cluster.jobs[0]
+        places = {Path(path).parents[4] for path in client.run(os.getcwd).values()} | {home}
+        looked = 0
+        for place in places:
+            for path in place.rglob("*"):
+                try:
+                    if path.is_file() and not path.is_symlink():
+                        data = path.read_bytes()
+                        looked += 1
+                        assert not any(part in data for part in parts), path
+                except OSError:
+                    continue
+        assert looked > 10
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                for name in ("cmdline", "environ"):
+                    try:
+                        data = (entry / name).read_bytes()
+                    except OSError:
+                        continue
+                    assert not any(part in data for part in parts), (entry, name)
+        assert set(Path(tempfile.gettempdir()).glob("**/dask.pem")) == before
+        master = mesos_state(session)
+        assert not any(part.decode() in master for part in parts)
+
+
+def mesos_state(job: Any) -> str:
+    """Return what the master and an agent tell everybody."""
+    import json
+    import urllib.request
+
+    master = json.loads(
+        (Path(__import__("os").environ["JUPYTER_RUNTIME_DIR"]) / "t2notebook/localmesos.json").read_text()
+    )
+    address = master["master"]
+    found = []
+    with urllib.request.urlopen(f"http://{address}/state", timeout=10) as answer:
+        found.append(answer.read().decode())
+    state = json.loads(found[0])
+    for agent in state["slaves"]:
+        host = agent["pid"].partition("@")[2]
+        with urllib.request.urlopen(f"http://{host}/state", timeout=10) as answer:
+            found.append(answer.read().decode())
+    return "".join(found)
+
+
+def test_who_has_no_certificate_of_the_cluster_is_refused(make: Make) -> None:
+    from t2notebook.dataflow import certificates
+    from t2notebook.dataflow.agent.tls import MemorySecurity
+
+    cluster = make()
+    foreign = MemorySecurity.of(certificates.make())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(OSError):
+            distributed.Client(cluster.scheduler_address, security=foreign, timeout=2)
+        with pytest.raises((OSError, TypeError)):
+            distributed.Client(cluster.scheduler_address.replace("tls", "tcp"), timeout=2)
+
+
+def test_without_tls(make: Make) -> None:
+    cluster = make(workers=1, security=False)
+    assert cluster.scheduler_address.startswith("tcp://")
+    with distributed.Client(cluster) as client:
+        assert client.submit(square, 4).result(timeout=60) == 16

@@ -1,0 +1,164 @@
+"""What is left of a cluster when it is closed, when its kernel dies, and when its scheduler does."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from t2notebook.dataflow.requirements import DataflowError
+from tests.dataflow.conftest import eventually, kernel, schedulers
+from tests.dataflow.functions import square
+
+distributed = pytest.importorskip("distributed")
+
+Make = Callable[..., Any]
+
+KERNEL = """
+    import logging, sys, time
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    import t2notebook as t2
+    from distributed import Client
+    from tests.dataflow.functions import square
+
+    if __name__ == "__main__":
+        cluster = t2.MesosCluster(
+            workers=2, cpu=0.5, ram_mega_bytes=256, dashboard_address=None, name={name!r}, on_exit={on_exit!r}
+        )
+        client = Client(cluster)
+        client.wait_for_workers(2, timeout=60)
+        client.publish_dataset(squares=client.map(square, range(5)))
+        print(",".join(job.job_id for job in cluster.jobs), flush=True)
+        {then}
+"""
+
+
+def start(name: str, on_exit: str = "kill", then: str = "time.sleep(600)", **environment: str) -> Any:
+    process = kernel(KERNEL.format(name=name, on_exit=on_exit, then=then), **environment)
+    job_id = process.stdout.readline().strip()
+    assert job_id
+    return process, job_id
+
+
+def finish(process: Any) -> None:
+    process.wait(timeout=60)
+    process.stdout.close()
+
+
+def left_behind() -> list[Path]:
+    runtime = Path(os.environ["JUPYTER_RUNTIME_DIR"]) / "t2notebook"
+    data = Path(os.environ["JUPYTER_DATA_DIR"]) / "t2notebook" / "dask"
+    return [*runtime.glob("dask-*"), *data.glob("*.log")]
+
+
+def test_closing_leaves_nothing(make: Make) -> None:
+    cluster = make(workers=2)
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        pids = list(client.run(os.getpid).values())
+    assert len(left_behind()) == 2 and len(schedulers()) == 1
+    cluster.close()
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    assert left_behind() == [] and schedulers() == []
+    assert [job.state.value for job in cluster.jobs] == ["COMPLETED"]
+
+
+def test_closing_while_workers_wait_and_compute(make: Make) -> None:
+    import time
+
+    cluster = make(workers=30)
+    client = distributed.Client(cluster)
+    client.wait_for_workers(1, timeout=60)
+    futures = client.map(time.sleep, [60] * 20, pure=False)
+    cluster.close()
+    assert all(job.state.is_final for job in cluster.jobs)
+    assert len(futures) == 20
+    client.close()
+
+
+def test_a_kernel_that_is_killed_leaves_nothing_after_a_grace_time(t2: Any) -> None:
+    process, job_id = start("killed")
+    assert len(schedulers()) == 1
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    eventually(lambda: not schedulers() and not left_behind()[:-1], timeout=30)
+    job = t2.attach(job_id)
+    eventually(lambda: job.state.is_final, timeout=30)
+    for path in left_behind():
+        path.unlink()  # what a scheduler has said stays for who looks for it
+
+
+def test_a_kernel_that_ends_in_good_order_takes_its_cluster_along(t2: Any) -> None:
+    process, job_id = start("tidy", then="pass")
+    finish(process)
+    assert process.returncode == 0
+    eventually(lambda: not schedulers() and not left_behind())
+    assert t2.attach(job_id).state.value == "COMPLETED"
+
+
+@pytest.mark.parametrize("end", ["exit", "kill"])
+def test_a_detached_cluster_outlives_its_kernel_and_is_had_again(t2: Any, end: str) -> None:
+    name = f"lasting-{end}"
+    process, job_id = start(name, on_exit="detach", then="pass" if end == "exit" else "time.sleep(600)")
+    if end == "kill":
+        process.send_signal(signal.SIGKILL)
+    finish(process)
+    assert len(schedulers()) == 1
+    cluster = t2.MesosCluster.attach(name)
+    try:
+        assert cluster.plan == cluster.observed == {"0", "1"}
+        assert [job.job_id for job in cluster.jobs] == [job_id]
+        with distributed.Client(cluster) as client:
+            assert client.gather(client.get_dataset("squares")) == [square(number) for number in range(5)]
+            cluster.scale(3)
+            client.wait_for_workers(3, timeout=60)
+            cluster.scale(1)
+            eventually(lambda: len(cluster.observed) == 1)
+            assert client.gather(client.get_dataset("squares")) == [square(number) for number in range(5)]
+    finally:
+        cluster.close()
+    eventually(lambda: not schedulers() and not left_behind())
+    assert all(job.state.is_final for job in cluster.jobs)
+
+
+def test_attaching_to_what_is_not_there_and_to_what_another_has(t2: Any, make: Make) -> None:
+    with pytest.raises(DataflowError, match="there is no Dask cluster called 'nowhere', nor any other"):
+        t2.MesosCluster.attach("nowhere")
+    make(name="mine")
+    with pytest.raises(DataflowError, match="there is no Dask cluster called 'nowhere'; there are mine"):
+        t2.MesosCluster.attach("nowhere")
+    with pytest.raises(
+        DataflowError, match=rf"in the hands of process {os.getpid()}; use it .*Client\('tls://"
+    ):
+        t2.MesosCluster.attach("mine")
+
+
+def test_the_end_of_the_dask_scheduler_is_told(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    cluster = make(workers=1)
+    cluster.wait_for_workers(1, timeout=60)
+    (pid,) = schedulers()
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: cluster.status.name == "closed", timeout=30)
+    assert "was killed by signal 9; its tasks and their data are lost" in caplog.text
+    eventually(lambda: cluster.jobs[0].state.is_final)
+    with pytest.raises(DataflowError, match="is closed"):
+        cluster.scale(2)
+    for path in left_behind():
+        path.unlink()
+
+
+def test_sockets_of_dead_schedulers_are_removed_by_who_looks(t2: Any) -> None:
+    import socket
+
+    from t2notebook.config import runtime_dir
+    from t2notebook.dataflow import scheduler_link
+
+    path = runtime_dir() / "dask-000000000000.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    assert list(scheduler_link.living()) == []
+    assert not path.exists()
