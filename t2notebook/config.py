@@ -1,4 +1,11 @@
-"""Settings: what `configure`, ``T2_*`` variables and the configuration file say, in this order.
+"""Settings of a kernel and its session. The nearest place that names one decides:
+
+1. `configure`, or ``%config T2Notebook.NAME = VALUE`` in IPython;
+2. the environment: ``T2_NAME``;
+3. ``t2notebook.toml`` in Jupyter's configuration folder, or the file that ``T2_CONFIG`` names;
+4. the section ``T2Notebook`` of IPython's or the kernel's own configuration (``c.T2Notebook.master = "h:5050"``);
+5. the same section of Jupyter's ``t2notebook_config`` and ``jupyter_config`` (`t2notebook.jupyter_config`);
+6. the default.
 
 Secrets are no settings: they come from a file or the environment, never from a notebook's text, and no record of
 settings holds one (`secrets_of`).
@@ -11,12 +18,15 @@ import inspect
 import json
 import math
 import os
+import re
 import sys
+import textwrap
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from . import jupyter_config
 from ._version import __version__
 from .model import address
 from .model.errors import Twister2Error
@@ -244,11 +254,29 @@ def configure(**settings: Any) -> Config:
         raise
 
 
+def help_of_settings() -> dict[str, str]:
+    """Return the documentation of each setting; none under ``python -OO``."""
+    text = textwrap.dedent((Config.__doc__ or "").partition("----------\n")[2])
+    found: dict[str, str] = {}
+    for names, body in re.findall(r"^(\w[\w, ]*?)(?: : .*)?\n((?:[ ].*\n?)+)", text, re.MULTILINE):
+        found |= dict.fromkeys(names.split(", "), " ".join(body.split()))
+    return found
+
+
 def get_config() -> Config:
-    """Return the settings that hold now: `configure`, else ``T2_NAME`` variables, else the file, else
-    defaults.
+    """Return the settings that hold now.
+
+    Raises
+    ------
+    Twister2Error
+        When a place names a setting that there is not, or a value that cannot be.
     """
-    values = _from_file(config_file())
+    values = {
+        name: _convert(name, value, f"{jupyter_config.SECTION}.{name} in {layer.source}", layer.folder)
+        for layer in jupyter_config.layers()
+        for name, value in layer.values.items()
+    }
+    values |= _from_file(config_file())
     for name in _TYPES:
         if (text := os.environ.get(f"T2_{name.upper()}")) is not None:
             values[name] = _convert(name, text, f"T2_{name.upper()}")
@@ -311,7 +339,8 @@ def _credential(text: str, principal: str, path: str) -> tuple[str, str]:
 
 
 def _zookeeper_password(master: str) -> str:
-    for source in (os.environ.get("T2_MASTER"), _read_file(config_file()).get("master")):
+    masters = [layer.values.get("master") for layer in jupyter_config.layers()]
+    for source in (os.environ.get("T2_MASTER"), _read_file(config_file()).get("master"), *reversed(masters)):
         clean, userinfo = address.split_userinfo(str(source or ""))
         if userinfo and clean == master:
             return userinfo

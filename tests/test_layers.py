@@ -22,7 +22,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("notebook",),
     ("server",),
     ("dataflow",),
-    ("client", "config", "cli", "__main__"),
+    ("client", "config", "jupyter_config", "cli", "__main__"),
     ("session",),
     ("scheduler",),
     ("jobmaster",),
@@ -46,6 +46,7 @@ FORBIDDEN = {
     "notebook": {"session", "scheduler", "jobmaster"},
     "client": {"session", "scheduler", "jobmaster"},
     "config": {"session", "scheduler", "jobmaster"},
+    "jupyter_config": {"session", "scheduler", "jobmaster"},
 }
 
 #: What a part may import of others' packages, where that is limited; the standard library is always allowed.

@@ -33,10 +33,11 @@ from ..model.start_errors import without_fetcher
 from ..model.states import JobState, TaskState
 from ..protocol.archive import Archive as Package
 from ..protocol.archive import ArchiveError
+from . import messages
 from .job_replica import JobReplica
 from .logs import Output, all_output
 from .offline import OfflineSession, open_anywhere, read_output
-from .session_http import SessionBroken, SessionEnding
+from .session_http import Connection, SessionBroken, SessionEnding
 from .session_link import Link
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Job:
         self._source = (link, mirror)
         self._pid = os.getpid()
         self._listeners: dict[Callable[[Job], None], Callable[[], None]] = {}
+        self._receiver: messages.Receiver | None = None
+        self._receiver_pid = 0
 
     @property
     def _link(self) -> Link | OfflineSession:
@@ -340,6 +343,74 @@ class Job:
                 if time.monotonic() > deadline or not self._link.is_open or self._mirror.orphaned:
                     raise first from None
                 time.sleep(0.1)
+
+    # Messages.
+
+    def send(self, worker_id: int, obj: Any) -> None:
+        """Send an object to a worker, which finds it with ``env.messages()``.
+
+        When this returns, it is safe with the session: it waits there until the worker reads it, also when that has yet
+        to start or is started again. Messages come in their order, each once.
+
+        Parameters
+        ----------
+        worker_id : int
+        obj : object
+            At most 32 MiB when pickled.
+
+        Raises
+        ------
+        IndexError
+            When the job has no such worker.
+        MessageRefused
+            When the worker or the job has ended, or 10,000 messages (or 256 MiB) wait there unread.
+        """
+        self._check_worker(worker_id)
+        messages.send(self._peer(), worker_id, obj)
+
+    def broadcast(self, obj: Any) -> int:
+        """Send an object to all workers that have not ended; return how many these are. As `send` otherwise."""
+        return messages.send(self._peer(), None, obj)
+
+    def on_message(self, callback: Callable[[int, Any], Any]) -> Callable[[int, Any], Any]:
+        """Have ``callback(worker_id, obj)`` called with what workers send by ``env.send_to_driver(obj)``.
+
+        It runs on a thread of its own, one message after the other, so it may take its time; what came before anybody
+        listened comes first. A message counts as read when the callbacks have returned. What they raise is printed.
+
+        Parameters
+        ----------
+        callback : callable
+
+        Returns
+        -------
+        callable
+            The callback, so that this can be used as a decorator.
+        """
+        if not callable(callback):
+            raise Twister2Error(
+                f"callback is a {type(callback).__name__}; give a function of worker_id and obj"
+            )
+        if self._receiver is None or not self._receiver.is_alive or self._receiver_pid != os.getpid():
+            callbacks = self._receiver.callbacks if self._receiver is not None else ()
+            self._receiver, self._receiver_pid = (
+                messages.Receiver(self._peer(), (*callbacks, callback)),
+                os.getpid(),
+            )
+        else:
+            self._receiver.add(callback)
+        return callback
+
+    def _reach(self) -> Connection:
+        return self._link.reach()  # another one, in a process that was forked
+
+    def _peer(self) -> messages.Peer:
+        return messages.Peer(
+            self.job_id,
+            self._reach,
+            lambda: self.state.is_final,
+            lambda: self.is_attached,
+        )
 
     def error(self, worker_id: int | None = None) -> JobFailed | None:
         """Return why the job (or one worker) failed, as the exception that `results` raises; None if it did

@@ -138,6 +138,10 @@ class Connection:
         """POST JSON and return the JSON answer."""
         return loads(self._request("POST", path, content, {})[0])
 
+    def post_bytes(self, path: str, data: bytes, **query: Any) -> Any:
+        """POST raw bytes and return the JSON answer."""
+        return loads(self._request("POST", path, data, query)[0])
+
     def get_bytes(self, path: str, **query: Any) -> tuple[bytes, Mapping[str, str]]:
         """GET raw bytes and the answer's headers."""
         return self._request("GET", path, None, query)
@@ -180,10 +184,10 @@ class Connection:
         return Stream(connection, answer)
 
     def _request(
-        self, method: str, path: str, content: Mapping[str, Any] | None, query: Mapping[str, Any]
+        self, method: str, path: str, content: Mapping[str, Any] | bytes | None, query: Mapping[str, Any]
     ) -> tuple[bytes, Mapping[str, str]]:
         target = f"{path}?{urlencode(query)}" if query else path
-        body = None if content is None else dumps(content).encode()
+        body = content if content is None or isinstance(content, bytes) else dumps(content).encode()
         if not self.name and path != "/v1/info":
             self.pin(self.get("/v1/info"))
         while True:

@@ -255,8 +255,7 @@ class JobMaster:
             acknowledged = _whole(record.get("acknowledged"))
             return actions + self.mailboxes.receive(worker_id, request, acknowledged, deadline, now)
         if kind == "acknowledge":
-            gone = self.mailboxes.acknowledge(worker_id, _whole(record.get("acknowledged")))
-            return [*actions, *gone, Answer(worker_id, request, {})]
+            return actions + self.mailboxes.acknowledge(worker_id, _whole(record.get("acknowledged")))
         if kind == "listen":
             self._listeners.add(worker_id)
             return [*actions, Answer(worker_id, request, {})]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .config_magic import T2Notebook
 from .display import LateUpdates, display_job
 from .errors import install, uninstall
 from .magics import twister2
@@ -24,6 +25,7 @@ class _Registered:
     def __init__(self, ip: Any) -> None:
         self.matcher = make_matcher(ip)
         self.late = LateUpdates(ip)
+        self.settings = T2Notebook()
 
 
 def allow_no_body(lines: list[str]) -> list[str]:
@@ -51,6 +53,7 @@ def load_ipython_extension(ip: Any) -> None:
     ip.register_magic_function(magic, "line_cell", "twister2")
     ip.Completer.custom_matchers.append(registered.matcher)
     ip.input_transformers_cleanup.append(allow_no_body)
+    ip.configurables.append(registered.settings)
     install()
     if getattr(ip, "kernel", None) is not None:
         ip.display_formatter.ipython_display_formatter.for_type(_job_type(), display_job)
@@ -69,6 +72,7 @@ def unload_ipython_extension(ip: Any) -> None:
         ip.magics_manager.magics[kind].pop("twister2", None)
     ip.Completer.custom_matchers.remove(registered.matcher)
     ip.input_transformers_cleanup.remove(allow_no_body)
+    ip.configurables.remove(registered.settings)
     uninstall()
     if getattr(ip, "kernel", None) is not None:
         ip.display_formatter.ipython_display_formatter.pop(_job_type(), None)

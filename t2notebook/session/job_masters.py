@@ -97,7 +97,7 @@ class JobMasters:
         """A worker asks something."""
         key = _key(connection)
         running = self._running.get(key[0])
-        number = message.record.get("request")
+        number = message.record.get("request")  # 0: no answer is waited for
         if running is None or self._connections.get(key) is not connection or not isinstance(number, int):
             return
         now = asyncio.get_running_loop().time()

@@ -29,10 +29,11 @@ from ..model.errors import JournalError, SessionError
 from ..model.events import Event, EventKind
 from ..model.process import LOADER, user_name
 from ..scheduler.messages import framework_info
-from . import http_api
+from . import driver_api, http_api
 from .client_socket import Door
 from .embedded import Cluster
 from .framework import Framework
+from .job_masters import JobMasters
 from .observers import Observers, knock
 from .retention import prune_ended
 from .subscriptions import Clients
@@ -76,7 +77,13 @@ class Session:
         self._cluster = cluster
         self._is_embedded = bool(settings.get("embedded", cluster is not None))
         self._home = Path(settings["socket"])
-        self._door = Door(self._home, self.name, Application(http_api.routes(self)), self._note_whereabouts)
+        routes = [*http_api.routes(self), *driver_api.routes(self)]
+        self._door = Door(
+            self._home,
+            self.name,
+            Application(routes),
+            self._note_whereabouts,
+        )
         self._data = Path(settings["data_dir"])
         self._sessions = self._data / "sessions"
         self.lease = Lease.mine()
@@ -382,8 +389,8 @@ class Session:
         )
         if self._masters is not None:
             await self._masters.stop()
-        if self._workers is not None:
-            await self._workers.job_masters.close()
+        if self.job_masters is not None:
+            await self.job_masters.close()
         self.is_closed = True
         self._door.close()
         self.clients.close()
@@ -416,6 +423,11 @@ class Session:
         )
         # Who asked has been told; the next submit gets another session, which may have more luck.
         asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self.stop)
+
+    @property
+    def job_masters(self) -> JobMasters | None:
+        """The job masters, as soon as workers can be served."""
+        return None if self._workers is None else self._workers.job_masters
 
     def info(self) -> dict[str, Any]:
         """Return what ``%twister2 config`` and the client show of a session."""

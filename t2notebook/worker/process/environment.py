@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .controller import WorkerController
+    from .messages import Messages
 
 _MAX_TEXT = 200
+#: The driver's place among the ids of receivers.
+_DRIVER = -1
 
 
 class WorkerEnvironment:
@@ -33,6 +36,8 @@ class WorkerEnvironment:
         The secrets that the job was submitted with, by name.
     worker_controller : WorkerController
         Finds the other workers, and waits for them.
+    messages : Messages
+        Carries messages.
     """
 
     worker_id: int
@@ -56,6 +61,7 @@ class WorkerEnvironment:
         additional_ports: tuple[int, ...] = (),
         credentials: Mapping[str, str] | None = None,
         worker_controller: WorkerController | None = None,
+        messages: Messages | None = None,
     ) -> None:
         self.worker_id = worker_id
         self.number_of_workers = number_of_workers
@@ -66,6 +72,7 @@ class WorkerEnvironment:
         self.credentials = dict(credentials or {})
         if worker_controller is not None:
             self.worker_controller = worker_controller
+        self._messages = messages
         self._report = report
 
     def progress(self, done: float, total: float | None = None, text: str = "") -> None:
@@ -97,6 +104,63 @@ class WorkerEnvironment:
             raise ValueError(f"progress: done is {done!r}; it cannot be negative")
         self._report(min(fraction, 1.0), " ".join(str(text).split())[:_MAX_TEXT])
 
+    def send_to_driver(self, obj: Any) -> None:
+        """Send an object to the notebook, where ``job.on_message`` takes it.
+
+        When this returns, it is safe with the session; the notebook need not be there.
+
+        Parameters
+        ----------
+        obj : object
+            At most 32 MiB when pickled.
+
+        Raises
+        ------
+        MessageRefused
+            When too many messages wait there unread; none is lost of those that were sent before.
+        """
+        self._mail().send(_DRIVER, obj)
+
+    def send(self, worker_id: int, obj: Any) -> None:
+        """Send an object to another worker of the job, which finds it with `messages`.
+
+        When this returns, it is safe with the session. Messages of one worker to another come in their order, each
+        once; what a worker that dies has not read is given to the one that takes its place.
+
+        Parameters
+        ----------
+        worker_id : int
+        obj : object
+            At most 32 MiB when pickled.
+
+        Raises
+        ------
+        MessageRefused
+            When there is no such worker, it has ended, or 10,000 messages (or 256 MiB) wait there unread.
+        """
+        if isinstance(worker_id, bool) or not isinstance(worker_id, int) or worker_id < 0:
+            raise TypeError(f"send: worker_id is {worker_id!r}; give a worker's number, from 0")
+        self._mail().send(worker_id, obj)
+
+    def messages(self, timeout: float | None = None) -> Iterator[Any]:
+        """Yield the objects that the notebook and other workers send to this one.
+
+        A message counts as read when the next one is asked for: if this worker dies before, the one that takes its
+        place gets it again.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds; the iteration ends when none has come for so long. Without it, it waits for ever.
+        """
+        if timeout is not None:
+            timeout = _number("timeout", timeout, "messages")
+        return self._mail().receive(timeout)
+
+    def _mail(self) -> Messages:
+        assert self._messages is not None
+        return self._messages
+
     def __repr__(self) -> str:
         return f"<worker {self.worker_id} of {self.number_of_workers}, job {self.job_id}>"
 
@@ -104,11 +168,11 @@ class WorkerEnvironment:
         raise TypeError("env belongs to its worker and cannot be pickled; pass on what you need of it")
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: Any, what: str = "progress") -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"progress: {name} is a {type(value).__name__}; give a number") from None
+        raise TypeError(f"{what}: {name} is a {type(value).__name__}; give a number") from None
     if not math.isfinite(number):
-        raise ValueError(f"progress: {name} is {value!r}; give a finite number")
+        raise ValueError(f"{what}: {name} is {value!r}; give a finite number")
     return number

@@ -136,6 +136,12 @@ class JobMasterClient:
             finally:
                 del self._pending[number]
 
+    def tell(self, record: Mapping[str, Any]) -> None:
+        """Say something that needs no answer, and need not arrive: without a connection, it does not."""
+        with self._changed:
+            if self._link is not None:
+                self._send(self._link, 0, _Pending(record, b""))
+
     def connect(self) -> None:
         """Be connected, or raise as `ask` does."""
         if self.faults is None:
@@ -230,7 +236,12 @@ class JobMasterClient:
                 self._send(link, number, pending)
 
     def _send(self, link: _Link, number: int, pending: _Pending) -> None:
-        record = {**pending.record, "request": number, "low": min(self._pending), "faults": self.faults}
+        record = {
+            **pending.record,
+            "request": number,
+            "low": min(self._pending, default=self._next),
+            "faults": self.faults,
+        }
         stream = 1 if len(pending.payload) > _CHUNK // 2 else 0
         try:
             link.channel.send(record, pending.payload, stream)

@@ -22,6 +22,7 @@ from . import remote_traceback as failures
 from .controller import WorkerController
 from .environment import WorkerEnvironment
 from .job_master_client import JobMasterClient
+from .messages import Messages
 from .missing_names import IS_CELL, NAMES, notebook_has
 from .progress import ProgressReporter
 from .remote_traceback import Failure
@@ -154,6 +155,7 @@ def _work(
         report=progress.report,
         additional_ports=launch.ports,
         credentials=_credentials(launch),
+        messages=Messages(job_master),
         worker_controller=WorkerController(
             job_master, launch.worker_id, launch.number_of_workers, launch.restart_count
         ),
