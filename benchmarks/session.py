@@ -34,7 +34,7 @@ job = t2.submit(lambda env: None, workers={workers}, cpu=0.1, ram_mega_bytes=32,
 display(job)
 
 def _over():
-    view = job._mirror.view
+    view = job._replica.view
     return view.state.is_final or all(worker.state == "FINISHED" for worker in view.workers)
 
 _found = _tick(_over, 120.0)

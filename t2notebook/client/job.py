@@ -76,11 +76,11 @@ class Job:
         What was asked for.
     """
 
-    def __init__(self, link: Link | OfflineSession, spec: JobSpec, mirror: JobReplica) -> None:
-        self.job_id = mirror.job_id
+    def __init__(self, link: Link | OfflineSession, spec: JobSpec, replica: JobReplica) -> None:
+        self.job_id = replica.job_id
         self.name = spec.name
         self.spec = spec
-        self._source = (link, mirror)
+        self._source = (link, replica)
         self._pid = os.getpid()
         self._listeners: dict[Callable[[Job], None], Callable[[], None]] = {}
         self._receiver: messages.Receiver | None = None
@@ -91,7 +91,7 @@ class Job:
         return self._here()[0]
 
     @property
-    def _mirror(self) -> JobReplica:
+    def _replica(self) -> JobReplica:
         return self._here()[1]
 
     def _here(self) -> tuple[Link | OfflineSession, JobReplica]:
@@ -99,11 +99,11 @@ class Job:
         if self._pid != os.getpid():
             with _reopening:
                 if self._pid != os.getpid():
-                    link, mirror = self._source
-                    directory = Path(mirror.directory or link.session["directory"])
-                    link, _, mirror = open_anywhere(directory, self.job_id)
+                    link, replica = self._source
+                    directory = Path(replica.directory or link.session["directory"])
+                    link, _, replica = open_anywhere(directory, self.job_id)
                     self._listeners.clear()
-                    self._source, self._pid = (link, mirror), os.getpid()
+                    self._source, self._pid = (link, replica), os.getpid()
         return self._source
 
     # What is.
@@ -111,8 +111,8 @@ class Job:
     @property
     def state(self) -> JobState:
         """The job's state now."""
-        with self._mirror.changed:
-            return self._mirror.view.state
+        with self._replica.changed:
+            return self._replica.view.state
 
     @property
     def tasks(self) -> pd.DataFrame:
@@ -124,8 +124,8 @@ class Job:
     @property
     def events(self) -> pd.DataFrame:
         """One row a status change, oldest first; times UTC."""
-        with self._mirror.changed:
-            events = list(self._mirror.events)
+        with self._replica.changed:
+            events = list(self._replica.events)
         return events_frame(events)
 
     @property
@@ -141,10 +141,10 @@ class Job:
     @property
     def is_attached(self) -> bool:
         """Whether it hears of the job as long as there is anything to hear."""
-        with self._mirror.changed:
-            if self._mirror.orphaned:
+        with self._replica.changed:
+            if self._replica.lost_because:
                 return False
-            return self._link.is_open or self._mirror.view.state.is_final
+            return self._link.is_open or self._replica.view.state.is_final
 
     @property
     def metrics(self) -> pd.Series:
@@ -163,13 +163,13 @@ class Job:
         return phases_frame(self._measure())
 
     def _measure(self) -> JobMetrics:
-        with self._mirror.changed:
-            events, finished = list(self._mirror.events), self._mirror.view.finished
+        with self._replica.changed:
+            events, finished = list(self._replica.events), self._replica.view.finished
         return measure(events, finished, self.spec.package_seconds)
 
     def view(self) -> JobView:
         """Return an independent snapshot of the job."""
-        return self._mirror.snapshot()
+        return self._replica.snapshot()
 
     def __repr__(self) -> str:
         view = self.view()
@@ -202,11 +202,11 @@ class Job:
         SessionError
             When the session is gone.
         """
-        with self._interruptible(), self._mirror.changed:
+        with self._interruptible(), self._replica.changed:
             if not self._wait_for(self._has_ended, timeout):
-                state = self._mirror.view.state
+                state = self._replica.view.state
                 raise WaitTimeout(f"job {self.job_id} is {state} after {timeout:g} s; it goes on")
-            return self._mirror.view.state
+            return self._replica.view.state
 
     def results(self, timeout: float | None = None, *, return_exceptions: bool = False) -> list[Any]:
         """Wait for the end and return the workers' results.
@@ -259,13 +259,13 @@ class Job:
         self._check_worker(worker_id)
 
         def is_over() -> bool:
-            worker = self._mirror.view.workers[worker_id]
+            worker = self._replica.view.workers[worker_id]
             return worker.is_done or worker.result == "ok" or self._has_ended()
 
-        with self._interruptible(), self._mirror.changed:
+        with self._interruptible(), self._replica.changed:
             if not self._wait_for(is_over, timeout):
                 raise WaitTimeout(f"worker {worker_id} of {self.job_id} has no result after {timeout:g} s")
-            outcome = self._mirror.view.workers[worker_id].result
+            outcome = self._replica.view.workers[worker_id].result
         if outcome == "ok":
             return self._load(worker_id)
         view = self.view()
@@ -284,9 +284,9 @@ class Job:
             if self._has_ended(quiet=True):
                 loop.call_soon_threadsafe(ended.set)
 
-        self._mirror.listen(on_change)
+        self._replica.listen(on_change)
         try:
-            with self._mirror.changed:
+            with self._replica.changed:
                 on_change()
             while not ended.is_set():
                 # A bounded wait, since a kernel's interrupt wakes no event loop.
@@ -298,7 +298,7 @@ class Job:
                 f"you stopped waiting; job {self.job_id} goes on, and kill() ends it"
             ) from None
         finally:
-            self._mirror.unlisten(on_change)
+            self._replica.unlisten(on_change)
         return await loop.run_in_executor(None, self.results)
 
     def kill(
@@ -340,7 +340,7 @@ class Job:
             except (SessionBroken, SessionEnding) as error:
                 # The session may have died this moment; the link is about to find the one that follows it.
                 first = first or error
-                if time.monotonic() > deadline or not self._link.is_open or self._mirror.orphaned:
+                if time.monotonic() > deadline or not self._link.is_open or self._replica.lost_because:
                     raise first from None
                 time.sleep(0.1)
 
@@ -566,8 +566,8 @@ class Job:
 
     def _output(self, worker_id: int, stream: str) -> Output:
         def is_over() -> bool:
-            with self._mirror.changed:
-                worker = self._mirror.view.workers[worker_id]
+            with self._replica.changed:
+                worker = self._replica.view.workers[worker_id]
                 return worker.state.is_terminal or self._has_ended(quiet=True)
 
         return Output(worker_id, lambda offset: self._page(worker_id, stream, offset), is_over)
@@ -581,8 +581,8 @@ class Job:
             data, headers = self._link.reach().get_bytes(path, stream=stream, offset=offset)
             return data, int(headers.get("X-T2-Offset") or max(0, offset) + len(data))
         except (SessionEnding, UnknownJob):
-            with self._mirror.changed:
-                events = list(self._mirror.events)
+            with self._replica.changed:
+                events = list(self._replica.events)
             return read_output(self._directory, events, worker_id, stream, offset)
 
     # Listening.
@@ -590,17 +590,17 @@ class Job:
     def add_listener(self, listener: Callable[[Job], None]) -> None:
         """Have ``listener(job)`` called at every change, on the client's thread; it must return at once."""
         self._listeners[listener] = lambda: listener(self)
-        self._mirror.listen(self._listeners[listener])
+        self._replica.listen(self._listeners[listener])
 
     def remove_listener(self, listener: Callable[[Job], None]) -> None:
         """Take a listener away."""
         if inner := self._listeners.pop(listener, None):
-            self._mirror.unlisten(inner)
+            self._replica.unlisten(inner)
 
     # Inside.
 
     def _wait_for(self, condition: Callable[[], bool], timeout: float | None) -> bool:
-        """Wait for a condition with the mirror held; return whether it holds."""
+        """Wait for a condition with the replica held; return whether it holds."""
         if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
             raise Twister2Error(f"timeout is {timeout!r}; give seconds, or None to wait for the end")
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -609,7 +609,7 @@ class Job:
             if remaining <= 0:
                 return False
             # A bounded wait, since an unbounded one cannot be interrupted on every platform.
-            self._mirror.changed.wait(min(remaining, 1.0))
+            self._replica.changed.wait(min(remaining, 1.0))
         return True
 
     @contextmanager
@@ -625,20 +625,20 @@ class Job:
             ) from None
 
     def _has_ended(self, quiet: bool = False) -> bool:
-        if self._mirror.view.state.is_final:
+        if self._replica.view.state.is_final:
             return True
-        if self._mirror.orphaned:
+        if self._replica.lost_because:
             if quiet:
                 return True
             raise SessionError(
-                f"job {self.job_id} was {self._mirror.view.state} when its session was lost: "
-                f"{self._mirror.orphaned}"
+                f"job {self.job_id} was {self._replica.view.state} when its session was lost: "
+                f"{self._replica.lost_because}"
             )
         return False
 
     @property
     def _directory(self) -> Path:
-        return Path(self._mirror.directory or self._link.session["directory"])
+        return Path(self._replica.directory or self._link.session["directory"])
 
     def _load(self, worker_id: int) -> Any:
         """Load a result from where the session keeps it: on this machine, for this user, checked when it came."""
@@ -665,10 +665,10 @@ class Job:
 
     def _errors_by_task(self) -> dict[str, Any]:
         """Return what came of the tasks instead of a result: type, message and traceback, by task id."""
-        with self._mirror.changed:
+        with self._replica.changed:
             return {
                 event.task_id: event.data.get("error")
-                for event in self._mirror.events
+                for event in self._replica.events
                 if event.kind is EventKind.RESULT
             }
 

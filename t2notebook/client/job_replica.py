@@ -21,7 +21,7 @@ class JobReplica:
         self.view = JobView(job_id)
         self.events: list[Event] = []
         self.changed = threading.Condition()
-        self.orphaned = ""
+        self.lost_because = ""
         self.directory = ""
         self.credentials: Mapping[str, str] = {}
         self._listeners: list[Callable[[], None]] = []
@@ -37,19 +37,19 @@ class JobReplica:
     def await_seq(self, seq: int) -> None:
         """Wait until the event `seq` is here: requests and events come on different connections."""
         with self.changed:
-            self.changed.wait_for(lambda: self.view.last_seq >= seq or self.orphaned, CATCH_UP)
+            self.changed.wait_for(lambda: self.view.last_seq >= seq or self.lost_because, CATCH_UP)
 
     @property
     def is_awaited(self) -> bool:
         """Whether anything more is to come."""
         with self.changed:
-            return bool(self.directory) and not self.orphaned and not self.view.state.is_final
+            return bool(self.directory) and not self.lost_because and not self.view.state.is_final
 
     def mark_lost(self, why: str) -> None:
         """The session is gone; nothing more will come."""
         with self.changed:
             if not self.view.state.is_final:
-                self.orphaned = self.orphaned or why  # the first knows best: then it only ends
+                self.lost_because = self.lost_because or why  # the first knows best: then it only ends
             self._notify()
 
     def snapshot(self) -> JobView:

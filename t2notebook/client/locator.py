@@ -14,7 +14,7 @@ from ..journal import Lease, is_owned, read_events, read_jobs, read_meta, read_u
 from ..model.errors import SessionError, UnknownJob
 from ..model.reducer import reduce
 from .session_http import Connection, SessionEnding
-from .session_process import find_or_start
+from .session_process import ensure_session
 
 #: Seconds between two looks at a session that is starting or ending.
 PAUSE = 0.05
@@ -125,7 +125,7 @@ def reach(directory: Path, job_id: str, going_on: Callable[[], bool] = lambda: T
                 raise Finished
             why = "somebody else took it over at this moment"
             try:
-                connection = find_or_start(config_of(meta))
+                connection = ensure_session(config_of(meta))
                 if connection.post("/v1/adopt", {"directory": str(directory)})["adopted"]:
                     return connection
             except SessionEnding as error:

@@ -60,13 +60,13 @@ def open_anywhere(directory: Path, job_id: str) -> tuple[Link | OfflineSession, 
 def read_job(directory: Path, job_id: str) -> tuple[JobSpec, JobReplica]:
     """Return a job as its journal has it; one that had not ended is lost, as far as anybody here can know."""
     spec = read_jobs(directory)[job_id]
-    mirror = JobReplica(job_id)
-    mirror.directory = str(directory)
+    replica = JobReplica(job_id)
+    replica.directory = str(directory)
     for event in read_events(directory, job_id):
-        mirror.apply(event)
-    if not mirror.view.state.is_final:
-        mirror.mark_lost(read_meta(directory).get("over") or _GONE)
-    return spec, mirror
+        replica.apply(event)
+    if not replica.view.state.is_final:
+        replica.mark_lost(read_meta(directory).get("over") or _GONE)
+    return spec, replica
 
 
 def read_output(

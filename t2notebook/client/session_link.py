@@ -26,14 +26,14 @@ from ..model.text import loads
 from .job_replica import JobReplica
 from .locator import Finished, reach
 from .session_http import Connection, SessionEnding, Stream
-from .session_process import find_or_start
+from .session_process import ensure_session
 
 log = logging.getLogger(__name__)
 
 #: Seconds that a request waits for the session that takes a dead one's place, and that the search for it goes on.
 REACH_TIMEOUT, RESUME_PATIENCE = 30.0, 300.0
 #: Seconds that a kernel's exit waits for such a session, and before it looks whether there is to be one.
-BYE_TIMEOUT, BYE_PAUSE = 5.0, 0.2
+EXIT_TIMEOUT, EXIT_PAUSE = 5.0, 0.2
 
 
 #: Seconds that `t2.shutdown` waits for the ends of this kernel's jobs.
@@ -56,7 +56,7 @@ class Link:
         self.client_id = uuid.uuid4().hex
         self.is_open = True
         self.session: dict[str, Any] = {}
-        self._mirrors: dict[str, JobReplica] = {}
+        self._replicas: dict[str, JobReplica] = {}
         self._lock = threading.Lock()
         self._attached = threading.Event()
         self._is_wanted = True
@@ -64,7 +64,7 @@ class Link:
         self._stream = self._attach(connection)
         _all.add(self)
         self._pid = os.getpid()
-        atexit.register(_say_bye, weakref.ref(self))
+        atexit.register(_notify_exit, weakref.ref(self))
         self._reader = threading.Thread(target=self._read, name="t2-events", daemon=True)
         self._reader.start()
 
@@ -82,7 +82,7 @@ class Link:
             raise SessionEnding("the session process has ended")
         return self.connection
 
-    def submit(
+    def post_job(
         self, spec: JobSpec, package_path: str, credentials: Mapping[str, str] | None = None
     ) -> JobReplica:
         """Hand a job over; when this returns, the session has it in its journal."""
@@ -95,11 +95,11 @@ class Link:
                 **({"credentials": dict(credentials)} if credentials else {}),
             },
         )
-        mirror = self.mirror(answer["job_id"])
-        mirror.credentials = credentials or {}
-        mirror.directory = answer["directory"]
-        mirror.await_seq(answer["seq"])
-        return mirror
+        replica = self.replica(answer["job_id"])
+        replica.credentials = credentials or {}
+        replica.directory = answer["directory"]
+        replica.await_seq(answer["seq"])
+        return replica
 
     def watch(self, job_id: str) -> tuple[JobSpec, JobReplica]:
         """Get a job that another kernel submitted; its whole past comes with it.
@@ -108,29 +108,29 @@ class Link:
         ------
         UnknownJob
         """
-        mirror = self.mirror(job_id)
-        mirror.orphaned = ""
-        answer = self._watch(mirror, self.reach())
-        mirror.await_seq(answer["seq"])
-        return JobSpec.from_dict(answer["spec"]), mirror
+        replica = self.replica(job_id)
+        replica.lost_because = ""
+        answer = self._watch(replica, self.reach())
+        replica.await_seq(answer["seq"])
+        return JobSpec.from_dict(answer["spec"]), replica
 
-    def mirror(self, job_id: str) -> JobReplica:
+    def replica(self, job_id: str) -> JobReplica:
         """Return this kernel's copy of a job, empty if nothing has come yet."""
         with self._lock:
-            return self._mirrors.setdefault(job_id, JobReplica(job_id))
+            return self._replicas.setdefault(job_id, JobReplica(job_id))
 
     def notify_exit(self) -> None:
         """Say that this kernel exits cleanly; to the next session, if one is just taking the last one's place."""
         if not self.is_open or os.getpid() != self._pid:
             return
-        for patience in (BYE_TIMEOUT, 0.0):
-            self._attached.wait(BYE_TIMEOUT)
+        for patience in (EXIT_TIMEOUT, 0.0):
+            self._attached.wait(EXIT_TIMEOUT)
             try:
                 killed = self.connection.post(f"/v1/clients/{self.client_id}/bye", {})["killed"]
             except SessionError:
                 if not patience or not self._awaited():
                     return  # nobody is there to be told; the jobs go on, up to their failover_timeout
-                time.sleep(BYE_PAUSE)  # the reader may not have noticed yet
+                time.sleep(EXIT_PAUSE)  # the reader may not have noticed yet
                 continue
             self._is_wanted = False
             if killed:
@@ -152,10 +152,10 @@ class Link:
             # The session goes on for others; what it ends for us is told before we leave.
             deadline = time.monotonic() + SHUTDOWN_PATIENCE
             for job_id in answer["killed"]:
-                mirror = self.mirror(job_id)
-                with mirror.changed:
-                    mirror.changed.wait_for(
-                        lambda: mirror.view.state.is_final or mirror.orphaned,  # noqa: B023
+                replica = self.replica(job_id)
+                with replica.changed:
+                    replica.changed.wait_for(
+                        lambda: replica.view.state.is_final or replica.lost_because,  # noqa: B023
                         max(0.0, deadline - time.monotonic()),
                     )
         self.detach(patience=SHUTDOWN_PATIENCE if answer["ended"] else 0.0)
@@ -185,8 +185,8 @@ class Link:
         self._lock = threading.Lock()
         self._attached = threading.Event()
         self._attached.set()
-        for mirror in self._mirrors.values():
-            mirror.changed = threading.Condition()
+        for replica in self._replicas.values():
+            replica.changed = threading.Condition()
         self._stream.leave_to_parent()
 
     # The reader thread.
@@ -201,16 +201,16 @@ class Link:
         self._attached.set()
         return stream
 
-    def _watch(self, mirror: JobReplica, connection: Connection) -> dict[str, Any]:
+    def _watch(self, replica: JobReplica, connection: Connection) -> dict[str, Any]:
         answer: dict[str, Any] = connection.post(
             f"/v1/clients/{self.client_id}/watch",
             {
-                "job_id": mirror.job_id,
-                "after": mirror.view.last_seq,
-                **({"credentials": dict(mirror.credentials)} if mirror.credentials else {}),
+                "job_id": replica.job_id,
+                "after": replica.view.last_seq,
+                **({"credentials": dict(replica.credentials)} if replica.credentials else {}),
             },
         )
-        mirror.directory = answer["directory"]
+        replica.directory = answer["directory"]
         return answer
 
     def _read(self) -> None:
@@ -228,9 +228,9 @@ class Link:
         self._attached.set()
         self._stream.close()
         with self._lock:
-            mirrors = list(self._mirrors.values())
-        for mirror in mirrors:
-            mirror.mark_lost(why)
+            replicas = list(self._replicas.values())
+        for replica in replicas:
+            replica.mark_lost(why)
 
     def _follow(self) -> str:
         """Take events until there are no more; return why."""
@@ -239,9 +239,9 @@ class Link:
                 record = loads(line)
                 if "event" in record:
                     event = Event.from_dict(record["event"])
-                    self.mirror(event.job_id).apply(event)
+                    self.replica(event.job_id).apply(event)
                 else:
-                    self.mirror(record["orphan"]).mark_lost(record["why"])
+                    self.replica(record["orphan"]).mark_lost(record["why"])
                 if self._is_replaced and not self._awaited():
                     return "nothing more was to come"
         except Exception as error:
@@ -250,7 +250,7 @@ class Link:
 
     def _awaited(self) -> list[JobReplica]:
         with self._lock:
-            return [mirror for mirror in self._mirrors.values() if mirror.is_awaited]
+            return [replica for replica in self._replicas.values() if replica.is_awaited]
 
     def _resume(self) -> None:
         """Go on with the session that has our jobs now.
@@ -277,24 +277,24 @@ class Link:
 
     def _resume_once(self, awaited: list[JobReplica]) -> None:
         attached: Connection | None = None
-        for mirror in awaited:
-            directory = Path(mirror.directory)
-            for event in read_events(directory, mirror.job_id, after=mirror.view.last_seq):
-                mirror.apply(event)
-            if not mirror.is_awaited:
+        for replica in awaited:
+            directory = Path(replica.directory)
+            for event in read_events(directory, replica.job_id, after=replica.view.last_seq):
+                replica.apply(event)
+            if not replica.is_awaited:
                 continue
             try:
-                connection = reach(directory, mirror.job_id, lambda: self._is_wanted)
+                connection = reach(directory, replica.job_id, lambda: self._is_wanted)
             except Finished:
-                mirror.mark_lost(read_meta(directory).get("over") or "the session process has ended")
+                replica.mark_lost(read_meta(directory).get("over") or "the session process has ended")
                 continue
             if attached is None:
                 self._stream = self._attach(connection)
                 attached = connection
             if not attached.is_same(connection):
-                mirror.mark_lost("another session has taken it over; t2.attach leads to it")
+                replica.mark_lost("another session has taken it over; t2.attach leads to it")
                 continue
-            self._watch(mirror, connection)
+            self._watch(replica, connection)
 
 
 _links: dict[str, Link] = {}
@@ -316,7 +316,7 @@ def _new_link(config: Config) -> Link:
     deadline = time.monotonic() + config.start_timeout
     while True:
         try:
-            return Link(find_or_start(config))
+            return Link(ensure_session(config))
         except SessionEnding:
             if time.monotonic() > deadline:
                 raise
@@ -383,6 +383,6 @@ def _begin_anew() -> None:
 os.register_at_fork(after_in_child=_begin_anew)
 
 
-def _say_bye(link: weakref.ref[Link]) -> None:
+def _notify_exit(link: weakref.ref[Link]) -> None:
     if (living := link()) is not None:
         living.notify_exit()

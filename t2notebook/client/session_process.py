@@ -21,7 +21,7 @@ from .session_http import Connection, _living, _program
 from .surroundings import is_embedded
 
 
-def find_or_start(config: Config) -> Connection:
+def ensure_session(config: Config) -> Connection:
     """Return a connection to the session of `config`, started if there is none.
 
     Raises

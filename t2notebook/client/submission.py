@@ -225,10 +225,10 @@ def submit(
         if replace:
             is_named = described is job or name is not None
             replacement.end_jobs(_replaced(replace, described, is_named), described.name)
-        link, mirror = _hand_over(settings, spec, package.path, _secrets(credentials))
+        link, replica = _hand_over(settings, spec, package.path, _secrets(credentials))
     finally:
         shutil.rmtree(spool, ignore_errors=True)
-    handle = _known[mirror.job_id] = Job(link, spec, mirror)
+    handle = _known[replica.job_id] = Job(link, spec, replica)
     return handle
 
 
@@ -351,11 +351,11 @@ def _hand_over(
     """Give a job to the session; to the next one if this one is just ending."""
     link = link_for(settings)
     try:
-        return link, link.submit(spec, str(package), credentials)
+        return link, link.post_job(spec, str(package), credentials)
     except SessionEnding:
         forget(link)
     link = link_for(settings)
-    return link, link.submit(spec, str(package), credentials)
+    return link, link.post_job(spec, str(package), credentials)
 
 
 def _spool() -> Path:

@@ -6,7 +6,7 @@ import mmap
 import zlib
 
 _SIZE = 2048
-#: Number of the word, length and checksum of the text.
+#: Number, length and checksum of the text.
 _NUMBER, _LENGTH, _SUM, _TEXT = slice(0, 8), slice(8, 12), slice(12, 16), 16
 
 
@@ -24,10 +24,10 @@ class SessionAddress:
     def __init__(self, url: str) -> None:
         self._memory = mmap.mmap(-1, _SIZE)
         self._last = (0, url)
-        self.tell(url, 0)
+        self.write(url, 0)
 
-    def tell(self, url: str, number: int) -> None:
-        """Have everybody find `url`; `number` grows each time, also when the address is the same.
+    def write(self, url: str, number: int) -> None:
+        """Write the address down; `number` grows each time, also when the address is the same.
 
         Raises
         ------
@@ -43,7 +43,7 @@ class SessionAddress:
         self._memory[_SUM] = _checksum(self._memory[_NUMBER], text)
 
     def read(self) -> tuple[int, str]:
-        """Return the number of the last word and the address; while one is being written, the one before."""
+        """Return the number and the address that were written last; while they are being written, those before."""
         length = int.from_bytes(self._memory[_LENGTH], "little")
         number, text = self._memory[_NUMBER], self._memory[_TEXT : _TEXT + length]
         if length <= _SIZE - _TEXT and self._memory[_SUM] == _checksum(number, text):
@@ -51,7 +51,7 @@ class SessionAddress:
         return self._last
 
     def close(self) -> None:
-        """Give the memory back, here; who was forked keeps it."""
+        """Give the memory back, in this process only."""
         self._memory.close()
 
 

@@ -151,7 +151,7 @@ def test_locks_that_other_threads_hold_while_a_process_is_forked(t2: Any) -> Non
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with session_link._links_lock, job._mirror.changed, job._link._lock, jobs._reopening:
+        with session_link._links_lock, job._replica.changed, job._link._lock, jobs._reopening:
             held.set()
             release.wait(60)
 

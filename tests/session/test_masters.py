@@ -255,9 +255,9 @@ def test_a_job_by_zookeeper(t2: Any, home: Path, tmp_path: Path, monkeypatch: py
             assert job.results(timeout=60) == [0, 1]
             assert where_it_shows(home, SECRET) == []
             assert t2.configure().master == f"zk://{quorum}/mesos"
-            from t2notebook.client.session_process import find_or_start
+            from t2notebook.client.session_process import ensure_session
 
-            assert find_or_start(t2.configure()).get("/v1/info")["master"] in cluster.masters
+            assert ensure_session(t2.configure()).get("/v1/info")["master"] in cluster.masters
 
 
 @pytest.mark.skipif(absent() is not None, reason=absent() or "")

@@ -16,44 +16,44 @@ from tests.worker.fakes import FakeAgent, FakeSession, free_port
 
 
 def test_a_forked_process_finds_the_new_address() -> None:
-    whereabouts = SessionAddress("http://a:1")
-    assert whereabouts.read() == (0, "http://a:1")
+    session_address = SessionAddress("http://a:1")
+    assert session_address.read() == (0, "http://a:1")
     asked, answered = os.pipe(), os.pipe()
     pid = os.fork()
     if not pid:
         os.read(asked[0], 1)
-        os.write(answered[1], repr(whereabouts.read()).encode())
+        os.write(answered[1], repr(session_address.read()).encode())
         os._exit(0)
-    whereabouts.tell("http://bbbbbb:22222", 3)
+    session_address.write("http://bbbbbb:22222", 3)
     os.write(asked[1], b"x")
     assert os.read(answered[0], 100) == b"(3, 'http://bbbbbb:22222')"
     os.waitpid(pid, 0)
     for descriptor in (*asked, *answered):
         os.close(descriptor)
-    whereabouts.close()
+    session_address.close()
 
 
 def test_a_reader_meets_no_half_written_address() -> None:
-    whereabouts = SessionAddress("http://h:1")
+    session_address = SessionAddress("http://h:1")
     texts = {number: f"http://{'h' * (number % 40)}:{number}" for number in range(1, 4000)}
     done = threading.Event()
     seen: list[tuple[int, str]] = []
 
     def look() -> None:
         while not done.is_set():
-            seen.append(whereabouts.read())
+            seen.append(session_address.read())
 
     reader = threading.Thread(target=look)
     reader.start()
     for number, text in texts.items():
-        whereabouts.tell(text, number)
+        session_address.write(text, number)
     done.set()
     reader.join()
     assert all(text == texts.get(number, "http://h:1") for number, text in seen)
-    assert whereabouts.read() == (3999, texts[3999])
+    assert session_address.read() == (3999, texts[3999])
     with pytest.raises(ValueError, match="too long"):
-        whereabouts.tell("h" * 5000, 1)
-    whereabouts.close()
+        session_address.write("h" * 5000, 1)
+    session_address.close()
 
 
 def word(

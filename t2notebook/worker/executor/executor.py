@@ -192,7 +192,7 @@ class Executor:
             return
         try:
             task.launch = WorkerLaunch.decode(info.get("data", ""))
-            task.whereabouts = SessionAddress(task.launch.url)
+            task.session_address = SessionAddress(task.launch.url)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             task.refusal, task.cause = f"cannot read the launch of {task_id}: {error}", Cause.VERSION
             self._apply(task, Trigger.REFUSE)
@@ -268,7 +268,7 @@ class Executor:
             task.task_id,
             task.launch,
             lambda package, why: self._fetched(task, package, why),
-            task.whereabouts,
+            task.session_address,
         )
 
     def _fetched(self, task: Task, package: int, why: str) -> None:

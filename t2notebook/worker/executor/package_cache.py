@@ -66,11 +66,11 @@ class PackageStore:
         self._timer: Timer | None = None
 
     def want(
-        self, task_id: str, launch: WorkerLaunch, done: Done, whereabouts: SessionAddress | None = None
+        self, task_id: str, launch: WorkerLaunch, done: Done, session_address: SessionAddress | None = None
     ) -> None:
         """Call ``done(descriptor, "")`` when the package of `launch` is here, or ``done(-1, why)``.
 
-        That may be at once. The package is kept until `release` of the task. `whereabouts` says where the session
+        That may be at once. The package is kept until `release` of the task. `session_address` says where the session
         is, if it moves.
         """
         if (package := self._packages.get(launch.package)) is not None:
@@ -83,7 +83,7 @@ class PackageStore:
             fetch.waiting[task_id] = done
             return
         try:
-            self._fetches[key] = self._start(key, launch, {task_id: done}, whereabouts)
+            self._fetches[key] = self._start(key, launch, {task_id: done}, session_address)
         except OSError as error:
             done(-1, f"cannot fetch the job package: {error}")
 
@@ -111,13 +111,13 @@ class PackageStore:
         key: tuple[str, str],
         launch: WorkerLaunch,
         waiting: dict[str, Done],
-        whereabouts: SessionAddress | None,
+        session_address: SessionAddress | None,
     ) -> _Fetch:
         descriptor = _memory_file()
         pipe, answer = os.pipe()
         try:
             pid = fork.spawn(
-                lambda: _help(launch, descriptor, answer, whereabouts),
+                lambda: _help(launch, descriptor, answer, session_address),
                 keep=(descriptor, answer),
                 shed=self._shed,
                 group=False,
@@ -202,24 +202,24 @@ def _seal(descriptor: int) -> None:
                 raise
 
 
-def _help(launch: WorkerLaunch, descriptor: int, answer: int, whereabouts: SessionAddress | None) -> int:
+def _help(launch: WorkerLaunch, descriptor: int, answer: int, session_address: SessionAddress | None) -> int:
     """Fetch and verify, in the helper process, and tell the store: ``{"trouble": ""}`` or why not."""
     try:
-        trouble = fetch(launch, descriptor, whereabouts)
+        trouble = fetch(launch, descriptor, session_address)
     except Exception as error:
         trouble = f"cannot fetch the job package: {error or type(error).__name__}"
     os.write(answer, json.dumps({"trouble": trouble}).encode())
     return 0
 
 
-def fetch(launch: WorkerLaunch, descriptor: int, whereabouts: SessionAddress | None = None) -> str:
+def fetch(launch: WorkerLaunch, descriptor: int, session_address: SessionAddress | None = None) -> str:
     """Fetch a package into `descriptor` and verify it; return why that failed, or an empty string.
 
     Connection errors and server errors are tried again, a refusal is not. Together the pauses are long enough
     for a new session to take a dead one's place.
     """
     client = SessionClient(
-        launch.url, launch.job_id, launch.secret, timeout=_TIMEOUT, whereabouts=whereabouts
+        launch.url, launch.job_id, launch.secret, timeout=_TIMEOUT, session_address=session_address
     )
     started = time.monotonic()
     trouble = ""

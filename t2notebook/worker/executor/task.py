@@ -37,7 +37,7 @@ class Task:
     ----------
     launch : WorkerLaunch or None
         What to run, as soon as it is known.
-    whereabouts : Whereabouts or None
+    session_address : SessionAddress or None
         Where its session is.
     package : int
         Descriptor of the job package; the store owns it.
@@ -60,7 +60,7 @@ class Task:
         self.grace = grace
         self.lifecycle = Lifecycle()
         self.launch: WorkerLaunch | None = None
-        self.whereabouts: SessionAddress | None = None
+        self.session_address: SessionAddress | None = None
         self.package = -1
         self.refusal = ""
         self.cause = Cause.NONE
@@ -104,11 +104,11 @@ class Task:
         from ..process.run import run_worker
         from . import fork
 
-        launch, package, directory, whereabouts = (
+        launch, package, directory, session_address = (
             self.launch,
             self.package,
             self._directory,
-            self.whereabouts,
+            self.session_address,
         )
         assert launch is not None
         if os.path.basename(self.task_id) != self.task_id or self.task_id in (".", ".."):
@@ -122,7 +122,7 @@ class Task:
         def work() -> int:
             fork.settle(directory, {**launch.environment, **_variables(launch)}, launch.cpus)
             fork.find_modules_in(launch.path)
-            return run_worker(launch, package, report, directory, begun, whereabouts)
+            return run_worker(launch, package, report, directory, begun, session_address)
 
         try:
             self._pid = fork.spawn(work, keep=(package, report), shed=shed, group=True)
@@ -194,20 +194,20 @@ class Task:
         """Turn to the session's new address, if the word is signed by this task's job and newer than the last;
         return whether it is signed.
         """
-        if self.launch is None or self.whereabouts is None:
+        if self.launch is None or self.session_address is None:
             return False
         signature = str(signatures.get(self.launch.job_id, ""))
         if not matches_move(signature, self.launch.secret, url, claims):
             return False
-        if claims > self.whereabouts.read()[0]:
-            self.whereabouts.tell(url, claims)
+        if claims > self.session_address.read()[0]:
+            self.session_address.write(url, claims)
         return True
 
     def close(self) -> None:
         """Close the pipe, and give the shared memory back."""
-        if self.whereabouts is not None:
-            self.whereabouts.close()
-            self.whereabouts = None
+        if self.session_address is not None:
+            self.session_address.close()
+            self.session_address = None
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1

@@ -63,7 +63,7 @@ class JobMasterClient:
         The job's, hex.
     hello : mapping
         ``job_id``, ``worker_id`` and ``incarnation``.
-    whereabouts : SessionAddress, optional
+    session_address : SessionAddress, optional
         Where the session is now, if it moves.
 
     Attributes
@@ -77,10 +77,10 @@ class JobMasterClient:
     """
 
     def __init__(
-        self, url: str, secret: str, hello: Mapping[str, Any], whereabouts: SessionAddress | None = None
+        self, url: str, secret: str, hello: Mapping[str, Any], session_address: SessionAddress | None = None
     ) -> None:
         self._url, self._secret, self._hello = url, secret, dict(hello)
-        self._whereabouts = whereabouts
+        self._session_address = session_address
         self._changed = threading.Condition(threading.Lock())
         self._pending: dict[int, _Pending] = {}
         self._next = 1
@@ -266,7 +266,7 @@ class JobMasterClient:
                 self.on_event(record)
 
     def _has_moved(self, link: _Link) -> bool:
-        return self._whereabouts is not None and self._whereabouts.read()[0] != link.number
+        return self._session_address is not None and self._session_address.read()[0] != link.number
 
     def _connect(self) -> _Link:
         """Return an open connection that has been welcomed; without the lock.
@@ -275,7 +275,7 @@ class JobMasterClient:
         ------
         OSError
         """
-        number, url = (0, self._url) if self._whereabouts is None else self._whereabouts.read()
+        number, url = (0, self._url) if self._session_address is None else self._session_address.read()
         parts = urlsplit(url)
         deadline = time.monotonic() + CONNECT_TIME
         sock = socket.create_connection((parts.hostname or "", parts.port or 80), CONNECT_TIME)

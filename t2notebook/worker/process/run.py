@@ -37,7 +37,7 @@ def run_worker(
     report: int,
     directory: str,
     begun: float,
-    whereabouts: SessionAddress | None = None,
+    session_address: SessionAddress | None = None,
 ) -> int:
     """Run one worker to its end, which is that of its process; return the exit code of one that was told to stop.
 
@@ -53,17 +53,17 @@ def run_worker(
         The worker's own.
     begun : float
         When its process was about to be made, on the monotonic clock.
-    whereabouts : Whereabouts, optional
+    session_address : SessionAddress, optional
         Where its session is, if it moves.
     """
     phases: dict[str, float] = {}
     pid = os.getpid()
-    client = SessionClient(launch.url, launch.job_id, launch.secret, whereabouts=whereabouts)
+    client = SessionClient(launch.url, launch.job_id, launch.secret, session_address=session_address)
     base = f"/v1/jobs/{launch.job_id}/workers/{launch.worker_id}"
     query = f"?incarnation={launch.restart_count}"
     progress = ProgressReporter(client, f"{base}/progress{query}")
     hello = {"job_id": launch.job_id, "worker_id": launch.worker_id, "incarnation": launch.restart_count}
-    job_master = JobMasterClient(launch.url, launch.secret, hello, whereabouts)
+    job_master = JobMasterClient(launch.url, launch.secret, hello, session_address)
 
     finalization.begin()
     exit_code = 0

@@ -31,7 +31,7 @@ class SessionClient:
         Whose requests these are; `secret` is hex.
     timeout : float
         Seconds that a connection, a write or a read may take.
-    whereabouts : Whereabouts, optional
+    session_address : SessionAddress, optional
         Where the session is now, if it moves; `url` is where it is at first.
     """
 
@@ -42,10 +42,10 @@ class SessionClient:
         secret: str,
         *,
         timeout: float = 10.0,
-        whereabouts: SessionAddress | None = None,
+        session_address: SessionAddress | None = None,
     ) -> None:
         self._connection: http.client.HTTPConnection | None = None
-        self._whereabouts, self._told = whereabouts, 0
+        self._session_address, self._told = session_address, 0
         self._turn_to(url)
         self._job_id, self._secret = job_id, secret
         self._timeout = timeout
@@ -103,9 +103,9 @@ class SessionClient:
 
     def look(self) -> bool:
         """Turn to where the session is now; return whether another has taken its place since the last look."""
-        if self._whereabouts is None:
+        if self._session_address is None:
             return False
-        number, url = self._whereabouts.read()
+        number, url = self._session_address.read()
         if number == self._told:
             return False
         self._told = number
