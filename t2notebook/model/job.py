@@ -350,7 +350,7 @@ def one_spelling(name: str, value: Any, other: str, given: Any, default: Any) ->
     """
     if given is None or value == given:
         return value
-    if value != default:
+    if value is not default:  # the very object: who writes the default's value has given it, too
         raise SubmitError(f"{name} is {value!r} and {other} is {given!r}; they mean the same, so give one")
     return given
 

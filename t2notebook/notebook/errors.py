@@ -122,13 +122,17 @@ def _readable(text: str) -> str:
 def _without_end(message: str, text: str) -> str:
     """Return a failure's message without the exception that its traceback ends with: it is said there."""
     message, lines = _one_line(message), text.rstrip().split("\n")
-    for number in range(len(lines) - 1, max(-1, len(lines) - 1 - _LAST_LINES), -1):
-        for last in range(len(lines), number, -1):  # hints may follow it
-            said = _one_line("\n".join(lines[number:last]))
-            with_hint = _one_line("; ".join(lines[number:last]))
-            for text in (said, with_hint, said.partition(": ")[2]):
-                if text and message.endswith(f": {text}"):
-                    return message.removesuffix(f": {text}")
+    first = max(0, len(lines) - _LAST_LINES)
+    ends = [
+        lines[number:last]
+        for number in range(len(lines) - 1, first - 1, -1)
+        for last in range(len(lines), number, -1)
+    ]
+    # Whole before parts: a hint that follows the exception has colons of its own.
+    whole = [_one_line(joint.join(end)) for joint in ("; ", "\n") for end in ends]
+    for said in (*whole, *(each.partition(": ")[2] for each in whole)):
+        if said and message.endswith(f": {said}"):
+            return message.removesuffix(f": {said}")
     return message
 
 

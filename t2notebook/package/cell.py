@@ -159,8 +159,12 @@ def is_history(name: str, namespace: Mapping[str, Any]) -> bool:
 
 def _is_shells(name: str, namespace: Mapping[str, Any]) -> bool:
     value = namespace.get(name)
-    module = getattr(value, "__module__", None) or type(value).__module__
-    return isinstance(module, str) and module.partition(".")[0] in ("IPython", "ipykernel")
+    # IPython's `open` calls itself what it wraps: its globals tell where it is from.
+    homes = (
+        getattr(value, "__module__", None) or type(value).__module__,
+        getattr(value, "__globals__", {}).get("__name__"),
+    )
+    return any(isinstance(home, str) and home.partition(".")[0] in ("IPython", "ipykernel") for home in homes)
 
 
 def _magics(line: int) -> str:

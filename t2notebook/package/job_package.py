@@ -151,7 +151,10 @@ def build(
 
 def check_setup(setup: Callable[..., Any]) -> None:
     """Raise a `SubmitError` unless workers can call `setup` and it can travel."""
-    check_worker(setup)
+    try:
+        check_worker(setup)
+    except SubmitError as error:
+        raise SubmitError(str(error).replace("a worker function", "a setup")) from None
     _pickle_setup(setup, {})
 
 
@@ -159,7 +162,9 @@ def _pickle_setup(setup: Callable[..., Any], config: Mapping[str, Any]) -> tuple
     try:
         return pickling.pickle_job(setup, config)
     except PackageError as error:
-        raise PackageError(f"setup: {error}") from error.__cause__
+        raise PackageError(
+            f"setup: {error}".replace("worker function", "setup function")
+        ) from error.__cause__
 
 
 def _facts_of_files(files: Sequence[DataFile], texts: set[str], local_dirs: Sequence[Path]) -> dict[str, Any]:

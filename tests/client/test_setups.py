@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
 
@@ -36,7 +37,11 @@ def test_a_setup_that_cannot_run_or_travel_is_refused_and_the_earlier_one_stays(
     t2.setup(print)
     with pytest.raises(PackageError, match=r"^setup: .* cannot be sent to workers: 'lock' "):
         t2.setup(lambda: lock)
-    with pytest.raises(SubmitError, match="takes neither"):
+    with pytest.raises(
+        PackageError, match=r"^setup: the setup function .* Make it inside the setup function"
+    ):
+        t2.setup(functools.partial(print, lock))
+    with pytest.raises(SubmitError, match=r"^a setup is called with env, or with nothing; .* takes neither"):
         t2.setup(lambda a, b: None)
     with pytest.raises(SubmitError, match=r"^setup is a str; give a function, or None"):
         t2.setup("np.seterr()")  # type: ignore[type-var]

@@ -419,6 +419,14 @@ def test_every_error_of_ours_is_its_message_alone_in_a_plain_cell(shell, capsys)
     assert out.endswith("x… (98,014 more characters)\n") and len(out) < 2100
 
 
+def test_a_hint_is_said_once_too(shell):
+    hint = "the notebook has `lim`: `-i lim` takes it along"
+    trace = f"Traceback (most recent call last):\n  File x\nNameError: name 'lim' is not defined\n{hint}"
+    message = f"job j failed: worker 1 on h failed: NameError: name 'lim' is not defined; {hint}"
+    error = JobFailed(message, remote_traceback=trace, worker_id=1)
+    assert rendered(error) == f"JobFailed: job j failed: worker 1 on h failed\n\nWorker 1:\n{trace}"
+
+
 @pytest.mark.parametrize("message", ["boom", "two\nlines", "a: b", ""])
 def test_a_failure_says_its_message_once(shell, message):
     said = f"ValueError: {message}" if message else "ValueError"

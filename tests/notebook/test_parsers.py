@@ -72,6 +72,7 @@ def test_submit_understands_every_option():
     assert parse("""submit --where 'note="a,b"|c'""").where == 'note="a,b"|c'
     assert parse("submit --cpu 2").cpus == 2
     assert parse("submit --ram 1GB").ram == parse("submit --ram '1 gib'").ram == 1024
+    assert parse("submit --ram-mega-bytes 64").ram == 64 and parse("submit --disk-giga-bytes 2").disk == 2
 
 
 @pytest.mark.parametrize(

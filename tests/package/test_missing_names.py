@@ -29,6 +29,7 @@ CELLS = {
     "'%(lim)s' % globals()": ("lim", "'2'"),
     "import string; string.Template('$lim').substitute(globals())": ("lim", "'2'"),
     "import __main__; __main__.lim": ("lim", "2"),
+    "from __main__ import lim\nlim": ("lim", "2"),
     "helper()": ("lim", "4"),
     "def g(): return eval('lim')\ng()": ("lim", "2"),
     "try: eval('lim')\nexcept NameError as error: raise ValueError('no') from error": ("lim", ""),
@@ -59,6 +60,7 @@ OTHERS = [
     "raise KeyError('lim')",
     "frame.lim",
     "import lim",
+    "from math import lim",
     "open_('lim')",
     "raise ValueError('lim is too large')",
 ]

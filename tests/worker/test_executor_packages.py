@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -144,3 +146,31 @@ def test_descriptors_and_processes_do_not_pile_up(session: FakeSession, agent: F
     assert held() <= before + 1
     children = Path(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children").read_text()
     assert children == ""
+
+
+def test_what_cannot_be_rebuilt_is_said_without_our_frames(
+    session: FakeSession, agent: FakeAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user's own frames stay: here those of a module that fails while it is imported."""
+    (tmp_path / "only_at_home.py").write_text(
+        "import os\nif 'MESOS_SANDBOX' in os.environ: raise ValueError('no')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("only_at_home")
+    try:
+        digest = session.add(lambda: module)
+        told = end(session, agent, digest)
+        assert "cannot be rebuilt on the agent: module only_at_home is missing" in told["message"]
+        traceback = session.facts()["error"]["traceback"]
+        assert (
+            traceback.startswith("PackageError: the job's function cannot be rebuilt")
+            and " File " not in traceback
+        )
+        source = (tmp_path / "only_at_home.py").read_text()
+        told = end(session, agent, session.add(lambda: module, modules={"only_at_home": source}), "task-2")
+        traceback = session.facts()["error"]["traceback"]
+        assert told["message"].endswith("ValueError: no")
+        assert '  File "only_at_home.py", line 2, in <module>' in traceback
+        assert traceback.count(" File ") == 1
+    finally:
+        sys.modules.pop("only_at_home")

@@ -73,6 +73,7 @@ def make_parser() -> VerbParser:
     )
     add(
         "--ram",
+        "--ram-mega-bytes",
         type=memory("--ram", "MiB per worker"),
         default=512.0,
         metavar="MIB",
@@ -80,6 +81,7 @@ def make_parser() -> VerbParser:
     )
     add(
         "--disk",
+        "--disk-giga-bytes",
         type=amount("--disk", "GiB per worker", zero=True),
         default=0.0,
         metavar="GIB",

@@ -66,7 +66,13 @@ def _missing(error: BaseException, main: Mapping[str, Any]) -> Iterator[str]:
         if error.args and isinstance(error.args[0], str) and _looks_up(error, main):
             yield error.args[0]
         return
-    if isinstance(error, AttributeError | OSError | ImportError):
+    if isinstance(error, ImportError):
+        if error.name == "__main__" and isinstance(
+            found := re.search(r"import name '(\w+)'", str(error)), re.Match
+        ):
+            yield found[1]
+        return
+    if isinstance(error, AttributeError | OSError):
         return
     try:
         text = str(error)[:_MAX_TEXT]

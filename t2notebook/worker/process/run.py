@@ -176,7 +176,11 @@ def _work(
         raise
     except BaseException as error:
         line = failures.cannot_rebuild(error, versions)
-        return _failed(PackageError(line), cause=error, line=line)
+        if (cause := _past_unpickling(error)) is None:
+            failures.say(
+                failures.format_traceback(error, folded=False)
+            )  # for us; it says nothing to the user
+        return _failed(PackageError(line), cause=cause, line=line)
     called = time.monotonic()
     phases["start"] = called - begun
     try:
@@ -241,6 +245,18 @@ def _from_the_notebook(error: BaseException | None) -> BaseException | None:
     while traceback is not None and traceback.tb_frame.f_globals.get("__name__") != "__main__":
         traceback = traceback.tb_next
     return error.with_traceback(traceback) if error is not None and traceback is not None else None
+
+
+def _past_unpickling(error: BaseException) -> BaseException | None:
+    """Return `error` from the first frame on that does no more than unpickle; None if all do."""
+    traceback = error.__traceback__
+    while traceback is not None and _unpickles(str(traceback.tb_frame.f_globals.get("__name__"))):
+        traceback = traceback.tb_next
+    return error.with_traceback(traceback) if traceback is not None else None
+
+
+def _unpickles(module: str) -> bool:
+    return module.partition(".")[0] in ("t2notebook", "cloudpickle", "pickle", "importlib")
 
 
 def _failed(
