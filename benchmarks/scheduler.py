@@ -18,7 +18,7 @@ from typing import Any
 from t2notebook.model.job import MAX, ComputeResource, Placement
 from t2notebook.scheduler.placement.matcher import match
 from t2notebook.scheduler.placement.offers import Offer
-from t2notebook.scheduler.placement.requests import Demand
+from t2notebook.scheduler.placement.requests import ResourceRequest
 
 OFFERS, WORKERS = 10_000, 50_000
 AIM = 2.0
@@ -55,10 +55,12 @@ def offers(count: int, randomness: random.Random) -> list[Offer]:
     ]
 
 
-def demands(workers: int, jobs: int, placement: Placement, randomness: random.Random) -> list[Demand]:
+def requests(
+    workers: int, jobs: int, placement: Placement, randomness: random.Random
+) -> list[ResourceRequest]:
     """Return jobs of different workers."""
     return [
-        Demand(
+        ResourceRequest(
             f"job-{number}",
             range(workers // jobs),
             ComputeResource(
@@ -116,7 +118,7 @@ def main(arguments: list[str]) -> int:
         for size in (0.5, 1.0, 2.0):
             randomness = random.Random(7)
             some = offers(int(options.offers * size), randomness)
-            wanted = demands(int(options.workers * size), max(1, int(jobs * size)), placement, randomness)
+            wanted = requests(int(options.workers * size), max(1, int(jobs * size)), placement, randomness)
             taken.append(timed(lambda some=some, wanted=wanted: match(some, wanted), options.repeat))  # type: ignore[misc]
             if size == 1.0:
                 placed = sum(1 for _ in match(some, wanted).launches)

@@ -1,0 +1,21 @@
+"""The benchmarks run: small ones, so that a change of what they measure does not leave them behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import cases, mesos, scheduler, session
+
+
+def test_a_small_pass_of_the_matching(capsys: pytest.CaptureFixture[str]) -> None:
+    scheduler.main(["--offers", "40", "--workers", "800", "--repeat", "1"])
+    told = capsys.readouterr().out
+    assert all(case in told for case in scheduler.CASES)
+
+
+def test_a_small_master() -> None:
+    assert mesos.master_seconds(agents=20, frameworks=30) > 0
+
+
+def test_the_others_find_what_they_name() -> None:
+    assert cases.CASES and callable(session.main)
