@@ -20,6 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from .localmesos.cluster.foreground import main as local
 
         return local(given[1:])
+    if given[:1] in (["mesos-master"], ["mesos-agent"]):
+        from .localmesos.cluster import standalone
+
+        return (standalone.master if given[0] == "mesos-master" else standalone.agent)(given[1:])
     options = _parser().parse_args(given)
     try:
         code = int(options.run(options) or 0)
@@ -48,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"t2notebook {__version__}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     verbs.add_parser("local", help="run an embedded Mesos in the foreground", add_help=False)
+    verbs.add_parser("mesos-master", help="run a master of the embedded Mesos alone", add_help=False)
+    verbs.add_parser("mesos-agent", help="run an agent of the embedded Mesos alone", add_help=False)
     listing = verbs.add_parser("list", help="list your jobs, of all kernels and sessions")
     listing.add_argument("--all", action="store_true", help="not just the last 20")
     listing.set_defaults(run=_list)

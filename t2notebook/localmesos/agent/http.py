@@ -221,7 +221,7 @@ class AgentViews:
             "disk_watch_interval": sandbox.duration(options.disk_watch_interval),
             "gc_delay": sandbox.duration(options.gc_delay),
             "gc_disk_headroom": f"{options.gc_disk_headroom:g}",
-            "hostname": options.ip,
+            "hostname": options.hostname or options.ip,
             "ip": options.ip,
             "isolation": self._isolation,
             "master": f"{options.master[0]}:{options.master[1]}",

@@ -179,7 +179,7 @@ class AgentProcess:
     async def run(self) -> None:
         """Serve until told to stop."""
         known = self._checkpoint.get("agent") or {}
-        listening = _listen(self.options.ip, known.get("port", 0))
+        listening = _listen(self.options.ip, known.get("port", self.options.port))
         self._port = listening.getsockname()[1]
         server = HttpServer(self.handle)
         await server.start(listening)
@@ -278,7 +278,11 @@ class AgentProcess:
         resources = self.options.resources
         order = ("cpus", "gpus", "mem", "disk", "ports")
         shown = sorted(resources.to_json(), key=lambda item: order.index(item["name"]))
-        info: Json = {"hostname": self.options.ip, "port": self._port, "resources": shown}
+        info: Json = {
+            "hostname": self.options.hostname or self.options.ip,
+            "port": self._port,
+            "resources": shown,
+        }
         if self.options.attributes:
             info["attributes"] = self.options.attributes
         return {**info, "checkpoint": True}

@@ -27,6 +27,10 @@ class AgentOptions:
         Where its containers have their control groups; None where there are none.
     owner
         Whose groups those are: its launcher's.
+    hostname
+        What the agent calls its host; empty: its ip.
+    port
+        Where it listens; 0: where it was before, or anywhere.
     gc_delay, gc_disk_headroom, disk_watch_interval
         As Mesos's flags of these names; seconds, a share of the disk, seconds.
     """
@@ -47,3 +51,5 @@ class AgentOptions:
     gc_delay: float = WEEK
     gc_disk_headroom: float = GC_HEADROOM
     disk_watch_interval: float = DISK_WATCH
+    hostname: str = ""
+    port: int = 0

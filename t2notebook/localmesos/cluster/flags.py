@@ -14,6 +14,16 @@ from ..master import authentication
 from ..master.allocator.sorter import POLICIES
 from ..simulation import durations
 
+WHOLE_CLUSTER = {
+    "alone": None,
+    "remote": None,
+    "link_secret": None,
+    "resources": None,
+    "hostname": "",
+    "agent_port": 0,
+}
+"""What only a master or an agent that runs alone has otherwise (`standalone`)."""
+
 
 def parse(
     arguments: Sequence[str] | None, *, program: str = "python -m t2notebook.localmesos"
@@ -73,7 +83,7 @@ def parse(
         help="drf: fair shares; priority: the greatest weight first",
     )
     parser.add_argument(
-        "--weights", type=_weights, default={}, metavar="ROLE=NUMBER,...", help="of roles; 1 for the rest"
+        "--weights", type=read_weights, default={}, metavar="ROLE=NUMBER,...", help="of roles; 1 for the rest"
     )
     parser.add_argument("--simulate", type=int, default=0, metavar="N", help="add N simulated agents")
     parser.add_argument(
@@ -86,7 +96,8 @@ def parse(
     parser.add_argument(
         "--fault", action="append", type=_fault, default=[], metavar="SECONDS:WHAT[:...]", help=faults.HELP
     )
-    _agent_flags(parser)
+    add_agent_flags(parser)
+    parser.set_defaults(**WHOLE_CLUSTER)
     options = parser.parse_args(arguments)
     if options.agents is None:
         options.agents = 0 if options.simulate else 2
@@ -95,7 +106,7 @@ def parse(
     if options.masters < 1 or (options.masters > 1 and options.zk is None):
         parser.error("--masters above 1 needs --zk")
     try:
-        options.secrets = _secrets(options.credentials)
+        options.secrets = read_secrets(options.credentials)
         if options.zk is not None:
             zookeeper.parse(options.zk)
     except (OSError, ValueError) as error:
@@ -109,7 +120,7 @@ def parse(
     return options
 
 
-def _agent_flags(parser: argparse.ArgumentParser) -> None:
+def add_agent_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that mesos-agent has by the same names."""
     group = parser.add_argument_group("agents, as mesos-agent's flags of these names")
     group.add_argument(
@@ -162,7 +173,8 @@ def _share(text: str) -> float:
     return share
 
 
-def _secrets(path: str | None) -> dict[str, str] | None:
+def read_secrets(path: str | None) -> dict[str, str] | None:
+    """Read credentials, by principal; None for no file."""
     if path is None:
         return None
     with open(path, encoding="utf-8") as file:
@@ -184,7 +196,8 @@ def _fault(text: str) -> faults.Timed:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _weights(text: str) -> dict[str, float]:
+def read_weights(text: str) -> dict[str, float]:
+    """Read weights, by role."""
     found = {}
     for part in text.split(","):
         role, equals, number = part.strip().partition("=")

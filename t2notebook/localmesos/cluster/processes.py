@@ -61,7 +61,7 @@ class Family:
         self._address = address
         self._work_dir = work_dir
         self.cgroups: Cgroups | None = None
-        self._secret = secrets.token_urlsafe(24)
+        self._secret = secrets.token_urlsafe(24) if options.link_secret is None else options.link_secret
         self._supervisor = os.getpid()
         self._life, life_write = os.pipe()
         self.private.add(life_write)
@@ -127,6 +127,8 @@ class Family:
             gc_delay=options.gc_delay,
             gc_disk_headroom=options.gc_disk_headroom,
             disk_watch_interval=options.disk_watch_interval,
+            hostname=options.hostname,
+            port=options.agent_port,
         )
         body = partial(agent_main.main, agent, channel, processes.Watched(self._life))
         self._fork(name, [channel], body)
@@ -148,6 +150,9 @@ class Family:
 
     def _resources(self, index: int) -> Resources:
         options = self._options
+        if options.resources is not None:
+            assert isinstance(options.resources, Resources)
+            return options.resources
         first = FIRST_PORT + index * PORTS
         ports = [(first, first + PORTS - 1)] if first + PORTS <= 65536 else []
         return Resources.of(
@@ -176,7 +181,9 @@ class Family:
             # The pipe must have one writer, a socket pair's end one owner: else no end of theirs is ever seen.
             for descriptor in self.private - {one.fileno() for one in keep}:
                 os.close(descriptor)
-            _redirect(os.path.join(self._log_dir, f"{name}.log"), self._options.announce_fd)
+            # Whoever runs a part alone looks after its stderr, as a container engine does.
+            log = None if self._options.alone else os.path.join(self._log_dir, f"{name}.log")
+            _redirect(log, self._options.announce_fd)
             body()
             code = 0
         except BaseException:
@@ -237,11 +244,13 @@ class Family:
         channel.close()
 
 
-def _redirect(path: str, announce_fd: int) -> None:
-    """Point a child's output to its log, and let go of the caller's descriptors (a pipe's reader waits for that)."""
+def _redirect(path: str | None, announce_fd: int) -> None:
+    """Point a child's output to its log (None: to stderr), and let go of the caller's descriptors: a pipe's reader
+    waits for that.
+    """
     null = os.open(os.devnull, os.O_RDONLY)
     try:
-        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = os.dup(2) if path is None else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError:
         # To work without a log is better than not to work.
         log = os.open(os.devnull, os.O_WRONLY)

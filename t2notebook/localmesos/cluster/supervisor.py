@@ -35,6 +35,9 @@ from .processes import ENDING, Family
 ANSWER_SECONDS = 5.0
 """The master answers a fault request within this time, or is stuck."""
 
+MASTER, AGENT = "master", "agent"
+"""What may run alone; processes' names begin so."""
+
 SETTLED, FIRST_PAUSE, LONGEST_PAUSE = 1.0, 0.1, 30.0
 """A process that died within the first of these (seconds) after its start waits for its next one."""
 
@@ -55,8 +58,10 @@ def run(options: argparse.Namespace, announce: Callable[[faults.Json], None] | N
     if options.detach and os.fork():
         os._exit(0)
     processes.default_signals()
+    listening = None
     try:
-        listening = listen(options.ip, options.port)
+        if options.alone != AGENT:
+            listening = listen(options.ip, options.port)
     except OSError as error:
         say(f"cannot listen on {options.ip}:{options.port}: {error.strerror}")
         return 1
@@ -91,11 +96,12 @@ def _make_work_dir(path: str | None) -> str:
 class Supervisor:
     """Starts the family, and waits for a reason to end it."""
 
-    def __init__(self, options: argparse.Namespace, listening: socket.socket, work_dir: str) -> None:
+    def __init__(self, options: argparse.Namespace, listening: socket.socket | None, work_dir: str) -> None:
         self._options = options
         self._listening = listening
         self._work_dir = work_dir
-        self._address: tuple[str, int] = listening.getsockname()[:2]
+        # An agent alone has its master elsewhere.
+        self._address: tuple[str, int] = listening.getsockname()[:2] if listening else options.remote
         self._selector = selectors.DefaultSelector()
         self._stopping: list[int] = []
         self._down: set[str] = set()
@@ -118,7 +124,8 @@ class Supervisor:
             say(f"cannot work in {self._work_dir}: {error.strerror}")
             return 1
         self._wake()
-        self._start_master(self._listening)
+        if self._listening is not None:
+            self._start_master(self._listening)
         # Meanwhile the master starts.
         self._family.cgroups = self._find_cgroups()
         if self._family.cgroups is None and self._options.isolation == CGROUPS:
@@ -149,7 +156,7 @@ class Supervisor:
             self._at(fault.after, lambda request=fault.request: self._request(request))  # type: ignore[misc]
         told = parent is not None and self._watch_parent(parent)
         try:
-            while not self._stopping and self._has_master():
+            while not self._stopping and self._has_what_it_is_for():
                 # A parent without a descriptor that tells its end must be looked at now and then.
                 limit = 0.5 if parent is not None and not told else None
                 self._wait(limit)
@@ -160,7 +167,8 @@ class Supervisor:
         finally:
             control.close()
             self._family.stop()
-        return 0
+        # Who looks after a master or an agent that runs alone has to know that it ended unasked.
+        return 1 if self._options.alone and not self._stopping else 0
 
     def _find_cgroups(self) -> Cgroups | None:
         """Find out what can keep containers to their memory."""
@@ -173,15 +181,17 @@ class Supervisor:
         self._limits = f"by control groups (v{found.kind.version})"
         return found
 
-    def _has_master(self) -> bool:
-        return any(name.startswith("master") for name in (*self._family.pids, *self._down))
+    def _has_what_it_is_for(self) -> bool:
+        kind = self._options.alone or MASTER
+        return any(name.startswith(kind) for name in (*self._family.pids, *self._down))
 
     def _ended(self, name: str) -> None:
         """Start what died unasked again; what dies at once, later and later. An error that ended it is told."""
         status = self._family.statuses[name]
         if os.WIFEXITED(status) and status and not self._stopping:
             log = os.path.join(self._work_dir, "log", f"{name}.log")
-            say(f"{name} ended with an error (exit status {os.WEXITSTATUS(status)}); see {log}")
+            where = "what it said stands above" if self._options.alone else f"see {log}"
+            say(f"{name} ended with an error (exit status {os.WEXITSTATUS(status)}); {where}")
         delay: float | None = self._options.restart
         if name.startswith("master") and self._family.statuses[name] == 0:
             self._stopping.append(0)  # nobody uses the cluster, it says

@@ -57,6 +57,9 @@ class Link(asyncio.Protocol):
                 break
             line = bytes(self._buffer[start:end])
             start = end + 1
+            if line.startswith(b"HTTP/1."):
+                self._refused(line)
+                return
             try:
                 message = json.loads(line)
             except ValueError:
@@ -69,6 +72,14 @@ class Link(asyncio.Protocol):
                 # The text of the message may hold TaskInfo.data, so only its kind is logged.
                 log.exception("message %s", message.get("op"))
         del self._buffer[:start]
+
+    def _refused(self, line: bytes) -> None:
+        """Tell that the other end did not take the link, and end it."""
+        if b" 403 " in line:
+            log.error("the master refuses this agent: its secret is another one")
+        elif b" 503 " not in line:  # that one does not lead, and who does is known soon
+            log.error("no master answers there: %s", line.decode("latin-1").strip())
+        self.close()
 
     def eof_received(self) -> bool:
         return False
