@@ -363,6 +363,11 @@ def runtime_dir() -> Path:
 
     A Unix socket's path ends at 107 bytes, so a long one is replaced by a directory of the user's under the
     temporary directory.
+
+    Raises
+    ------
+    Twister2Error
+        When it cannot be made, or others could write to it.
     """
     from jupyter_core.paths import jupyter_runtime_dir
 

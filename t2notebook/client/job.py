@@ -386,6 +386,11 @@ class Job:
         -------
         callable
             The callback, so that this can be used as a decorator.
+
+        Raises
+        ------
+        Twister2Error
+            When the callback cannot be called.
         """
         if not callable(callback):
             raise Twister2Error(

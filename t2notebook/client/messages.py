@@ -48,6 +48,14 @@ class Peer:
 def send(job: Peer, to: int | None, value: Any) -> int:
     """Send an object to a worker, or (None) to all that have not ended; return to how many.
 
+    Parameters
+    ----------
+    job : Peer
+    to : int or None
+        A worker's id.
+    value
+        Anything that can be pickled.
+
     Raises
     ------
     MessageRefused

@@ -22,6 +22,13 @@ Files = Sequence[str | os.PathLike[str]] | str | os.PathLike[str]
 def pack(job: Twister2Job, directory: Path, files: Files = ()) -> BuiltPackage:
     """Write a job's package into `directory`: its function, its modules, `files`, and the notebook's setup.
 
+    Parameters
+    ----------
+    job : Twister2Job
+    directory : Path
+    files : str or sequence of str
+        Data files, by their paths here.
+
     Raises
     ------
     SubmitError

@@ -118,7 +118,17 @@ class Connection:
 
     @classmethod
     def of(cls, meta: Mapping[str, str], directory: Path, *, is_observer: bool = False) -> Connection:
-        """Return a connection to the owner of a journal, from the facts that it keeps there."""
+        """Return a connection to the owner of a journal, from the facts that it keeps there.
+
+        Parameters
+        ----------
+        meta : mapping
+            The facts.
+        directory : Path
+            The journal's.
+        is_observer : bool
+            Whether the connection keeps no session alive.
+        """
         return cls(Path(meta.get("socket", "")), meta.get("name", ""), directory, is_observer=is_observer)
 
     def is_same(self, other: Connection) -> bool:

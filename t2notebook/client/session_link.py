@@ -85,7 +85,21 @@ class Link:
     def post_job(
         self, spec: JobSpec, package_path: str, credentials: Mapping[str, str] | None = None
     ) -> JobReplica:
-        """Hand a job over; when this returns, the session has it in its journal."""
+        """Hand a job to the session; when this returns, the session has it in its journal.
+
+        Parameters
+        ----------
+        spec : JobSpec
+        package_path : str
+            The job package's file; the session takes it.
+        credentials : mapping, optional
+            Secrets of the job, kept in memory only.
+
+        Raises
+        ------
+        SessionError
+            When the session refuses the job, or does not answer.
+        """
         answer = self.reach().post(
             "/v1/jobs",
             {

@@ -246,6 +246,11 @@ def prepare(
 ) -> Prepared:
     """Make what `submit` would send, from the same arguments but `on_exit`, and send nothing.
 
+    Parameters
+    ----------
+    job, workers, files, **arguments
+        As of `submit`.
+
     Raises
     ------
     SubmitError

@@ -387,6 +387,11 @@ class MesosCluster(HookedCluster):
             As many as have so much memory together, as ``"10 GiB"`` or bytes.
         cores : int, optional
             As many as have so many threads together.
+
+        Raises
+        ------
+        DataflowError
+            When the cluster is closed, or a size is none.
         """
         if memory is not None:
             n = max(n, math.ceil(parse_bytes(memory) / self._kept.memory))

@@ -36,7 +36,17 @@ class Outgrown(SchedulerPlugin):
         scheduler.handlers["t2_unreadable"] = self.unreadable
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
-        """Remember what a worker was given, by the worker's name; the last few are enough."""
+        """Remember what a worker was given, by the worker's name; the last few are enough.
+
+        Parameters
+        ----------
+        key
+            The task's.
+        start, finish : str
+            States of `distributed`'s scheduler.
+        *args, **kwargs
+            The rest of the plugin's protocol.
+        """
         if finish != "processing":
             return
         task = self._scheduler.tasks.get(key)
@@ -49,7 +59,17 @@ class Outgrown(SchedulerPlugin):
                 self._ran.popitem(last=False)
 
     async def outgrown(self, worker: str, keys: list[Any], used: int, limit: int) -> None:
-        """Take a worker's word that it uses more than it may, and what it runs."""
+        """Take a worker's word that it uses more than it may, and what it runs.
+
+        Parameters
+        ----------
+        worker : str
+            Its address.
+        keys : list
+            Of the tasks that it runs.
+        used, limit : int
+            Bytes.
+        """
         state = self._scheduler.workers.get(worker)
         name = worker if state is None else str(state.name)
         log.error(

@@ -214,7 +214,13 @@ def _write(writer: asyncio.StreamWriter, record: dict[str, Any]) -> None:
 
 
 async def serve(control: socket.socket) -> None:
-    """Read the task from a socket, and do it."""
+    """Read the task from a socket, and do it.
+
+    Raises
+    ------
+    SystemExit
+        When the scheduler cannot start.
+    """
     reader, writer = await asyncio.open_unix_connection(sock=control, limit=LONGEST)
     task = json.loads(await reader.readline())
     sys.path[:] = list(dict.fromkeys([*task["path"], *sys.path]))

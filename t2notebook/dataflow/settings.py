@@ -62,6 +62,15 @@ class Settings:
     ) -> Settings:
         """Check arguments.
 
+        Parameters
+        ----------
+        workers, cpus, ram, cpu, ram_mega_bytes, nodes, where, gang, gang_timeout
+            As of `MesosCluster`.
+        max_worker_restarts, launch_timeout, unreachable_timeout, files, preload
+            As of `MesosCluster`.
+        **more
+            Names that there are not: refused.
+
         Raises
         ------
         SubmitError

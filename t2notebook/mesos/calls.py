@@ -18,7 +18,14 @@ class Calls(_pymesos.load().MesosSchedulerDriver):  # type: ignore[misc]
         raise NotImplementedError
 
     def kill(self, task_id: str, agent_id: str = "", grace_seconds: float | None = None) -> None:
-        """KILL a task, with its agent and a kill policy."""
+        """KILL a task, with its agent and a kill policy.
+
+        Parameters
+        ----------
+        task_id, agent_id : str
+        grace_seconds : float, optional
+            Seconds between SIGTERM and SIGKILL; by default as the task was launched.
+        """
         kill: dict[str, Any] = {"task_id": {"value": task_id}}
         if agent_id:
             kill["agent_id"] = {"value": agent_id}

@@ -50,7 +50,16 @@ class Listener(Protocol):
     """Callbacks of the driver, called on the event loop; an exception is logged and goes no further."""
 
     def subscribed(self, framework_id: str, master: Mapping[str, Any], local_host: str) -> None:
-        """The framework is (again) subscribed; `local_host` is our address on the way to the master."""
+        """Take note that the framework is subscribed, or is again.
+
+        Parameters
+        ----------
+        framework_id : str
+        master : mapping
+            Its MasterInfo.
+        local_host : str
+            This machine's address on the way to the master.
+        """
 
     def disconnected(self, why: str) -> None:
         """The stream is gone; the driver goes on trying."""
@@ -65,10 +74,24 @@ class Listener(Protocol):
         """A task's status has changed."""
 
     def message(self, agent_id: str, executor_id: str, data: str) -> None:
-        """An executor says something; `data` is base64."""
+        """Take a message of an executor.
+
+        Parameters
+        ----------
+        agent_id, executor_id : str
+        data : str
+            Base64.
+        """
 
     def executor_lost(self, agent_id: str, executor_id: str, status: int | None) -> None:
-        """An executor has ended."""
+        """Take note that an executor has ended.
+
+        Parameters
+        ----------
+        agent_id, executor_id : str
+        status : int or None
+            Its exit status, as wait(2) has it.
+        """
 
     def agent_lost(self, agent_id: str) -> None:
         """An agent is gone."""
@@ -77,7 +100,15 @@ class Listener(Protocol):
         """The master ended the framework; the driver has stopped."""
 
     def call_failed(self, call: Mapping[str, Any], why: str, certain: bool = True) -> None:
-        """A call was not carried out; if not `certain`, it may have been."""
+        """Take note that a call failed.
+
+        Parameters
+        ----------
+        call : mapping
+        why : str
+        certain : bool
+            Whether the master cannot have carried it out.
+        """
 
 
 class Driver(Calls):

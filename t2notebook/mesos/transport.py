@@ -101,7 +101,15 @@ class Connection:
         self._stream.close()
 
     async def post(self, path: str, body: Any, headers: dict[str, str]) -> Response:
-        """Send a call and return its answer, with the body."""
+        """Send a call and return its answer, with the body.
+
+        Parameters
+        ----------
+        path : str
+        body
+            JSON-ready.
+        headers : dict
+        """
         collector = _Collector()
         await self._request("POST", path, dumps(body).encode(), headers, collector)
         return collector.result()
@@ -123,6 +131,17 @@ class Connection:
         """Send a subscription and hand over its records until it ends; return the answer.
 
         An answer other than 200 is returned with its body, and neither callback is called.
+
+        Parameters
+        ----------
+        path : str
+        body
+            JSON-ready.
+        headers : dict
+        on_headers : callable
+            Called with the answer as soon as its headers are here.
+        on_record : callable
+            Called with each record of the RecordIO stream.
         """
         collector = _Collector(on_headers, on_record)
         await self._request("POST", path, dumps(body).encode(), headers, collector)

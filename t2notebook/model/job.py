@@ -296,7 +296,13 @@ class JobSpec:
         return sum(resource.instances for resource in self.resources)
 
     def resource_of(self, worker_id: int) -> ComputeResource:
-        """Return the resources of worker `worker_id` (0 to N-1)."""
+        """Return the resources of worker `worker_id` (0 to N-1).
+
+        Raises
+        ------
+        IndexError
+            When there is no such worker.
+        """
         first = 0
         for resource in self.resources:
             first += resource.instances
@@ -342,6 +348,17 @@ def make_job_id(name: str, *, user: str | None = None, now_ms: int) -> str:
 
 def one_spelling(name: str, value: Any, other: str, given: Any, default: Any) -> Any:
     """Return the value of what has two spellings, of which one may be given.
+
+    Parameters
+    ----------
+    name : str
+    value
+        The first spelling, and its value.
+    other : str
+    given
+        The second spelling, and its value.
+    default
+        The value of `value` that nobody gave.
 
     Raises
     ------

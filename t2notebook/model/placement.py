@@ -210,12 +210,30 @@ def _quoted(text: str, signs: str = ",|=!") -> str:
 
 
 def values_of(attribute: str, host: str, attributes: Attributes) -> tuple[Value, ...]:
-    """Return the values of an attribute, or of ``hostname``."""
+    """Return the values of an attribute, or of ``hostname``.
+
+    Parameters
+    ----------
+    attribute : str
+    host : str
+        The agent's.
+    attributes : mapping
+        The agent's, by name.
+    """
     return (host,) if attribute == HOSTNAME else attributes.get(attribute, ())
 
 
 def value_of(attribute: str, host: str, attributes: Attributes) -> str | None:
-    """Return an attribute as one text, by which agents are alike or differ; None where there is none."""
+    """Return an attribute as one text, by which agents are grouped; None where there is none.
+
+    Parameters
+    ----------
+    attribute : str
+    host : str
+        The agent's.
+    attributes : mapping
+        The agent's, by name.
+    """
     if attribute == HOSTNAME:
         return host
     found = attributes.get(attribute)

@@ -50,7 +50,17 @@ class OutputContext:
 
 
 def send_update(ip: Any, bundle: dict[str, Any], display_id: str, parent: Any) -> None:
-    """Send ``update_display_data`` with the parent message `parent`."""
+    """Send ``update_display_data`` with the parent message `parent`.
+
+    Parameters
+    ----------
+    ip : InteractiveShell
+    bundle : dict
+        By MIME type.
+    display_id : str
+    parent
+        The message of the cell that it belongs to.
+    """
     publisher = ip.display_pub
     session = getattr(publisher, "session", None)
     if session is None or getattr(publisher, "pub_socket", None) is None:

@@ -145,7 +145,15 @@ class Publisher:
         self._thread = None
 
     def watch(self, job: Watched, sink: Sink, run: Callable[..., Any]) -> Watch:
-        """Keep `sink` showing `job` until its end; return the `Watch`."""
+        """Keep `sink` showing `job` until its end; return the `Watch`.
+
+        Parameters
+        ----------
+        job : Watched
+        sink : Sink
+        run : callable
+            Calls a function in the context of the job's cell.
+        """
         watch = Watch(job, sink, run, self)
         with self._condition:
             self._watches[watch] = None

@@ -79,7 +79,12 @@ class JobPackageHandler(_PackageHandler):
         self._lookup = lookup
 
     def prepare(self) -> None:
-        """Refuse a request that no job has signed, or that is for another job's package."""
+        """Refuse a request that no job has signed, or that is for another job's package.
+
+        Raises
+        ------
+        tornado.web.HTTPError
+        """
         credentials = parse_authorization(self.request.headers.get("Authorization", ""))
         job = self._lookup(credentials[0]) if credentials is not None else None
         if credentials is None or job is None:

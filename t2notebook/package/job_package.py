@@ -192,7 +192,12 @@ def _facts_of_names(worker: Any, sent: Mapping[str, int]) -> dict[str, Any]:
 
 
 def check_worker(worker: Callable[..., Any]) -> None:
-    """Raise a `SubmitError` unless workers can call `worker`: with the environment, or with nothing."""
+    """Refuse a `worker` that workers can call neither with the environment nor with nothing.
+
+    Raises
+    ------
+    SubmitError
+    """
     if not callable(worker):
         raise SubmitError(
             f"worker is a {type(worker).__name__}, not callable; give a function that takes env"

@@ -151,7 +151,13 @@ class Pickler(shared.Pickler):
         return reduced
 
     def reduce_function(self, function: FunctionType) -> Any:
-        """Reduce a function, with the names that it reads, each accounted for."""
+        """Reduce a function, with the names that it reads, each accounted for.
+
+        Raises
+        ------
+        PackageError
+            When a name that it reads cannot travel.
+        """
         self.account.mentions.see_function(function.__code__, function.__globals__.get("__package__"))
         cell = self._cells.get(id(function))
         reads = global_reads(function.__code__) if cell is None else cell.reads

@@ -78,7 +78,16 @@ def scan(source: bytes, package: str) -> Scan:
 
 
 def absolute(name: str, package: str, level: int) -> str:
-    """Return the absolute name of ``from <level dots><name>`` in a module of `package`."""
+    """Return the absolute name of ``from <level dots><name>`` in a module of `package`.
+
+    Parameters
+    ----------
+    name : str
+    package : str
+        The importing module's.
+    level : int
+        The number of dots.
+    """
     if not level:
         return name
     parts = package.split(".")

@@ -123,7 +123,13 @@ class Archive:
 
     @classmethod
     def open(cls, file: str | os.PathLike[str] | int) -> Archive:
-        """Map a file (by path or descriptor) privately: writes to its arrays stay in this process."""
+        """Map a file (by path or descriptor) privately: writes to its arrays stay in this process.
+
+        Raises
+        ------
+        ArchiveError
+            When it is none, or is damaged.
+        """
         if not isinstance(file, int):
             with open(file, "rb") as stream:
                 return cls.open(stream.fileno())
@@ -189,7 +195,15 @@ class Archive:
 
 
 def unpickle(pickled: Bytes, buffers: Sequence[Bytes], main: dict[str, Any] | None = None) -> Any:
-    """Return the object of a pickle and its buffers, as `Archive.load` does."""
+    """Return the object of a pickle and its buffers, as `Archive.load` does.
+
+    Parameters
+    ----------
+    pickled : bytes-like
+    buffers : sequence of bytes-like
+    main : dict, optional
+        Names that the pickle finds in ``__main__``.
+    """
     return _Unpickler(memoryview(pickled), buffers, main).load()
 
 

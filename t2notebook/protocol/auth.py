@@ -50,7 +50,13 @@ def parse_authorization(header: str) -> tuple[str, str] | None:
 
 
 def matches(signature: str, secret: str, method: str, path: str, body_sha256: str = "") -> bool:
-    """Whether `signature` is the one that `sign` gives, compared in constant time."""
+    """Return whether `signature` is the one that `sign` gives, compared in constant time.
+
+    Parameters
+    ----------
+    signature, secret, method, path, body_sha256 : str
+        As of `sign`.
+    """
     return hmac.compare_digest(signature.encode(), sign(secret, method, path, body_sha256).encode())
 
 
@@ -64,7 +70,13 @@ def sign_answer(secret: str, signature: str) -> str:
 
 
 def matches_answer(proof: str, secret: str, signature: str) -> bool:
-    """Whether `proof` is the one that `sign_answer` gives, compared in constant time."""
+    """Return whether `proof` is the one that `sign_answer` gives, compared in constant time.
+
+    Parameters
+    ----------
+    proof, secret, signature : str
+        As of `sign_answer`.
+    """
     return hmac.compare_digest(proof.encode(), sign_answer(secret, signature).encode())
 
 
@@ -82,5 +94,12 @@ def sign_move(secret: str, url: str, claims: int) -> str:
 
 
 def matches_move(signature: str, secret: str, url: str, claims: int) -> bool:
-    """Whether `signature` is the one that `sign_move` gives, compared in constant time."""
+    """Return whether `signature` is the one that `sign_move` gives, compared in constant time.
+
+    Parameters
+    ----------
+    signature, secret, url : str
+    claims : int
+        As of `sign_move`.
+    """
     return matches(signature, secret, "MOVE", f"{claims} {url}")

@@ -56,6 +56,14 @@ class Channel:
     def send(self, record: Mapping[str, Any], payload: bytes | memoryview = b"", stream: int = 0) -> None:
         """Queue a message.
 
+        Parameters
+        ----------
+        record : mapping
+            JSON-ready.
+        payload : bytes-like
+        stream : int
+            Messages of one stream keep their order.
+
         Raises
         ------
         ValueError

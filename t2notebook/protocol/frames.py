@@ -99,6 +99,14 @@ class FrameWriter:
     def put(self, record: Mapping[str, Any], payload: bytes | memoryview = b"", stream: int = 0) -> None:
         """Queue a message; `waiting` grows by its bytes.
 
+        Parameters
+        ----------
+        record : mapping
+            JSON-ready.
+        payload : bytes-like
+        stream : int
+            Messages of one stream keep their order.
+
         Raises
         ------
         ValueError

@@ -110,7 +110,12 @@ def encode_status_data(
 ) -> str:
     """Return base64 for `TaskStatus.data`. The whole cluster can see it: never a secret.
 
-    `phases` has seconds, by the names of `model.metrics.PHASES`.
+    Parameters
+    ----------
+    exit_code : int or None
+    cause : Cause
+    phases : mapping, optional
+        Seconds, by the names of `model.metrics.PHASES`.
     """
     record: dict[str, Any] = {"exit_code": exit_code}
     if cause:

@@ -55,7 +55,13 @@ class Place:
                 self.session = connection
 
     def view(self) -> JobView:
-        """Return the job as its journal has it."""
+        """Return the job as its journal has it.
+
+        Raises
+        ------
+        UnknownJob
+            When the journal has no such job.
+        """
         events = read_events(self.directory, self.job_id)
         if not events:
             raise UnknownJob(f"no job {self.job_id}")
@@ -189,6 +195,11 @@ def log_page(place: Place, worker_id: int, stream: str, offset: int) -> dict[str
     -------
     dict
         ``text``, and ``offset``, where the next page begins.
+
+    Raises
+    ------
+    UnknownJob
+        When the job has no such worker.
     """
     specs = read_jobs(place.directory)
     if (

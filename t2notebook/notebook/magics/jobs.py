@@ -98,7 +98,13 @@ def logs_parser() -> VerbParser:
 
 
 def logs(ip: Any, arguments: argparse.Namespace) -> None:
-    """Print the output of a worker, or of all; if asked to, as it comes."""
+    """Print the output of a worker, or of all; if asked to, as it comes.
+
+    Raises
+    ------
+    UsageError
+        When the job has no such worker.
+    """
     job = find_job(arguments.job, ip.user_ns)
     number = job.spec.number_of_workers
     if arguments.worker is not None and arguments.worker >= number:

@@ -106,7 +106,13 @@ class VerbParser(argparse.ArgumentParser):
         }
 
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse found as a `UsageError`."""
+        """Raise what argparse found as a `UsageError`.
+
+        Raises
+        ------
+        UsageError
+            Always.
+        """
         if match := re.fullmatch(r"argument (\S+): expected (one|at least one) argument", message):
             message = f"{match[1]} needs a value"
         elif match := re.fullmatch(r"the following arguments are required: (.+)", message):
@@ -127,7 +133,13 @@ class VerbParser(argparse.ArgumentParser):
 
 
 def split(line: str, prog: str) -> list[str]:
-    """Return the words of a magic's line, quoted as in a shell."""
+    """Return the words of a magic's line, quoted as in a shell.
+
+    Raises
+    ------
+    UsageError
+        When a quote is not closed.
+    """
     try:
         return shlex.split(line)
     except ValueError as error:
@@ -135,9 +147,13 @@ def split(line: str, prog: str) -> list[str]:
 
 
 def refuse_unexpanded(line: str, namespace: Container[str]) -> None:
-    """Raise a `UsageError` for a ``{name}`` or ``$name`` of no variable.
+    """Refuse a ``{name}`` or ``$name`` of no variable.
 
     IPython leaves the whole line as it is when it cannot replace one of them, and says nothing.
+
+    Raises
+    ------
+    UsageError
     """
     for match in _UNEXPANDED.finditer(line):
         missing = [name for name in _NAME.findall(match[1] or match[2]) if not _is_known(name, namespace)]
@@ -156,7 +172,16 @@ def _is_known(name: str, namespace: Container[str]) -> bool:
 
 
 def whole(option: str, *, minimum: int, also: str = "") -> Callable[[str], int | str]:
-    """Return a type for argparse: a whole number from `minimum`, or the word `also`."""
+    """Return a type for argparse: a whole number from `minimum`, or the word `also`.
+
+    Parameters
+    ----------
+    option : str
+        For messages.
+    minimum : int
+    also : str
+        A word that is allowed, too.
+    """
 
     def convert(text: str) -> int | str:
         if also and text == also:
@@ -175,7 +200,15 @@ def whole(option: str, *, minimum: int, also: str = "") -> Callable[[str], int |
 
 
 def amount(option: str, what: str, *, zero: bool = False) -> Callable[[str], float]:
-    """Return a type for argparse: a number of `what`, more than 0, or from 0 if `zero`."""
+    """Return a type for argparse: a number of `what`, more than 0, or from 0 if `zero`.
+
+    Parameters
+    ----------
+    option, what : str
+        For messages.
+    zero : bool
+        Whether 0 is allowed.
+    """
 
     def convert(text: str) -> float:
         try:

@@ -49,7 +49,19 @@ def make_parser() -> VerbParser:
 
 
 def run(ip: Any, arguments: argparse.Namespace, cell: str | None = None) -> None:
-    """Keep the cell as the setup; without one, show the setup or take it away."""
+    """Keep the cell as the setup; without one, show the setup or take it away.
+
+    Parameters
+    ----------
+    ip : InteractiveShell
+    arguments : argparse.Namespace
+    cell : str, optional
+
+    Raises
+    ------
+    UsageError
+        When the cell is no setup.
+    """
     setups = the_client().setups
     has_cell = cell is not None and bool(cell.strip())
     if arguments.show and arguments.clear:

@@ -192,10 +192,23 @@ def make_parser() -> VerbParser:
 def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
     """Submit `cell`, show its live view, and wait if asked to.
 
+    Parameters
+    ----------
+    ip : InteractiveShell
+    arguments : argparse.Namespace
+    cell : str
+
     Returns
     -------
     list or None
         The results, after a wait where no variable has the handle.
+
+    Raises
+    ------
+    UsageError
+        When options contradict each other, or the cell cannot run on workers.
+    JobFailed
+        After a wait for a job that failed.
     """
     name = arguments.name or cell_jobs.default_name(ip)
     refuse_magics(cell)
@@ -289,7 +302,12 @@ def _kill(job: Any, watch: Watch | None) -> str:
 
 
 def refuse_magics(cell: str) -> None:
-    """Raise a `UsageError` for a line that only IPython understands: workers run plain Python."""
+    """Refuse a line that only IPython understands: workers run plain Python.
+
+    Raises
+    ------
+    UsageError
+    """
     from IPython.core.inputtransformer2 import (
         EscapedCommand,
         HelpEnd,
@@ -316,7 +334,25 @@ def refuse_magics(cell: str) -> None:
 
 
 def cell_worker(cell: str, namespace: dict[str, Any], name: str, include: list[str]) -> Any:
-    """Return the worker function that a cell is; a `CellSyntaxError` shows what is no Python in it."""
+    """Return the worker function that a cell is.
+
+    Parameters
+    ----------
+    cell : str
+    namespace : dict
+        The notebook's variables.
+    name : str
+        The job's, for tracebacks.
+    include : list of str
+        Variables of ``-i``.
+
+    Raises
+    ------
+    CellSyntaxError
+        When the cell is no Python; it shows where.
+    UsageError
+        When there is no variable of a name in `include`.
+    """
     if not cell.strip():
         raise UsageError("the cell is empty; write the worker's code below the %%twister2 line")
     from ...package.cell import cell_function
@@ -328,7 +364,15 @@ def cell_worker(cell: str, namespace: dict[str, Any], name: str, include: list[s
 
 
 def describe(prepared: Any, arguments: argparse.Namespace, name: str) -> str:
-    """Return what ``--dry-run`` prints of a prepared job."""
+    """Return what ``--dry-run`` prints of a prepared job.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    arguments : argparse.Namespace
+    name : str
+        The job's.
+    """
     extras = f", {arguments.disk:g} GiB of disk" if arguments.disk else ""
     for count, what in ((arguments.gpus, "GPU"), (arguments.ports, "port")):
         extras += f", {count} {what}{'s' * (count != 1)}" if count else ""

@@ -102,7 +102,18 @@ def reduce_class(kind: type, is_dynamic: Callable[[type], bool]) -> tuple[Any, .
 def make_class(
     metaclass: type, name: str, bases: tuple[type, ...], birth: dict[str, Any], identity: str
 ) -> type:
-    """Return the class that is here, or a new one that `set_class` completes."""
+    """Return the class of this identity, or a new one that `set_class` completes.
+
+    Parameters
+    ----------
+    metaclass : type
+    name : str
+    bases : tuple of type
+    birth : dict
+        The namespace that a class needs when it is made.
+    identity : str
+        Tells the class from others that were pickled.
+    """
     known: type | None = identities.get(identity)
     if known is not None:
         return known
@@ -112,7 +123,16 @@ def make_class(
 
 
 def make_struct(make: Callable[..., type], arguments: tuple[Any, ...], identity: str) -> type:
-    """Return the class that is here, or what `make` makes."""
+    """Return the class of this identity, or the one that `make` makes.
+
+    Parameters
+    ----------
+    make : callable
+    arguments : tuple
+        For `make`.
+    identity : str
+        Tells the class from others that were pickled.
+    """
     known = identities.get(identity)
     return _keep(make(*arguments), identity) if known is None else known
 

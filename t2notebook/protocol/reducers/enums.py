@@ -31,7 +31,18 @@ def reduce_member(member: enum.Enum) -> tuple[Any, ...]:
 def make_member(
     kind: type[enum.Enum], where: tuple[str | None, Any], data: type, arguments: tuple[Any, ...]
 ) -> Any:
-    """Return the member that is here, or a new one of a class that is being put together."""
+    """Return the member of a class, or a new one of a class that is being put together.
+
+    Parameters
+    ----------
+    kind : type of Enum
+    where : tuple
+        Name and value.
+    data : type
+        The type mixed in, if there is one.
+    arguments : tuple
+        For its ``__new__``.
+    """
     if is_unfinished(kind):
         return data.__new__(kind, *arguments)
     name, value = where

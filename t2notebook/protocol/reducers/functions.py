@@ -81,7 +81,16 @@ def annotations_of(value: Any) -> dict[str, Any]:
 def make_function(
     code: CodeType, namespace: dict[str, Any], name: str, closure: tuple[CellType, ...] | None
 ) -> FunctionType:
-    """Return a function that `set_function` completes."""
+    """Return a function that `set_function` completes.
+
+    Parameters
+    ----------
+    code : CodeType
+    namespace : dict
+        Its globals.
+    name : str
+    closure : tuple of CellType, optional
+    """
     namespace.setdefault("__builtins__", builtins)
     return FunctionType(code, namespace, name, None, closure)
 

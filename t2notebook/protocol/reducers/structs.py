@@ -52,7 +52,22 @@ def make(
     defaults: dict[str, dict[str, Any]],
     options: dict[str, Any],
 ) -> type:
-    """Return a class with the fields `own`; their types are attributes, set later."""
+    """Return a class with the fields `own`; their types are attributes, set later.
+
+    Parameters
+    ----------
+    metaclass
+    name : str
+    bases : tuple of type
+    birth : dict
+        The namespace that a class needs when it is made.
+    own : list of str
+        Its own fields.
+    defaults : dict
+        Values and factories, by field.
+    options : dict
+        As ``class Name(Struct, frozen=True)`` has them.
+    """
     msgspec = sys.modules["msgspec"]  # the bases are here
     namespace = {key: msgspec.field(**default) for key, default in defaults.items()}
     namespace |= {**birth, "__annotations__": dict.fromkeys(own, Any)}

@@ -70,8 +70,15 @@ class PackageStore:
     ) -> None:
         """Call ``done(descriptor, "")`` when the package of `launch` is here, or ``done(-1, why)``.
 
-        That may be at once. The package is kept until `release` of the task. `session_address` says where the session
-        is, if it moves.
+        That may be at once. The package is kept until `release` of the task.
+
+        Parameters
+        ----------
+        task_id : str
+        launch : WorkerLaunch
+        done : callable
+        session_address : SessionAddress, optional
+            Where the session is, if it moves.
         """
         if (package := self._packages.get(launch.package)) is not None:
             package.users.add(task_id)
@@ -217,6 +224,14 @@ def fetch(launch: WorkerLaunch, descriptor: int, session_address: SessionAddress
 
     Connection errors and server errors are tried again, a refusal is not. Together the pauses are long enough
     for a new session to take a dead one's place.
+
+    Parameters
+    ----------
+    launch : WorkerLaunch
+    descriptor : int
+        Of the file that is written.
+    session_address : SessionAddress, optional
+        Where the session is, if it moves.
     """
     client = SessionClient(
         launch.url, launch.job_id, launch.secret, timeout=_TIMEOUT, session_address=session_address

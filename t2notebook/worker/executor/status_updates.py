@@ -35,7 +35,19 @@ class UpdateLog:
         phases: Mapping[str, float] | None = None,
         reason: str = "",
     ) -> None:
-        """Add an update; `state` and `reason` in Mesos's names."""
+        """Add an update.
+
+        Parameters
+        ----------
+        task_id : str
+        state, reason : str
+            In Mesos's names.
+        message : str
+        exit_code : int, optional
+        cause : Cause
+        phases : mapping, optional
+            Seconds, by the names of `model.metrics.PHASES`.
+        """
         uuid = bytearray(os.urandom(16))
         uuid[6] = uuid[6] & 0x0F | 0x40  # RFC 9562, version 4
         uuid[8] = uuid[8] & 0x3F | 0x80

@@ -100,7 +100,13 @@ class Task:
         return f"worker {self.launch.worker_id} of {self.launch.job_id}"
 
     def start(self, shed: Callable[[], None]) -> None:
-        """Make the directory and the process; raises OSError when either cannot be."""
+        """Make the directory and the process.
+
+        Raises
+        ------
+        OSError
+            When either cannot be.
+        """
         from ..process.run import run_worker
         from . import fork
 
@@ -191,8 +197,16 @@ class Task:
             self.timer = None
 
     def take_word(self, url: str, claims: int, signatures: Mapping[str, str]) -> bool:
-        """Turn to the session's new address, if the word is signed by this task's job and newer than the last;
-        return whether it is signed.
+        """Turn to the session's new address, if it is signed by this task's job and newer than the last; return
+        whether it is signed.
+
+        Parameters
+        ----------
+        url : str
+        claims : int
+            How often the journal has been taken over: the number of the address.
+        signatures : mapping
+            By job id.
         """
         if self.launch is None or self.session_address is None:
             return False

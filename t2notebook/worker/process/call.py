@@ -11,10 +11,18 @@ ENV = "env"
 
 
 def arguments(signature: inspect.Signature, function: Callable[..., Any], env: Any) -> inspect.BoundArguments:
-    """Return what a function is called with.
+    """Return the arguments for a call of a function.
 
     The environment goes to the parameter that is called ``env``, else to the first positional one without a default,
-    else to ``*args``. A parameter with a default is the function's own, and so is what a `functools.partial` has set.
+    else to ``*args``. A parameter with a default is the function's own, and so is one that a
+    `functools.partial` has set.
+
+    Parameters
+    ----------
+    signature : inspect.Signature
+        The function's.
+    function : callable
+    env : WorkerEnvironment
 
     Raises
     ------

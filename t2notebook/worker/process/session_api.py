@@ -98,7 +98,14 @@ class SessionClient:
         return self._request(method, path, body, size, sha256, content_type, timeout)
 
     def signature(self, method: str, path: str, sha256: str = "") -> str:
-        """Return the signature that the request would carry."""
+        """Return the signature that the request would carry.
+
+        Parameters
+        ----------
+        method, path : str
+        sha256 : str
+            Of the body.
+        """
         return auth.sign(self._secret, method, self._base + path, sha256)
 
     def look(self) -> bool:
