@@ -675,7 +675,7 @@ class MesosCluster(HookedCluster):
 
     @property
     def waiting_for(self) -> str:
-        """Why workers wait, in words; empty if none does."""
+        """The reason why workers wait, in words; empty if none does."""
         texts = [job.view().waiting_for for job in self._jobs.values() if self._waiting_in(job)]
         return "; ".join(dict.fromkeys(filter(None, texts)))
 
@@ -703,7 +703,7 @@ class MesosCluster(HookedCluster):
 
     @property
     def dashboard_link(self) -> str:
-        """Where the dashboard is; empty if there is none."""
+        """The dashboard's URL; empty if there is none."""
         port = self.scheduler_info.get("services", {}).get("dashboard")
         if not port or self._link is None or (self._attach_to is None and self._dashboard_address is None):
             return ""
@@ -712,7 +712,7 @@ class MesosCluster(HookedCluster):
 
     @property
     def scheduler_address(self) -> str:
-        """Where clients connect."""
+        """The address for clients."""
         return self._link.told["address"] if self._link is not None else "<Not Connected>"
 
     def _say(self, text: str) -> None:

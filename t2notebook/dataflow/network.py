@@ -1,4 +1,4 @@
-"""Where the Dask scheduler listens: on the way from the agents to this machine, and never everywhere unasked."""
+"""Address of the Dask scheduler: on the way from the agents to this machine, and never all interfaces unasked."""
 
 from __future__ import annotations
 

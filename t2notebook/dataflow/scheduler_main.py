@@ -54,7 +54,7 @@ class SchedulerProcess:
 
     @property
     def address(self) -> str:
-        """Where workers and clients connect."""
+        """The address for workers and clients."""
         address = str(self._scheduler.address)
         if contact := self._task.get("contact_host"):
             scheme, _, rest = address.partition("://")

@@ -25,7 +25,7 @@ _MOST_MODULES = 2000
 
 @dataclass(frozen=True)
 class Settings:
-    """What is the same for all workers of a cluster; the fields are `MesosCluster`'s arguments."""
+    """Settings of all workers of a cluster; the fields are `MesosCluster`'s arguments."""
 
     cpu: float = ComputeResource.cpu
     ram_mega_bytes: float = 1024.0

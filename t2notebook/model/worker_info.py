@@ -1,4 +1,4 @@
-"""What workers know of each other: `WorkerInfo`, in Twister2's words."""
+"""Workers as they know each other: `WorkerInfo`, in Twister2's words."""
 
 from __future__ import annotations
 

@@ -150,7 +150,12 @@ def build(
 
 
 def check_setup(setup: Callable[..., Any]) -> None:
-    """Raise a `SubmitError` unless workers can call `setup` and it can travel."""
+    """Raise a `SubmitError` unless workers can call `setup` and it can travel.
+
+    Raises
+    ------
+    SubmitError
+    """
     try:
         check_worker(setup)
     except SubmitError as error:

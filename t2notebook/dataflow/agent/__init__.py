@@ -1,1 +1,1 @@
-"""What runs on agents, from the core package: Dask's worker, and what it needs of ours."""
+"""The agent's side, from the core package: Dask's worker, and the modules that it needs of this package."""

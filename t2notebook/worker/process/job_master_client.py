@@ -53,7 +53,7 @@ class _Link:
 
 
 class JobMasterClient:
-    """What a worker asks its job master; safe on any thread of the worker's own process.
+    """A worker's client of its job master; safe on any thread of the worker's own process.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class JobMasterClient:
     hello : mapping
         ``job_id``, ``worker_id`` and ``incarnation``.
     session_address : SessionAddress, optional
-        Where the session is now, if it moves.
+        Address of the session, if it moves.
 
     Attributes
     ----------

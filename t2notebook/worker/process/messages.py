@@ -16,7 +16,7 @@ from .unpicklable import explain
 
 
 class Messages:
-    """What a worker sends and receives, through its job master.
+    """Messages of a worker, sent and received through its job master.
 
     Parameters
     ----------
