@@ -47,11 +47,11 @@ def measure(name: str, home: Path) -> dict[str, float] | None:
 
 def main() -> int:
     """Run what is asked for: `notebook` (against peers), `session` (what a kernel notices of 1,000 workers),
-    `scheduler` (matching), `mesos` (the embedded Mesos's scale), or all.
+    `scheduler` (matching), `mesos` (the embedded Mesos's scale), `lab` (the side bar), or all.
     """
     parser = argparse.ArgumentParser(prog="benchmarks")
     parser.add_argument("--rounds", type=int, default=5, help="of the comparison with peers")
-    parts = ["notebook", "session", "scheduler", "mesos"]
+    parts = ["notebook", "session", "scheduler", "mesos", "lab"]
     parser.add_argument("which", nargs="?", choices=[*parts, "all"], default="all")
     options, rest = parser.parse_known_args()
     if rest and options.which in ("notebook", "all"):
@@ -77,6 +77,12 @@ def main() -> int:
         if options.which == "all":
             print()
         code = mesos.main(rest) or code
+    if options.which in ("lab", "all"):
+        from . import lab
+
+        if options.which == "all":
+            print()
+        code = lab.main() or code
     return code
 
 

@@ -4,6 +4,8 @@
 
 const ARMED_MS = 4000;
 const ANSWER_MS = 3000;
+// A server that takes a job over from a session that was lost starts another session first.
+const KILL_MS = 20000;
 // The kernel sends something every 2 s (publisher.py). After so much silence the server is asked whether there is a
 // kernel, and how often; and after so much more the view says itself that it may be out of date.
 const QUIET_MS = 5000;
@@ -147,9 +149,10 @@ class Row {
   }
 }
 
-// First click arms, a second one within a few seconds kills.
+// First click arms, a second one within a few seconds kills: through the Jupyter server, which does not wait for the
+// kernel; where there is none that can, the kernel is asked.
 class KillButton {
-  constructor(model, onSent) {
+  constructor(model, onKilled, onSent) {
     this.node = element("button", "t2-kill", "Kill");
     this.node.type = "button";
     this.model = model;
@@ -158,8 +161,11 @@ class KillButton {
       if (this.phase === "idle") this.enter("armed");
       else if (this.phase === "armed") {
         this.enter("sent");
-        model.send({ kind: "kill" });
-        onSent();
+        killThroughServer(model.get("snapshot").job_id).then((isKilled) => {
+          if (isKilled) return onKilled();
+          model.send({ kind: "kill" });
+          onSent();
+        });
       }
     });
     this.node.addEventListener("blur", () => this.phase === "armed" && this.enter("idle"));
@@ -225,12 +231,11 @@ class Lifeline {
   async ask() {
     this.askedAt = performance.now();
     const heardAt = this.heardAt;
-    const url = kernelUrl(this.model.get("kernel_id"));
-    if (!url) return true;
-    const token = document.cookie.match(/(?:^|;\s*)_xsrf=([^;]+)/)?.[1];
+    const kernelId = this.model.get("kernel_id");
+    const server = kernelId ? jupyterServer() : null;
+    if (!server) return true;
     try {
-      const headers = token ? { "X-XSRFToken": token } : {};
-      const answer = await fetch(url, { headers, credentials: "same-origin", cache: "no-store" });
+      const answer = await askServer(server, `api/kernels/${encodeURIComponent(kernelId)}`);
       this.isAbsent = answer.status === 404 && this.heardAt === heardAt;
       return true;
     } catch {
@@ -239,9 +244,8 @@ class Lifeline {
   }
 }
 
-// Where a Jupyter server tells of a kernel; null where there is none that we know.
-function kernelUrl(kernelId) {
-  if (!kernelId) return null;
+// The Jupyter server that this page comes from; null where there is none that we know.
+function jupyterServer() {
   let base = document.body.dataset.baseUrl;
   let token = "";
   try {
@@ -251,9 +255,27 @@ function kernelUrl(kernelId) {
   } catch {
     // nbclassic has the base only
   }
-  if (!base) return null;
-  const url = `${base.replace(/\/*$/, "/")}api/kernels/${encodeURIComponent(kernelId)}`;
-  return token ? `${url}?token=${encodeURIComponent(token)}` : url;
+  return base ? { base: base.replace(/\/*$/, "/"), token } : null;
+}
+
+function askServer({ base, token }, path, options = {}) {
+  const xsrf = document.cookie.match(/(?:^|;\s*)_xsrf=([^;]+)/)?.[1];
+  const headers = xsrf ? { "X-XSRFToken": xsrf } : {};
+  if (token) headers.Authorization = `token ${token}`;
+  return fetch(base + path, { credentials: "same-origin", cache: "no-store", ...options, headers });
+}
+
+// Whether the server extension has killed a job; false where it is not installed, or cannot reach the job.
+async function killThroughServer(jobId) {
+  const server = jupyterServer();
+  if (!server) return false;
+  const signal = AbortSignal.timeout(KILL_MS);
+  try {
+    const path = `t2notebook/api/jobs/${encodeURIComponent(jobId)}/kill`;
+    return (await askServer(server, path, { method: "POST", body: "{}", signal })).ok;
+  } catch {
+    return false;
+  }
 }
 
 // The newest lines of all workers, or the log of one.
@@ -378,12 +400,20 @@ function render({ model, el }) {
   const percent = element("span", "t2-percent");
   const elapsed = element("span", "t2-elapsed");
   elapsed.title = "since the job was submitted";
-  const busy = element("span", "t2-muted", "The kernel is busy: it takes the click when the running cell ends.");
+  const busy = element("span", "t2-muted");
   busy.hidden = true;
   let busyTimer = 0;
-  const kill = new KillButton(model, () => {
-    busyTimer = setTimeout(() => setShown(busy, !model.get("snapshot").notice), ANSWER_MS);
-  });
+  const tellLater = (text) => () => {
+    busyTimer = setTimeout(() => {
+      setText(busy, text);
+      setShown(busy, current.live && !current.notice);
+    }, ANSWER_MS);
+  };
+  const kill = new KillButton(
+    model,
+    tellLater("It is killed; the kernel is busy, and this view says so when it has time."),
+    tellLater("The kernel is busy: it takes the click when the running cell ends."),
+  );
   line.append(name, chip, counts, element("span", "t2-space"), bar.node, percent, elapsed, kill.node);
 
   const id = element("div", "t2-muted t2-id");
