@@ -449,7 +449,7 @@ class Job:
                 return failure
             message = f"worker {who} was {worker.message or view.message}"
             return JobFailed(f"job {self.job_id} failed: {message}", job_id=self.job_id, worker_id=who)
-        message = message or worker.verdict
+        message = message or worker.end_text
         traceback = (details.get(worker.task_id) or {}).get("traceback", "")
         failure = JobFailed(
             f"job {self.job_id} failed: {message}",

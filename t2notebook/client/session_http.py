@@ -1,4 +1,4 @@
-"""The way to a session: HTTP over its Unix socket, and starting one where there is none."""
+"""Requests to a session: HTTP over its Unix socket."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Stream:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Free what it holds; only on the thread that reads."""
+        """Free its connection; only on the thread that reads."""
         self._answer.close()
         self._connection.close()
 
@@ -136,7 +136,7 @@ class Connection:
         return self.name == other.name if self.name and other.name else self.path == other.path
 
     def pin(self, info: Mapping[str, Any]) -> None:
-        """Mean the session that says this of itself, from now on."""
+        """Keep to the session that says this of itself, from now on."""
         self.name = self.name or str(info.get("name", ""))
         self._directory = self._directory or Path(info["directory"])
 
@@ -160,7 +160,7 @@ class Connection:
         """Whether somebody listens."""
         if _listens(self.path):
             return True
-        moved = self._whereabouts()
+        moved = self._current_socket()
         return moved is not None and _listens(moved)
 
     def open_stream(self, path: str) -> Stream:
@@ -258,7 +258,7 @@ class Connection:
                 break
             except OSError:
                 connection.close()
-            moved = self._whereabouts()
+            moved = self._current_socket()
             if moved is None or time.monotonic() > deadline:
                 raise SessionEnding("the session process has ended")
             self.path = moved
@@ -273,8 +273,8 @@ class Connection:
             time.sleep(_LOOK)
         return connection
 
-    def _whereabouts(self) -> Path | None:
-        """Return where the session says that it listens; None when it is not known to live."""
+    def _current_socket(self) -> Path | None:
+        """Return the socket that the session says it listens at; None when it is not known to live."""
         if self._directory is None or not self.name:
             return None
         try:
@@ -285,7 +285,7 @@ class Connection:
         return Path(meta["socket"]) if meta.get("name") == self.name and is_owned(meta) else None
 
     def _find_again(self) -> None:
-        """Turn to where the session listens since another has its place.
+        """Turn to the socket that the session listens at now, since another has its old one.
 
         Raises
         ------
@@ -293,7 +293,7 @@ class Connection:
             When it lives no more.
         """
         deadline = time.monotonic() + MOVE_PATIENCE
-        while (moved := self._whereabouts()) is not None:
+        while (moved := self._current_socket()) is not None:
             if moved != self.path:
                 self.path = moved
                 return
@@ -368,7 +368,7 @@ def _living(path: Path) -> Connection | None:
             continue
         connection = Connection.of(meta, directory)
         deadline = time.monotonic() + MOVE_PATIENCE
-        while connection._whereabouts() is not None and time.monotonic() < deadline:
+        while connection._current_socket() is not None and time.monotonic() < deadline:
             if connection.is_alive():
                 return connection
             time.sleep(_LOOK)

@@ -159,7 +159,7 @@ class Link:
             return
 
     def shutdown(self) -> None:
-        """End this kernel's jobs, and the session if nobody else needs it; then let go of it."""
+        """End this kernel's jobs, and the session if nobody else needs it; then detach."""
         answer = self.reach().post("/v1/shutdown", {"client": self.client_id})
         self._is_wanted = False
         if not answer["ended"]:

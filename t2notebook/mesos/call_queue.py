@@ -75,7 +75,7 @@ class CallQueue:
         self._calls.put_nowait(call)
 
     async def send_now(self, call: dict[str, Any]) -> None:
-        """Send a call at once, which makes what else there is to say pointless.
+        """Send a call at once, and drop those that wait: it makes them pointless.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class CallQueue:
         await self._post(call)
 
     def close(self, why: str) -> None:
-        """End it; what waits, and what is not answered yet, is reported."""
+        """Close the queue; calls that wait, or are not answered yet, are reported."""
         self._why = why
         self._task.cancel()
         if self._connection is not None:

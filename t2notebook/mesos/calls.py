@@ -1,4 +1,4 @@
-"""Building calls: pymesos's builders, made to say what they leave out and never to do nothing without a word."""
+"""Calls, built by pymesos's builders; with the fields that these leave out, and never dropped in silence."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class StandaloneMasterDetector:
 
 
 class ZooKeeperMasters:
-    """Whoever leads, says ZooKeeper; it is asked from the first `leader` or `listen` on.
+    """The leading master in ZooKeeper, which is asked from the first `leader` or `listen` on.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ class _Follower:
         self._tell_them(leader, trouble)
 
     def onNewMasterDetectedMessage(self, data: bytes | None) -> None:
-        """Take what the node of the leading master holds; None when it was gone by then."""
+        """Take the content of the leading master's node; None when it was gone by then."""
         if data is None:
             self._forget()
             return
@@ -280,7 +280,7 @@ class _Follower:
             )
 
     def onNoMasterDetectedMessage(self) -> None:
-        """Nobody leads."""
+        """Take note that nobody leads."""
         self._forget()
         self._tell(None, f"no Mesos master leads, says {self._ensemble}")
 
@@ -307,7 +307,7 @@ def master_address(data: bytes, tls: bool) -> Address:
 
 
 def find(master: str, userinfo: str = "", tls: bool = False) -> MasterDetector:
-    """Return how to find the leader of `master` (see `t2notebook.model.address`).
+    """Return the detector of the leading master of `master` (see `t2notebook.model.address`).
 
     Parameters
     ----------

@@ -62,16 +62,16 @@ class Listener(Protocol):
         """
 
     def disconnected(self, why: str) -> None:
-        """The stream is gone; the driver goes on trying."""
+        """Take note that the stream is gone; the driver goes on trying."""
 
     def offers(self, offers: list[Mapping[str, Any]]) -> None:
-        """Offers have come."""
+        """Take offers."""
 
     def rescinded(self, offer_id: str) -> None:
-        """An offer is void."""
+        """Take note that an offer is void."""
 
     def update(self, status: Mapping[str, Any]) -> None:
-        """A task's status has changed."""
+        """Take a status update of a task."""
 
     def message(self, agent_id: str, executor_id: str, data: str) -> None:
         """Take a message of an executor.
@@ -94,10 +94,10 @@ class Listener(Protocol):
         """
 
     def agent_lost(self, agent_id: str) -> None:
-        """An agent is gone."""
+        """Take note that an agent is gone."""
 
     def error(self, message: str) -> None:
-        """The master ended the framework; the driver has stopped."""
+        """Take note that the master has ended the framework; the driver has stopped."""
 
     def call_failed(self, call: Mapping[str, Any], why: str, certain: bool = True) -> None:
         """Take note that a call failed.
@@ -170,7 +170,7 @@ class Driver(Calls):
 
     @property
     def access(self) -> Credentials:
-        """As whom we come; agents' files want to know it, too."""
+        """The credentials; requests for agents' files need them, too."""
         return self._access
 
     @property
@@ -238,7 +238,7 @@ class Driver(Calls):
             await self._masters.stop()
 
     def abort(self) -> None:
-        """pymesos's, which is a `stop` with TEARDOWN there; nobody here wants it."""
+        """Stop with TEARDOWN, as pymesos does; nothing here calls it."""
         raise NotImplementedError("await stop(), or stop(teardown=True) to end the framework")
 
     def _leave(self, subscription: Connection | None, why: str) -> None:
@@ -354,7 +354,7 @@ class Driver(Calls):
         return why, None
 
     async def _open(self, address: Address) -> Connection:
-        """Connect; who does not answer is not waited for when another master leads meanwhile."""
+        """Connect; a master that does not answer is not waited for when another leads meanwhile."""
         opening = asyncio.create_task(Connection.open(address, self._access))
         news = asyncio.create_task(self._news.wait())
         try:

@@ -59,7 +59,7 @@ class WorkerView:
         return self.state is TaskState.FINISHED and self.result == "ok"
 
     @property
-    def verdict(self) -> str:
+    def end_text(self) -> str:
         """The end of a worker that failed, in words."""
         where = f" on {self.host}" if self.host else ""
         what = self.message or self.reason or self.state.value
@@ -285,14 +285,14 @@ class JobView:
 
     def _verdict(self, state: JobState) -> str:
         if state is JobState.FAILED and self.failed_worker is not None:
-            verdict = self.workers[self.failed_worker].verdict
+            text = self.workers[self.failed_worker].end_text
             # Without a kill, each of them came to its own end.
             failed = 0 if self.kill_reason else sum(not worker.is_good for worker in self.workers)
             if failed > 1:
-                verdict = f"{failed} of {len(self.workers)} workers failed; the first: {verdict}"
-            return verdict
+                text = f"{failed} of {len(self.workers)} workers failed; the first: {text}"
+            return text
         if state is JobState.KILLED and not self.kill_reason:
-            return next((worker.verdict for worker in self.workers if worker.asked == "end"), "")
+            return next((worker.end_text for worker in self.workers if worker.asked == "end"), "")
         return ""
 
 

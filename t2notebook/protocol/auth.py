@@ -81,7 +81,7 @@ def matches_answer(proof: str, secret: str, signature: str) -> bool:
 
 
 def sign_move(secret: str, url: str, claims: int) -> str:
-    """Return the signature of a session's word that it now serves workers at `url`.
+    """Return the signature of a session's message that it now serves workers at `url`.
 
     Parameters
     ----------

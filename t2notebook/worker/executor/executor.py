@@ -218,7 +218,7 @@ class Executor:
         self._apply(task, Trigger.KILL)
 
     def _message(self, data: str) -> None:
-        """Take the word of a session that has taken the last one's place, and answer: until then it repeats it."""
+        """Take the address of a session that has taken the last one's place, and answer; until then it repeats it."""
         try:
             record = json.loads(base64.b64decode(data))
             kind, url, claims, jobs = (record.get(name) for name in ("kind", "url", "claims", "jobs"))
@@ -232,7 +232,7 @@ class Executor:
         ):
             log(f"ignored a message of kind {kind}")
             return
-        told = [task for task in self._tasks.values() if task.take_word(url, claims, jobs)]
+        told = [task for task in self._tasks.values() if task.move_session(url, claims, jobs)]
         if self._tasks and not told:
             log("ignored a message about a new session that none of our jobs has signed")
             return
@@ -318,7 +318,7 @@ class Executor:
         if self._can_say_killing:
             self._send(task, TaskState.KILLING)
 
-    def _send_verdict(self, task: Task) -> None:
+    def _send_exit_status(self, task: Task) -> None:
         exit_status = task.exit_status()
         used = self._memory.remove(task.task_id)
         if task.exit_code == -signal.SIGKILL and used > _SUSPICIOUS * task.memory_limit:
@@ -455,7 +455,7 @@ _ACTIONS: dict[Action, Callable[[Executor, Task], None]] = {
     Action.SEND_FAILED: lambda executor, task: executor._send(
         task, TaskState.FAILED, task.refusal, None, task.cause
     ),
-    Action.SEND_VERDICT: Executor._send_verdict,
+    Action.SEND_EXIT_STATUS: Executor._send_exit_status,
     Action.SEND_KILLED: lambda executor, task: executor._send(
         task, TaskState.KILLED, task.refusal, task.exit_code
     ),

@@ -40,7 +40,7 @@ class Action(Enum):
     SEND_RUNNING = "send RUNNING"
     SEND_KILLING = "send KILLING"
     SEND_FAILED = "send FAILED"  # with the refusal's message
-    SEND_VERDICT = "send verdict"  # FINISHED or FAILED, by how the process ended
+    SEND_EXIT_STATUS = "send exit status"  # FINISHED or FAILED, by how the process ended
     SEND_KILLED = "send KILLED"
     SEND_LIMITED = "send limited"  # FAILED, with the reason that Mesos gives for memory
     TERMINATE = "terminate"  # SIGTERM to the process group
@@ -62,7 +62,7 @@ TABLE: dict[tuple[Phase, Trigger], tuple[Phase, tuple[Action, ...]]] = {
     (_P.FETCHING, _T.KILL): (_P.ENDED, (_A.SEND_KILLED, _A.RELEASE)),
     (_P.FORKING, _T.FORKED): (_P.RUNNING, (_A.SEND_RUNNING,)),
     (_P.FORKING, _T.REFUSE): (_P.ENDED, (_A.SEND_FAILED, _A.RELEASE)),
-    (_P.RUNNING, _T.EXIT): (_P.ENDED, (_A.SEND_VERDICT, _A.RELEASE)),
+    (_P.RUNNING, _T.EXIT): (_P.ENDED, (_A.SEND_EXIT_STATUS, _A.RELEASE)),
     (_P.RUNNING, _T.KILL): (_P.KILLING, (_A.SEND_KILLING, _A.TERMINATE, _A.START_GRACE)),
     (_P.RUNNING, _T.OVER_MEMORY): (_P.LIMITED, (_A.DESTROY,)),
     (_P.LIMITED, _T.EXIT): (_P.ENDED, (_A.SEND_LIMITED, _A.RELEASE)),

@@ -196,7 +196,7 @@ class Task:
             self.timer.cancel()
             self.timer = None
 
-    def take_word(self, url: str, claims: int, signatures: Mapping[str, str]) -> bool:
+    def move_session(self, url: str, claims: int, signatures: Mapping[str, str]) -> bool:
         """Turn to the session's new address, if it is signed by this task's job and newer than the last; return
         whether it is signed.
 

@@ -1,4 +1,4 @@
-"""The session's word that a worker is to stop."""
+"""Message of the session that a worker is to stop."""
 
 from __future__ import annotations
 

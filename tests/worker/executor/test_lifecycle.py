@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from t2notebook.worker.executor.lifecycle import TABLE, Action, Lifecycle, Phase, Trigger
 
-TERMINAL = {Action.SEND_FAILED, Action.SEND_VERDICT, Action.SEND_KILLED, Action.SEND_LIMITED}
+TERMINAL = {Action.SEND_FAILED, Action.SEND_EXIT_STATUS, Action.SEND_KILLED, Action.SEND_LIMITED}
 TRIGGERS = st.lists(st.sampled_from(Trigger), max_size=30)
 
 
@@ -21,7 +21,7 @@ def test_a_good_life() -> None:
         Action.FETCH,
         Action.FORK,
         Action.SEND_RUNNING,
-        Action.SEND_VERDICT,
+        Action.SEND_EXIT_STATUS,
         Action.RELEASE,
     ]
 
@@ -60,7 +60,7 @@ def test_every_life_has_one_end(triggers: list[Trigger]) -> None:
 @given(TRIGGERS)
 def test_nothing_is_sent_before_a_launch_and_signals_go_to_processes_only(triggers: list[Trigger]) -> None:
     _, actions = play(triggers)
-    for action in (Action.TERMINATE, Action.DESTROY, Action.SEND_VERDICT, Action.SEND_RUNNING):
+    for action in (Action.TERMINATE, Action.DESTROY, Action.SEND_EXIT_STATUS, Action.SEND_RUNNING):
         if action in actions:
             assert Action.FORK in actions[: actions.index(action)]
     assert actions.count(Action.FORK) <= 1
