@@ -1,4 +1,4 @@
-"""How much longer things take on a machine that others use as well, for limits that are meant for an idle one."""
+"""The factor by which a machine that others use as well is slower, for limits that are meant for an idle one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every test may rely on: interrupts that arrive, and folders of no user; and that none harms the machine."""
+"""Ground of every test: interrupts that arrive, and folders of no user; and that none harms the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is given to `submit` after the function is never guessed at."""
+"""Arguments of `submit` after the function are never guessed at."""
 
 from __future__ import annotations
 

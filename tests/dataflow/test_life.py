@@ -1,4 +1,4 @@
-"""What is left of a cluster when it is closed, when its kernel dies, and when its scheduler does."""
+"""Remains of a cluster when it is closed, when its kernel dies, and when its scheduler does."""
 
 from __future__ import annotations
 

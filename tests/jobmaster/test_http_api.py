@@ -1,4 +1,4 @@
-"""What workers send: signed, in order, and from the incarnation that counts."""
+"""Requests of workers: signed, in order, and from the incarnation that counts."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_listeners_hear_of_failures_and_restarts() -> None:
 
 
 class Disk:
-    """What a store would have of the actions."""
+    """The actions as a store would have them."""
 
     def __init__(self) -> None:
         self.barriers: dict[Barrier, tuple[int, float, int]] = {}

@@ -1,4 +1,4 @@
-"""Who owns a journal: leases, claims, and what a former owner may still do."""
+"""Owners of journals: leases, claims, and what a former owner may still do."""
 
 from __future__ import annotations
 

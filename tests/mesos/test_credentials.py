@@ -69,7 +69,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def subscribe(
     server: ssl.SSLContext | None, access: Credentials, host: str = "localhost", scheme: str = "https"
 ) -> Any:
-    """What a driver is told by such a master; and the master."""
+    """Return what a driver is told by such a master, and the master."""
 
     async def main() -> Any:
         master, recorder = FakeMaster(tls=server), Recorder()

@@ -1,4 +1,4 @@
-"""Who leads: what masters write of themselves, and a real ZooKeeper with real (embedded) masters."""
+"""Detection of the leading master: texts of masters of themselves, and a real ZooKeeper with real (embedded) ones."""
 
 from __future__ import annotations
 

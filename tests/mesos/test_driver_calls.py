@@ -1,4 +1,4 @@
-"""What becomes of calls: sent in order, repeated only where that is safe, never lost without a word."""
+"""Calls: sent in order, repeated only where that is safe, never lost without a word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tells a process from others."""
+"""The identity of processes, and their states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why an executor's program did not start, from real stderr files."""
+"""Reasons why an executor's program did not start, from real stderr files."""
 
 from __future__ import annotations
 

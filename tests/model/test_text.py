@@ -1,4 +1,4 @@
-"""What leaves a process can be read by everybody, and says no less than before."""
+"""Text that leaves a process: everybody can read it, and it says no less than before."""
 
 from __future__ import annotations
 

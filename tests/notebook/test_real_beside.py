@@ -1,4 +1,4 @@
-"""What lies beside a notebook, and its setup, from a real kernel to real workers."""
+"""Files beside a notebook, and its setup, from a real kernel to real workers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What ``%load_ext`` says of other kernels' jobs."""
+"""Unfinished jobs of other kernels, as ``%load_ext`` names them."""
 
 from dataclasses import replace
 

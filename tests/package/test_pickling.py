@@ -1,4 +1,4 @@
-"""What travels: the same bytes for the same content, without copies, and with a clear word about what cannot."""
+"""Pickles of jobs: the same bytes for the same content, without copies, and with a clear word about what cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the packaging tests share: a clean copy of the repository, and the CPythons of this machine."""
+"""Fixtures of the packaging tests: a clean copy of the repository, and the CPythons of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pages ask of the Jupyter server, and who may."""
+"""Requests of pages to the Jupyter server, and who may make them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What crosses on the wire: a rescind and an ACCEPT, an update and a session that knows nothing of its task."""
+"""Messages that cross on the wire: a rescind and an ACCEPT, an update and a session that knows nothing of its task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is killed, and what becomes of the job: SIGKILL of kernels, sessions, executors and workers."""
+"""Jobs after SIGKILL of kernels, sessions, executors and workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a kernel is told when its session refuses a request."""
+"""Refusals of a session, as a kernel hears them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who lives how long: kernels, sessions and the embedded Mesos."""
+"""Lifetimes of kernels, sessions and the embedded Mesos."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tests.session.conftest import eventually, sessions_of
 
 
 class Inbox:
-    """What came, in its order."""
+    """The messages that came, in their order."""
 
     def __init__(self) -> None:
         self.got: list[tuple[int, Any]] = []

@@ -1,4 +1,4 @@
-"""Why nothing comes, on the embedded Mesos with real processes: each time in one sentence that is true."""
+"""Reasons why no offer comes, on the embedded Mesos with real processes: each time in one sentence that is true."""
 
 from __future__ import annotations
 

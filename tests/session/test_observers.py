@@ -1,4 +1,4 @@
-"""Who watches all jobs of a session hears of each change at once, and keeps nothing alive."""
+"""Observers of all jobs of a session hear of each change at once, and keep nothing alive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where workers go, on the embedded Mesos with real processes."""
+"""Placement of workers, on the embedded Mesos with real processes."""
 
 from __future__ import annotations
 

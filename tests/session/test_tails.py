@@ -1,4 +1,4 @@
-"""What is cut out of workers' files is whole text."""
+"""Pieces of workers' files are whole text."""
 
 import pytest
 

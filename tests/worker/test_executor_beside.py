@@ -1,4 +1,4 @@
-"""What travels with a job, on a real executor: modules, data files, and the notebook's setup."""
+"""Things that travel with a job, on a real executor: modules, data files, and the notebook's setup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How workers end when it is not with a result: exit codes, signals, kills, shutdowns."""
+"""Ends of workers without a result: exit codes, signals, kills, shutdowns."""
 
 from __future__ import annotations
 

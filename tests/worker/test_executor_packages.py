@@ -1,4 +1,4 @@
-"""How an executor gets job packages, and what it says when it cannot."""
+"""Job packages on their way to an executor, and what it says when one does not come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What workers give back, through a real executor process."""
+"""Results of workers, through a real executor process."""
 
 from __future__ import annotations
 

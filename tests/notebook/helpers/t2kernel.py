@@ -22,7 +22,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 @dataclass
 class Ran:
-    """What one cell published; `error` is its rendered traceback without colours, `text` its stdout."""
+    """Output of one cell; `error` is its rendered traceback without colours, `text` its stdout."""
 
     id: str
     reply: dict
@@ -39,7 +39,7 @@ class Ran:
 
     @property
     def displays(self):
-        """What was displayed, without updates of it."""
+        """The displays, without updates of them."""
         return [m["content"] for m in self.messages if m["msg_type"] in ("display_data", "execute_result")]
 
     @property
@@ -93,7 +93,7 @@ class Kernel:
         shutil.rmtree(self._folder)
 
     def interrupt(self):
-        """What the stop button does."""
+        """Interrupt the kernel, as the stop button does."""
         self.process.send_signal(signal.SIGINT)
 
     def _read(self):

@@ -1,4 +1,4 @@
-"""What the scheduler makes of a plan: calls to Mesos, events in the journal, and offers held as long as promised."""
+"""A plan carried out by the scheduler: calls to Mesos, events in the journal, and offers held as long as promised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What travels in a job package becomes files, modules and lines of tracebacks."""
+"""Content of a job package that becomes files, modules and lines of tracebacks."""
 
 from __future__ import annotations
 
