@@ -6,6 +6,7 @@ small, since it is saved with each job.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from html import escape
 from typing import Any
@@ -90,7 +91,7 @@ def _job_line(record: Mapping[str, Any]) -> str:
         f'<span style="background:{CHIP[record["tone"]]};color:#fff;border-radius:10px;padding:1px 9px;'
         f'font-size:11px;font-weight:600;letter-spacing:.03em;white-space:nowrap">{escape(record["chip"])}</span>'
     )
-    percent = round(100 * record["progress"])
+    percent = math.floor(100 * record["progress"])
     facts = [record["job_id"], record["each"]]
     if record["submitted"] is not None:
         moment = record["submitted"]
@@ -196,7 +197,7 @@ def _cells(row: Mapping[str, Any], columns: Collection[str]) -> Iterable[str]:
 def _bar(row: Mapping[str, Any], text: str) -> str:
     if not text:
         return ""
-    percent = round(100 * (row["progress"] or 0.0))
+    percent = math.floor(100 * (row["progress"] or 0.0))
     note = escape(str(row["text"].get("note", "")))
     if len(note) > FITTING:
         note = f' <span title="{note}" style="opacity:.7;{_ONE_LINE}">{note}</span>'

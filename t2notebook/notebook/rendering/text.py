@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ TEXT_ROWS = 40
 
 def job_text(record: Mapping[str, Any], *, rows: bool = True) -> str:
     """Return a `snapshot` as lines of text; with `rows`, a line per worker too."""
-    percent = f"{100 * record['progress']:.0f} %"
+    percent = f"{math.floor(100 * record['progress'])} %"
     facts = [record["state"], record["counts_text"], record["elapsed_text"], percent]
     if record["each"]:
         facts.append(record["each"])

@@ -69,7 +69,7 @@ class Bar {
   }
 
   set(fraction, tone) {
-    const percent = Math.round(100 * (fraction ?? 0));
+    const percent = Math.floor(100 * (fraction ?? 0));
     this.node.setAttribute("aria-valuenow", String(percent));
     this.fill.style.width = `${percent}%`;
     this.fill.dataset.tone = tone;
@@ -478,7 +478,7 @@ function render({ model, el }) {
     chip.dataset.tone = current.tone;
     setText(counts, current.counts_text);
     bar.set(current.progress, current.tone);
-    setText(percent, `${Math.round(100 * current.progress)} %`);
+    setText(percent, `${Math.floor(100 * current.progress)} %`);
     setText(elapsed, current.elapsed_text);
     setText(idText, [current.job_id, current.each, current.notice].filter(Boolean).join(" · "));
     if (current.notice) setShown(busy, false);
