@@ -114,7 +114,18 @@ def __getattr__(name: str) -> Any:
             "needed for that, and do it there"
         ) from None
     globals()[name] = value
+    if _PUBLIC[name].partition(".")[0] in ("client", "config"):
+        _show_errors_in_one_line()
     return value
+
+
+def _show_errors_in_one_line() -> None:
+    """Have IPython show errors of ours as it does after ``%load_ext t2notebook``: frames of ours help nobody."""
+    ipython = sys.modules.get("IPython.core.getipython")
+    if ipython is not None and ipython.get_ipython() is not None:
+        from .notebook.errors import install
+
+        install()
 
 
 def __dir__() -> list[str]:

@@ -397,6 +397,9 @@ def _absolute(folder: str) -> Path:
 
 
 def _here() -> Path:
+    history = getattr(sys.modules.get("__main__"), "_dh", None)  # IPython's, whose first is where it began
+    if isinstance(history, list) and history:
+        return Path(str(history[0]))
     try:
         return Path.cwd()
     except FileNotFoundError:

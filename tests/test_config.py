@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -243,3 +244,11 @@ def test_each_bad_value_is_named_with_its_setting(name: str, value: object, why:
 @pytest.mark.parametrize("host", ["", "10.0.0.7", "fd00::7", "::1", "node.example.org"])
 def test_hosts_that_can_be(host: str) -> None:
     assert t2.configure(advertise_host=host).advertise_host == host
+
+
+def test_relative_folders_are_where_ipython_began(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The notebook may have changed its directory before it first used a name of ours."""
+    monkeypatch.setattr(sys.modules["__main__"], "_dh", [str(tmp_path), "/elsewhere"], raising=False)
+    assert config._here() == tmp_path
+    monkeypatch.delattr(sys.modules["__main__"], "_dh")
+    assert config._here() == Path.cwd()

@@ -46,3 +46,15 @@ def test_loading_twice_and_unloading(shell):
     assert not hasattr(JobFailed, "_render_traceback_")
     load_ipython_extension(shell)
     assert shell.run_cell("%twister2 --help").success
+
+
+def test_errors_are_one_line_without_the_extension_too():
+    """Who only imports the package saw frames of ours."""
+    code = "import t2notebook as t2\nt2.submit(str, 3)"
+    done = subprocess.run(
+        [sys.executable, "-m", "IPython", "--no-banner", "--colors=NoColor", "-c", code],
+        capture_output=True,
+        text=True,
+    )
+    told = (done.stdout + done.stderr).strip().splitlines()
+    assert len(told) == 1 and told[0].startswith("SubmitError: submit takes only the function"), told
