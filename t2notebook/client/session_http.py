@@ -19,6 +19,7 @@ from ..model.errors import SessionError, UnknownJob
 from ..model.process import is_stopped
 from ..model.text import dumps, loads
 from ..model.watchers import OBSERVER_HEADER
+from ..protocol.unix_socket import is_listening
 from . import peer_process
 
 REQUEST_TIMEOUT = 60.0
@@ -158,10 +159,10 @@ class Connection:
 
     def is_alive(self) -> bool:
         """Whether somebody listens."""
-        if _listens(self.path):
+        if is_listening(self.path, 2.0):
             return True
         moved = self._current_socket()
-        return moved is not None and _listens(moved)
+        return moved is not None and is_listening(moved, 2.0)
 
     def open_stream(self, path: str) -> Stream:
         """Open a stream of lines.
@@ -340,16 +341,6 @@ def _advice(pid: int, *, stopped: bool = False) -> str:
         return f"; end it, and {ends}"
     goes_on = f"'kill -CONT {pid}' lets it go on, " if stopped else ""
     return f"; {goes_on}'kill -9 {pid}' ends it, and {ends}"
-
-
-def _listens(path: Path) -> bool:
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(2.0)
-            probe.connect(str(path))
-            return True
-    except OSError:
-        return False
 
 
 def _living(path: Path) -> Connection | None:

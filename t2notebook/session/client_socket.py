@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tornado.netutil import bind_unix_socket
 from tornado.web import Application
 
 from ..model.errors import SessionError
+from ..protocol.unix_socket import is_listening
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Door:
         try:
             if self._is_ours():
                 return
-            is_free = lock is not None and not _answers(self._home)
+            is_free = lock is not None and not is_listening(self._home, 0.5)
             self._listen(
                 self._home if is_free else self._home.with_name(f"{self._home.stem}-{self._name[:8]}.sock")
             )
@@ -128,13 +128,3 @@ class Door:
             os.close(lock)
             return None
         return lock
-
-
-def _answers(path: Path) -> bool:
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(0.5)
-            probe.connect(str(path))
-            return True
-    except OSError:
-        return False

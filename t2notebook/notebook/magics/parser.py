@@ -271,6 +271,19 @@ def variables(option: str) -> Callable[[str], list[str]]:
     return convert
 
 
+def add_include(parser: argparse.ArgumentParser) -> None:
+    """Add ``-i``: variables that a cell takes along besides those that it names."""
+    parser.add_argument(
+        "-i",
+        "--include",
+        type=variables("--include"),
+        default=[],
+        action="extend",
+        metavar="X,Y",
+        help="variables to take along that the cell does not name itself",
+    )
+
+
 def names(option: str) -> Callable[[str], list[str]]:
     """Return a type for argparse: names of any kind with commas between them."""
 

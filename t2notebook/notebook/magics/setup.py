@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ..errors import UsageError
-from .parser import VerbParser, variables
+from .parser import VerbParser, add_include
 from .submit import cell_worker, refuse_magics
 from .targets import the_client
 
@@ -34,15 +34,7 @@ def make_parser() -> VerbParser:
         line=True,
         epilog=EPILOG,
     )
-    parser.add_argument(
-        "-i",
-        "--include",
-        type=variables("--include"),
-        default=[],
-        action="extend",
-        metavar="X,Y",
-        help="variables to take along that the cell does not name itself",
-    )
+    add_include(parser)
     parser.add_argument("--show", action="store_true", help="print the setup")
     parser.add_argument("--clear", action="store_true", help="have no setup any more")
     return parser

@@ -16,7 +16,7 @@ from ..publisher import Watch
 from ..rendering.snapshot import mebibytes, size, snapshot
 from ..rendering.text import align, job_text
 from . import cell_jobs
-from .parser import MAX, VerbParser, amount, choice, memory, names, variable, variables, whole
+from .parser import MAX, VerbParser, add_include, amount, choice, memory, names, variable, whole
 from .targets import the_client
 
 #: How long the final view may take after the job has ended, s.
@@ -156,15 +156,7 @@ def make_parser() -> VerbParser:
         metavar="X",
         help="what becomes of the job when the kernel ends: kill or detach (default: t2.configure(on_exit=...))",
     )
-    add(
-        "-i",
-        "--include",
-        type=variables("--include"),
-        default=[],
-        action="extend",
-        metavar="X,Y",
-        help="variables to take along that the cell does not name itself",
-    )
+    add_include(parser)
     add(
         "--file",
         default=[],
