@@ -20,7 +20,7 @@ from t2notebook.localmesos import LocalMesos
 from t2notebook.localmesos.agent.containerizer import cgroup_mounts, cgroups
 from t2notebook.localmesos.agent.containerizer.cgroup_mounts import detect
 from t2notebook.localmesos.agent.containerizer.cgroups import V1, V2, Cgroups
-from t2notebook.localmesos.agent.limits import MIB, Limits, bytes_text
+from t2notebook.localmesos.agent.containerizer.limits import MIB, Limits, bytes_text
 from t2notebook.localmesos.cluster.flags import parse
 from t2notebook.localmesos.cluster.supervisor import Supervisor
 from t2notebook.localmesos.common import processes
@@ -153,13 +153,13 @@ def read(groups: Cgroups, owner: str, name: str) -> str:
 def test_what_is_written(kernel: Kernel) -> None:
     groups = groups_of(kernel)
     groups.open("me")
-    assert groups.doors("me", "c1") == []
+    assert groups.procs_files("me", "c1") == []
     groups.limit("me", "c1", Limits(0.5, 64))
     hard = "memory.limit_in_bytes" if kernel.version == 1 else "memory.max"
     share = "cpu.shares" if kernel.version == 1 else "cpu.weight"
     assert read(groups, "me", hard) == str(64 * MIB)
     assert read(groups, "me", share) == ("512" if kernel.version == 1 else "50")
-    assert len(groups.doors("me", "c1")) == len(groups.places)
+    assert len(groups.procs_files("me", "c1")) == len(groups.places)
     groups.limit("me", "c1", Limits(2, 128))
     assert read(groups, "me", hard) == str(128 * MIB)
     groups.limit("me", "c1", Limits(1, 32))

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from t2notebook.localmesos import LocalMesos
+from t2notebook.localmesos.agent.containerizer.limits import Limits
 from t2notebook.localmesos.agent.containerizer.sandbox import User, values_of
 from t2notebook.localmesos.agent.containerizer.volumes import VolumeError, prepare, source_of
-from t2notebook.localmesos.agent.limits import Limits
-from t2notebook.localmesos.agent.model import ExecutorRun, TaskRun
+from t2notebook.localmesos.agent.state.model import ExecutorRun, TaskRun
 from t2notebook.localmesos.master import container_validation
 from t2notebook.localmesos.v1 import schema
 from tests.localmesos.client import Framework, Json, agent_address, encoded, request, resources, task

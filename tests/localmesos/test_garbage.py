@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t2notebook.localmesos import LocalMesos
-from t2notebook.localmesos.agent.containerizer.sandbox import duration, parse_duration
 from t2notebook.localmesos.agent.gc import Collector, Schedule, allowed_age, disk_usage
-from t2notebook.localmesos.agent.gc_policy import directories
+from t2notebook.localmesos.agent.state.retention import directories
 from t2notebook.localmesos.cluster.flags import parse
+from t2notebook.localmesos.common.durations import duration, parse_duration
 from tests.localmesos.client import Framework, agent_address, encoded, request, task
 from tests.localmesos.conftest import executor_info
 from tests.localmesos.test_recovery import browse, checkpointing, kill_agent, launch, wait_for

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t2notebook.localmesos.agent.containerizer.sandbox import duration
-from t2notebook.localmesos.agent.status_update_manager import UpdateStreams
+from t2notebook.localmesos.agent.state.status_update_manager import StatusUpdateManager
+from t2notebook.localmesos.common.durations import duration
 from t2notebook.localmesos.common.resources import ResourceError, Resources, check
 from t2notebook.localmesos.http import http1
 from t2notebook.localmesos.http.recordio import Decoder, RecordError, encode
@@ -366,7 +366,7 @@ def status(state: str, uuid: str) -> dict[str, object]:
 
 
 def test_one_update_in_flight_and_retries_that_double() -> None:
-    one = UpdateStreams()
+    one = StatusUpdateManager()
     first = one.add(KEY, status("TASK_STARTING", "1"), 0.0)
     assert first is not None
     assert one.add(KEY, status("TASK_RUNNING", "2"), 0.0) is None
@@ -385,7 +385,7 @@ def test_one_update_in_flight_and_retries_that_double() -> None:
 
 
 def test_repeated_and_late_updates_are_dropped() -> None:
-    one = UpdateStreams()
+    one = StatusUpdateManager()
     one.add(KEY, status("TASK_FINISHED", "1"), 0.0)
     assert one.add(KEY, status("TASK_FINISHED", "1"), 0.0) is None
     assert one.add(KEY, status("TASK_RUNNING", "2"), 0.0) is None

@@ -1,322 +1,231 @@
-"""The agent: executors and tasks on one machine, from a launch to the last acknowledged update.
+"""An agent: the master's messages and the launcher's, handed to the parts that an agent is composed of.
 
-The decisions are here and in its bases; what they need of the world (the link, the launcher, threads, timers)
-is `Runtime`, which `agent_process` provides and tests can fake.
+The decisions are made here and in the parts; all that they need of the world (the link, the launcher, threads, timers)
+is `Runtime`, which `main.AgentProcess` provides and tests can fake.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 
+from ..common.record_log import Checkpoint
 from ..common.task_states import Json
-from .containerizer import sandbox
-from .containerizer.sandbox import SandboxError, User
-from .containerizer.volumes import prepare
-from .executors.command import KILL_GRACE, LINGER, command_executor
+from .containerizer.paths import AgentIdentity
+from .executor_launch import ExecutorLaunch
+from .executors.check_runner import CheckRunner
+from .executors.command import CommandExecutors
 from .executors.custom import CustomExecutors
-from .executors.default import TaskGroups
-from .model import (
-    MAX_COMPLETED_FRAMEWORKS,
-    ExecutorRun,
-    ExecutorState,
-    FrameworkRun,
-    TaskRun,
-    Verdict,
-    grace_seconds,
-)
-from .runtime import Fetching
-
-SHUTDOWN_GRACE = 5.0
-EXECUTOR_HEARTBEAT = 30 * 60.0
+from .executors.default import DefaultExecutors
+from .executors.executor import ExecutorKind
+from .executors.lifecycle import Lifecycle
+from .registration import report
+from .state.agent_state import AgentState
+from .state.container_limits import ContainerLimits
+from .state.model import ContainerTermination, ExecutorRun, ExecutorState, FrameworkRun, TaskRun
+from .state.retention import Retention
+from .state.runtime import Runtime
+from .state.state_log import StateLog
+from .state.status_update_manager import StatusUpdateManager
+from .state.status_updates import StatusUpdates
 
 
-class Agent(TaskGroups, CustomExecutors):
-    """One agent."""
+class Agent:
+    """One agent.
+
+    Parameters
+    ----------
+    identity, info
+        Its id, address and work directory; its AgentInfo.
+    runtime
+        The world.
+    registration_timeout
+        Seconds that a custom executor has to subscribe.
+    checkpoint
+        Where it writes down what the next agent needs; None writes nothing down.
+
+    Attributes
+    ----------
+    state
+        Its memory, for whoever shows it.
+    """
+
+    def __init__(
+        self,
+        identity: AgentIdentity,
+        info: Json,
+        runtime: Runtime,
+        *,
+        registration_timeout: float = 60.0,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        state = self.state = AgentState(identity, info)
+        manager = self._manager = StatusUpdateManager()
+        log = self._log = StateLog(state, manager, checkpoint)
+        limits = self._limits = ContainerLimits(state, runtime)
+        retention = self.retention = Retention(state, runtime, log)
+        updates = self.updates = StatusUpdates(state, runtime, log, limits, manager)
+        lifecycle = self._lifecycle = Lifecycle(state, runtime, log, limits, retention, updates)
+        checks = self._checks = CheckRunner(runtime)
+        self._runtime = runtime
+        self._command = CommandExecutors(state, runtime, log, updates, lifecycle, checks)
+        self._default = DefaultExecutors(state, runtime, log, limits, updates, lifecycle, checks)
+        self.custom = CustomExecutors(
+            state, runtime, log, limits, updates, lifecycle, registration_timeout=registration_timeout
+        )
+        self._launch = ExecutorLaunch(
+            state, runtime, log, limits, retention, updates, lifecycle, self._kind_of
+        )
+
+    def _kind_of(self, run: ExecutorRun) -> ExecutorKind:
+        if run.command:
+            return self._command
+        return self._default if run.default else self.custom
+
+    @property
+    def container_ids(self) -> set[str]:
+        """Give the containers that have not ended."""
+        return {*self.state.containers, *self._default.container_ids}
+
+    # The master
 
     def message(self, message: Json) -> None:
         """Handle one message of the master."""
         op = message["op"]
         if op == "run_task":
-            self.run_task(message)
+            self._run_task(message)
         elif op == "run_group":
-            self.run_group(message)
+            self._run_group(message)
         elif op == "kill_task":
-            self.kill_task(message["framework_id"], message["task_id"], message.get("kill_policy"))
+            self._kill_task(message["framework_id"], message["task_id"], message.get("kill_policy"))
         elif op == "ack":
-            self._acknowledged((message["framework_id"], message["task_id"]), message["uuid"])
+            self.updates.acknowledge((message["framework_id"], message["task_id"]), message["uuid"])
         elif op == "message":
-            run = self.find(message["framework_id"], message["executor_id"])
+            run = self.state.find(message["framework_id"], message["executor_id"])
             if run is not None:
-                self._to_executor(run, {"type": "MESSAGE", "message": {"data": message["data"]}})
+                run.send({"type": "MESSAGE", "message": {"data": message["data"]}})
         elif op == "shutdown_executor":
-            run = self.find(message["framework_id"], message["executor_id"])
+            run = self.state.find(message["framework_id"], message["executor_id"])
             if run is not None:
-                self.shutdown(run)
+                self._shutdown(run)
         elif op == "shutdown_framework":
-            framework = self.frameworks.get(message["framework_id"])
+            framework = self.state.frameworks.get(message["framework_id"])
             if framework is not None:
                 framework.leaving = True
-                self.updates.forget_framework(framework.id)
-                self.save_framework(framework)
+                self._manager.forget_framework(framework.id)
+                self._log.save_framework(framework)
                 for run in list(framework.executors.values()):
-                    self.shutdown(run)
-        elif op == "update_framework" and message["framework_id"] in self.frameworks:
-            framework = self.frameworks[message["framework_id"]]
+                    self._shutdown(run)
+        elif op == "update_framework" and message["framework_id"] in self.state.frameworks:
+            framework = self.state.frameworks[message["framework_id"]]
             framework.info = message["framework"]
-            self.save_framework(framework)
-            self.resume(framework.id)
+            self._log.save_framework(framework)
+            self.updates.resend(framework.id)
+
+    def report(self) -> Json:
+        """Give what the master is told at a re-registration."""
+        return report(self.state, self._manager)
 
     def _framework(self, message: Json) -> FrameworkRun:
         framework_id, info = message["framework_id"], message["framework"]
-        framework = self.frameworks.get(framework_id)
+        framework = self.state.frameworks.get(framework_id)
         if framework is None:
-            framework = self.frameworks[framework_id] = FrameworkRun(framework_id, info)
+            framework = self.state.frameworks[framework_id] = FrameworkRun(framework_id, info)
         framework.info = info
-        self._keep_framework(framework)
+        self.retention.retain_framework(framework)
         return framework
 
-    def find(self, framework_id: str, executor_id: str) -> ExecutorRun | None:
-        """Find a living run."""
-        framework = self.frameworks.get(framework_id)
-        return None if framework is None else framework.executors.get(executor_id)
-
-    def run_task(self, message: Json) -> None:
+    def _run_task(self, message: Json) -> None:
         """Launch a task, and its executor if there is none."""
         framework = self._framework(message)
         info = message["task"]
         command = "command" in info
         executor_id = (info["task_id"] if command else info["executor"]["executor_id"])["value"]
         task = TaskRun(info)
-        if (fault := self.checkpoint_fault(framework)) is not None:
-            self._refuse(
-                framework, [task], executor_id, fault, tell_exit=not command and message["new_executor"]
-            )
+        if (fault := self._log.fault(framework)) is not None:
+            tell_exit = not command and message["new_executor"]
+            self._launch.refuse(framework, [task], executor_id, fault, tell_exit=tell_exit)
             return
         run = framework.executors.get(executor_id)
         if run is None:
             if not command and not message["new_executor"]:
                 text = "No executor is expected to launch and there is no executor running"
-                self._drop(framework, task, executor_id, text, "REASON_EXECUTOR_TERMINATED")
+                self.updates.drop(framework, task, executor_id, text, "REASON_EXECUTOR_TERMINATED")
                 return
-            self._start(framework, executor_id, [task], message["role"])
+            self._launch.start(framework, executor_id, [task], message["role"])
         elif command or run.command:
-            text = "Cannot reuse an already existing executor for a command task"
-            self._drop(framework, task, executor_id, text, "REASON_TASK_INVALID")
-        elif run.state is ExecutorState.REGISTERING:
-            run.queued[task.id] = task
-            self._resize_soon(run)
-        elif run.state is ExecutorState.RUNNING:
-            self._give(run, task)
+            self._command.deliver(run, [task])
         else:
-            self._drop(
-                framework, task, executor_id, f"Executor {run.state.value}", "REASON_EXECUTOR_TERMINATED"
-            )
+            self._deliver(framework, run, [task])
 
-    def run_group(self, message: Json) -> None:
+    def _run_group(self, message: Json) -> None:
         """Launch a task group, and its executor if there is none."""
         framework = self._framework(message)
         info, group = message["executor"], str(uuid.uuid4())
         executor_id = info["executor_id"]["value"]
         tasks = [TaskRun({**one, "executor": info}, group=group) for one in message["tasks"]]
-        if (fault := self.checkpoint_fault(framework)) is not None:
-            self._refuse(framework, tasks, executor_id, fault, tell_exit=message["new_executor"])
+        if (fault := self._log.fault(framework)) is not None:
+            tell_exit = message["new_executor"]
+            self._launch.refuse(framework, tasks, executor_id, fault, tell_exit=tell_exit)
             return
         run = framework.executors.get(executor_id)
-        if run is None and message["new_executor"]:
-            self._start(framework, executor_id, tasks, message["role"])
-        elif run is None or run.state in (ExecutorState.TERMINATING, ExecutorState.TERMINATED):
-            text = "Executor terminated" if run is None else f"Executor {run.state.value}"
-            for task in tasks:
-                self._drop(framework, task, executor_id, text, "REASON_EXECUTOR_TERMINATED")
-        elif run.state is ExecutorState.REGISTERING:
-            run.queued |= {task.id: task for task in tasks}
-            self._resize_soon(run)
-        elif run.default:
-            self._launch_group(run, tasks)
-        else:
-            self._give(run, *tasks)
-
-    def _start(self, framework: FrameworkRun, executor_id: str, tasks: list[TaskRun], role: str) -> None:
-        task = tasks[0]
-        command = "executor" not in task.info
-        container_id = str(uuid.uuid4())
-        directory = sandbox.sandbox_path(self.place, framework.id, executor_id, container_id)
-        info = command_executor(task.info) if command else task.info["executor"]
-        if command:
-            info["framework_id"] = {"value": framework.id}
-        run = ExecutorRun(
-            framework.id, executor_id, info, _original(info), role, container_id, directory, command
-        )
-        run.default = info.get("type") == "DEFAULT"
-        cmd = task.info["command"] if command else info.get("command", {})
-        try:
-            user = sandbox.find_user(cmd.get("user") or framework.info["user"], directory)
-            sandbox.make_sandbox(directory, user)
-            self._keep_executor(run)
-        except SandboxError as error:
-            self._refuse(framework, tasks, executor_id, str(error), tell_exit=not command)
-            self._discard_framework(framework)
-            return
-        run.queued |= {one.id: one for one in tasks}
-        framework.executors[executor_id] = run
-        self._containers[container_id] = run
-        uris = cmd.get("uris", [])
-        # A group's tasks have containers of their own.
-        container = info.get("container") or (task.info.get("container") if command else None)
-        variables = cmd.get("environment", {}).get("variables", [])
-        fault = prepare(container, variables, directory, None, user)
-        if fault is not None:
-            run.verdict = Verdict("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED", fault)
-            self._ended(run, None)
-        elif run.default:
-            run.move(ExecutorState.RUNNING)
-            run.sized = True
-            self.save_run(run)
-            self._launch_group(run, tasks)
-        elif uris:
-            wanted = Fetching(uris, directory, user, lambda: run.destroyed)
-            self.runtime.fetch(wanted, lambda failure: self.fetched(run, user, failure))
-        else:
-            self.fetched(run, user, None)
-
-    def _refuse(
-        self, framework: FrameworkRun, tasks: list[TaskRun], executor_id: str, text: str, *, tell_exit: bool
-    ) -> None:
-        """Drop tasks whose executor cannot be started here; the master takes it for started."""
-        for one in tasks:
-            self._drop(framework, one, executor_id, text, "REASON_EXECUTOR_TERMINATED")
-        if tell_exit:
-            self._tell_exit(framework.id, executor_id, None)
-
-    def fetched(self, run: ExecutorRun, user: User, failure: str | None) -> None:
-        """Go on after the fetcher: launch, or tell why not."""
-        if run.destroyed:
-            self._ended(run, None)
-            return
-        if failure is not None:
-            text = f"Failed to launch container: Failed to fetch all URIs for container '{run.container_id}': {failure}"
-            run.verdict = Verdict("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED", text)
-            self._ended(run, None)
-            return
-        framework = self.frameworks[run.framework_id]
-        task = next(iter(run.queued.values())) if run.command else None
-        command = task.info["command"] if task is not None else run.info["command"]
-        env = sandbox.environment(
-            self.place,
-            run.framework_id,
-            run.executor_id,
-            run.directory,
-            checkpoint=framework.info.get("checkpoint", False),
-            grace=grace_seconds(run.info.get("shutdown_grace_period"), SHUTDOWN_GRACE),
-            role=run.role if run.command else None,
-            variables=command.get("environment", {}).get("variables", []),
-        )
-        run.launched = sandbox.launch_request(
-            run.container_id,
-            command,
-            env,
-            run.directory,
-            user,
-            checkpoint=framework.info.get("checkpoint", False),
-        )
-        run.sized = True
-        self._resize(run)
-        self.runtime.launch(run.launched)
-
-    def container_started(self, container_id: str, pid: int) -> None:
-        """Note that the launcher forked a container's first process."""
-        run = self._containers.get(container_id)
-        if self._nested_started(container_id, pid) or run is None:
-            return
-        run.pid = run.first_pid = pid
-        if run.destroyed:
-            self.runtime.destroy(container_id)
-        elif run.command:
-            self._command_started(run)
-        elif run.state is ExecutorState.REGISTERING:
-            run.timers.append(self.runtime.later(self.registration_timeout, self._not_registered, run))
-
-    def container_failed(self, container_id: str, error: str) -> None:
-        """Note that the launcher could not fork."""
-        text = f"Failed to launch container: Failed to fork: {error}"
-        if self._nested_exited(container_id, None, text) or self._probe_ended(container_id, None):
-            return
-        run = self._containers.get(container_id)
         if run is not None:
-            run.verdict = Verdict("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED", text)
-            self._ended(run, None)
+            self._deliver(framework, run, tasks)
+        elif message["new_executor"]:
+            self._launch.start(framework, executor_id, tasks, message["role"])
+        else:
+            self._launch.refuse(framework, tasks, executor_id, "Executor terminated", tell_exit=False)
 
-    def _not_registered(self, run: ExecutorRun) -> None:
+    def _deliver(self, framework: FrameworkRun, run: ExecutorRun, tasks: list[TaskRun]) -> None:
+        """Give tasks to an executor that is there; one that does not run yet gets them later."""
         if run.state is ExecutorState.REGISTERING:
-            text = f"Executor did not register within {sandbox.duration(self.registration_timeout)}"
-            run.verdict = Verdict("TASK_FAILED", "REASON_EXECUTOR_REGISTRATION_TIMEOUT", text)
-            self.destroy(run)
+            run.queued |= {task.id: task for task in tasks}
+            self._limits.fit_soon(run)
+        elif run.state is ExecutorState.RUNNING:
+            self._kind_of(run).deliver(run, tasks)
+        else:
+            text = f"Executor {run.state.value}"
+            self._launch.refuse(framework, tasks, run.executor_id, text, tell_exit=False)
 
-    # Killing
-
-    def kill_task(self, framework_id: str, task_id: str, policy: Json | None) -> None:
+    def _kill_task(self, framework_id: str, task_id: str, policy: Json | None) -> None:
         """Kill a task, wherever it is on its way."""
-        framework = self.frameworks.get(framework_id)
+        framework = self.state.frameworks.get(framework_id)
         for run in [] if framework is None else list(framework.executors.values()):
             if task_id in run.queued:
                 self._kill_queued(run, run.queued[task_id])
                 return
-            task = run.tasks.get(task_id)
-            if task is None:
-                continue
-            if run.own:
-                self._kill_own(run, task, policy)
-            else:
-                kill: Json = {"task_id": {"value": task_id}}
-                if policy is not None:
-                    kill["kill_policy"] = policy
-                self._to_executor(run, {"type": "KILL", "kill": kill})
-            return
+            if task_id in run.tasks:
+                self._kind_of(run).kill_task(run, run.tasks[task_id], policy)
+                return
 
     def _kill_queued(self, run: ExecutorRun, task: TaskRun) -> None:
         text = "Killed before delivery to the executor"
         del run.queued[task.id]
         run.tasks[task.id] = task
-        self._agent_status(run, task, "TASK_KILLED", text, "REASON_TASK_KILLED_DURING_LAUNCH")
+        self.updates.from_agent(run, task, "TASK_KILLED", text, "REASON_TASK_KILLED_DURING_LAUNCH")
         if not run.queued and not run.tasks:
-            self.destroy(run)
+            self._kind_of(run).destroy(run)
 
-    def shutdown(self, run: ExecutorRun) -> None:
-        """Ask an executor to end; after its grace period it is made to."""
-        if run.state in (ExecutorState.TERMINATING, ExecutorState.TERMINATED):
-            return
-        grace = grace_seconds(run.info.get("shutdown_grace_period"), SHUTDOWN_GRACE)
-        if run.command:
-            if run.state is ExecutorState.REGISTERING:
-                self.destroy(run)
-            else:
-                self._kill_command(run, KILL_GRACE)
-            return
-        if run.default:
-            self._shutdown_default(run)
-            return
-        run.move(ExecutorState.TERMINATING)
-        self.save_run(run)
-        if run.stream is None:
-            self.destroy(run)
-            return
-        self._to_executor(run, {"type": "SHUTDOWN"})
-        run.timers.append(self.runtime.later(grace, self.destroy, run))
+    def _shutdown(self, run: ExecutorRun) -> None:
+        if run.state not in (ExecutorState.TERMINATING, ExecutorState.TERMINATED):
+            self._kind_of(run).shutdown(run)
 
-    def over_memory(self, container_id: str, text: str) -> None:
-        """Kill a container that used more memory than it has, whole; `text` is Mesos's message about it."""
-        run = self._containers.get(container_id)
-        if not self._nested_over_memory(container_id, text) and run is not None and not run.destroyed:
-            run.verdict = Verdict("TASK_FAILED", "REASON_CONTAINER_LIMITATION_MEMORY", text)
-            self.destroy(run)
+    # The launcher and the isolator
 
-    def _judge(self, run: ExecutorRun) -> None:
-        """Find out whether the kernel killed of a container what ended just now."""
-        text = self.runtime.over_memory(run.container_id) if run.verdict is None else None
-        if text is not None:
-            self.over_memory(run.container_id, text)
+    def container_started(self, container_id: str, pid: int) -> None:
+        """Note that the launcher forked a container's first process."""
+        run = self.state.containers.get(container_id)
+        if self._default.container_started(container_id, pid) or run is None:
+            return
+        run.pid = run.first_pid = pid
+        if run.destroyed:
+            self._runtime.destroy(container_id)
+        else:
+            self._kind_of(run).started(run)
 
-    # The end of containers
+    def container_failed(self, container_id: str, error: str) -> None:
+        """Note that the launcher could not fork."""
+        self._exited(container_id, None, f"Failed to fork: {error}")
 
     def container_exited(self, container_id: str, status: int, error: str | None = None) -> None:
         """Note that nothing is left of a container.
@@ -324,62 +233,58 @@ class Agent(TaskGroups, CustomExecutors):
         Parameters
         ----------
         status
-            The leader's raw wait status.
+            The raw wait status of its first process.
         error
-            Why it did not come as far as its command.
+            Why that did not come as far as its command.
         """
-        text = None if error is None else f"Failed to launch container: {error}"
-        if self._nested_exited(container_id, status, text) or self._probe_ended(container_id, status):
+        self._exited(container_id, status, error)
+
+    def _exited(self, container_id: str, status: int | None, error: str | None) -> None:
+        failure = None if error is None else f"Failed to launch container: {error}"
+        if self._default.container_exited(container_id, status, failure):
             return
-        run = self._containers.get(container_id)
-        if run is not None:
-            self._judge(run)
-            if text is not None and run.verdict is None:
-                run.verdict = Verdict("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED", text)
-            self._ended(run, status)
+        run = self.state.containers.get(container_id)
+        if self._checks.container_exited(container_id, status) or run is None:
+            return
+        kind = self._kind_of(run)
+        self._lifecycle.check_memory(run, kind.destroy)
+        if failure is not None and run.pending_termination is None:
+            reason = "REASON_CONTAINER_LAUNCH_FAILED"
+            run.pending_termination = ContainerTermination("TASK_FAILED", reason, failure)
+        kind.ended(run, status)
 
-    def _ended(self, run: ExecutorRun, status: int | None) -> None:
-        del self._containers[run.container_id]
-        self.runtime.release(run.container_id)
-        run.cancel_timers()
-        run.pid = None
-        if run.stream is not None:
-            run.stream.close()
-            run.stream = None
-        framework = self.frameworks[run.framework_id]
-        if run.command and status is not None and run.tasks:
-            self._command_ended(run, status)
-            if not framework.leaving:
-                run.timers.append(self.runtime.later(LINGER, self._gone, run))
-                return
-        if not run.command and not framework.leaving:
-            self._tell_exit(run.framework_id, run.executor_id, status)
-        verdict = run.verdict or Verdict("TASK_FAILED", "REASON_EXECUTOR_TERMINATED", "Executor terminated")
-        for task in [*run.queued.values(), *run.tasks.values()]:
-            run.queued.pop(task.id, None)
-            run.tasks[task.id] = task
-            self._agent_status(run, task, verdict.state, verdict.message, verdict.reason)
-        self._gone(run)
+    def over_memory(self, container_id: str, message: str) -> None:
+        """Kill a container that used more memory than it has, whole.
 
-    def _gone(self, run: ExecutorRun) -> None:
-        if run.state is not ExecutorState.TERMINATED:
-            run.state = ExecutorState.TERMINATED
-        framework = self.frameworks.get(run.framework_id)
-        if framework is not None and framework.executors.get(run.executor_id) is run:
-            del framework.executors[run.executor_id]
-            if len(framework.completed) == framework.completed.maxlen:
-                self.forget_run(framework.completed[0])
-            framework.completed.append(run)
-            self.save_run(run)
-            self._discard(framework, run)
-            left = [one.id for one in self.frameworks.values() if one.leaving and not one.executors]
-            for framework_id in left[:-MAX_COMPLETED_FRAMEWORKS]:
-                self.forget_framework(self.frameworks.pop(framework_id))
+        Parameters
+        ----------
+        message
+            Mesos's.
+        """
+        run = self.state.containers.get(container_id)
+        if not self._default.over_memory(container_id, message) and run is not None:
+            self._lifecycle.over_memory(run, message, self._kind_of(run).destroy)
 
+    # Recovery
 
-def _original(info: Json) -> Json:
-    """Give the ExecutorInfo as its framework sent it (the master compares that)."""
-    resources = [
-        {k: v for k, v in item.items() if k != "allocation_info"} for item in info.get("resources", [])
-    ]
-    return {**info, "resources": resources} if resources else dict(info)
+    def recover(self, living: Mapping[str, int], ended: Mapping[str, int | None]) -> None:
+        """Take up what an earlier agent left: what lives goes on, what does not is ended.
+
+        Parameters
+        ----------
+        living, ended
+            Containers: pid of the first process, raw wait status. One in neither went with its machine.
+        """
+        runs = self._log.remembered(self._runtime.now())
+        for run in runs:
+            self.state.frameworks[run.framework_id].executors[run.executor_id] = run
+            self.state.containers[run.container_id] = run
+            for task in run.tasks.values():
+                # What had been told before the agent died may have been all that was missing.
+                task.state = self._manager.latest((run.framework_id, task.id)) or task.state
+        known = {run.container_id for run in runs}
+        known |= {task.container for run in runs for task in run.tasks.values() if task.container}
+        for run in runs:
+            self._kind_of(run).recover(run, living, ended)
+        for container_id in living.keys() - known:
+            self._runtime.destroy(container_id)

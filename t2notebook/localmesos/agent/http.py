@@ -1,4 +1,4 @@
-"""What an agent tells about itself: /state and its kin, the files API, the v1 operator API."""
+"""Views of an agent: /state and its kin, the files API, the v1 operator API."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import time
 
 from ..common import attributes, processes
+from ..common.durations import duration
 from ..common.ids import VERSION
 from ..common.resources import Resources
 from ..common.task_states import TERMINAL, Json, roles_of
@@ -16,10 +17,10 @@ from ..v1 import requests
 from ..v1.capabilities import AGENT_CAPABILITIES
 from ..v1.operator_calls import validate_call
 from . import operator_api
-from .agent import Agent
-from .containerizer import sandbox
-from .model import ExecutorRun, FrameworkRun, TaskRun
+from .executors.executor import SHUTDOWN_GRACE
 from .options import AgentOptions
+from .state.agent_state import AgentState
+from .state.model import ExecutorRun, FrameworkRun, TaskRun
 
 _FILE_CALLS = {"LIST_FILES": "list_files", "READ_FILE": "read_file"}
 
@@ -27,8 +28,8 @@ _FILE_CALLS = {"LIST_FILES": "list_files", "READ_FILE": "read_file"}
 class AgentViews:
     """Answers questions; changes nothing."""
 
-    def __init__(self, agent: Agent, options: AgentOptions, isolation: str) -> None:
-        self._agent = agent
+    def __init__(self, state: AgentState, options: AgentOptions, isolation: str) -> None:
+        self._state = state
         self._options = options
         self._isolation = isolation
 
@@ -45,7 +46,7 @@ class AgentViews:
         if path == "/version":
             return old_json(version(), request)
         if path == "/state":
-            return old_json(self._state(), request)
+            return old_json(self._state_view(), request)
         if path == "/flags":
             return old_json({"flags": self._flags()}, request)
         if path == "/monitor/statistics":
@@ -61,7 +62,7 @@ class AgentViews:
 
     def _files(self) -> files.Files:
         found = files.Files()
-        for framework in self._agent.frameworks.values():
+        for framework in self._state.frameworks.values():
             for run in (*framework.completed, *framework.executors.values()):
                 if run.collected:
                     continue
@@ -97,7 +98,7 @@ class AgentViews:
             return v1_json(kind, {"flags": [{"name": k, "value": v} for k, v in self._flags().items()]})
         if kind == "GET_METRICS":
             return v1_json(kind, {"metrics": [{"name": k, "value": v} for k, v in self._metrics().items()]})
-        found = operator_api.answers(self._agent, self._statistics).get(kind)
+        found = operator_api.answers(self._state, self._statistics).get(kind)
         if found is not None:
             return v1_json(kind, found())
         if kind == "SET_LOGGING_LEVEL":
@@ -107,10 +108,10 @@ class AgentViews:
     # /state
 
     def _living(self) -> list[ExecutorRun]:
-        return [run for framework in self._agent.frameworks.values() for run in framework.executors.values()]
+        return list(self._state.executors())
 
-    def _state(self) -> Json:
-        agent, total = self._agent, self._options.resources
+    def _state_view(self) -> Json:
+        agent, total = self._state, self._options.resources
         used = Resources()
         for run in self._living():
             used = used + run.resources
@@ -120,9 +121,9 @@ class AgentViews:
             "version": VERSION,
             **BUILD,
             "start_time": agent.started,
-            "id": agent.place.id,
-            "pid": agent.place.pid,
-            "hostname": agent.place.ip,
+            "id": agent.identity.id,
+            "pid": agent.identity.pid,
+            "hostname": agent.identity.ip,
             "capabilities": list(AGENT_CAPABILITIES),
             "resources": total.summary(),
             "reserved_resources": {},
@@ -176,7 +177,7 @@ class AgentViews:
         shown: Json = {
             "id": task.id,
             "name": task.info["name"],
-            "slave_id": self._agent.place.id,
+            "slave_id": self._state.identity.id,
             "resources": task.resources.summary(),
             "role": run.role,
         }
@@ -202,7 +203,7 @@ class AgentViews:
             "name": task.info["name"],
             "framework_id": run.framework_id,
             "executor_id": "" if run.command else run.executor_id,
-            "slave_id": self._agent.place.id,
+            "slave_id": self._state.identity.id,
             "state": task.state,
             "resources": task.resources.summary(),
             "role": run.role,
@@ -216,16 +217,16 @@ class AgentViews:
         return {
             "attributes": attributes.flag(options.attributes),
             "executor_registration_timeout": f"{options.registration_timeout:g}secs",
-            "executor_shutdown_grace_period": "5secs",
+            "executor_shutdown_grace_period": duration(SHUTDOWN_GRACE),
             "cgroups_enable_cfs": "true" if options.cgroups is not None and options.cgroups.cfs else "false",
-            "disk_watch_interval": sandbox.duration(options.disk_watch_interval),
-            "gc_delay": sandbox.duration(options.gc_delay),
+            "disk_watch_interval": duration(options.disk_watch_interval),
+            "gc_delay": duration(options.gc_delay),
             "gc_disk_headroom": f"{options.gc_disk_headroom:g}",
             "hostname": options.hostname or options.ip,
             "ip": options.ip,
             "isolation": self._isolation,
             "master": f"{options.master[0]}:{options.master[1]}",
-            "port": str(self._agent.place.port),
+            "port": str(self._state.identity.port),
             "switch_user": "true" if os.geteuid() == 0 else "false",
             "work_dir": options.work_dir,
         }
@@ -277,7 +278,7 @@ class AgentViews:
             used = used + run.resources
         metrics: dict[str, float] = {
             "slave/registered": 1.0,
-            "slave/uptime_secs": time.time() - self._agent.started,
+            "slave/uptime_secs": time.time() - self._state.started,
         }
         metrics |= {**of_resources("slave", self._options.resources, used), **of_system()}
         tasks = [task for run in self._living() for task in (*run.queued.values(), *run.tasks.values())]
@@ -285,7 +286,7 @@ class AgentViews:
             metrics[f"slave/tasks_{state}"] = float(sum(t.state == f"TASK_{state.upper()}" for t in tasks))
         ended = [
             t
-            for f in self._agent.frameworks.values()
+            for f in self._state.frameworks.values()
             for r in (*f.executors.values(), *f.completed)
             for t in r.ended
         ]
@@ -294,6 +295,3 @@ class AgentViews:
                 sum(t.state == name for t in ended)
             )
         return dict(sorted(metrics.items()))
-
-
-"""Calls that have a payload, named as they are in lower case."""

@@ -17,21 +17,24 @@ from ..common.record_log import Checkpoint
 from ..http import http1, recordio
 from ..http.server import Answer, EventStream, HttpServer, listen
 from ..v1 import executor_calls, requests
-from . import gc_policy, http
-from .agent import EXECUTOR_HEARTBEAT, Agent
+from . import http
+from .agent import Agent
 from .containerizer import sandbox
 from .containerizer.fetcher import Fetcher, FetchError
 from .containerizer.fetcher_cache import Cache
-from .containerizer.isolator import Isolation
+from .containerizer.isolator import Isolator
 from .containerizer.launcher_channel import LauncherChannel
-from .containerizer.sandbox import AgentPlace
+from .containerizer.limits import Limits
+from .containerizer.paths import AgentIdentity
 from .gc import Collector
-from .limits import Limits
-from .model import ExecutorRun, ExecutorState
 from .options import AgentOptions
-from .runtime import Connecting, Fetching
+from .state import retention
+from .state.model import ExecutorRun, ExecutorState
+from .state.runtime import Connecting, Fetching
 
 log = logging.getLogger(__name__)
+
+EXECUTOR_HEARTBEAT = 30 * 60.0
 
 
 class AgentProcess:
@@ -57,15 +60,15 @@ class AgentProcess:
         cache = os.path.join(options.work_dir, "fetch")
         self._cache = Cache(cache)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._isolation = Isolation(options.cgroups, options.owner, self._over_memory)
-        log.info("isolation: %s %s", self._isolation.name, options.cgroups or "")
+        self._isolator = Isolator(options.cgroups, options.owner, self._over_memory)
+        log.info("isolation: %s %s", self._isolator.name, options.cgroups or "")
         self._collector = Collector(
             options.work_dir,
             options.gc_delay,
             options.gc_disk_headroom,
             options.disk_watch_interval,
-            lambda directory: self._agent is not None and self._agent.lives_in(directory),
-            lambda directory: None if self._agent is None else self._agent.collected(directory),
+            lambda directory: self._agent is not None and self._agent.retention.lives_in(directory),
+            lambda directory: None if self._agent is None else self._agent.retention.collected(directory),
         )
 
         # As Mesos's agent does: nobody knows any more what is in it.
@@ -78,8 +81,8 @@ class AgentProcess:
             self._link.send(message)
 
     def launch(self, request: Json) -> None:
-        doors = self._isolation.doors(request["limited"])
-        self._launcher.send({**request, "cgroups": doors} if doors else request)
+        procs = self._isolator.procs_files(request["limited"])
+        self._launcher.send({**request, "cgroups": procs} if procs else request)
 
     def signal(self, container_id: str, signum: int) -> None:
         self._launcher.send({"op": "signal", "id": container_id, "signal": signum})
@@ -117,18 +120,18 @@ class AgentProcess:
         self._keep(work())
 
     def limit(self, container_id: str, limits: Limits) -> None:
-        self._isolation.limit(container_id, limits)
+        self._isolator.limit(container_id, limits)
 
     def over_memory(self, container_id: str) -> str | None:
-        return self._isolation.over_memory(container_id)
+        return self._isolator.over_memory(container_id)
 
     def release(self, container_id: str) -> None:
-        self._isolation.release(container_id)
+        self._isolator.release(container_id)
 
-    def garbage(self, directory: str) -> None:
+    def schedule_gc(self, directory: str) -> None:
         self._collector.add(directory, fresh=True)
 
-    def keep(self, directory: str) -> None:
+    def unschedule_gc(self, directory: str) -> None:
         self._collector.discard(directory)
 
     def _keep(self, work: Any, *, vital: bool = False) -> None:
@@ -168,8 +171,7 @@ class AgentProcess:
     @staticmethod
     def _sweep(agent: Agent) -> None:
         """Kill what a dead launcher leaves: the leaders die with it, their sessions do not."""
-        runs = [run for f in agent.frameworks.values() for run in f.executors.values()]
-        leaders = {pid for run in runs for pid in run.leaders}
+        leaders = {pid for run in agent.state.executors() for pid in run.leaders}
         processes.send(
             [one.pid for one in processes.table() if {one.session, one.group} & leaders], signal.SIGKILL
         )
@@ -200,36 +202,38 @@ class AgentProcess:
             containers_there = await attached
             agent = self._become(agent_id)
             agent.recover(containers_there["living"], containers_there["ended"])
-            self._isolation.keep_only(agent.container_ids)
+            self._isolator.keep_only(agent.container_ids)
             self._look_for_garbage(agent)
         self._keep(self._every_second(), vital=True)
         self._keep(self._collector.watch())
-        while self._agent is not None and self._agent.reconnecting:
+        while self._agent is not None and self._agent.state.reconnecting:
             await asyncio.sleep(0.02)
         self._keep(self._stay_connected(), vital=True)
 
     def _become(self, agent_id: str) -> Agent:
-        place = AgentPlace(agent_id, self.options.ip, self._port, self.options.work_dir)
+        identity = AgentIdentity(agent_id, self.options.ip, self._port, self.options.work_dir)
         info = {**self._info(), "id": {"value": agent_id}}
         timeout = self.options.registration_timeout
-        agent = self._agent = Agent(place, info, self, registration_timeout=timeout)
-        agent.checkpoint = self._checkpoint
+        agent = self._agent = Agent(
+            identity, info, self, registration_timeout=timeout, checkpoint=self._checkpoint
+        )
         self._checkpoint.put(("agent",), {"id": agent_id, "port": self._port})
         try:
-            sandbox.point_latest(place)
+            sandbox.point_latest(identity)
         except OSError as error:
             # Whoever looks for it looks in vain; what cannot do without the directory says so itself.
             log.error("cannot point slaves/latest at %s: %s", agent_id, error.strerror)
-        self._views = http.AgentViews(agent, self.options, self._isolation.name)
+        self._views = http.AgentViews(agent.state, self.options, self._isolator.name)
         return agent
 
     def _look_for_garbage(self, agent: Agent) -> None:
         """Note what earlier agents left; its age counts from its last change, that of other agents' from now."""
-        others, own = gc_policy.directories(self.options.work_dir, agent.place.id)
+        others, own = retention.directories(self.options.work_dir, agent.state.identity.id)
         for directory in others:
             self._collector.add(directory, fresh=True)
-        for directory in agent.left_behind(own):
-            self._collector.add(directory, fresh=False)
+        for directory in own:
+            if not agent.retention.lives_in(directory):
+                self._collector.add(directory, fresh=False)
 
     def unregister(self) -> None:
         """Leave the cluster for good, at SIGUSR1 as Mesos's agent does; what runs ends."""
@@ -294,7 +298,7 @@ class AgentProcess:
             "op": "register",
             "index": self.options.index,
             "pid": f"slave(1)@{self.options.ip}:{self._port}",
-            "agent_id": None if self._agent is None else self._agent.place.id,
+            "agent_id": None if self._agent is None else self._agent.state.identity.id,
             "info": self._info(),
         }
         if self._agent is not None:
@@ -312,7 +316,7 @@ class AgentProcess:
         if self._agent is None:
             self._look_for_garbage(self._become(agent_id))
         else:
-            self._agent.registered()
+            self._agent.updates.resend()
 
     async def _every_second(self) -> None:
         while True:
@@ -322,14 +326,14 @@ class AgentProcess:
                 self._link.close()
             self._checkpoint.mend()
             if self._agent is not None:
-                self._agent.retry()
-                for framework in list(self._agent.frameworks.values()):
-                    for run in list(framework.executors.values()):
-                        self._look(run)
+                self._agent.updates.retry()
+                for run in list(self._agent.state.executors()):
+                    self._check_memory(run)
 
-    def _look(self, run: ExecutorRun) -> None:
+    def _check_memory(self, run: ExecutorRun) -> None:
         try:
-            self._isolation.look(run)
+            if not run.destroyed and run.leaders:
+                self._isolator.check_memory(run.container_id, run.leaders)
         except OSError:
             log.exception("looking at container %s", run.container_id)
 
@@ -355,7 +359,7 @@ class AgentProcess:
 
     def _executor(self, agent: Agent, request: http1.Request) -> Answer:
         call = requests.read(request, "executor.Call", "Executor::Call", executor_calls.executor_call)
-        framework = agent.frameworks.get(call["framework_id"]["value"])
+        framework = agent.state.frameworks.get(call["framework_id"]["value"])
         if framework is None:
             return http1.text(400, "Framework cannot be found")
         run = framework.executors.get(call["executor_id"]["value"])
@@ -367,9 +371,9 @@ class AgentProcess:
         if run.state is ExecutorState.REGISTERING:
             return http1.text(403, "Executor is not subscribed")
         if call["type"] == "UPDATE":
-            agent.status(run, call["update"]["status"])
+            agent.updates.from_executor(run, call["update"]["status"])
         elif call["type"] == "MESSAGE":
-            agent.executor_message(run, call["message"]["data"])
+            agent.custom.message(run, call["message"]["data"])
         return http1.Response(202)
 
     def _subscribe(self, agent: Agent, run: ExecutorRun, call: Json) -> EventStream:
@@ -385,7 +389,7 @@ class AgentProcess:
                 self.later(EXECUTOR_HEARTBEAT, beat)
 
         stream.on_close = lost
-        agent.subscribe(run, stream, call)
+        agent.custom.subscribe(run, stream, call)
         self.later(EXECUTOR_HEARTBEAT, beat)
         return stream
 

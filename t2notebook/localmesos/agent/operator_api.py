@@ -1,22 +1,19 @@
-"""What an agent tells operators over the v1 API about its frameworks, executors, tasks and containers. Pure."""
+"""Answers to operators' v1 calls about an agent's frameworks, executors, tasks and containers. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from ..common.task_states import TERMINAL, Json
-from .model import COMMAND_EXECUTOR, ExecutorRun, FrameworkRun, TaskRun
-
-if TYPE_CHECKING:
-    from .agent import Agent
+from .state.agent_state import AgentState
+from .state.model import COMMAND_EXECUTOR, ExecutorRun, FrameworkRun, TaskRun
 
 
-def answers(agent: Agent, statistics: Callable[[ExecutorRun], Json]) -> dict[str, Callable[[], Json]]:
+def answers(agent: AgentState, statistics: Callable[[ExecutorRun], Json]) -> dict[str, Callable[[], Json]]:
     """Give the calls that only read the agent's state, each with what answers it."""
     return {
         "GET_LOGGING_LEVEL": lambda: {"level": 0},
-        "GET_AGENT": lambda: {"agent_info": {k: v for k, v in agent.info.items() if k != "checkpoint"}},
+        "GET_AGENT": lambda: {"agent_info": agent.shown_info},
         "GET_FRAMEWORKS": lambda: _frameworks(agent),
         "GET_EXECUTORS": lambda: _executors(agent),
         "GET_TASKS": lambda: _tasks(agent),
@@ -33,12 +30,11 @@ def answers(agent: Agent, statistics: Callable[[ExecutorRun], Json]) -> dict[str
     }
 
 
-def _living(agent: Agent) -> list[ExecutorRun]:
-    runs = (run for framework in agent.frameworks.values() for run in framework.executors.values())
-    return [run for run in runs if run.pid is not None]
+def _living(agent: AgentState) -> list[ExecutorRun]:
+    return [run for run in agent.executors() if run.pid is not None]
 
 
-def _frameworks(agent: Agent) -> Json:
+def _frameworks(agent: AgentState) -> Json:
     def shown(found: Iterable[FrameworkRun]) -> list[Json]:
         return [{"framework_info": framework.info} for framework in found]
 
@@ -49,7 +45,7 @@ def _frameworks(agent: Agent) -> Json:
     }
 
 
-def _executors(agent: Agent) -> Json:
+def _executors(agent: AgentState) -> Json:
     found = agent.frameworks.values()
     return {
         "executors": [_executor(run) for framework in found for run in framework.executors.values()],
@@ -65,7 +61,7 @@ def _executor(run: ExecutorRun) -> Json:
     return {"executor_info": {name: info[name] for name in order if name in info}}
 
 
-def _tasks(agent: Agent) -> Json:
+def _tasks(agent: AgentState) -> Json:
     found = agent.frameworks.values()
     living = [(run, task) for f in found for run in f.executors.values() for task in run.tasks.values()]
     queued = [(run, task) for f in found for run in f.executors.values() for task in run.queued.values()]
@@ -80,7 +76,7 @@ def _tasks(agent: Agent) -> Json:
     }
 
 
-def _task(agent: Agent, run: ExecutorRun, task: TaskRun) -> Json:
+def _task(agent: AgentState, run: ExecutorRun, task: TaskRun) -> Json:
     info = task.info
     shown: Json = {
         "name": info["name"],
@@ -89,7 +85,7 @@ def _task(agent: Agent, run: ExecutorRun, task: TaskRun) -> Json:
     }
     if not run.command:
         shown["executor_id"] = {"value": run.executor_id}
-    shown |= {"agent_id": {"value": agent.place.id}, "state": task.state, "resources": info["resources"]}
+    shown |= {"agent_id": {"value": agent.identity.id}, "state": task.state, "resources": info["resources"]}
     if task.status is not None:
         shown["statuses"] = [{name: value for name, value in task.status.items() if name != "data"}]
         shown["status_update_state"] = task.status["state"]

@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 
 from ..agent.containerizer.isolator import CGROUPS, WATCHING
-from ..agent.containerizer.sandbox import parse_duration
 from ..agent.options import DISK_WATCH, GC_HEADROOM, WEEK
 from ..common import attributes, zookeeper
+from ..common.durations import parse_duration
 from ..faults import faults
 from ..master import authentication
 from ..master.allocator.sorter import POLICIES

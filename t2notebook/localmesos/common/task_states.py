@@ -41,3 +41,8 @@ def can(info: Json, capability: str) -> bool:
 def roles_of(info: Json) -> list[str]:
     """Give the roles of a FrameworkInfo."""
     return list(info.get("roles", [])) if can(info, "MULTI_ROLE") else [info.get("role", "*")]
+
+
+def state_for(info: Json, state: str) -> str:
+    """Give a state as a framework knows it: one that is not PARTITION_AWARE hears TASK_LOST instead."""
+    return state if can(info, "PARTITION_AWARE") else "TASK_LOST"

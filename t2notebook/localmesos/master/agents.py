@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from ..common.ids import nanoseconds
 from ..common.resources import Resources
-from ..common.task_states import TERMINAL, Json
+from ..common.task_states import TERMINAL, Json, state_for
 from .model import Agent, Executor, Framework, Task
 from .operator_messages import agent_json
 from .state import MasterState, Save, ToAgent, agent_info, task_ids
@@ -143,7 +143,7 @@ class MasterAgents(MasterState):
             if key not in reported and task.state not in TERMINAL:
                 framework = self.frameworks[task.framework_id]
                 self._recover(task)
-                state = "TASK_DROPPED" if framework.can("PARTITION_AWARE") else "TASK_LOST"
+                state = state_for(framework.info, "TASK_DROPPED")
                 task.state = state
                 text = "Task is unknown to the agent"
                 self._status(framework, task_ids(task), state, text, "REASON_RECONCILIATION")
@@ -184,7 +184,7 @@ class MasterAgents(MasterState):
         for framework in self.frameworks.values():
             for task in [one for one in framework.unreachable.values() if one.agent_id == agent.id]:
                 del framework.unreachable[task.id]
-                task.state = "TASK_GONE" if framework.can("PARTITION_AWARE") else "TASK_LOST"
+                task.state = state_for(framework.info, "TASK_GONE")
                 framework.completed.append(task)
 
     def agent_heard(self, now: float, link: str) -> None:
@@ -305,7 +305,7 @@ class MasterAgents(MasterState):
             if framework is None or task.state in TERMINAL:
                 continue
             self._recover(task)
-            state = "TASK_UNREACHABLE" if framework.can("PARTITION_AWARE") else "TASK_LOST"
+            state = state_for(framework.info, "TASK_UNREACHABLE")
             more = {"unreachable_time": nanoseconds(agent.unreachable_since)}
             ids = task_ids(task)
             self._status(framework, ids, state, "health check timed out", "REASON_AGENT_REMOVED", **more)

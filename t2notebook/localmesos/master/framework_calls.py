@@ -7,7 +7,7 @@ from typing import Any
 
 from ..common.ids import nanoseconds
 from ..common.resources import Resources
-from ..common.task_states import TERMINAL, Json
+from ..common.task_states import TERMINAL, Json, state_for
 from ..v1.schema import in_order
 from . import validation
 from .model import Agent, Executor, Framework, Task
@@ -116,7 +116,7 @@ class MasterCalls(MasterState):
         if fault is not None:
             for offer in found:
                 self._take_back(now, offer, None)
-            lost = "TASK_DROPPED" if framework.can("PARTITION_AWARE") else "TASK_LOST"
+            lost = state_for(framework.info, "TASK_DROPPED")
             for info in tasks:
                 message = f"Task launched with invalid offers: {fault}"
                 self._status(framework, _ids(info), lost, message, "REASON_INVALID_OFFERS")
@@ -291,7 +291,6 @@ class MasterCalls(MasterState):
             for known in list(framework.tasks.values()):
                 self._latest(framework, known)
             return
-        aware = framework.can("PARTITION_AWARE")
         for item in wanted:
             ids: Json = {"task_id": item["task_id"]}
             if "agent_id" in item:
@@ -305,7 +304,7 @@ class MasterCalls(MasterState):
             elif self.recovered and (not agent_id or agent_id in self.recovered):
                 pass  # an agent of an earlier master may still bring it: no answer is the answer
             elif agent_id in self.unreachable_ids:
-                state = "TASK_UNREACHABLE" if aware else "TASK_LOST"
+                state = state_for(framework.info, "TASK_UNREACHABLE")
                 more = {"unreachable_time": nanoseconds(self.unreachable_ids[agent_id])}
                 self._reconciled(framework, ids, state, "Task is unreachable", **more)
             elif task_id in framework.unreachable or (agent is not None and not agent.reachable):
@@ -315,13 +314,13 @@ class MasterCalls(MasterState):
                     ids["agent_id"] = {"value": lost_task.agent_id}
                 since = agent.unreachable_since if agent is not None else None
                 more = {} if since is None else {"unreachable_time": nanoseconds(since)}
-                state = "TASK_UNREACHABLE" if aware else "TASK_LOST"
+                state = state_for(framework.info, "TASK_UNREACHABLE")
                 self._reconciled(framework, ids, state, "Task is unreachable", **more)
             elif agent is not None:
-                state = "TASK_GONE" if aware else "TASK_LOST"
+                state = state_for(framework.info, "TASK_GONE")
                 self._reconciled(framework, ids, state, "Task is unknown to the agent")
             else:
-                state = "TASK_UNKNOWN" if aware else "TASK_LOST"
+                state = state_for(framework.info, "TASK_UNKNOWN")
                 self._reconciled(framework, ids, state, "Task is unknown")
 
     def _latest(self, framework: Framework, task: Task) -> None:

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from ..agent.status_update_manager import Key, UpdateStreams
+from ..agent.state.status_update_manager import Key, StatusUpdateManager
 from ..common.ids import new_uuid
 from ..common.resources import Resources
 from ..common.task_states import TERMINAL, Json, can
@@ -96,7 +96,7 @@ class SimulatedAgents:
         self._draw = draw
         self._random = random.Random(seed)
         self._wall = wall
-        self._updates = UpdateStreams()
+        self._updates = StatusUpdateManager()
         self._frameworks: dict[str, Json] = {}
         self._tasks: dict[Key, _Task] = {}
         self._ends: list[tuple[float, int, Key]] = []

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 
 from ...common import processes
-from ..limits import Limits
 from .cgroups import V1, V2, Cgroups, Kind, read
+from .limits import Limits
 
 
 def detect(
@@ -22,7 +22,7 @@ def detect(
     Parameters
     ----------
     mountinfo, own, enters
-        For tests: /proc/self/mountinfo, /proc/self/cgroup, and what puts a process through doors.
+        For tests: /proc/self/mountinfo, /proc/self/cgroup, and what puts a process through procs_files.
     """
     try:
         if mountinfo is None:
@@ -49,7 +49,7 @@ def _trial(kind: Kind, places: tuple[str, ...], enters: Callable[[list[str]], bo
         for place in places:
             kind.prepare(trial.above(place, owner))
         trial.limit(owner, "trial", Limits(1, 64))
-        if not enters(trial.doors(owner, "trial")):
+        if not enters(trial.procs_files(owner, "trial")):
             return "no process may enter a new group"
         return None
     except (OSError, ValueError) as error:
@@ -58,10 +58,10 @@ def _trial(kind: Kind, places: tuple[str, ...], enters: Callable[[list[str]], bo
         trial.close(owner)
 
 
-def _enters(doors: list[str]) -> bool:
-    """Put a process through doors (one of its own: this one may have threads, and must stay where it is)."""
+def _enters(procs_files: list[str]) -> bool:
+    """Put a process through procs_files (one of its own: this one may have threads, and must stay where it is)."""
     script = 'for door; do echo 0 > "$door" || exit 1; done 2> /dev/null'
-    pid = os.posix_spawn("/bin/sh", ["sh", "-c", script, "sh", *doors], {})
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", script, "sh", *procs_files], {})
     return os.waitpid(pid, 0)[1] == 0
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ...common import processes
-from ..limits import MIB, MIN_MEMORY, PERIOD_US, Limits, over_limit_message
+from .limits import MIB, MIN_MEMORY, PERIOD_US, Limits, over_limit_message
 
 ROOT = "mesos"
 
@@ -211,7 +211,7 @@ class Cgroups:
             _make(one)
         self.kind.limit(directories, limits, cfs=self.cfs, first=first)
 
-    def doors(self, owner: str, container_id: str) -> list[str]:
+    def procs_files(self, owner: str, container_id: str) -> list[str]:
         """Give the files through which a process comes in; none when the container has no group."""
         directories = self._directories(owner, container_id)
         return [os.path.join(one, "cgroup.procs") for one in directories if os.path.isdir(one)]

@@ -1,4 +1,4 @@
-"""Keeping an agent's containers to their memory and cpus: by the kernel's control groups, else by watching them.
+"""Isolation of an agent's containers, to their memory and cpus: by the kernel's control groups, else by watching them.
 
 Watching knows memory only. It looks once a second; a container that forks and frees faster than that is not seen.
 """
@@ -10,11 +10,9 @@ import logging
 import os
 from collections.abc import Callable
 
-from ...common import processes as life
-from ..limits import Limits, over_limit_message
-from ..model import ExecutorRun
-from . import sandbox
+from ...common import processes
 from .cgroups import Cgroups
+from .limits import Limits, over_limit_message
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +28,7 @@ REMOVAL_PAUSE, REMOVALS = 0.05, 100
 for a moment after its last process."""
 
 
-class Isolation:
+class Isolator:
     """The limits of one agent's containers, inside its loop.
 
     Parameters
@@ -88,9 +86,9 @@ class Isolation:
             self.release(container_id)
             self._known[container_id] = limits
 
-    def doors(self, container_id: str) -> list[str]:
-        """Give the files through which a container's new process comes into its group."""
-        return [] if self._cgroups is None else self._cgroups.doors(self._owner, container_id)
+    def procs_files(self, container_id: str) -> list[str]:
+        """Give the `cgroup.procs` files of a container's groups: a process that writes to them enters."""
+        return [] if self._cgroups is None else self._cgroups.procs_files(self._owner, container_id)
 
     def over_memory(self, container_id: str) -> str | None:
         """Give Mesos's message if the kernel found no memory for a container any more."""
@@ -107,31 +105,36 @@ class Isolation:
         if self._cgroups is not None:
             self._remove(self._cgroups, container_id, REMOVALS)
 
-    def look(self, run: ExecutorRun) -> None:
-        """Look whether a container keeps to its memory (once a second)."""
-        if run.destroyed or not run.leaders:
-            return
-        if self.doors(run.container_id):
-            text = self.over_memory(run.container_id)
-        else:
-            text = self._watched(run) if life.LINUX else None
-        if text is not None:
-            self._on_over_memory(run.container_id, text)
+    def check_memory(self, container_id: str, leaders: list[int]) -> None:
+        """Check whether a container keeps to its memory (to be called once a second).
 
-    def _watched(self, run: ExecutorRun) -> str | None:
-        current = run.limits.memory_bytes
+        Parameters
+        ----------
+        leaders
+            The first processes of it and of those nested in it.
+        """
+        if self.procs_files(container_id):
+            text = self.over_memory(container_id)
+        else:
+            text = self._watch(container_id, leaders) if processes.LINUX else None
+        if text is not None:
+            self._on_over_memory(container_id, text)
+
+    def _watch(self, container_id: str, leaders: list[int]) -> str | None:
+        known = self._known.get(container_id)
+        current = None if known is None else known.memory_bytes
         now = self._loop.time()
-        before = self._settling.get(run.container_id, [])
+        before = self._settling.get(container_id, [])
         if current is None:
             return None
         kept = [one for one in before if now - one[0] < MEMORY_SETTLES]
-        self._settling[run.container_id] = [*kept, (now, current)]
-        limit = max(one[1] for one in self._settling[run.container_id])
-        processes = [pid for leader in run.leaders for pid in (leader, *life.descendants(leader))]
-        used = sandbox.usage_bytes(processes, limit)
+        self._settling[container_id] = [*kept, (now, current)]
+        limit = max(one[1] for one in self._settling[container_id])
+        pids = [pid for leader in leaders for pid in (leader, *processes.descendants(leader))]
+        used = usage_bytes(pids, limit)
         if used <= limit:
             return None
-        statistics = f"processes {len(processes)}\nrss {used}"
+        statistics = f"processes {len(pids)}\nrss {used}"
         return over_limit_message(limit, used >> 20 << 20, statistics)
 
     def _listen(self, container_id: str) -> None:
@@ -166,3 +169,31 @@ class Isolation:
     def _give_up(self, error: OSError) -> None:
         log.warning("no control groups after all (%s): containers are watched", error)
         self._cgroups = None
+
+
+def usage_bytes(pids: list[int], limit: int) -> int:
+    """Measure a container's resident memory.
+
+    The sum of the processes' RSS counts shared pages once a process, which is unfair to an executor that forks
+    its workers; so when that sum is above the limit, the exact (and slower) proportional sizes decide.
+    """
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/statm") as file:
+                total += int(file.read().split()[1]) * page
+        except (OSError, IndexError):
+            continue
+    if total <= limit:
+        return total
+    exact = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/smaps_rollup") as file:
+                exact += sum(int(line.split()[1]) for line in file if line.startswith("Pss:")) * 1024
+        except PermissionError:
+            return total
+        except OSError:
+            continue
+    return exact

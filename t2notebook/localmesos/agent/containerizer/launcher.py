@@ -266,9 +266,9 @@ def _run(request: Json, launcher: int, complain: int) -> NoReturn:
             os.dup2(os.open(request[name], flags, 0o644), descriptor)
         os.closerange(3, complain)
         os.closerange(complain + 1, 4096)
-        for door in request.get("cgroups", ()):
-            doing = f"assign the container to its own cgroup by '{door}'"
-            with open(door, "w") as file:
+        for procs in request.get("cgroups", ()):
+            doing = f"assign the container to its own cgroup by '{procs}'"
+            with open(procs, "w") as file:
                 file.write("0")
         if request.get("uid") is not None:
             doing = f"become the user with the id {request['uid']}"

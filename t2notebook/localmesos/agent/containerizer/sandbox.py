@@ -6,11 +6,12 @@ import base64
 import contextlib
 import os
 import pwd
-import re
 from dataclasses import dataclass
 from typing import Any
 
+from ...common.durations import duration
 from ...common.task_states import Json
+from .paths import AgentIdentity
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -27,36 +28,6 @@ class User:
     uid: int | None = None
     gid: int | None = None
     groups: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class AgentPlace:
-    """Where an agent is: what an executor's environment tells about it."""
-
-    id: str
-    ip: str
-    port: int
-    work_dir: str
-
-    @property
-    def pid(self) -> str:
-        """Give libprocess's name of it."""
-        return f"slave(1)@{self.ip}:{self.port}"
-
-
-def framework_path(place: AgentPlace, framework_id: str) -> str:
-    """Give a framework's directory, as in `docs/sandbox.md`."""
-    return os.path.join(place.work_dir, "slaves", place.id, "frameworks", framework_id)
-
-
-def executor_path(place: AgentPlace, framework_id: str, executor_id: str) -> str:
-    """Give the directory of all of an executor's runs."""
-    return os.path.join(framework_path(place, framework_id), "executors", executor_id)
-
-
-def sandbox_path(place: AgentPlace, framework_id: str, executor_id: str, container_id: str) -> str:
-    """Give a run's directory."""
-    return os.path.join(executor_path(place, framework_id, executor_id), "runs", container_id)
 
 
 def find_user(name: str, directory: str) -> User:
@@ -124,9 +95,9 @@ def make_sandbox(directory: str, user: User) -> None:
         raise SandboxError(f"Failed to create executor directory '{directory}': {error.strerror}") from None
 
 
-def point_latest(place: AgentPlace) -> None:
+def point_latest(agent: AgentIdentity) -> None:
     """Make an agent's directory, and point `slaves/latest` at it."""
-    directory = os.path.join(place.work_dir, "slaves", place.id)
+    directory = os.path.join(agent.work_dir, "slaves", agent.id)
     os.makedirs(directory, exist_ok=True)
     _link_latest(directory)
 
@@ -163,43 +134,8 @@ def make_nested_sandbox(parent: str, directory: str, task_id: str, user: User) -
         raise SandboxError(f"Failed to create container directory '{directory}': {error.strerror}") from None
 
 
-def duration(seconds: float) -> str:
-    """Write a duration as stout does: the largest unit that keeps it whole."""
-    nanoseconds = round(seconds * 1e9)
-    for unit, size in (
-        ("weeks", 604_800_000_000_000),
-        ("days", 86_400_000_000_000),
-        ("hrs", 3_600_000_000_000),
-        ("mins", 60_000_000_000),
-        ("secs", 1_000_000_000),
-        ("ms", 1_000_000),
-        ("us", 1000),
-    ):
-        if nanoseconds and nanoseconds % size == 0:
-            return f"{nanoseconds // size}{unit}"
-    return f"{nanoseconds}ns"
-
-
-_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "secs": 1.0, "mins": 60.0, "hrs": 3600.0}
-_UNITS |= {"days": 86400.0, "weeks": 604800.0}
-
-
-def parse_duration(text: str) -> float:
-    """Read a duration as Mesos's flags have it (`1weeks`, `1.5mins`), or plain seconds; give seconds.
-
-    Raises
-    ------
-    ValueError
-        It is none.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([a-z]*)", text)
-    if match is None or match[2] not in (*_UNITS, ""):
-        raise ValueError(f"'{text}' is no duration, such as 30secs, 2hrs or 1weeks")
-    return float(match[1]) * _UNITS.get(match[2], 1.0)
-
-
 def environment(
-    place: AgentPlace,
+    agent: AgentIdentity,
     framework_id: str,
     executor_id: str,
     directory: str,
@@ -219,9 +155,9 @@ def environment(
         The command's own, which win.
     """
     env = {
-        "LIBPROCESS_IP": place.ip,
+        "LIBPROCESS_IP": agent.ip,
         "LIBPROCESS_PORT": "0",
-        "MESOS_AGENT_ENDPOINT": f"{place.ip}:{place.port}",
+        "MESOS_AGENT_ENDPOINT": f"{agent.ip}:{agent.port}",
         "MESOS_CHECKPOINT": "1" if checkpoint else "0",
         "MESOS_DIRECTORY": directory,
         "MESOS_EXECUTOR_ID": executor_id,
@@ -229,8 +165,8 @@ def environment(
         "MESOS_FRAMEWORK_ID": framework_id,
         "MESOS_HTTP_COMMAND_EXECUTOR": "0",
         "MESOS_SANDBOX": directory,
-        "MESOS_SLAVE_ID": place.id,
-        "MESOS_SLAVE_PID": place.pid,
+        "MESOS_SLAVE_ID": agent.id,
+        "MESOS_SLAVE_PID": agent.pid,
         "PATH": PATH,
     }
     if checkpoint:
@@ -305,31 +241,3 @@ def command_line(command: Json) -> Json:
         return {"path": "/bin/sh", "argv": ["sh", "-c", command.get("value", "")]}
     path = command.get("value", "")
     return {"path": path, "argv": list(command.get("arguments", [])) or [path]}
-
-
-def usage_bytes(pids: list[int], limit: int) -> int:
-    """Measure a container's resident memory.
-
-    The sum of the processes' RSS counts shared pages once a process, which is unfair to an executor that forks
-    its workers; so when that sum is above the limit, the exact (and slower) proportional sizes decide.
-    """
-    page = os.sysconf("SC_PAGE_SIZE")
-    total = 0
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/statm") as file:
-                total += int(file.read().split()[1]) * page
-        except (OSError, IndexError):
-            continue
-    if total <= limit:
-        return total
-    exact = 0
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/smaps_rollup") as file:
-                exact += sum(int(line.split()[1]) for line in file if line.startswith("Pss:")) * 1024
-        except PermissionError:
-            return total
-        except OSError:
-            continue
-    return exact

@@ -4,128 +4,162 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Mapping
 
-from ...checks.checker import News, empty_status
-from ...common.ids import new_uuid
+from ...checks.checker import News
 from ...common.task_states import Json, can
-from ..check_runner import Checks
-from ..model import ExecutorRun, ExecutorState, TaskRun, Verdict, exit_message, grace_seconds
+from ..state.agent_state import AgentState
+from ..state.model import (
+    ContainerTermination,
+    ExecutorRun,
+    ExecutorState,
+    TaskRun,
+    exit_message,
+    seconds_of,
+)
+from ..state.runtime import Runtime
+from ..state.state_log import StateLog
+from ..state.status_updates import StatusUpdates
+from .check_runner import CheckRunner
+from .executor import KILL_GRACE, note_check, own_status
+from .lifecycle import Lifecycle
 
-KILL_GRACE = 3.0
 LINGER = 1.0
-"""How long a command executor outlives its task, as Mesos's does."""
+"""A command executor outlives its task by so many seconds, as Mesos's does."""
 
 
-class CommandTasks(Checks):
-    """Starting, timing, killing and ending command tasks."""
+class CommandExecutors:
+    """Starts, times, kills and ends command tasks: one task a container."""
 
-    def destroy(self, run: ExecutorRun) -> None:
-        """Kill a container, whatever it does."""
-        if not run.destroyed:
-            run.destroyed = True
-            if run.default:
-                self._destroy_default(run)
-                return
-            if run.state is not ExecutorState.TERMINATED and not run.command:
-                run.state = ExecutorState.TERMINATING
-            if run.pid is not None:
-                self.runtime.destroy(run.container_id)
+    def __init__(
+        self,
+        state: AgentState,
+        runtime: Runtime,
+        log: StateLog,
+        updates: StatusUpdates,
+        lifecycle: Lifecycle,
+        checks: CheckRunner,
+    ) -> None:
+        self._state = state
+        self._runtime = runtime
+        self._log = log
+        self._updates = updates
+        self._lifecycle = lifecycle
+        self._checks = checks
 
-    def _destroy_default(self, run: ExecutorRun) -> None:
-        raise NotImplementedError
-
-    def _command_started(self, run: ExecutorRun) -> None:
+    def started(self, run: ExecutorRun) -> None:
+        """Tell that its task runs."""
         run.move(ExecutorState.RUNNING)
-        self.save_run(run)
+        self._log.save_run(run)
         for task in list(run.queued.values()):
             del run.queued[task.id]
             task.forget_data()
             run.tasks[task.id] = task
             for state in ("TASK_STARTING", "TASK_RUNNING"):
-                self.status(run, self._own_status(run, task, state))
-            self._watch_command(run, task)
+                self._tell(run, task, state)
+            self._watch(run, task)
 
-    def _watch_command(self, run: ExecutorRun, task: TaskRun) -> None:
+    def _tell(
+        self, run: ExecutorRun, task: TaskRun, state: str, text: str | None = None, reason: str | None = None
+    ) -> None:
+        self._updates.from_executor(run, own_status(run, task, state, text, reason))
+
+    def _watch(self, run: ExecutorRun, task: TaskRun) -> None:
         """Start a task's checks and the clock of its longest time."""
         if run.launched is not None:
-            self._start_checks(run, task, run.launched, self._news)
+            self._checks.start(run, task, run.launched, self._checked)
         left = task.time_left(time.time())
         if left is not None:
-            run.timers.append(self.runtime.later(left, self._too_long, run))
+            run.timers.append(self._runtime.later(left, self._too_long, run))
 
-    def _news(self, run: ExecutorRun, task: TaskRun, news: News) -> None:
-        """Tell what a check found."""
-        if news.healthy is not None:
-            task.healthy = news.healthy
-        if news.check_status is not None:
-            task.check_status = news.check_status
-        self.status(run, self._own_status(run, task, "TASK_RUNNING", None, news.reason))
+    def _checked(self, run: ExecutorRun, task: TaskRun, news: News) -> None:
+        note_check(task, news)
+        self._tell(run, task, "TASK_RUNNING", None, news.reason)
         if news.kill:
             task.unhealthy = True
-            self._kill_own(run, task, None)
+            self.kill_task(run, task, None)
 
     def _too_long(self, run: ExecutorRun) -> None:
-        run.verdict = Verdict("TASK_FAILED", "REASON_MAX_COMPLETION_TIME_REACHED", "")
-        self._kill_command(run, KILL_GRACE)
+        reason = "REASON_MAX_COMPLETION_TIME_REACHED"
+        run.pending_termination = ContainerTermination("TASK_FAILED", reason, "")
+        self._kill(run, KILL_GRACE)
 
-    def _kill_own(self, run: ExecutorRun, task: TaskRun, policy: Json | None) -> None:
-        """Kill a task whose executor the agent is: TERM, and KILL after the grace period."""
-        own = policy or task.info.get("kill_policy", {})
-        framework = self.frameworks.get(run.framework_id)
+    def deliver(self, run: ExecutorRun, tasks: list[TaskRun]) -> None:
+        """Refuse: the executor is there for its one task."""
+        framework = self._state.frameworks[run.framework_id]
+        for task in tasks:
+            text = "Cannot reuse an already existing executor for a command task"
+            self._updates.drop(framework, task, run.executor_id, text, "REASON_TASK_INVALID")
+
+    def kill_task(self, run: ExecutorRun, task: TaskRun, policy: Json | None) -> None:
+        """Send the task SIGTERM, and SIGKILL after the grace period."""
+        framework = self._state.frameworks.get(run.framework_id)
         if framework is not None and can(framework.info, "TASK_KILLING_STATE") and not run.killed:
-            self.status(run, self._own_status(run, task, "TASK_KILLING"))
-        self._stop_checks(run, task.id)
-        self._kill_command(run, grace_seconds(own.get("grace_period"), KILL_GRACE))
+            self._tell(run, task, "TASK_KILLING")
+        self._checks.stop(run, task.id)
+        own = policy or task.info.get("kill_policy", {})
+        self._kill(run, seconds_of(own.get("grace_period"), KILL_GRACE))
 
-    def _kill_command(self, run: ExecutorRun, grace: float) -> None:
+    def shutdown(self, run: ExecutorRun) -> None:
+        """Kill the task, with its grace period if it runs."""
+        if run.state is ExecutorState.REGISTERING:
+            self.destroy(run)
+        else:
+            self._kill(run, KILL_GRACE)
+
+    def _kill(self, run: ExecutorRun, grace: float) -> None:
         if run.destroyed:
             return
         run.killed = True
-        self.save_run(run)
-        self.runtime.signal(run.container_id, signal.SIGTERM)
-        run.timers.append(self.runtime.later(grace, self.destroy, run))
+        self._log.save_run(run)
+        self._runtime.signal(run.container_id, signal.SIGTERM)
+        run.timers.append(self._runtime.later(grace, self.destroy, run))
 
-    def _command_ended(self, run: ExecutorRun, status: int) -> None:
-        text = f"Command {exit_message(status)}"
-        verdict = run.verdict
+    def destroy(self, run: ExecutorRun) -> None:
+        """Kill the task's container."""
+        if not run.destroyed:
+            run.destroyed = True
+            if run.pid is not None:
+                self._runtime.destroy(run.container_id)
+
+    def ended(self, run: ExecutorRun, status: int | None) -> None:
+        """Tell how the task ended; the executor lingers."""
+        self._lifecycle.release(run)
+        if status is None or not run.tasks:
+            self._lifecycle.end(run, status)
+            return
+        self._end_tasks(run, status)
+        if self._state.frameworks[run.framework_id].leaving:
+            self._lifecycle.end(run, status)
+        else:
+            run.timers.append(self._runtime.later(LINGER, self._lifecycle.remove, run))
+
+    def _end_tasks(self, run: ExecutorRun, status: int) -> None:
+        text, end = f"Command {exit_message(status)}", run.pending_termination
         for task in list(run.tasks.values()):
-            self._stop_checks(run, task.id)
-            if verdict is not None and verdict.message:
-                self._agent_status(run, task, verdict.state, verdict.message, verdict.reason)
-                continue
-            if verdict is not None:
-                state, reason = verdict.state, verdict.reason
+            self._checks.stop(run, task.id)
+            if end is not None and end.message:
+                self._updates.from_agent(run, task, end.state, end.message, end.reason)
+            elif end is not None:
+                self._tell(run, task, end.state, text, end.reason)
             elif run.killed:
-                state, reason = "TASK_KILLED", None
+                self._tell(run, task, "TASK_KILLED", text)
             else:
-                state, reason = ("TASK_FINISHED" if status == 0 else "TASK_FAILED"), None
-            self.status(run, self._own_status(run, task, state, text, reason))
+                self._tell(run, task, "TASK_FINISHED" if status == 0 else "TASK_FAILED", text)
 
-    def _own_status(
-        self,
-        run: ExecutorRun,
-        task: TaskRun,
-        state: str,
-        message: str | None = None,
-        reason: str | None = None,
-    ) -> Json:
-        status: Json = {"task_id": task.info["task_id"], "state": state}
-        if message is not None:
-            status["message"] = message
-        status["source"] = "SOURCE_EXECUTOR"
-        if reason is not None:
-            status["reason"] = reason
-        status |= {"executor_id": {"value": run.executor_id}, "timestamp": time.time(), "uuid": new_uuid()}
-        if "check" in task.info:
-            known = task.check_status if state == "TASK_RUNNING" else None
-            status["check_status"] = known or empty_status(task.info["check"])
-        if task.healthy is not None and (state == "TASK_RUNNING" or task.unhealthy):
-            status["healthy"] = task.healthy
-        return status | self._place(run, task, state)
-
-    def _place(self, run: ExecutorRun, task: TaskRun, state: str) -> Json:
-        """Give what a status says of the task's own container, if it has one."""
-        return {}
+    def recover(self, run: ExecutorRun, living: Mapping[str, int], ended: Mapping[str, int | None]) -> None:
+        """Watch a task that lives as before."""
+        pid = living.get(run.container_id)
+        if pid is None:
+            self._lifecycle.check_memory(run, self.destroy)
+            self.ended(run, ended.get(run.container_id))
+            return
+        self._lifecycle.take_up(run, pid)
+        if run.killed:
+            self.destroy(run)
+            return
+        for task in run.tasks.values():
+            self._watch(run, task)
 
 
 def command_executor(task: Json) -> Json:

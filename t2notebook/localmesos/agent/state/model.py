@@ -1,4 +1,4 @@
-"""What an agent remembers of its executors: their states, tasks and containers, and how the states may change."""
+"""Executors and tasks as an agent knows them: states, containers, limits; the table of an executor's states."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 
-from ..common.resources import Resources
-from ..common.task_states import Json
-from ..http.server import EventStream
-from .limits import Limits
+from ...common.resources import Resources
+from ...common.task_states import Json
+from ...http import recordio
+from ...http.server import EventStream
+from ..containerizer.limits import Limits
 
 COMMAND_EXECUTOR = Resources.of(cpus=0.1, mem=32)
-"""What Mesos adds to a command task for its executor."""
-
+"""Mesos adds it to a command task, for its executor."""
 
 MAX_COMPLETED_FRAMEWORKS = 50
 MAX_COMPLETED_EXECUTORS = 150
@@ -25,7 +25,7 @@ MAX_COMPLETED_EXECUTORS = 150
 
 
 class ExecutorState(Enum):
-    """An executor's life on the agent."""
+    """States of an executor on the agent, as Mesos's."""
 
     REGISTERING = "registering"
     RUNNING = "running"
@@ -42,8 +42,14 @@ EXECUTOR_TRANSITIONS = {
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What an executor's unfinished tasks end with, if not with plain "Executor terminated"."""
+class ContainerTermination:
+    """The end that a container's unfinished tasks are told of, where it is not what its exit status says.
+
+    Attributes
+    ----------
+    message
+        Mesos's; empty to say the exit status all the same.
+    """
 
     state: str
     reason: str | None
@@ -107,10 +113,10 @@ class TaskRun:
         limit = self.info.get("max_completion_time")
         if limit is None:
             return None
-        return max(0.0, grace_seconds(limit, 0.0) - (now - (now if self.since is None else self.since)))
+        return max(0.0, seconds_of(limit, 0.0) - (now - (now if self.since is None else self.since)))
 
     def forget_data(self) -> None:
-        """Drop the secret."""
+        """Drop `TaskInfo.data`, which may be secret."""
         self.info = {name: value for name, value in self.info.items() if name != "data"}
 
 
@@ -132,6 +138,8 @@ class ExecutorRun:
         Tasks that the executor has and that are not terminal.
     backlog
         Events for an executor whose stream is broken.
+    pending_termination
+        Decided before its container ended, as in Mesos.
     sized
         Its container has been given its limits.
     collected
@@ -155,7 +163,7 @@ class ExecutorRun:
     queued: dict[str, TaskRun] = field(default_factory=dict)
     tasks: dict[str, TaskRun] = field(default_factory=dict)
     ended: list[TaskRun] = field(default_factory=list)
-    verdict: Verdict | None = None
+    pending_termination: ContainerTermination | None = None
     launched: Json | None = None
     killed: bool = False
     destroyed: bool = False
@@ -185,13 +193,13 @@ class ExecutorRun:
 
     @property
     def limits(self) -> Limits:
-        """Give what its containers may use together (for a thousand tasks, too, this is asked at each change)."""
+        """Give what its containers may use together."""
         own = COMMAND_EXECUTOR if self.command else Resources.from_json(self.info.get("resources", []))
         tasks = [one.limits for one in (*self.queued.values(), *self.tasks.values())]
         cpus = own.amount("cpus") + sum(one.cpus for one in tasks)
         mem = own.amount("mem") + sum(one.mem for one in tasks)
         cpu_limit = mem_limit = None
-        # Who says nothing may use what it asked for.
+        # A task without limits may use what it asked for.
         if any(one.cpu_limit is not None for one in tasks):
             cpu_limit = own.amount("cpus") + sum(one.most_cpus for one in tasks)
         if any(one.mem_limit is not None for one in tasks):
@@ -203,8 +211,27 @@ class ExecutorRun:
         """Give the first processes of its containers."""
         return [*([] if self.pid is None else [self.pid]), *self.nested_pids.values()]
 
+    def send(self, event: Json) -> None:
+        """Send an event to a custom executor; one whose stream is broken gets it when it is back."""
+        if self.own:
+            return
+        if self.stream is None:
+            self.backlog.append(event)
+        else:
+            self.stream.send(recordio.encode_event(event))
+
+    def has_had(self, task_id: str) -> bool:
+        """Tell whether a task was given to it."""
+        return task_id in self.tasks or any(one.id == task_id for one in self.ended)
+
     def move(self, state: ExecutorState) -> None:
-        """Go to a state; one that the table does not allow is a fault of the program."""
+        """Go to a state.
+
+        Raises
+        ------
+        AssertionError
+            The table does not allow it: a fault of the program.
+        """
         if state not in EXECUTOR_TRANSITIONS[self.state]:
             raise AssertionError(f"executor {self.executor_id}: {self.state} -> {state}")
         self.state = state
@@ -235,8 +262,8 @@ def exit_message(status: int) -> str:
     return f"exited with status {os.WEXITSTATUS(status)}"
 
 
-def grace_seconds(info: Json | None, default: float) -> float:
-    """Read a DurationInfo."""
+def seconds_of(info: Json | None, default: float) -> float:
+    """Read a DurationInfo; `default` stands for a missing one."""
     if info is None:
         return default
     return float(info["nanoseconds"]) / 1e9

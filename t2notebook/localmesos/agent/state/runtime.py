@@ -1,4 +1,4 @@
-"""What an agent needs of the world: `agent_process` provides it, and tests can fake it."""
+"""The interface between an agent's decisions and the world: `main.AgentProcess` provides it, and tests can fake it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..common.task_states import Json
-from .containerizer.sandbox import User
-from .limits import Limits
+from ...common.task_states import Json
+from ..containerizer.limits import Limits
+from ..containerizer.sandbox import User
 
 
 @dataclass(frozen=True)
 class Fetching:
-    """What to fetch where, for whom; `cancelled` tells whether nobody wants it any more."""
+    """An order to the fetcher: the URIs, the sandbox, its user.
+
+    Attributes
+    ----------
+    cancelled
+        Tells whether nobody wants the files any more.
+    """
 
     uris: list[Json]
     directory: str
@@ -24,7 +30,15 @@ class Fetching:
 
 @dataclass(frozen=True)
 class Connecting:
-    """A port of this machine, and what to ask for there: a path, or None for nothing but a connection."""
+    """A port of this machine, and what to ask for there.
+
+    Attributes
+    ----------
+    path
+        None for nothing but a connection.
+    timeout
+        Seconds.
+    """
 
     port: int
     path: str | None
@@ -45,7 +59,7 @@ class Runtime(Protocol):
         """Signal every process of a container."""
 
     def destroy(self, container_id: str) -> None:
-        """Kill a container; `container_exited` is called when nothing is left of it."""
+        """Kill a container; `Agent.container_exited` is called when nothing is left of it."""
 
     def fetch(self, what: Fetching, done: Callable[[str | None], None]) -> None:
         """Fetch into a sandbox, and call `done` with None or what went wrong."""
@@ -57,7 +71,7 @@ class Runtime(Protocol):
         """Call something later."""
 
     def now(self) -> float:
-        """Give a steady clock's time."""
+        """Give a steady clock's time (seconds)."""
 
     # Limits
 
@@ -70,10 +84,10 @@ class Runtime(Protocol):
     def release(self, container_id: str) -> None:
         """Forget a container's limits: nothing of it is left."""
 
-    # Garbage
+    # Garbage collection
 
-    def garbage(self, directory: str) -> None:
+    def schedule_gc(self, directory: str) -> None:
         """Have a directory removed when it is old enough; its age counts from now."""
 
-    def keep(self, directory: str) -> None:
+    def unschedule_gc(self, directory: str) -> None:
         """Take a directory back: something lives in it again."""

@@ -9,12 +9,11 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..checks.checker import Checker, News
-from ..common.task_states import Json
-from .containerizer import sandbox
-from .model import ExecutorRun, TaskRun
-from .runtime import Connecting
-from .task_status import AgentUpdates
+from ...checks.checker import Checker, News
+from ...common.task_states import Json
+from ..containerizer import sandbox
+from ..state.model import ExecutorRun, TaskRun
+from ..state.runtime import Connecting, Runtime
 
 SETTLING = 0.06
 """Before the first probe, as long as Mesos's executor takes: a task has begun when it is looked at."""
@@ -26,10 +25,8 @@ class Probing:
 
     Attributes
     ----------
-    launched
-        The task's own launch request: a command check runs in the same place, as the same user.
-    tell
-        Gets what its results make the executor say.
+    launched, tell
+        As `CheckRunner.start` got them.
     probe
         The container of the command that runs now.
     """
@@ -44,39 +41,54 @@ class Probing:
     stopped: bool = False
 
 
-class Checks(AgentUpdates):
-    """Starting, repeating and ending checks."""
+class CheckRunner:
+    """Starts, repeats and ends the checks of tasks whose executor is the agent itself."""
 
-    def _start_checks(
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._checks: dict[tuple[str, str], list[Probing]] = {}
+        self._probes: dict[str, Probing] = {}
+
+    def start(
         self,
         run: ExecutorRun,
         task: TaskRun,
         launched: Json,
         tell: Callable[[ExecutorRun, TaskRun, News], None],
     ) -> None:
+        """Start a task's checks.
+
+        Parameters
+        ----------
+        launched
+            The task's own launch request: a command check runs in the same place, as the same user.
+        tell
+            Gets what their results make the executor say.
+        """
         age = 0.0 if task.since is None else max(0.0, time.time() - task.since)
         for name in ("check", "health_check"):
             if name in task.info:
                 checker = Checker(
                     task.info[name],
                     health=name == "health_check",
-                    now=self.runtime.now() - age,
+                    now=self._runtime.now() - age,
                     healthy=task.healthy,
                     check_status=task.check_status,
                 )
                 probing = Probing(run, task, checker, launched, tell)
                 self._checks.setdefault((run.framework_id, task.id), []).append(probing)
-                probing.timer = self.runtime.later(
+                probing.timer = self._runtime.later(
                     max(SETTLING, SETTLING + checker.delay - age), self._probe, probing
                 )
 
-    def _stop_checks(self, run: ExecutorRun, task_id: str) -> None:
+    def stop(self, run: ExecutorRun, task_id: str) -> None:
+        """End a task's checks; a probe that runs is killed."""
         for probing in self._checks.pop((run.framework_id, task_id), []):
             probing.stopped = True
             if probing.timer is not None:
                 probing.timer.cancel()
             if probing.probe is not None:
-                self.runtime.destroy(probing.probe)
+                self._runtime.destroy(probing.probe)
 
     def _probe(self, probing: Probing) -> None:
         checker = probing.checker
@@ -89,9 +101,9 @@ class Checks(AgentUpdates):
             own = sandbox.command_line(command)
             probing.probe = str(uuid.uuid4())
             self._probes[probing.probe] = probing
-            self.runtime.launch({**launched, "id": probing.probe, "env": env, **own})
+            self._runtime.launch({**launched, "id": probing.probe, "env": env, **own})
             if checker.timeout:
-                probing.timer = self.runtime.later(checker.timeout, self._timed_out, probing, probing.probe)
+                probing.timer = self._runtime.later(checker.timeout, self._timed_out, probing, probing.probe)
             return
         where = checker.info[checker.kind.lower()]
 
@@ -100,17 +112,28 @@ class Checks(AgentUpdates):
 
         path = where.get("path", "/") if checker.kind == "HTTP" else None
         scheme, timeout = where.get("scheme", "http"), checker.timeout or 3600.0
-        self.runtime.connect(Connecting(where["port"], path, scheme, timeout), done)
+        self._runtime.connect(Connecting(where["port"], path, scheme, timeout), done)
 
     def _timed_out(self, probing: Probing, probe: str) -> None:
         if probing.probe == probe:
             probing.probe = None
             self._probes.pop(probe, None)
-            self.runtime.destroy(probe)
+            self._runtime.destroy(probe)
             self._probed(probing, None)
 
-    def _probe_ended(self, container_id: str, status: int | None) -> bool:
-        """Note a container's end; False if it was no probe's."""
+    def container_exited(self, container_id: str, status: int | None) -> bool:
+        """Note a container's end.
+
+        Parameters
+        ----------
+        status
+            The raw wait status; None if it never began.
+
+        Returns
+        -------
+        bool
+            Whether it was a probe's.
+        """
         probing = self._probes.pop(container_id, None)
         if probing is None:
             return False
@@ -124,8 +147,8 @@ class Checks(AgentUpdates):
     def _probed(self, probing: Probing, outcome: int | bool | None) -> None:
         if probing.stopped:
             return
-        news = probing.checker.result(outcome, self.runtime.now())
+        news = probing.checker.result(outcome, self._runtime.now())
         if news is not None:
             probing.tell(probing.run, probing.task, news)
         if not probing.stopped:
-            probing.timer = self.runtime.later(probing.checker.interval, self._probe, probing)
+            probing.timer = self._runtime.later(probing.checker.interval, self._probe, probing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from ..common.task_states import TERMINAL, Json
+from ...common.task_states import TERMINAL, Json
 
 RETRY_FIRST = 10.0
 RETRY_LONGEST = 600.0
@@ -27,7 +27,7 @@ class _Stream:
     interval: float = RETRY_FIRST
 
 
-class UpdateStreams:
+class StatusUpdateManager:
     """All tasks' updates on one agent."""
 
     def __init__(self) -> None:
