@@ -1,7 +1,7 @@
-"""What the recorded Mesos ever said, as a schema: every field at every place, its types, its order, its enum values.
+"""What the recorded Mesos ever said, as a schema: every field at every path, its types, its order, its enum values.
 
 The oracle is built from the traces when it is first asked. `check` holds any event or answer of ours against it:
-a field that no recorded message has at that place, a value of another type, an enum name that v1 does not know,
+a field that no recorded message has at that path, a value of another type, an enum name that v1 does not know,
 or fields in another order are faults. `EXTRA` lists what v1 has and no trace happens to show.
 """
 
@@ -27,7 +27,7 @@ KNOWN_ENUMS = frozenset(name for names in ENUMS.values() for name in names) | {
     "TASK_RESOURCE_LIMITS",
 }
 
-# Messages of one type stand at many places: what is seen at one of them may stand at all.
+# Messages of one type stand at many paths: what is seen at one of them may stand at all.
 SHARED = {
     "framework_info": "FrameworkInfo",
     "agent_info": "AgentInfo",
@@ -146,7 +146,7 @@ UNSEEN_KINDS = frozenset(
 
 @dataclass
 class Node:
-    """What was seen at one place."""
+    """What was seen at one path."""
 
     types: set[str] = field(default_factory=set)
     fields: dict[str, None] = field(default_factory=dict)
@@ -159,22 +159,22 @@ def kind_of(value: Any) -> str:
     return "number" if isinstance(value, int | float) else type(value).__name__
 
 
-def places(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """Walk a message: (place, value) of everything in it."""
+def fields(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Walk a message: (path, value) of everything in it."""
     if isinstance(value, list):
         for item in value:
-            yield from places(item, place)
+            yield from fields(item, path)
         return
-    yield place, value
+    yield path, value
     if isinstance(value, dict):
         for name, item in value.items():
-            inner = SHARED.get(name) if v1_place(place, name, item) else None
-            yield from places(item, inner or f"{place}.{name}")
+            inner = SHARED.get(name) if is_v1(path, name, item) else None
+            yield from fields(item, inner or f"{path}.{name}")
 
 
-def v1_place(place: str, name: str, item: Any) -> bool:
+def is_v1(path: str, name: str, item: Any) -> bool:
     """Tell whether a name means the v1 message (the older endpoints use some of the same names otherwise)."""
-    if place.startswith("GET ") or ".command" in place or "check" in place or "operation" in place:
+    if path.startswith("GET ") or ".command" in path or "check" in path or "operation" in path:
         return False
     first = item[0] if isinstance(item, list) and item else item
     if not isinstance(first, dict):
@@ -195,8 +195,8 @@ class Oracle:
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
 
-    def learn(self, value: Any, place: str) -> None:
-        for where, item in places(value, place):
+    def learn(self, value: Any, path: str) -> None:
+        for where, item in fields(value, path):
             node = self.nodes.setdefault(where, Node())
             node.types.add(kind_of(item))
             if isinstance(item, dict):
@@ -204,12 +204,12 @@ class Oracle:
                 node.fields.update(dict.fromkeys(names))
                 node.after.update((a, b) for i, a in enumerate(names) for b in names[i + 1 :])
 
-    def faults(self, value: Any, place: str) -> list[str]:
+    def faults(self, value: Any, path: str) -> list[str]:
         """List what no recorded message has."""
-        if place in UNSEEN_KINDS:
+        if path in UNSEEN_KINDS:
             return []
         found = []
-        for where, item in places(value, place):
+        for where, item in fields(value, path):
             node = self.nodes.get(where)
             if node is None:
                 if not self._extra(where):
@@ -243,8 +243,8 @@ class Oracle:
         return (
             any(f".{name}" in where for name in ANYWHERE)
             or any(
-                where == f"{place}.{name}" or where.startswith(f"{place}.{name}.")
-                for place, names in EXTRA.items()
+                where == f"{path}.{name}" or where.startswith(f"{path}.{name}.")
+                for path, names in EXTRA.items()
                 for name in names
             )
             or where.split(".", 1)[0] in ("Labels", "DiscoveryInfo")
@@ -272,8 +272,8 @@ def oracle() -> Oracle:
             body = path.with_name(f"{one.get('file')}.body.json")
             if one.get("status") == 200 and body.exists():
                 found.learn(json.loads(body.read_text()), place_of(one["request"]))
-    for place, message in UNTRACED:
-        found.learn(message, place)
+    for path, message in UNTRACED:
+        found.learn(message, path)
     for shown, like in ALIKE:
         for where in [where for where in found.nodes if where == like or where.startswith(f"{like}.")]:
             found.nodes[shown + where.removeprefix(like)] = found.nodes[where]
@@ -291,9 +291,9 @@ def place_of(request: Json) -> str:
     return f"GET {'agent' if agent else 'master'} {path}"
 
 
-def check(value: Any, place: str) -> None:
+def check(value: Any, path: str) -> None:
     """Fail if ours says what the recorded Mesos never does."""
-    faults = oracle().faults(value, place)
+    faults = oracle().faults(value, path)
     assert not faults, "\n".join(sorted(set(faults))[:20])
 
 
@@ -304,10 +304,10 @@ NAMES = ("/flags", "/metrics/snapshot", "GET_FLAGS", "GET_METRICS", "/files/debu
 def check_answer(method: str, path: str, call: Any, document: Any) -> None:
     """Fail if an answer says what no recorded answer to such a question does, be it a master's or an agent's."""
     if method == "POST" and "/api/v1" in path and isinstance(call, dict):
-        places = [str(call.get("type"))]
+        paths = [str(call.get("type"))]
     else:
         path = path.split("?", maxsplit=1)[0].rstrip("/").removeprefix("/master").removeprefix("/slave(1)")
-        places = [f"GET {who} {path}" for who in ("master", "agent")]
-    known = [place for place in places if place in oracle().nodes and not place.endswith(NAMES)]
-    faults = [oracle().faults(document, place) for place in known]
+        paths = [f"GET {who} {path}" for who in ("master", "agent")]
+    known = [path for path in paths if path in oracle().nodes and not path.endswith(NAMES)]
+    faults = [oracle().faults(document, path) for path in known]
     assert not faults or not all(faults), "\n".join(sorted(set(min(faults, key=len)))[:20])

@@ -146,8 +146,8 @@ def groups_of(kernel: Kernel) -> Cgroups:
 
 
 def read(groups: Cgroups, owner: str, name: str) -> str:
-    place = groups.places[-1 if name.startswith("cpu") else 0]
-    return (Path(place) / "mesos" / owner / "c1" / name).read_text()
+    parent = groups.parents[-1 if name.startswith("cpu") else 0]
+    return (Path(parent) / "mesos" / owner / "c1" / name).read_text()
 
 
 def test_what_is_written(kernel: Kernel) -> None:
@@ -159,7 +159,7 @@ def test_what_is_written(kernel: Kernel) -> None:
     share = "cpu.shares" if kernel.version == 1 else "cpu.weight"
     assert read(groups, "me", hard) == str(64 * MIB)
     assert read(groups, "me", share) == ("512" if kernel.version == 1 else "50")
-    assert len(groups.procs_files("me", "c1")) == len(groups.places)
+    assert len(groups.procs_files("me", "c1")) == len(groups.parents)
     groups.limit("me", "c1", Limits(2, 128))
     assert read(groups, "me", hard) == str(128 * MIB)
     groups.limit("me", "c1", Limits(1, 32))
@@ -178,7 +178,7 @@ def test_running_out_of_memory(kernel: Kernel) -> None:
     groups.limit("me", "c1", Limits(1, 64))
     assert groups.over_memory("me", "c1") is None
     assert groups.over_memory("me", "never") is None
-    directory = Path(groups.places[0]) / "mesos/me/c1"
+    directory = Path(groups.parents[0]) / "mesos/me/c1"
     if kernel.version == 1:
         (directory / "memory.max_usage_in_bytes").write_text(str(64 * MIB))
         (directory / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n")
@@ -203,14 +203,14 @@ def test_groups_of_dead_owners_are_removed(kernel: Kernel) -> None:
         groups.limit(owner, "c1", Limits(1, 64))
     groups.open("me")
     assert groups.sweep()
-    for place in groups.places:
-        assert {path.name for path in (Path(place) / "mesos").iterdir() if path.is_dir()} == {alive, "me"}
+    for parent in groups.parents:
+        assert {path.name for path in (Path(parent) / "mesos").iterdir() if path.is_dir()} == {alive, "me"}
     assert groups.containers(alive) == {"c1"}
     assert groups.remove(alive, "c1")
     assert groups.remove(alive, "c1"), "what is not there, is removed"
     groups.close(alive)
     groups.close("me")
-    assert not [place for place in groups.places if (Path(place) / "mesos").exists()]
+    assert not [parent for parent in groups.parents if (Path(parent) / "mesos").exists()]
 
 
 def test_a_group_with_a_process_in_it_stays_and_is_emptied(kernel: Kernel) -> None:
@@ -218,7 +218,7 @@ def test_a_group_with_a_process_in_it_stays_and_is_emptied(kernel: Kernel) -> No
     groups.open("me")
     groups.limit("me", "c1", Limits(1, 64))
     pid = os.posix_spawn("/bin/sleep", ["sleep", "1000"], {})
-    (Path(groups.places[0]) / "mesos/me/c1/cgroup.procs").write_text(f"0\n{pid}\n")
+    (Path(groups.parents[0]) / "mesos/me/c1/cgroup.procs").write_text(f"0\n{pid}\n")
     assert not groups.remove("me", "c1")
     assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
 
@@ -253,7 +253,7 @@ def test_groups_lie_below_ones_own(kernel: Kernel) -> None:
     found = detect(mounts(kernel), own("/user"), enters, cfs=True)
     assert isinstance(found, Cgroups)
     assert (found.kind.version, found.cfs) == (kernel.version, True)
-    assert [os.path.basename(place) for place in found.places] == ["user"] * len(found.places)
+    assert [os.path.basename(parent) for parent in found.parents] == ["user"] * len(found.parents)
     assert not list(kernel.root.rglob("mesos")), "the trial leaves nothing"
 
 
@@ -263,12 +263,12 @@ def test_a_part_of_the_hierarchy_is_found(kernel: Kernel) -> None:
     text = mounts(kernel).replace(" / /", " /docker/abc /")
     found = detect(text, own("/docker/abc"), enters)
     assert isinstance(found, Cgroups)
-    assert set(found.places) <= {str(kernel.root), str(kernel.root / "memory"), str(kernel.root / "cpu")}
+    assert set(found.parents) <= {str(kernel.root), str(kernel.root / "memory"), str(kernel.root / "cpu")}
 
 
 def test_where_nothing_may_be_made_the_reason_is_told(kernel: Kernel) -> None:
     groups = groups_of(kernel)
-    kernel.refuses |= set(groups.places)
+    kernel.refuses |= set(groups.parents)
     assert detect(mounts(kernel), own("/"), enters) in ("Permission denied", "Device or resource busy")
     kernel.refuses.clear()
     assert detect(mounts(kernel), own("/"), lambda _: False) == "no process may enter a new group"
@@ -290,7 +290,7 @@ def test_a_group_above_does_when_ones_own_is_full_of_processes(
     kernel.refuses.add(str(scope))
     found = detect(mounts(kernel), "0::/app.slice/term.scope\n", enters)
     assert isinstance(found, Cgroups)
-    assert found.places == (str(scope.parent),)
+    assert found.parents == (str(scope.parent),)
 
 
 def test_without_cpu_memory_is_limited_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,7 +301,7 @@ def test_without_cpu_memory_is_limited_all_the_same(tmp_path: Path, monkeypatch:
     kernel.refuses.add(str(kernel.root / "cpu"))
     found = detect(mounts(kernel), own("/"), enters)
     assert isinstance(found, Cgroups)
-    assert found.places == (str(kernel.root / "memory"),)
+    assert found.parents == (str(kernel.root / "memory"),)
 
 
 # A real kernel
@@ -323,7 +323,7 @@ def group_of(pid: int) -> Path | None:
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
         _, names, path = line.split(":", 2)
         if ("memory" in names.split(",") or not names) and "/mesos/" in path:
-            return Path(_found.places[0]) / ("mesos/" + path.split("/mesos/", 1)[1])
+            return Path(_found.parents[0]) / ("mesos/" + path.split("/mesos/", 1)[1])
     return None
 
 
@@ -387,8 +387,8 @@ def test_an_executors_group_grows_with_its_tasks(
     one.accept(offer, [task("b", offer, executor=info, data=encoded("run"))])
     one.until("TASK_RUNNING", "b")
     assert limit_of(directory) == (64 + 64 + 64) * MIB
-    if isinstance(_found, Cgroups) and _found.kind.version == 1 and len(_found.places) > 1:
-        shares = Path(_found.places[1]) / directory.relative_to(_found.places[0]) / "cpu.shares"
+    if isinstance(_found, Cgroups) and _found.kind.version == 1 and len(_found.parents) > 1:
+        shares = Path(_found.parents[1]) / directory.relative_to(_found.parents[0]) / "cpu.shares"
         assert int(shares.read_text()) == int(1024 * (0.1 + 2 * 0.5))
         one.call("KILL", {"task_id": {"value": "b"}})
         one.until("TASK_KILLED", "b")

@@ -7,6 +7,7 @@ import os
 import queue
 import re
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -180,6 +181,16 @@ def test_leaders_own_redirect(pair: tuple[str, str]) -> None:
     leader, _ = pair
     answer = request(leader, "GET", "/master/redirect")
     assert (answer.status, answer.header("Location")) == (307, f"//{leader}")
+
+
+def test_metrics_tell_who_leads(pair: tuple[str, str]) -> None:
+    leader, follower = pair
+    elected = [
+        request(one, "GET", "/metrics/snapshot").json()["master/elected"] for one in (leader, follower)
+    ]
+    assert elected == [1.0, 0.0]
+    state = request(leader, "GET", "/state").json()
+    assert state["start_time"] < state["elected_time"] < time.time()
 
 
 @pytest.mark.parametrize("wrong", ["zk://", "zk://h:1", "http://h:1/x", "zk:///x"])

@@ -31,7 +31,7 @@ STOP_SECONDS = 5.0
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class Family:
+class ClusterProcesses:
     """The processes that the supervisor started.
 
     Parameters
@@ -63,8 +63,8 @@ class Family:
         self.cgroups: Cgroups | None = None
         self._secret = secrets.token_urlsafe(24) if options.link_secret is None else options.link_secret
         self._supervisor = os.getpid()
-        self._life, life_write = os.pipe()
-        self.private.add(life_write)
+        self._supervisor_pipe, supervisors_end = os.pipe()
+        self.private.add(supervisors_end)
         self._channels: dict[str, socket.socket] = {}
         self._log_dir = os.path.join(work_dir, "log")
         os.makedirs(self._log_dir, exist_ok=True)
@@ -89,7 +89,7 @@ class Family:
             zk=self._options.zk,
             zk_session_timeout=self._options.zk_session_timeout,
         )
-        body = partial(master_main.main, options, listening, processes.Watched(self._life), faults)
+        body = partial(master_main.main, options, listening, processes.Watched(self._supervisor_pipe), faults)
         self._fork(name, [listening, *([faults] if faults is not None else [])], body)
         listening.close()
         if faults is not None:
@@ -107,7 +107,7 @@ class Family:
             self.private.add(channel.fileno())
             # A launcher outlives its agent for as long as the sweeping takes: it does not die with the supervisor.
             temporary = self._work_dir if self._options.work_dir is None else None
-            sweep = partial(launcher.main, launchers, self._life, temporary, self.cgroups)
+            sweep = partial(launcher.main, launchers, self._supervisor_pipe, temporary, self.cgroups)
             self._fork(f"launcher{index + 1}", [launchers], sweep, dies=False)
             launchers.close()
         options = self._options
@@ -130,7 +130,7 @@ class Family:
             hostname=options.hostname,
             port=options.agent_port,
         )
-        body = partial(agent_main.main, agent, channel, processes.Watched(self._life))
+        body = partial(agent_main.main, agent, channel, processes.Watched(self._supervisor_pipe))
         self._fork(name, [channel], body)
 
     def start_simulator(self) -> None:
@@ -146,7 +146,9 @@ class Family:
             master=self._address,
             secret=self._secret,
         )
-        self._fork("simulator", [], partial(simulation_main.main, options, processes.Watched(self._life)))
+        self._fork(
+            "simulator", [], partial(simulation_main.main, options, processes.Watched(self._supervisor_pipe))
+        )
 
     def _resources(self, index: int) -> Resources:
         options = self._options

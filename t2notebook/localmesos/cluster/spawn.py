@@ -85,8 +85,8 @@ class Spawned:
         deadline, data = time.monotonic() + timeout, b""
         try:
             while not data.endswith(b"\n"):
-                left = deadline - time.monotonic()
-                if left <= 0 or not select.select([self._read], [], [], left)[0]:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or not select.select([self._read], [], [], remaining)[0]:
                     # The group: a detached supervisor is no child any more, but still in it.
                     with contextlib.suppress(ProcessLookupError):
                         os.killpg(self.process.pid, signal.SIGKILL)

@@ -30,7 +30,7 @@ from ..faults import faults
 from ..http.server import listen
 from . import flags
 from .control_server import ControlServer
-from .processes import ENDING, Family
+from .processes import ENDING, ClusterProcesses
 
 ANSWER_SECONDS = 5.0
 """The master answers a fault request within this time, or is stuck."""
@@ -94,7 +94,7 @@ def _make_work_dir(path: str | None) -> str:
 
 
 class Supervisor:
-    """Starts the family, and waits for a reason to end it."""
+    """Starts the processes of a cluster, and waits for a reason to end them."""
 
     def __init__(self, options: argparse.Namespace, listening: socket.socket | None, work_dir: str) -> None:
         self._options = options
@@ -118,8 +118,8 @@ class Supervisor:
         if parent is not None and parent_start is None:
             return 0
         try:
-            self._family = Family(self._options, self._address, self._work_dir)
-            control = ControlServer(self._work_dir, self._selector, self._family.private, self._request)
+            self._processes = ClusterProcesses(self._options, self._address, self._work_dir)
+            control = ControlServer(self._work_dir, self._selector, self._processes.private, self._request)
         except OSError as error:
             say(f"cannot work in {self._work_dir}: {error.strerror}")
             return 1
@@ -127,25 +127,25 @@ class Supervisor:
         if self._listening is not None:
             self._start_master(self._listening)
         # Meanwhile the master starts.
-        self._family.cgroups = self._find_cgroups()
-        if self._family.cgroups is None and self._options.isolation == CGROUPS:
+        self._processes.cgroups = self._find_cgroups()
+        if self._processes.cgroups is None and self._options.isolation == CGROUPS:
             say(f"--isolation {CGROUPS}: {self._limits}")
             control.close()
-            self._family.stop()
+            self._processes.stop()
             return 1
         for number in range(2, self._options.masters + 1):
             listening = listen(self._options.ip, 0)
             self._others[f"master{number}"] = listening.getsockname()[1]
             self._start_other_master(f"master{number}", listening)
         for index in range(self._options.agents):
-            self._family.start_agent(index)
+            self._processes.start_agent(index)
         if self._options.simulate:
-            self._family.start_simulator()
+            self._processes.start_simulator()
         host, port = self._address
         line = {
             "master": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             "pid": os.getpid(),
-            "pids": self._family.pids,
+            "pids": self._processes.pids,
             "work_dir": self._work_dir,
             "masters": [f"{host}:{one}" for one in (port, *self._others.values())],
             "control": control.path,
@@ -160,13 +160,13 @@ class Supervisor:
                 # A parent without a descriptor that tells its end must be looked at now and then.
                 limit = 0.5 if parent is not None and not told else None
                 self._wait(limit)
-                for name in self._family.reap():
+                for name in self._processes.reap():
                     self._ended(name)
                 if parent is not None and not processes.alive(parent, parent_start):
                     break
         finally:
             control.close()
-            self._family.stop()
+            self._processes.stop()
         # Who looks after a master or an agent that runs alone has to know that it ended unasked.
         return 1 if self._options.alone and not self._stopping else 0
 
@@ -183,19 +183,19 @@ class Supervisor:
 
     def _has_what_it_is_for(self) -> bool:
         kind = self._options.alone or MASTER
-        return any(name.startswith(kind) for name in (*self._family.pids, *self._down))
+        return any(name.startswith(kind) for name in (*self._processes.pids, *self._down))
 
     def _ended(self, name: str) -> None:
         """Start what died unasked again; what dies at once, later and later. An error that ended it is told."""
-        status = self._family.statuses[name]
+        status = self._processes.statuses[name]
         if os.WIFEXITED(status) and status and not self._stopping:
             log = os.path.join(self._work_dir, "log", f"{name}.log")
             where = "what it said stands above" if self._options.alone else f"see {log}"
             say(f"{name} ended with an error (exit status {os.WEXITSTATUS(status)}); {where}")
         delay: float | None = self._options.restart
-        if name.startswith("master") and self._family.statuses[name] == 0:
+        if name.startswith("master") and self._processes.statuses[name] == 0:
             self._stopping.append(0)  # nobody uses the cluster, it says
-        if delay is None or name.startswith("launcher") or self._family.statuses[name] == 0:
+        if delay is None or name.startswith("launcher") or self._processes.statuses[name] == 0:
             return
         now = time.monotonic()
         begun, pause = self._restarted.get(name, (0.0, 0.0))
@@ -218,7 +218,7 @@ class Supervisor:
         read, write = os.pipe()
         for descriptor in (read, write):
             os.set_blocking(descriptor, False)
-            self._family.private.add(descriptor)
+            self._processes.private.add(descriptor)
         for signum in ENDING:
             if signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
                 continue  # nohup
@@ -239,15 +239,15 @@ class Supervisor:
             descriptor = os.pidfd_open(parent)
         except OSError:
             return False
-        self._family.private.add(descriptor)
+        self._processes.private.add(descriptor)
         self._selector.register(descriptor, selectors.EVENT_READ, lambda: None)
         return True
 
     def _wait(self, limit: float | None) -> None:
         """Wait for something, and do it."""
         if self._later:
-            left = max(0.0, min(when for when, _ in self._later) - time.monotonic())
-            limit = left if limit is None else min(limit, left)
+            remaining = max(0.0, min(when for when, _ in self._later) - time.monotonic())
+            limit = remaining if limit is None else min(limit, remaining)
         for key, _ in self._selector.select(limit):
             key.data()
         now = time.monotonic()
@@ -261,21 +261,21 @@ class Supervisor:
 
     def _start_master(self, listening: socket.socket) -> None:
         if self._channel is not None:
-            self._family.private.discard(self._channel.fileno())
+            self._processes.private.discard(self._channel.fileno())
             self._channel.close()
         self._channel, masters = socket.socketpair()
         self._channel.settimeout(ANSWER_SECONDS)
-        self._family.private |= {self._channel.fileno(), masters.fileno(), listening.fileno()}
+        self._processes.private |= {self._channel.fileno(), masters.fileno(), listening.fileno()}
         ours = {masters.fileno(), listening.fileno()}
-        self._family.start_master(listening, masters)
-        self._family.private -= ours
+        self._processes.start_master(listening, masters)
+        self._processes.private -= ours
         self._down.discard("master")
 
     def _start_other_master(self, name: str, listening: socket.socket) -> None:
-        self._family.private.add(listening.fileno())
+        self._processes.private.add(listening.fileno())
         ours = listening.fileno()
-        self._family.start_master(listening, name=name)
-        self._family.private.discard(ours)
+        self._processes.start_master(listening, name=name)
+        self._processes.private.discard(ours)
 
     def _announce(self, line: faults.Json) -> None:
         descriptor = self._options.announce_fd
@@ -305,29 +305,29 @@ class Supervisor:
                     self._at(request["pause"], lambda: self._start(name))
                 else:
                     self._start(name)
-            return {"ok": True, "pids": self._family.pids}
+            return {"ok": True, "pids": self._processes.pids}
         except (ValueError, OSError) as error:
             return {"error": str(error)}
 
     def _kill(self, name: str) -> bool:
         self._down.add(name)
-        return self._family.kill(name)
+        return self._processes.kill(name)
 
     def _start(self, name: str) -> None:
-        self._family.reap()
-        if name in self._family.pids:
+        self._processes.reap()
+        if name in self._processes.pids:
             raise ValueError(f"{name} lives")
         if name == "master":
             self._start_master(listen(*self._address))
         elif name in self._others:
             self._start_other_master(name, listen(self._options.ip, self._others[name]))
         elif name == "simulator":
-            self._family.start_simulator()
+            self._processes.start_simulator()
         else:
             index = faults.index_of(name)
             if index >= self._options.agents:
                 raise ValueError(f"there is no process {name}")
-            self._family.start_agent(index)
+            self._processes.start_agent(index)
         self._down.discard(name)
 
     def _ask_master(self, request: faults.Json) -> faults.Json:

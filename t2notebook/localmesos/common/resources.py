@@ -41,10 +41,10 @@ def _coalesce(ranges: Iterable[tuple[int, int]]) -> Ranges:
     return tuple(merged)
 
 
-def _subtract(left: Ranges, right: Ranges) -> Ranges:
+def _subtract(minuend: Ranges, subtrahend: Ranges) -> Ranges:
     result = []
-    for begin, end in left:
-        for low, high in right:
+    for begin, end in minuend:
+        for low, high in subtrahend:
             if high < begin or low > end:
                 continue
             if low > begin:

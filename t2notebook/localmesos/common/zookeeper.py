@@ -10,6 +10,8 @@ import asyncio
 import json
 import logging
 import re
+import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,13 @@ Json = dict[str, Any]
 
 PREFIX = "json.info_"
 SESSION_SECONDS = 10.0
+
+CONNECT_SECONDS = 2.0
+"""The longest that a server may take to accept a connection. (kazoo gives it a whole session's time, in which the
+session can end.)"""
+
+ATTEMPT_SECONDS = 1.0
+"""Pause between attempts to reach the first server."""
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +42,48 @@ def parse(uri: str) -> tuple[str, str]:
     if match is None:
         raise ValueError(f"'{uri}' is not zk://host:port,host:port/path")
     return match[1], match[2].rstrip("/")
+
+
+def servers_of(hosts: str) -> list[tuple[str, int]]:
+    """Split `host:port,host:port`; a port that is not given is ZooKeeper's own, 2181."""
+    found = []
+    for one in hosts.split(","):
+        host, colon, port = one.rpartition(":")
+        found.append((host.strip("[]"), int(port)) if colon and port.isdigit() else (one.strip("[]"), 2181))
+    return found
+
+
+def wait_reachable(
+    servers: list[tuple[str, int]], stopped: threading.Event, *, pause: float = ATTEMPT_SECONDS
+) -> None:
+    """Wait until one of several servers accepts a connection.
+
+    Attempts are made side by side: one that began before its server was there may be held for tens of seconds by the
+    resolver or by packets that nobody answered, when a new one would succeed at once.
+
+    Parameters
+    ----------
+    servers
+        Hosts and ports.
+    stopped
+        Ends the waiting.
+    pause
+        Seconds between attempts.
+    """
+    reached = threading.Event()
+
+    def attempt(server: tuple[str, int]) -> None:
+        try:
+            socket.create_connection(server, timeout=CONNECT_SECONDS).close()
+        except OSError:
+            return
+        reached.set()
+
+    while not stopped.is_set():
+        for server in servers:
+            threading.Thread(target=attempt, args=(server,), daemon=True).start()
+        if reached.wait(pause):
+            return
 
 
 class Observer:
@@ -58,6 +109,7 @@ class Observer:
         timeout: float = SESSION_SECONDS,
     ) -> None:
         from kazoo.client import KazooClient, KazooState
+        from kazoo.handlers.threading import SequentialThreadingHandler
 
         logging.getLogger("kazoo").setLevel(logging.WARNING)
         self._loop = asyncio.get_running_loop()
@@ -68,10 +120,16 @@ class Observer:
         self._leader: str | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self.node: str | None = None
+        self._stopped = threading.Event()
         hosts, self._path = parse(uri)
+        self._servers = servers_of(hosts)
         endless = {"max_tries": -1, "max_delay": 1.0}
         self._client = KazooClient(
-            hosts, timeout=timeout, connection_retry=dict(endless), command_retry=dict(endless)
+            hosts,
+            timeout=timeout,
+            handler=_with_short_connects(SequentialThreadingHandler()),
+            connection_retry=dict(endless),
+            command_retry=dict(endless),
         )
         self._client.add_listener(self._state_changed)
         self._starting = self._loop.run_in_executor(None, self._start)
@@ -80,6 +138,7 @@ class Observer:
         """End the session, which removes the node at once."""
         self._on_leader = lambda *_: None
         self._on_lost = lambda: None
+        self._stopped.set()
         self._client.stop()
         self._client.close()
 
@@ -92,7 +151,13 @@ class Observer:
             self._loop.call_soon_threadsafe(self._lost)
 
     def _join(self) -> None:
-        self._client.start_async().wait()
+        wait_reachable(self._servers, self._stopped)
+        if self._stopped.is_set():
+            return
+        connected = self._client.start_async()
+        while not connected.wait(0.1):
+            if self._stopped.is_set():
+                return
         self._client.retry(self._client.ensure_path, self._path)
         if self._info is not None:
             data = json.dumps(self._info, separators=(",", ":"), sort_keys=True).encode()
@@ -140,3 +205,15 @@ class Observer:
     def _lost(self) -> None:
         callback, self._on_lost = self._on_lost, lambda: None
         callback()
+
+
+def _with_short_connects(handler: Any) -> Any:
+    """Give a kazoo handler whose attempts to connect end after `CONNECT_SECONDS`."""
+    create_connection = handler.create_connection
+
+    def connect(*args: Any, **options: Any) -> Any:
+        options["timeout"] = min(options.get("timeout", CONNECT_SECONDS), CONNECT_SECONDS)
+        return create_connection(*args, **options)
+
+    handler.create_connection = connect
+    return handler

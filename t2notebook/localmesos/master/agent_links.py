@@ -1,4 +1,4 @@
-"""The agents behind the master's links: one alone on its link, or a crowd of simulated ones that share one."""
+"""Links to agents: one agent alone on its link, or a crowd of simulated ones that share one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import uuid
 from ..common.link import Json, Link
 
 Key = tuple[Link, int | None]
+"""A link, and the member of the crowd behind it (None: there is one agent)."""
 
 
-class Peers:
+class AgentLinks:
     """Names the agents' ends of links, and sends to them by name.
 
     To a crowd, messages are gathered until `flush` and go out as one.
@@ -17,53 +18,61 @@ class Peers:
     Attributes
     ----------
     muted
-        Places (indices in the cluster) of agents that nothing is sent to and nothing heard of.
+        Indices (in the cluster) of agents that nothing is sent to and nothing heard of.
     """
 
     def __init__(self) -> None:
         self._names: dict[Link, dict[int | None, str]] = {}
         self._keys: dict[str, Key] = {}
-        self._places: dict[str, int] = {}
+        self._indices: dict[str, int] = {}
         self.muted: set[int] = set()
         self._gathered: dict[Link, list[tuple[int, Json]]] = {}
 
-    def name(self, peer: Link, index: int | None) -> str | None:
+    def name(self, link: Link, member: int | None) -> str | None:
         """Give a known agent's name."""
-        return self._names.get(peer, {}).get(index)
+        return self._names.get(link, {}).get(member)
 
-    def names(self, peer: Link) -> list[str]:
+    def names(self, link: Link) -> list[str]:
         """Give the names of all agents behind a link that are not muted."""
-        names = list(self._names.get(peer, {}).values())
+        names = list(self._names.get(link, {}).values())
         return [name for name in names if not self.silent(name)] if self.muted else names
 
-    def introduce(self, peer: Link, index: int | None, place: int) -> str:
-        """Name an agent that registers."""
+    def introduce(self, link: Link, member: int | None, index: int) -> str:
+        """Name an agent that registers.
+
+        Parameters
+        ----------
+        member
+            Its number in the crowd behind the link; None if it is alone there.
+        index
+            Its number in the cluster.
+        """
         name = str(uuid.uuid4())
-        self._names.setdefault(peer, {})[index] = name
-        self._keys[name] = (peer, index)
-        self._places[name] = place
+        self._names.setdefault(link, {})[member] = name
+        self._keys[name] = (link, member)
+        self._indices[name] = index
         return name
 
-    def place(self, name: str) -> int | None:
-        """Give an agent's index in the cluster."""
-        return self._places.get(name)
+    def index(self, name: str) -> int | None:
+        """Give an agent's number in the cluster."""
+        return self._indices.get(name)
 
     def silent(self, name: str) -> bool:
         """Tell whether an agent is muted."""
-        return bool(self.muted) and self._places.get(name) in self.muted
+        return bool(self.muted) and self._indices.get(name) in self.muted
 
-    def close(self, place: int) -> None:
+    def close(self, index: int) -> None:
         """Close the link of an agent, so that it registers anew."""
-        for name in [name for name, found in self._places.items() if found == place]:
+        for name in [name for name, found in self._indices.items() if found == index]:
             self.send(name, {"op": "close"})
 
-    def lost(self, peer: Link) -> list[str]:
+    def lost(self, link: Link) -> list[str]:
         """Forget a link; give the names of the agents that were behind it."""
-        self._gathered.pop(peer, None)
-        names = list(self._names.pop(peer, {}).values())
+        self._gathered.pop(link, None)
+        names = list(self._names.pop(link, {}).values())
         for name in names:
             self._keys.pop(name, None)
-            self._places.pop(name, None)
+            self._indices.pop(name, None)
         return names
 
     def send(self, name: str, message: Json) -> None:
@@ -71,15 +80,15 @@ class Peers:
         key = self._keys.get(name)
         if key is None or self.silent(name):
             return
-        peer, index = key
-        if index is not None:
-            self._gathered.setdefault(peer, []).append((index, message))
+        link, member = key
+        if member is not None:
+            self._gathered.setdefault(link, []).append((member, message))
             if message["op"] == "close":
-                del self._keys[name], self._places[name], self._names[peer][index]
+                del self._keys[name], self._indices[name], self._names[link][member]
         elif message["op"] == "close":
-            peer.close()
+            link.close()
         else:
-            peer.send(message)
+            link.send(message)
 
     @property
     def waiting(self) -> bool:
@@ -89,5 +98,5 @@ class Peers:
     def flush(self) -> None:
         """Send what was gathered."""
         gathered, self._gathered = self._gathered, {}
-        for peer, pairs in gathered.items():
-            peer.send({"op": "many", "messages": pairs})
+        for link, pairs in gathered.items():
+            link.send({"op": "many", "messages": pairs})

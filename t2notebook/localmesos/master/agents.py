@@ -22,7 +22,14 @@ class MasterAgents(MasterState):
     """What agents tell a master."""
 
     def recover(self, now: float, registry: Mapping[str, Json]) -> None:
-        """Take up what an earlier master knew of agents: AgentInfos by id, of lost ones with `unreachable_since`."""
+        """Begin to lead, with what an earlier master knew of agents.
+
+        Parameters
+        ----------
+        registry
+            AgentInfos by id, of lost ones with `unreachable_since`.
+        """
+        self.elected = self.wall()
         self.return_until = now + AGENT_RETURN
         for agent_id, record in registry.items():
             since = record.get("unreachable_since")

@@ -1,7 +1,7 @@
-"""What stands before a master's answers: authentication, and the way to the leader. Pure.
+"""Authentication of whoever asks a master, and the credentials file. Pure.
 
 With credentials every endpoint wants HTTP Basic but those that the recorded master left open; the realms are the
-recorded ones. A master that does not lead answers for itself only what concerns itself.
+recorded ones.
 """
 
 from __future__ import annotations
@@ -12,17 +12,14 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
-from urllib.parse import quote, urlencode
 
 from ..http import http1
 
 OPEN = frozenset({"/", "/health", "/version", "/redirect", "/localmesos/link"})
-"""Nobody has to say who he is. (The agents' link has a secret of its own.)"""
+"""Paths that ask for no credentials. (The agents' link has a secret of its own.)"""
 
 WRITING = frozenset({"/teardown"})
-
-OWN = ("/", "/health", "/version", "/metrics/snapshot", "/flags")
-"""What a master that does not lead answers itself; /files, too."""
+"""Paths in the realm of those that change something."""
 
 
 class CredentialsError(ValueError):
@@ -52,34 +49,20 @@ def read_credentials(text: str) -> dict[str, str]:
     return found
 
 
-class Gate:
-    """Decides on requests before anything else does.
+class Authenticator:
+    """HTTP Basic authentication, as Mesos's default HTTP authenticator does it.
 
     Parameters
     ----------
     credentials
-        Secrets by principal; None lets everybody in.
-    elected
-        Whether this master leads.
-
-    Attributes
-    ----------
-    leader
-        "host:port" of the leading master, as far as one is known.
+        Secrets by principal; None asks nobody.
     """
 
-    def __init__(self, credentials: Mapping[str, str] | None, leader: str | None, *, elected: bool) -> None:
+    def __init__(self, credentials: Mapping[str, str] | None) -> None:
         self._credentials = credentials
-        self.elected = elected
-        self.leader = leader
-
-    @property
-    def authenticates(self) -> bool:
-        """Tell whether credentials are asked for."""
-        return self._credentials is not None
 
     def principal(self, request: http1.Request) -> str | None:
-        """Say who asks; None for nobody that is known."""
+        """Give the principal that a request comes from; None if its credentials are not known."""
         scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
         if self._credentials is None or scheme != "Basic":
             return None
@@ -93,27 +76,17 @@ class Gate:
         return name
 
     def refuse(self, request: http1.Request, path: str) -> http1.Response | None:
-        """Give the answer of a request that must not pass; None lets it through.
+        """Give the answer of a request whose sender is unknown and should not be; None lets it through.
 
         Parameters
         ----------
         path
             Without a leading `/master` and a trailing slash.
         """
-        if self._credentials is not None and path not in OPEN and self.principal(request) is None:
-            headers = [("WWW-Authenticate", f'Basic realm="{_realm(path)}"'), ("Content-Type", http1.TEXT)]
-            return http1.Response(401, b"401 Unauthorized.", headers)
-        if path == "/redirect":
-            return self._to_leader("")
-        if self.elected or path in OWN or path.startswith(("/files/", "/localmesos/")):
+        if self._credentials is None or path in OPEN or self.principal(request) is not None:
             return None
-        query = f"?{urlencode(request.query)}" if request.query else ""
-        return self._to_leader(f"/master{quote(path)}{query}")
-
-    def _to_leader(self, path: str) -> http1.Response:
-        if self.leader is None:
-            return http1.text(503, "No leader elected")
-        return http1.Response(307, headers=[("Location", f"//{self.leader}{path}")])
+        headers = [("WWW-Authenticate", f'Basic realm="{_realm(path)}"'), ("Content-Type", http1.TEXT)]
+        return http1.Response(401, b"401 Unauthorized.", headers)
 
 
 def _realm(path: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..faults import faults
-from .agent_links import Peers
+from .agent_links import AgentLinks
 from .master import Master
 
 Json = dict[str, Any]
@@ -24,9 +24,9 @@ class MasterFaults:
         Called when the master may have something to send.
     """
 
-    def __init__(self, master: Master, peers: Peers, changed: Callable[[], None]) -> None:
+    def __init__(self, master: Master, agent_links: AgentLinks, changed: Callable[[], None]) -> None:
         self._master = master
-        self._peers = peers
+        self._agent_links = agent_links
         self._changed = changed
         self._links = faults.LinkFaults()
         self._buffer = bytearray()
@@ -58,12 +58,12 @@ class MasterFaults:
         """Do what a checked request asks for; give the answer."""
         loop = asyncio.get_running_loop()
         if request["op"] == "rescind":
-            place = faults.index_of(request["agent"]) if "agent" in request else None
-            count = self._rescind(loop.time(), place)
+            index = faults.index_of(request["agent"]) if "agent" in request else None
+            count = self._rescind(loop.time(), index)
             self._changed()
             return {"ok": True, "offers": count}
         self._links.add(loop.time(), request)
-        self._peers.muted = set(self._links.dropped)
+        self._agent_links.muted = set(self._links.dropped)
         if request["op"] == "heal":
             self._greet(faults.index_of(request["agent"]))
         elif request["op"] == "drop" and "seconds" in request:
@@ -71,35 +71,35 @@ class MasterFaults:
         return {"ok": True}
 
     def _heal(self) -> None:
-        for place in self._links.healed(asyncio.get_running_loop().time()):
-            self._peers.muted.discard(place)
-            self._greet(place)
+        for index in self._links.healed(asyncio.get_running_loop().time()):
+            self._agent_links.muted.discard(index)
+            self._greet(index)
 
-    def _greet(self, place: int) -> None:
+    def _greet(self, index: int) -> None:
         """Have an agent register anew: that settles what got lost."""
-        self._peers.close(place)
+        self._agent_links.close(index)
         self._changed()
 
-    def _rescind(self, now: float, place: int | None) -> int:
+    def _rescind(self, now: float, index: int | None) -> int:
         before = len(self._master.offers)
         for agent in list(self._master.agents.values()):
-            if place is None or (agent.link is not None and self._peers.place(agent.link) == place):
+            if index is None or (agent.link is not None and self._agent_links.index(agent.link) == index):
                 self._master.rescind(now, agent)
         return before - len(self._master.offers)
 
     def update(self, name: str, message: Json, deliver: Callable[[Json], None]) -> None:
         """Deliver an agent's status update: at once and once, or as the faults have it."""
-        place = self._peers.place(name)
-        if not self._links or place is None:
+        index = self._agent_links.index(name)
+        if not self._links or index is None:
             deliver(message)
             return
 
         def all_of_them() -> None:
-            for _ in range(1 + self._links.times(place)):
+            for _ in range(1 + self._links.times(index)):
                 deliver(message)
             self._changed()
 
-        delay = self._links.delay(place)
+        delay = self._links.delay(index)
         if delay:
             asyncio.get_running_loop().call_later(delay, all_of_them)
         else:

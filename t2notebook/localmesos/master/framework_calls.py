@@ -126,25 +126,25 @@ class MasterCalls(MasterState):
                 )
             return
         role, agent = found[0].role, self.agents[found[0].agent_id]
-        left = Resources()
+        remaining = Resources()
         for offer in found:
-            left = left + offer.resources
+            remaining = remaining + offer.resources
             self._forget_offer(offer)
         for operation in operations:
             if operation.get("type") == "LAUNCH_GROUP":
-                left = left - self._accept_group(
-                    framework, agent, role, left, operation.get("launch_group", {})
+                remaining = remaining - self._accept_group(
+                    framework, agent, role, remaining, operation.get("launch_group", {})
                 )
                 continue
             self._refuse_operation(framework, operation, "The embedded Mesos does not reserve resources")
             for info in _tasks_of(operation):
-                fault = validation.task(info, framework, agent, left, role)
+                fault = validation.task(info, framework, agent, remaining, role)
                 if fault is not None:
                     self._status(framework, _ids(info), "TASK_ERROR", fault, "REASON_TASK_INVALID")
                     continue
-                left = left - self._launch(framework, agent, role, info)
+                remaining = remaining - self._launch(framework, agent, role, info)
         refuse = accept.get("filters", {}).get("refuse_seconds", 5.0)
-        self.allocator.recover(framework.id, role, agent.id, left, now=now, refuse=refuse)
+        self.allocator.recover(framework.id, role, agent.id, remaining, now=now, refuse=refuse)
 
     def _launch(self, framework: Framework, agent: Agent, role: str, info: Json) -> Resources:
         """Launch one valid task; give what it takes from the offer."""
@@ -168,12 +168,12 @@ class MasterCalls(MasterState):
         return taken if held is None else taken + held
 
     def _accept_group(
-        self, framework: Framework, agent: Agent, role: str, left: Resources, group: Json
+        self, framework: Framework, agent: Agent, role: str, remaining: Resources, group: Json
     ) -> Resources:
         """Launch a task group if it is valid; give what it takes from the offer."""
         infos = list(group.get("task_group", {}).get("tasks", []))
         original = group.get("executor", {})
-        fault = validation.task_group(infos, original, framework, agent, left, role)
+        fault = validation.task_group(infos, original, framework, agent, remaining, role)
         if fault is not None:
             for info in infos:
                 self._status(framework, _ids(info), "TASK_ERROR", fault, "REASON_TASK_GROUP_INVALID")

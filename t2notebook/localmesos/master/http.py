@@ -94,7 +94,7 @@ class MasterViews:
             "version": VERSION,
             **BUILD,
             "start_time": master.started,
-            "elected_time": master.started,
+            "elected_time": master.elected or master.started,
             "id": master.id,
             "pid": pid,
             "hostname": master.ip,

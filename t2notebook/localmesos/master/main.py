@@ -20,9 +20,10 @@ from ..http import http1, recordio
 from ..http.server import Answer, EventStream, HttpServer, Takeover
 from ..v1 import requests
 from . import http, validation
-from .agent_links import Peers
-from .authentication import Gate
+from .agent_links import AgentLinks
+from .authentication import Authenticator
 from .fault_injection import MasterFaults
+from .leadership import Leadership
 from .master import Master
 from .state import HEARTBEAT, HEARTBEAT_SECONDS, CallError, EndStream, Save, ToStream
 
@@ -80,16 +81,17 @@ class MasterProcess:
         )
         self.views = http.MasterViews(self.master, options.work_dir)
         self._streams: dict[str, EventStream] = {}
-        self._peers = Peers()
+        self._agent_links = AgentLinks()
         self._flushing = False
         where = f"{options.ip}:{options.port}"
         alone = options.zk is None
-        self._gate = Gate(options.credentials, where if alone else None, elected=alone)
+        self._authenticator = Authenticator(options.credentials)
+        self._leadership = Leadership(where if alone else None, elected=alone)
         self._registry: Checkpoint | None = None
         self._observer: zookeeper.Observer | None = None
         self.exit_code = 0
         self._heartbeats: dict[str, asyncio.TimerHandle] = {}
-        self.faults = MasterFaults(self.master, self._peers, self._drain)
+        self.faults = MasterFaults(self.master, self._agent_links, self._drain)
         self.done = asyncio.Event()
         self._awaited_until = 0.0
 
@@ -114,7 +116,7 @@ class MasterProcess:
     def _lead(self) -> None:
         """Take over: from the registry, and from what the agents will tell."""
         now = asyncio.get_running_loop().time()
-        self._gate.elected = True
+        self._leadership.elected = True
         self.master.idle_since = now
         self._await_framework()
         # Not earlier: until now it was another's to write.
@@ -134,11 +136,11 @@ class MasterProcess:
 
     def _leader_changed(self, node: str | None, info: Json | None) -> None:
         assert self._observer is not None
-        self._gate.leader = None if info is None else f"{info['hostname']}:{info['port']}"
-        log.info("leader: %s", self._gate.leader)
+        self._leadership.leader = None if info is None else f"{info['hostname']}:{info['port']}"
+        log.info("leader: %s", self._leadership.leader)
         if node is not None and node == self._observer.node:
             self._lead()
-        elif self._gate.elected:
+        elif self._leadership.elected:
             self._depose("another master leads")
 
     def _depose(self, why: str) -> None:
@@ -151,7 +153,7 @@ class MasterProcess:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(1.0)
-            if not self._gate.elected:
+            if not self._leadership.elected:
                 continue
             now = loop.time()
             self.master.tick(now)
@@ -175,7 +177,7 @@ class MasterProcess:
         path = request.path.rstrip("/") or "/"
         if path.startswith("/master/"):
             path = path[len("/master") :]
-        refusal = self._gate.refuse(request, path)
+        refusal = self._authenticator.refuse(request, path) or self._leadership.redirect(request, path)
         if refusal is not None:
             return refusal
         if COMING_HEADER.lower() in request.headers:
@@ -213,7 +215,7 @@ class MasterProcess:
 
     def _check_principal(self, request: http1.Request, info: Json, who: str = "") -> None:
         """Check that a framework is its principal's; one that names none gets the one that asks."""
-        principal = self._gate.principal(request)
+        principal = self._authenticator.principal(request)
         if principal is None or info.setdefault("principal", principal) == principal:
             return
         text = f"Authenticated principal '{principal}' does not match principal '{info['principal']}' "
@@ -297,21 +299,21 @@ class MasterProcess:
                     if stream is not None:
                         stream.close()
                 else:
-                    self._peers.send(output.link, output.message)
-        if self._peers.waiting and not self._flushing:
+                    self._agent_links.send(output.link, output.message)
+        if self._agent_links.waiting and not self._flushing:
             # At the end of this turn of the loop: one message for all that came in it.
             self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flushing = False
-        self._peers.flush()
+        self._agent_links.flush()
 
     # Agents
 
     def _link(self, request: http1.Request) -> Answer:
         given = request.headers.get(link.SECRET_HEADER.lower(), "")
-        if not self._gate.elected:
+        if not self._leadership.elected:
             return http1.text(503, "503 Service Unavailable.")
         if not hmac.compare_digest(given.encode(), self.options.secret.encode()):
             return http1.text(403, "403 Forbidden.")
@@ -322,7 +324,7 @@ class MasterProcess:
         if message["op"] == "many":
             self._agents_say(now, peer, message["messages"])
         elif message["op"] == "ping":
-            names = self._peers.names(peer)
+            names = self._agent_links.names(peer)
             for name in names:
                 self.master.agent_heard(now, name)
             if names:
@@ -339,14 +341,14 @@ class MasterProcess:
 
     def _agent_says(self, now: float, peer: Link, index: int | None, message: Json) -> str | None:
         """Handle an agent's message; give the agent's id if it registered."""
-        name, op = self._peers.name(peer, index), message["op"]
+        name, op = self._agent_links.name(peer, index), message["op"]
         if name is None:
             if op != "register":
                 if index is None:
                     peer.close()
                 return None
-            name = self._peers.introduce(peer, index, message["index"])
-        if self._peers.silent(name):
+            name = self._agent_links.introduce(peer, index, message["index"])
+        if self._agent_links.silent(name):
             return None
         self.master.agent_heard(now, name)
         if op == "register":
@@ -365,7 +367,7 @@ class MasterProcess:
 
     def _agent_lost(self, peer: Link) -> None:
         now = asyncio.get_running_loop().time()
-        for name in self._peers.lost(peer):
+        for name in self._agent_links.lost(peer):
             self.master.agent_disconnected(now, name)
         self._drain()
 

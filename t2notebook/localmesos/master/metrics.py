@@ -25,7 +25,7 @@ def of_master(master: MasterState) -> dict[str, float]:
     subscribed = float(sum(framework.connected for framework in frameworks))
     metrics: dict[str, float] = {
         "allocator/mesos/offer_filters/roles/*/active": float(master.allocator.filters_active()),
-        "master/elected": 1.0,
+        "master/elected": 0.0 if master.elected is None else 1.0,
         "master/uptime_secs": master.wall() - master.started,
         "master/outstanding_offers": float(len(master.offers)),
         "master/operator_event_stream_subscribers": float(len(master.operators)),

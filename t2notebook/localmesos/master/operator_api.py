@@ -100,8 +100,12 @@ class OperatorApi:
         }
 
     def _master_info(self) -> Json:
-        started = self._master.started
-        return {"master_info": self._master.info, "start_time": started, "elected_time": started}
+        started, elected = self._master.started, self._master.elected
+        return {
+            "master_info": self._master.info,
+            "start_time": started,
+            "elected_time": started if elected is None else elected,
+        }
 
     def _agents(self) -> Json:
         agents = [agent_json(agent) for agent in self._master.agents.values() if agent.reachable]

@@ -76,6 +76,11 @@ class MasterState:
         The allocator's.
     wall
         The clock of the times that show on the wire.
+
+    Attributes
+    ----------
+    started, elected
+        When it started and when it began to lead (seconds since 1970; None: it does not lead yet).
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class MasterState:
         self.agent_timeout = agent_timeout
         self.wall = wall
         self.started = wall()
+        self.elected: float | None = None
         self.out: list[Output] = []
         self.allocator = Allocator(seed=seed, policy=policy, weights=weights)
         self.weights = dict(weights or {})

@@ -32,22 +32,22 @@ def detect(
     except OSError:
         return "this system has no control groups"
     why = "no memory controller is mounted"
-    for kind, candidates in ((V1(), _v1_places(mountinfo, own)), (V2(), _v2_places(mountinfo, own))):
-        for places in candidates:
-            fault = _trial(kind, places, enters or _enters)
+    for kind, candidates in ((V1(), _v1_parents(mountinfo, own)), (V2(), _v2_parents(mountinfo, own))):
+        for parents in candidates:
+            fault = _trial(kind, parents, enters or _enters)
             if fault is None:
-                return Cgroups(kind, places, cfs)
+                return Cgroups(kind, parents, cfs)
             why = fault
     return why
 
 
-def _trial(kind: Kind, places: tuple[str, ...], enters: Callable[[list[str]], bool]) -> str | None:
+def _trial(kind: Kind, parents: tuple[str, ...], enters: Callable[[list[str]], bool]) -> str | None:
     """Make a group, limit it, enter it, remove it; give what was refused."""
     owner = processes.identity(os.getpid())
-    trial = Cgroups(kind, places)
+    trial = Cgroups(kind, parents)
     try:
-        for place in places:
-            kind.prepare(trial.above(place, owner))
+        for parent in parents:
+            kind.prepare(trial.above(parent, owner))
         trial.limit(owner, "trial", Limits(1, 64))
         if not enters(trial.procs_files(owner, "trial")):
             return "no process may enter a new group"
@@ -77,15 +77,15 @@ def _mounts(mountinfo: str) -> list[tuple[str, str, str, set[str]]]:
     return found
 
 
-def _own_place(root: str, point: str, path: str) -> str:
+def _own_group(root: str, point: str, path: str) -> str:
     """Give the directory of one's own group: a container may see only a part of the hierarchy."""
     if root != "/" and (path + "/").startswith(root + "/"):
         path = path[len(root) :]
-    place = os.path.join(point, path.strip("/")).rstrip("/")
-    return place if os.path.isdir(place) else point
+    parent = os.path.join(point, path.strip("/")).rstrip("/")
+    return parent if os.path.isdir(parent) else point
 
 
-def _v1_places(mountinfo: str, own: str) -> list[tuple[str, ...]]:
+def _v1_parents(mountinfo: str, own: str) -> list[tuple[str, ...]]:
     paths: dict[str, str] = {}
     for line in own.splitlines():
         _, controllers, path = line.split(":", 2)
@@ -94,14 +94,14 @@ def _v1_places(mountinfo: str, own: str) -> list[tuple[str, ...]]:
     for root, point, kind, options in _mounts(mountinfo):
         for controller in {"memory", "cpu"} & options:
             if kind == "cgroup" and controller in paths:
-                found[controller] = _own_place(root, point, paths[controller])
+                found[controller] = _own_group(root, point, paths[controller])
     if "memory" not in found:
         return []
     both = [(found["memory"], found["cpu"])] if "cpu" in found else []
     return [*both, (found["memory"],)]
 
 
-def _v2_places(mountinfo: str, own: str) -> list[tuple[str, ...]]:
+def _v2_parents(mountinfo: str, own: str) -> list[tuple[str, ...]]:
     """Give one's own group and those above, innermost first.
 
     A group that processes are in can have no limited groups below (save the root of all), but the one above has
@@ -110,12 +110,12 @@ def _v2_places(mountinfo: str, own: str) -> list[tuple[str, ...]]:
     path = next((line[3:] for line in own.splitlines() if line.startswith("0::")), None)
     for root, point, kind, _ in _mounts(mountinfo):
         if kind == "cgroup2" and path is not None:
-            place, found = _own_place(root, point, path), []
-            while place.startswith(point) and os.access(place, os.W_OK):
-                if "memory" in read(place, "cgroup.controllers").split():
-                    found.append((place,))
-                if place == point:
+            parent, found = _own_group(root, point, path), []
+            while parent.startswith(point) and os.access(parent, os.W_OK):
+                if "memory" in read(parent, "cgroup.controllers").split():
+                    found.append((parent,))
+                if parent == point:
                     break
-                place = os.path.dirname(place)
+                parent = os.path.dirname(parent)
             return list(found)
     return []

@@ -151,14 +151,14 @@ class Cgroups:
 
     Attributes
     ----------
-    places
+    parents
         Below which groups they lie: for v1 memory's and perhaps cpu's hierarchy, for v2 the only one.
     cfs
         A container's cpus are also the most that it gets (Mesos's `--cgroups_enable_cfs`).
     """
 
     kind: Kind
-    places: tuple[str, ...]
+    parents: tuple[str, ...]
     cfs: bool = False
 
     def open(self, owner: str) -> None:
@@ -169,33 +169,33 @@ class Cgroups:
         OSError
             The kernel refuses.
         """
-        for place in self.places:
-            self.kind.prepare(self.above(place, owner))
+        for parent in self.parents:
+            self.kind.prepare(self.above(parent, owner))
 
     def sweep(self) -> bool:
         """Remove the groups of dead owners; False while something is in one (which is killed)."""
         done = True
-        for place in self.places:
-            for owner in _groups(os.path.join(place, ROOT)):
+        for parent in self.parents:
+            for owner in _groups(os.path.join(parent, ROOT)):
                 pid, _, start = owner.partition("-")
                 if pid.isdigit() and start.isdigit() and not processes.alive(int(pid), int(start)):
-                    done = self._remove_tree(os.path.join(place, ROOT, owner)) and done
+                    done = self._remove_tree(os.path.join(parent, ROOT, owner)) and done
         return done
 
     def close(self, owner: str) -> None:
         """Remove an owner's groups, whatever is in them."""
-        for place in self.places:
-            self._remove_tree(os.path.join(place, ROOT, owner))
+        for parent in self.parents:
+            self._remove_tree(os.path.join(parent, ROOT, owner))
             with contextlib.suppress(OSError):
-                _unmake(os.path.join(place, ROOT))
+                _unmake(os.path.join(parent, ROOT))
 
     def exists(self, owner: str) -> bool:
         """Tell whether an owner has a group."""
-        return any(os.path.isdir(os.path.join(place, ROOT, owner)) for place in self.places)
+        return any(os.path.isdir(os.path.join(parent, ROOT, owner)) for parent in self.parents)
 
     def containers(self, owner: str) -> set[str]:
         """Give the containers that an owner has groups of."""
-        return {name for place in self.places for name in _groups(os.path.join(place, ROOT, owner))}
+        return {name for parent in self.parents for name in _groups(os.path.join(parent, ROOT, owner))}
 
     def limit(self, owner: str, container_id: str, limits: Limits) -> None:
         """Set a container's limits; its group is made if there is none.
@@ -233,11 +233,11 @@ class Cgroups:
         return all([_remove(one) for one in self._directories(owner, container_id)])
 
     def _directories(self, owner: str, container_id: str) -> list[str]:
-        return [os.path.join(place, ROOT, owner, container_id) for place in self.places]
+        return [os.path.join(parent, ROOT, owner, container_id) for parent in self.parents]
 
     @staticmethod
-    def above(place: str, owner: str) -> list[str]:
-        return [place, os.path.join(place, ROOT), os.path.join(place, ROOT, owner)]
+    def above(parent: str, owner: str) -> list[str]:
+        return [parent, os.path.join(parent, ROOT), os.path.join(parent, ROOT, owner)]
 
     @staticmethod
     def _remove_tree(directory: str) -> bool:

@@ -68,9 +68,9 @@ class CommandExecutors:
         """Start a task's checks and the clock of its longest time."""
         if run.launched is not None:
             self._checks.start(run, task, run.launched, self._checked)
-        left = task.time_left(time.time())
-        if left is not None:
-            run.timers.append(self._runtime.later(left, self._too_long, run))
+        remaining = task.remaining_time(time.time())
+        if remaining is not None:
+            run.timers.append(self._runtime.later(remaining, self._too_long, run))
 
     def _checked(self, run: ExecutorRun, task: TaskRun, news: News) -> None:
         note_check(task, news)

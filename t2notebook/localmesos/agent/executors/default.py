@@ -216,9 +216,9 @@ class DefaultExecutors:
         run, task = nested.run, nested.task
         if task.launched is not None:
             self._checks.start(run, task, task.launched, self._checked)
-        left = task.time_left(time.time())
-        if left is not None:
-            nested.timers.append(self._runtime.later(left, self._too_long, nested))
+        remaining = task.remaining_time(time.time())
+        if remaining is not None:
+            nested.timers.append(self._runtime.later(remaining, self._too_long, nested))
 
     def _checked(self, run: ExecutorRun, task: TaskRun, news: News) -> None:
         note_check(task, news)

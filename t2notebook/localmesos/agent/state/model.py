@@ -108,7 +108,7 @@ class TaskRun:
         most = {name: float(value["value"]) for name, value in given.items()}
         return Limits(held.amount("cpus"), held.amount("mem"), most.get("cpus"), most.get("mem"))
 
-    def time_left(self, now: float) -> float | None:
+    def remaining_time(self, now: float) -> float | None:
         """Give the seconds until it has run too long; None when it may run for ever."""
         limit = self.info.get("max_completion_time")
         if limit is None:
