@@ -127,16 +127,14 @@ UNTRACED: tuple[tuple[str, Json], ...] = (
 )
 """What a real master and agent of the same version answered where no trace shows it (custom executors, mostly)."""
 
-_TASKS = "GET agent /state.frameworks.executors.tasks"
-ALIKE: tuple[tuple[str, str], ...] = (
-    ("GET agent /state.frameworks.executors.completed_tasks", _TASKS),
-    (
-        f"{_TASKS}.statuses.container_status.container_id.parent",
-        f"{_TASKS}.statuses.container_status.container_id",
-    ),
-)
-"""Places that are printed as others are (`slave/http.cpp` prints all tasks alike; a ContainerID has its parent's), and
-that no trace shows filled."""
+ALIKE = {
+    "completed_frameworks": "frameworks",
+    "completed_executors": "executors",
+    "completed_tasks": "tasks",
+    "unreachable_tasks": "tasks",
+}
+"""Lists of the older endpoints whose members are printed by one function (`master/http.cpp`, `slave/http.cpp`): what is
+seen in one may stand in the other."""
 
 UNSEEN_KINDS = frozenset(
     {"RESCIND", "AGENT_ADDED", "AGENT_REMOVED", "FRAMEWORK_UPDATED", "KILL", "ACKNOWLEDGED"}
@@ -169,7 +167,14 @@ def fields(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for name, item in value.items():
             inner = SHARED.get(name) if is_v1(path, name, item) else None
-            yield from fields(item, inner or f"{path}.{name}")
+            yield from fields(item, inner or below(path, name))
+
+
+def below(path: str, name: str) -> str:
+    """Give the path of a field; one that is printed as another has the other's."""
+    if name == "parent" and path.endswith(".container_id"):
+        return path
+    return f"{path}.{ALIKE.get(name, name) if path.startswith('GET ') else name}"
 
 
 def is_v1(path: str, name: str, item: Any) -> bool:
@@ -271,16 +276,13 @@ def oracle() -> Oracle:
         for one in lines(path):
             body = path.with_name(f"{one.get('file')}.body.json")
             if one.get("status") == 200 and body.exists():
-                found.learn(json.loads(body.read_text()), place_of(one["request"]))
+                found.learn(json.loads(body.read_text()), path_of(one["request"]))
     for path, message in UNTRACED:
         found.learn(message, path)
-    for shown, like in ALIKE:
-        for where in [where for where in found.nodes if where == like or where.startswith(f"{like}.")]:
-            found.nodes[shown + where.removeprefix(like)] = found.nodes[where]
     return found
 
 
-def place_of(request: Json) -> str:
+def path_of(request: Json) -> str:
     """Name what answers a request."""
     if request["method"] == "POST" and "/api/v1" in request["path"]:
         return str(json.loads(request["body"])["type"])

@@ -166,11 +166,14 @@ def test_a_checkpoint_loses_nothing_whenever_the_disk_is_full(
                 shutil.copyfile(path, copy)
                 one.room = None
                 found = Checkpoint(copy)
+                found.close()
                 assert all(found.get(k) in values for k, values in history.items())
         one.room = None
         store.mend()
         assert not store.trouble
+        store.close()
         again = Checkpoint(path)
+        again.close()
         assert {k[0]: v for k, v in again.under()} == expected
 
 
@@ -379,14 +382,19 @@ def test_a_full_disk_drops_tasks_at_once_and_takes_them_when_there_is_room(
         one.accept(offer, [task("before", offer, executor=warm, data=encoded("finish"))])
         assert outcome(one, "before")["state"] == "TASK_FINISHED"
         ballast = fill(work_dir)
-        for task_id, executor in (("cold", executor_info("cold")), ("again", warm)):
-            begun = time.monotonic()
-            offer = one.offers()[0]
-            one.accept(offer, [task(task_id, offer, executor=executor, data=encoded("finish"))])
-            status = outcome(one, task_id)
+        for name, executor in (("cold", executor_info("cold")), ("again", warm)):
+            for attempt in range(10):
+                task_id, begun = f"{name}{attempt}", time.monotonic()
+                offer = one.offers()[0]
+                one.accept(offer, [task(task_id, offer, executor=executor, data=encoded("finish"))])
+                status = outcome(one, task_id)
+                assert time.monotonic() - begun < 10
+                if (
+                    status["state"] != "TASK_FINISHED"
+                ):  # the last page of the agent's own file had room for it
+                    break
             assert status["state"] in ("TASK_LOST", "TASK_DROPPED", "TASK_FAILED")
             assert FULL in status["message"], status
-            assert time.monotonic() - begun < 10
         offer = one.offers()[0]
         one.accept(offer, [task("command", offer, {"value": "true"})])
         assert FULL in outcome(one, "command")["message"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -261,3 +263,18 @@ def test_hanging_fetch_does_not_hold_up_the_end() -> None:
         assert time.monotonic() - begun < 2
         held.close()
         one.close()
+
+
+def test_a_caller_with_many_open_files() -> None:
+    """`select` takes descriptors below 1024 only; a notebook may have more."""
+    with contextlib.ExitStack() as stack:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = max(soft, 2048) if hard == resource.RLIM_INFINITY else min(max(soft, 2048), hard)
+        if most < 1200:
+            pytest.skip("so many files may not be open here")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1050):
+            stack.enter_context(open(os.devnull))
+        with LocalMesos(agents=1) as cluster:
+            assert request(cluster.master, "GET", "/health").status == 200

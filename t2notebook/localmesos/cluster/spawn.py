@@ -83,10 +83,13 @@ class Spawned:
         if self._line is not None:
             return self._line
         deadline, data = time.monotonic() + timeout, b""
+        # Not select(): a notebook may have more descriptors open than that can take.
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
         try:
             while not data.endswith(b"\n"):
                 remaining = deadline - time.monotonic()
-                if remaining <= 0 or not select.select([self._read], [], [], remaining)[0]:
+                if remaining <= 0 or not poll.poll(1000 * remaining):
                     # The group: a detached supervisor is no child any more, but still in it.
                     with contextlib.suppress(ProcessLookupError):
                         os.killpg(self.process.pid, signal.SIGKILL)

@@ -76,6 +76,12 @@ class Checkpoint:
             if key[:length] == prefix:
                 yield key[length:], value
 
+    def close(self) -> None:
+        """Close the file, as far as it is open; another put opens it again."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
     def clear(self) -> None:
         """Remove everything."""
         self._values.clear()

@@ -331,7 +331,9 @@ def main(
         Launcher(channel).run()
         if cgroups is not None:
             _close(cgroups, processes.identity(os.getpid()))
-        if temporary is not None and select.select([pipe], [], [], 0)[0]:
+        supervisor = select.poll()
+        supervisor.register(pipe, select.POLLIN)
+        if temporary is not None and supervisor.poll(0):
             shutil.rmtree(temporary, ignore_errors=True)
     except BaseException as error:
         print(f"launcher: {error!r}", file=sys.stderr)
