@@ -58,6 +58,13 @@ class WorkerHandler(RequestHandler):
         self.set_default_headers()
         return job
 
+    async def durable(self, job_id: str) -> None:
+        """Wait until what was recorded of a job is on the disk."""
+        if isinstance(self.jobs, AllJobs):
+            await self.jobs.durable(job_id)
+        else:
+            await self.jobs.durable()
+
     def check_incarnation(self, job: JobRecord, worker_id: int) -> None:
         """Refuse an older incarnation than the one that was launched last (409), and a worker that is not
         (404).
@@ -95,8 +102,8 @@ class ResultHandler(WorkerHandler):
         self._digest.update(chunk)
         self._file.write(chunk)
 
-    def put(self, job_id: str, worker: str) -> None:
-        """Take the result."""
+    async def put(self, job_id: str, worker: str) -> None:
+        """Take the result; the answer says that it is on the disk."""
         worker_id = int(worker)
         job = self.jobs[job_id]
         if self._digest.hexdigest() != self._told:
@@ -106,6 +113,7 @@ class ResultHandler(WorkerHandler):
         view = job.view.workers[worker_id]
         if not view.result:
             keep_result(self.jobs, job, worker_id, self._part)
+        await self.durable(job_id)
         self.set_status(204)
 
     def on_finish(self) -> None:

@@ -1,142 +1,242 @@
-"""The jobs of a framework: each one's specification, secret and view; every event passes through here once."""
+"""The jobs of a framework and their journal; every event passes through here once."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..model.errors import JournalError
 from ..model.events import TRANSIENT, Event, EventKind
 from ..model.job import JobSpec, make_job_id
+from ..model.job_table import JobRecord, JobTable
 from ..model.reducer import JobView, reduce
-from ..model.states import TaskState
 from ..protocol.auth import new_secret
-from . import Journal, result_path
+from .group_commit import Entry, GroupCommit
+from .journal import Journal, NewJob
+from .reader import result_path
 
-
-@dataclass
-class JobRecord:
-    """A job as the session holds it; `owner` is the kernel that submitted it. `credentials` are here and with the
-    workers, and in no file.
-    """
-
-    job_id: str
-    spec: JobSpec
-    secret: str = field(repr=False)
-    owner: str
-    view: JobView
-    events: list[Event] = field(default_factory=list)
-    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+__all__ = ["AllJobs", "JobRecord", "Jobs"]
 
 
 class Jobs:
     """All jobs of a framework, those that its journal has already included.
 
-    `record` is the only way by which anything happens to a job: the journal first, then the view, then
-    whoever listens. So nobody hears of an event that could still be lost.
+    `record` and `submit` are the only ways by which anything happens to a job. An event is folded into its job's view
+    at once, so that decisions rest on it; whoever listens hears of it when it is on the disk, so that nobody is told
+    what could still be lost.
 
     Parameters
     ----------
     journal : Journal
     clock : callable
         Seconds since 1970.
+    threaded : bool
+        Whether a thread writes, in groups, while the event loop goes on. Else an event is on the disk, and told,
+        when `record` returns.
+
+    Attributes
+    ----------
+    table : JobTable
+    commits : GroupCommit
     """
 
-    def __init__(self, journal: Journal, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, journal: Journal, clock: Callable[[], float] = time.time, *, threaded: bool = False
+    ) -> None:
         self.journal = journal
         self.clock = clock
-        self._jobs: dict[str, JobRecord] = {}
+        self._threaded = threaded
+        self.table = JobTable(journal.next_seq)
+        self.commits = GroupCommit(journal, threaded)
         self._listeners: list[Callable[[Event, JobRecord], None]] = []
         self._last_ms = 0
         for job_id, spec, secret, events in journal.jobs():
             owner = str(events[0].data.get("client", ""))
-            self._jobs[job_id] = JobRecord(job_id, spec, secret, owner, reduce(job_id, events), events)
+            self.table.add(JobRecord(job_id, spec, secret, owner, reduce(job_id, events), events))
 
     def __getitem__(self, job_id: str) -> JobRecord:
-        return self._jobs[job_id]
+        return self.table[job_id]
 
     def get(self, job_id: str) -> JobRecord | None:
         """Return a job or None."""
-        return self._jobs.get(job_id)
+        return self.table.get(job_id)
 
     def __iter__(self) -> Iterator[JobRecord]:
-        return iter(list(self._jobs.values()))
+        return iter(self.table)
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        return len(self.table)
 
     @property
     def active(self) -> list[JobRecord]:
         """The jobs that have not ended."""
-        return [job for job in self._jobs.values() if not job.view.state.is_final]
+        return self.table.active
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the journal refuses writes."""
+        return bool(self.commits.stalled)
 
     def listen(self, listener: Callable[[Event, JobRecord], None]) -> None:
         """Have `listener` called after each event, in the order of the events."""
         self._listeners.append(listener)
 
     def submit(self, spec: JobSpec, owner: str, credentials: Mapping[str, str] | None = None) -> JobRecord:
-        """Accept a job; when this returns it is in the journal."""
+        """Accept a job where no thread writes; when this returns it is in the journal.
+
+        Raises
+        ------
+        JournalError
+            When it cannot be; then nothing was submitted.
+        """
+        accepted: list[JobRecord] = []
+        refused: list[JournalError] = []
+        self._submit(spec, owner, credentials, accepted.append, refused.append)
+        if refused:
+            raise refused[0]
+        return accepted[0]
+
+    async def accept(
+        self, spec: JobSpec, owner: str, credentials: Mapping[str, str] | None = None
+    ) -> JobRecord:
+        """Accept a job; when this returns it is in the journal.
+
+        Raises
+        ------
+        JournalError
+            When it cannot be; then nothing was submitted.
+        """
+        future: asyncio.Future[JobRecord] = asyncio.get_running_loop().create_future()
+
+        def settle(job: JobRecord) -> None:
+            if not future.done():
+                future.set_result(job)
+
+        def refuse(error: JournalError) -> None:
+            if not future.done():
+                future.set_exception(error)
+
+        self._submit(spec, owner, credentials, settle, refuse)
+        return await future
+
+    def _submit(
+        self,
+        spec: JobSpec,
+        owner: str,
+        credentials: Mapping[str, str] | None,
+        accepted: Callable[[JobRecord], None],
+        refused: Callable[[JournalError], None],
+    ) -> None:
         now = self.clock()
         self._last_ms = max(self._last_ms + 1, int(now * 1000))
         job_id = make_job_id(spec.name, user=spec.user, now_ms=self._last_ms)
-        event = Event(
-            EventKind.SUBMITTED,
-            job_id,
-            now,
-            source="USER",
-            message=f"{spec.number_of_workers} worker{'s' * (spec.number_of_workers != 1)}",
-            data={"name": spec.name, "number_of_workers": spec.number_of_workers, "client": owner},
+        event = self.table.number(
+            Event(
+                EventKind.SUBMITTED,
+                job_id,
+                now,
+                source="USER",
+                message=f"{spec.number_of_workers} worker{'s' * (spec.number_of_workers != 1)}",
+                data={"name": spec.name, "number_of_workers": spec.number_of_workers, "client": owner},
+            )
         )
-        secret = new_secret()
-        numbered = self.journal.add_job(job_id, spec, secret, event)
-        job = JobRecord(job_id, spec, secret, owner, JobView(job_id), credentials=credentials or {})
-        self._jobs[job_id] = job
-        self._tell(numbered)
-        return job
+        job = JobRecord(job_id, spec, new_secret(), owner, JobView(job_id), credentials=credentials or {})
+
+        def done() -> None:
+            job.view.apply(event)
+            self.table.add(job)
+            self._tell(event)
+            accepted(job)
+
+        def failed(error: JournalError) -> None:
+            self.table.take_back(event)
+            refused(error)
+
+        self.commits.put(Entry((event,), job=NewJob(job_id, spec, job.secret), done=done, failed=failed))
 
     def record(self, *events: Event) -> None:
-        """Write events to the journal, then fold them in and tell the listeners."""
-        events = tuple(self._with_progress(event) for event in events)
-        durable = [event for event in events if event.kind not in TRANSIENT]
-        numbered = iter(self.journal.append(durable))
-        for event in events:
-            self._tell(event if event.kind in TRANSIENT else next(numbered))
+        """Fold events in, and write them; the listeners hear of them when they are on the disk.
+
+        Raises
+        ------
+        JournalError
+            Where no thread writes, and they cannot be written: then they are not folded in either.
+        """
+        if self._threaded:
+            self.write(*self.table.fold(*events))
+            return
+        prepared = self.table.prepare(*events)
+        try:
+            self.journal.commit([event for event in prepared if event.kind not in TRANSIENT])
+        except JournalError:
+            for event in reversed(prepared):
+                self.table.take_back(event)
+            raise
+        self.write((), self.table.apply(*prepared))
+        for event in prepared:
+            self._tell(event)
+
+    def write(self, events: tuple[Event, ...], ended: tuple[str, ...] = ()) -> None:
+        """Write events that are folded in already, and tell the listeners.
+
+        Parameters
+        ----------
+        events : tuple of Event
+            As `JobTable.fold` gives them.
+        ended : tuple of str
+            Ids of the jobs that have ended with them.
+        """
+
+        def done() -> None:
+            for event in events:
+                self._tell(event)
+
+        self.commits.put(Entry(events, ended, done=done))
+
+    def tell(self, *events: Event) -> None:
+        """Fold transient events in and tell the listeners at once, also while nothing can be written."""
+        for event in self.table.fold(*events)[0]:
+            self._tell(event)
+
+    def set_meta(self, **values: str) -> None:
+        """Keep facts of the session, after what was recorded so far and before what is recorded from now on."""
+        self.commits.put(Entry(meta=values))
+
+    def when_durable(self, then: Callable[[], None]) -> None:
+        """Call `then` when all that was recorded is on the disk: at once if it is; never if it will not be."""
+        self.commits.put(Entry(done=then))
+
+    async def durable(self) -> None:
+        """Wait until all that was recorded so far is on the disk.
+
+        Raises
+        ------
+        JournalError
+            When it cannot be written now; it will be when it can.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def refuse(error: JournalError) -> None:
+            if not future.done():
+                future.set_exception(error)
+
+        self.commits.put(
+            Entry(done=lambda: None if future.done() else future.set_result(None), failed=refuse)
+        )
+        await future
 
     def result_path(self, job_id: str, worker_id: int) -> Path:
         """Return where a worker's result lies, or will."""
         return result_path(self.journal.directory, job_id, worker_id)
 
-    def _with_progress(self, event: Event) -> Event:
-        """Return `event`; the end of a task with how far it had come, as its progress stands in no journal."""
-        if event.kind is not EventKind.STATUS or event.worker_id is None or "progress" in event.data:
-            return event
-        worker = self._jobs[event.job_id].view.workers[event.worker_id]
-        if (
-            worker.progress is None
-            or worker.task_id != event.task_id
-            or not TaskState(event.state).is_terminal
-        ):
-            return event
-        return replace(event, data={**event.data, "progress": worker.progress, "text": worker.text})
-
     def _tell(self, event: Event) -> None:
-        job = self._jobs[event.job_id]
-        was_final = job.view.state.is_final
-        job.view.apply(event)
+        job = self.table[event.job_id]
         if event.kind not in TRANSIENT:
             job.events.append(event)
-        if job.view.state.is_final and not was_final:
-            self._mark_ended(job)
         for listener in self._listeners:
             listener(event, job)
-
-    def _mark_ended(self, job: JobRecord) -> None:
-        try:
-            self.journal.mark_ended(job.job_id)
-        except JournalError:
-            pass  # its events say it
 
 
 class AllJobs:
@@ -196,6 +296,18 @@ class AllJobs:
             if jobs is None:
                 raise KeyError(event.job_id)
             jobs.record(event)
+
+    async def durable(self, job_id: str) -> None:
+        """Wait until all that was recorded of the framework that runs a job is on the disk.
+
+        Raises
+        ------
+        JournalError
+            When it cannot be written now; it will be when it can.
+        """
+        jobs = self.home(job_id)
+        if jobs is not None:
+            await jobs.durable()
 
     def result_path(self, job_id: str, worker_id: int) -> Path:
         """Return where a worker's result lies, or will."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -36,8 +37,19 @@ CREATE TABLE IF NOT EXISTS ended (job_id TEXT PRIMARY KEY) WITHOUT ROWID;
 _LOCK_TIMEOUT = 2.0
 
 
+@dataclass(frozen=True)
+class NewJob:
+    """A job as it is written down when it is accepted."""
+
+    job_id: str
+    spec: JobSpec
+    secret: str = field(repr=False)
+
+
 class Journal:
     """The journal of one session; one writer, in the session's process.
+
+    Its methods may be called from any thread of that process: one after the other, each waits for the one before.
 
     Parameters
     ----------
@@ -52,7 +64,8 @@ class Journal:
     is_lost : bool
         Whether another process has been found to own it.
     on_lost : callable
-        Called, once, when another process is found to own the journal, before `NotOwner` is raised.
+        Called, once, when another process is found to own the journal, before `NotOwner` is raised; in whatever
+        thread found it.
 
     Raises
     ------
@@ -63,8 +76,9 @@ class Journal:
     def __init__(self, directory: Path, lease: Lease | None = None) -> None:
         self.directory = directory
         self.lease = lease
-        self.on_lost: Callable[[], None] = lambda: None
+        self.on_lost: Callable[[], object] = lambda: None
         self._token = "" if lease is None else lease.encode()
+        self._lock = threading.RLock()
         self.is_lost = False
         path = directory / FILE
         is_new = not path.exists()
@@ -85,7 +99,7 @@ class Journal:
         except BaseException:
             self._db.close()
             raise
-        self._next = last + 1
+        self.next_seq = last + 1
 
     @classmethod
     def claim(
@@ -130,15 +144,21 @@ class Journal:
         JournalError
             When that cannot be; or `NotOwner`, when another journal lies there now.
         """
+        if self._is_in_place():
+            return  # without the lock: who only looks does not wait for a commit that is under way
+        with self._lock:
+            if self._is_in_place():
+                return
+            if (self.directory / FILE).exists() and read_meta(self.directory).get("owner", "") != self._token:
+                self._lose()
+            self._restore()
+
+    def _is_in_place(self) -> bool:
         try:
             status = os.stat(self.directory / FILE)
         except OSError:
-            self._restore()
-            return
-        if (status.st_dev, status.st_ino) != self._file:
-            if read_meta(self.directory).get("owner", "") != self._token:
-                self._lose()
-            self._restore()
+            return False
+        return (status.st_dev, status.st_ino) == self._file
 
     def _restore(self) -> None:
         """Write the journal down once more: SQLite still reads the removed file, which is there until it is closed."""
@@ -169,7 +189,8 @@ class Journal:
 
     def _open(self) -> sqlite3.Connection:
         path = self.directory / FILE
-        database = sqlite3.connect(path, timeout=_LOCK_TIMEOUT, isolation_level=None)
+        # Threads take turns by the lock.
+        database = sqlite3.connect(path, timeout=_LOCK_TIMEOUT, isolation_level=None, check_same_thread=False)
         status = os.stat(path)
         self._file = status.st_dev, status.st_ino
         return database
@@ -192,37 +213,50 @@ class Journal:
         list of Event
             The same events with their `seq`.
         """
-        numbered = [replace(event, seq=self._next + index) for index, event in enumerate(events)]
+        numbered = [replace(event, seq=self.next_seq + index) for index, event in enumerate(events)]
         if numbered:
-            self._write(numbered)
+            self.commit(numbered)
         return numbered
 
-    def add_job(self, job_id: str, spec: JobSpec, secret: str, event: Event) -> Event:
-        """Write a job and its first event in one transaction; return the event with its `seq`."""
-        numbered = replace(event, seq=self._next)
-        self._write([numbered], job=(job_id, dumps(spec.to_dict()), secret))
-        return numbered
+    def commit(
+        self,
+        events: Sequence[Event],
+        jobs: Iterable[NewJob] = (),
+        ended: Iterable[str] = (),
+        meta: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write a group in one transaction; when this returns it is on the disk.
 
-    def mark_ended(self, job_id: str) -> None:
-        """Note that a job is over, for who looks for those that are not. Its events say it for good, so this
-        need not reach the disk at once, nor at all.
+        A group that could not be written may be written again: it is the same rows under the same numbers.
+
+        Parameters
+        ----------
+        events : sequence of Event
+            Numbered.
+        jobs : iterable of NewJob
+        ended : iterable of str
+            Ids of jobs that have ended with these events, for who looks for those that have not.
+        meta : mapping, optional
+            Facts of the session.
         """
-        with self._explaining():
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            try:
-                with self._transaction():
-                    self._db.execute("INSERT OR IGNORE INTO ended VALUES (?)", (job_id,))
-            finally:
-                self._db.execute("PRAGMA synchronous=FULL")
+        rows = [(event.seq, event.job_id, dumps(event.to_dict())) for event in events]
+        made = [(job.job_id, dumps(job.spec.to_dict()), job.secret) for job in jobs]
+        with self._lock, self._explaining(), self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)", made)
+            self._db.executemany("INSERT OR REPLACE INTO events VALUES (?, ?, ?)", rows)
+            self._db.executemany("INSERT OR IGNORE INTO ended VALUES (?)", [(job_id,) for job_id in ended])
+            self._db.executemany(_SET, (meta or {}).items())
+        self.next_seq = max([self.next_seq, *(event.seq + 1 for event in events)])
 
     def set_meta(self, **values: str) -> None:
         """Keep facts of the session: framework id, master, owner."""
-        with self._explaining(), self._transaction():
+        with self._lock, self._explaining(), self._transaction():
             self._db.executemany(_SET, values.items())
 
     def meta(self) -> dict[str, str]:
         """Return the facts of the session."""
-        return dict(self._db.execute("SELECT name, value FROM meta"))
+        with self._lock:
+            return dict(self._db.execute("SELECT name, value FROM meta"))
 
     def renew(self) -> None:
         """Say that the owner lives."""
@@ -230,7 +264,7 @@ class Journal:
 
     def check_owner(self) -> None:
         """Raise `NotOwner` when another process has taken the journal over."""
-        with self._explaining():
+        with self._lock, self._explaining():
             self._check()
 
     def jobs(self) -> list[tuple[str, JobSpec, str, list[Event]]]:
@@ -247,15 +281,8 @@ class Journal:
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
-
-    def _write(self, numbered: list[Event], job: tuple[str, str, str] | None = None) -> None:
-        rows = [(event.seq, event.job_id, dumps(event.to_dict())) for event in numbered]
-        with self._explaining(), self._transaction():
-            if job is not None:
-                self._db.execute("INSERT INTO jobs VALUES (?, ?, ?)", job)
-            self._db.executemany("INSERT INTO events VALUES (?, ?, ?)", rows)
-        self._next += len(rows)
+        with self._lock:
+            self._db.close()
 
     @contextmanager
     def _transaction(self, check: bool = True) -> Iterator[None]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import quote
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.iostream import StreamClosedError
 
-from ..model.address import Address
 from .credentials import ANONYMOUS, Credentials, explain
 
 TIMEOUT = 20.0
@@ -28,17 +27,6 @@ class SandboxError(Exception):
 
 class AgentSilent(SandboxError):
     """The agent does not answer now; it may later."""
-
-
-def agent_url(url: Mapping[str, Any]) -> str:
-    """Return ``http(s)://host:port`` of an agent from the ``url`` in its offers.
-
-    By number, since an agent's name need not resolve here; by name with TLS, since that stands in certificates.
-    """
-    address, tls = url["address"], url.get("scheme") == "https"
-    names = [address.get("ip"), address.get("hostname")]
-    host = next(filter(None, reversed(names) if tls else names), "")
-    return f"{'https' if tls else 'http'}://{Address(host, address['port']).netloc}"
 
 
 @dataclass(frozen=True)

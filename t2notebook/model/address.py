@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 #: Mesos's own, with TLS as well (``--port`` of the master).
@@ -107,6 +109,17 @@ class ZooKeeper:
 
     def __str__(self) -> str:
         return f"{ZK}{','.join(self.hosts)}{self.path}"
+
+
+def agent_url(url: Mapping[str, Any]) -> str:
+    """Return ``http(s)://host:port`` of an agent from the ``url`` in its offers.
+
+    By number, since an agent's name need not resolve here; by name with TLS, since that stands in certificates.
+    """
+    address, tls = url["address"], url.get("scheme") == "https"
+    names = [address.get("ip"), address.get("hostname")]
+    host = next(filter(None, reversed(names) if tls else names), "")
+    return f"{'https' if tls else 'http'}://{Address(host, address['port']).netloc}"
 
 
 def split_userinfo(text: str) -> tuple[str, str]:

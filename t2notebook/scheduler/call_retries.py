@@ -1,4 +1,4 @@
-"""Calls that a master refused, made again after a pause that grows, as long as there is a reason to.
+"""Calls that a master refused, made again after a pause that grows, as long as there is a reason to. Pure.
 
 While the framework is subscribed nothing else would repeat them: a KILL that was refused leaves its worker running, a
 REVIVE that was refused leaves the job waiting, a DECLINE that was refused leaves its offers with us.
@@ -10,7 +10,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .timers import Timers
+from .actions import Repeat
+from .turn import Timers, Turn
 
 #: Seconds before the first repetition, doubling up to the cap.
 FIRST, CAP = 1.0, 30.0
@@ -27,20 +28,14 @@ class Repeats:
 
     Parameters
     ----------
+    turn : Turn
     timers : Timers
-    send : callable
-        Called with the call.
     is_wanted : callable
         Whether there still is a reason for a call.
     """
 
-    def __init__(
-        self,
-        timers: Timers,
-        send: Callable[[Mapping[str, Any]], None],
-        is_wanted: Callable[[Mapping[str, Any]], bool],
-    ) -> None:
-        self._timers, self._send, self._is_wanted = timers, send, is_wanted
+    def __init__(self, turn: Turn, timers: Timers, is_wanted: Callable[[Mapping[str, Any]], bool]) -> None:
+        self._turn, self._timers, self._is_wanted = turn, timers, is_wanted
         self._attempts: dict[str, tuple[int, float]] = {}  # by call: how often, and when the last one failed
         self._generation = 0
 
@@ -48,7 +43,7 @@ class Repeats:
         """Have a call repeated; return in how many seconds, None if it is not to be."""
         if call["type"] not in REPEATED or not self._is_wanted(call):
             return None
-        now, key = self._timers.now(), json.dumps(call, sort_keys=True)
+        now, key = self._turn.now, json.dumps(call, sort_keys=True)
         times, last = self._attempts.get(key, (0, now))
         if now - last > 2 * CAP:
             times = 0  # it was taken in between
@@ -61,10 +56,10 @@ class Repeats:
         generation = self._generation
 
         def again() -> None:
-            if generation == self._generation and self._is_wanted(call):
-                self._send(call)
+            if generation == self._generation and self._turn.connected and self._is_wanted(call):
+                self._turn.do(Repeat(call))
 
-        self._timers.later(f"again {key}", pause, again)
+        self._timers.later(f"again {generation} {key}", pause, again)
         return pause
 
     def forget(self) -> None:

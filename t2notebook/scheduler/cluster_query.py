@@ -1,4 +1,4 @@
-"""Asks the leading master what its agents have, and what our roles may: not at once, and not often."""
+"""A question to the leading master: what its agents have, and what our roles may."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ from .placement.cluster_inventory import Cluster, read_cluster
 
 log = logging.getLogger(__name__)
 
-#: A job that has waited for so long is worth the question, seconds.
-ASK_AFTER = 1.0
-#: The answer holds for so long, seconds: on a large cluster it is some megabytes.
-FRESH = 10.0
 TIMEOUT = 10.0
 
 
-class Capacity:
-    """What the agents have; one question at a time.
+class ClusterQuery:
+    """Asks a master what its agents have.
 
     Parameters
     ----------
@@ -35,31 +31,10 @@ class Capacity:
         self, connect: Callable[[], Awaitable[Connection]], roles: Callable[[], Collection[str]]
     ) -> None:
         self._connect, self._roles = connect, roles
-        self._cluster: Cluster | None = None
         self._flags: Any = None
-        self._task: asyncio.Task[None] | None = None
-        self.stale_at = 0.0
 
-    def ask(self, now: float, then: Callable[[Cluster | None], None]) -> None:
-        """Have `then` called with what there is, or with None if that cannot be had.
-
-        Parameters
-        ----------
-        now : float
-            Seconds; an answer that is fresh enough is used again, at once.
-        then : callable
-            Not called after `close`, nor when a question is under way already.
-        """
-        if self._task is not None and not self._task.done():
-            return
-        if now < self.stale_at:
-            then(self._cluster)
-        else:
-            self.stale_at = now + FRESH
-            self._task = asyncio.create_task(self._ask(then))
-
-    async def _ask(self, then: Callable[[Cluster | None], None]) -> None:
-        self._cluster = None
+    async def ask(self) -> Cluster | None:
+        """Return what there is, or None if that cannot be had."""
         try:
             async with asyncio.timeout(TIMEOUT):
                 slaves = await self._get("/slaves")
@@ -69,10 +44,10 @@ class Capacity:
                 left = slaves is None or slaves.get("slaves")
                 metrics = None if left else await self._get("/metrics/snapshot")
             if slaves is not None:
-                self._cluster = read_cluster(slaves, self._roles(), roles, self._flags, metrics)
+                return read_cluster(slaves, self._roles(), roles, self._flags, metrics)
         except Exception as error:  # it is for an explanation only: no reason to trouble anybody
             log.info("the master does not say what its agents have: %s", error)
-        then(self._cluster)
+        return None
 
     async def _get(self, path: str) -> Any:
         """Return what the master answers, or None if it does not say."""
@@ -88,10 +63,4 @@ class Capacity:
 
     def forget(self) -> None:
         """Another master leads, or none: what the last one said is void."""
-        self.stale_at = 0.0
         self._flags = None
-
-    def close(self) -> None:
-        """Ask no more."""
-        if self._task is not None:
-            self._task.cancel()

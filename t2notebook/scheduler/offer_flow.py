@@ -1,29 +1,14 @@
-"""What a scheduler wants: offers while anything waits, to hold some of them for gangs, and to say why workers wait."""
+"""Offers of a framework: asked for while anything waits, held for gangs, and given back. Pure."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection
 
-from ..journal.job_store import JobRecord, Jobs
-from ..mesos.driver import Driver
-from ..mesos.transport import Connection
-from ..model.errors import JournalError
-from ..model.events import Event, EventKind
-from . import resource_holders
-from .cluster_query import ASK_AFTER, Capacity
-from .executor_pool import Executors
+from .actions import Decline, Revive, Suppress
 from .pending_queue import NO_OFFER_AFTER, PendingQueue
-from .placement.cluster_inventory import Cluster
-from .placement.feasibility import find_infeasible, scarcities
 from .placement.gang_matcher import Matcher
 from .placement.offers import Offer
-from .placement.vetoes import Veto
-from .silent_launches import Silence
-from .timers import Timers
-
-log = logging.getLogger(__name__)
+from .turn import Timers, Turn
 
 #: A long refusal: what frees up is offered all the same, since a filter matches only what it was declined
 #: for.
@@ -32,169 +17,92 @@ REFUSE_SECONDS = 3600.0
 REVIVE_PAUSE = 0.2
 
 
-class Wants:
-    """What every part of a scheduler knows, and how it asks for offers and explains itself."""
+class OfferFlow:
+    """When offers are wanted, and what becomes of those that nobody takes.
 
-    def __init__(self, jobs: Jobs, gpus: bool) -> None:
-        self.jobs = jobs
-        self.driver: Driver | None = None
-        self.executors = Executors()
-        self.waiting = PendingQueue(gpus, on_drop=self._let_go)
-        self.matcher = Matcher(self.executors.new_id)
-        self.trouble = "not connected to a master yet"
-        self._gpus = gpus
-        self._capacity = Capacity(
-            self._connect, lambda: self.driver.framework["roles"] if self.driver else ()
-        )
-        self._timers = Timers()
-        #: Seconds that no adjustment of the clock moves; what is shown and kept has `Jobs.clock`.
-        self._now = self._timers.now
-        self._later = self._timers.later
-        self.silence = Silence()
-        self._told_silent: set[str] = set()
-        self._suppressed = False
-        self._offered = False
+    Parameters
+    ----------
+    turn : Turn
+    timers : Timers
+    waiting : PendingQueue
+    matcher : Matcher
+        Holds offers for gangs.
 
-    # When offers are wanted.
+    Attributes
+    ----------
+    match_held : callable
+        Matches what is held with all that waits.
+    say_why : callable
+        Says why workers wait.
+    suppressed : bool
+        Whether the master makes no offers, by our wish.
+    offered : bool
+        Whether anything has been offered since the last job came.
+    """
 
-    def submit(self, job: JobRecord) -> None:
-        """Look for resources for all workers of a new job."""
-        self.waiting.add(job.job_id, job.spec, self._now())
-        self._await_offers()
-        if self.driver is not None and self.driver.connected:
-            self._revive()
+    def __init__(self, turn: Turn, timers: Timers, waiting: PendingQueue, matcher: Matcher) -> None:
+        self._turn, self._timers, self._waiting, self._matcher = turn, timers, waiting, matcher
+        self.match_held: Callable[[], None] = lambda: None
+        self.say_why: Callable[[], None] = lambda: None
+        self.suppressed = False
+        self.offered = False
 
-    def want_offers(self) -> None:
+    def want(self) -> None:
         """Ask for offers for what waits, now and when the next restart is due."""
-        self._revive()
-        self._revive_when_due()
+        self.revive()
+        self.revive_when_due()
 
-    def _revive_when_due(self) -> None:
-        now = self._now()
-        if (due := self.waiting.next_due(now)) is not None:
-            self._later("restart", due - now, self._revive_for_restarts, sooner=True)
+    def revive_when_due(self) -> None:
+        """Ask for offers when the next restart is due."""
+        now = self._turn.now
+        if (due := self._waiting.next_due(now)) is not None:
+            self._timers.later("restart", due - now, self.want, sooner=True)
 
-    def _revive_for_restarts(self) -> None:
-        self._revive()
-        self._revive_when_due()
+    def revive(self) -> None:
+        """Ask for offers if anything waits."""
+        if self._turn.connected and self._waiting:
+            self.suppressed = False
+            self._turn.do(Revive())
+            self.match_held_soon()
 
-    def _revive(self) -> None:
-        if self.driver is None or not self.driver.connected or not self.waiting:
-            return
-        self._suppressed = False
-        self.driver.reviveOffers()
-        self._match_held()
+    def revive_soon(self) -> None:
+        """Note that something of ours is free again, perhaps for those who wait."""
+        if self._waiting:
+            self._timers.later("revive", REVIVE_PAUSE, self.revive)
 
-    def _revive_soon(self) -> None:
-        """Something of ours is free again, perhaps for those who wait."""
-        if self.waiting:
-            self._later("revive", REVIVE_PAUSE, self._revive)
+    def expect(self) -> None:
+        """Say so if no offer comes."""
+        self.offered = False
+        self._timers.later("no offer", NO_OFFER_AFTER, self.say_why)
 
-    def _await_offers(self) -> None:
-        self._offered = False
-        self._later("no offer", NO_OFFER_AFTER, self._say_why)
+    def suppress_if_idle(self) -> None:
+        """Ask for no offers while nothing waits."""
+        if self._turn.connected and not self._waiting and not self.suppressed:
+            self.suppressed = True
+            self._turn.do(Suppress())
 
-    def _suppress_if_idle(self) -> None:
-        if self.driver is not None and self.driver.connected and not self.waiting and not self._suppressed:
-            self._suppressed = True
-            self.driver.suppressOffers()
-
-    def suppressed_roles(self) -> list[str]:
-        """Return the roles that SUBSCRIBE is to suppress: all while nothing waits."""
-        assert self.driver is not None
-        self._suppressed = not self.waiting
-        return [] if self.waiting else list(self.driver.framework["roles"])
-
-    # What is held, and until when.
-
-    def _match_held(self) -> None:
+    def match_held_soon(self) -> None:
         """Match what is held with who came since: it may be all that is free, so that no offer would come."""
+        if self._matcher.held:
+            self._timers.later("match", 0.0, self.match_held)
 
-        def match() -> None:
-            try:
-                if self.matcher.held:
-                    self._match([])
-            except JournalError as error:
-                log.warning("%s", error)
+    def decline(self, offers: Collection[Offer], refuse_seconds: float = REFUSE_SECONDS) -> None:
+        """Give offers back."""
+        if offers:
+            self._turn.do(Decline(tuple(offer.id for offer in offers), refuse_seconds))
 
-        if self.matcher.held:
-            self._later("match", 0.0, match)
-
-    def _match(self, offers: list[Offer]) -> None:
-        raise NotImplementedError
-
-    def _decline(self, offers: Collection[Offer]) -> None:
-        if offers and self.driver is not None:
-            self.driver.declineOffer(
-                [{"value": offer.id} for offer in offers], {"refuse_seconds": REFUSE_SECONDS}
-            )
-
-    def _let_go(self, job_id: str) -> None:
+    def drop_held(self, job_id: str) -> None:
         """Hold nothing for a job that waits no more."""
-        self._decline(self.matcher.drop(job_id))
+        self.decline(self._matcher.drop(job_id))
 
-    def _await_expiry(self) -> None:
-        if (due := self.matcher.next_deadline) is not None:
-            self._later("expiry", max(0.0, due - self._now()), self._expire, sooner=True)
+    def await_expiry(self) -> None:
+        """Give back what is held when its time is over."""
+        if (due := self._matcher.next_deadline) is not None:
+            self._timers.later("expiry", max(0.0, due - self._turn.now), self._expire, sooner=True)
 
     def _expire(self) -> None:
-        expired = self.matcher.expire(self._now())
-        self._decline(expired.declined)
+        expired = self._matcher.expire(self._turn.now)
+        self.decline(expired.declined)
         if expired.revive:
-            self._revive()
-        self._await_expiry()
-
-    # Why workers wait.
-
-    def why(self, job: JobRecord) -> list[dict[str, Any]]:
-        """Return why workers of a job wait, as rows of ``job.why``."""
-        rows = self.waiting.why(job.job_id)
-        now = self.jobs.clock()
-        held = self._held(job.job_id, self.waiting.lacked(job.job_id)) if job.job_id in self.waiting else []
-        silent = self.silence.vetoes(job.job_id, self._now())
-        return rows + [veto.row(now) for veto in (*held, *silent)]
-
-    def _held(self, job_id: str, lacked: Collection[str]) -> list[Veto]:
-        """Return which jobs of ours hold what a job lacks."""
-        waiting = self.jobs[job_id]
-        found = resource_holders.holdings(self.jobs.active, waiting, lacked) if lacked else []
-        return resource_holders.vetoes(found, waiting, self.jobs.clock())
-
-    def _say_why(self) -> None:
-        now, shown = self._now(), self.jobs.clock()
-        sentences = dict(self.waiting.sentences(self.trouble, self._offered, now, self._held))
-        silent = {} if self.trouble else dict(self.silence.sentences(now))
-        for job_id, sentence in silent.items():
-            sentences[job_id] = f"{sentences[job_id]}; {sentence}" if job_id in sentences else sentence
-        for job_id in self._told_silent - sentences.keys():
-            if job_id not in self.waiting and not self.jobs[job_id].view.state.is_final:
-                sentences[job_id] = ""  # they are heard of now
-        self._told_silent = set(silent)
-        for job_id, sentence in sentences.items():
-            if sentence != self.jobs[job_id].view.waiting_for:
-                self.jobs.record(Event(EventKind.PENDING, job_id, shown, source="SESSION", message=sentence))
-        if (more_at := self.silence.next_due(now)) is not None:
-            self._later("silence", more_at - now, self._say_why, sooner=True)
-        due = self.waiting.next_judgement(ASK_AFTER, self._capacity.stale_at)
-        if due is not None and not self.trouble:
-            self._later("judgement", max(0.0, due - self._now()), self._judge, sooner=True)
-
-    def _judge(self) -> None:
-        """Find out for whom this cluster, as it is, can never do."""
-        if self.waiting and self.driver is not None and self.driver.connected:
-            self._capacity.ask(self._now(), self._judged)
-
-    def _judged(self, cluster: Cluster | None) -> None:
-        infeasible, scarce = {}, {}
-        if cluster is not None:
-            requests = self.waiting.requests(self._now())
-            infeasible = find_infeasible(cluster, requests, self._gpus)
-            others = [request for request in requests if request.job_id not in infeasible]
-            scarce = scarcities(cluster, others, self._gpus)
-        self.waiting.mark_infeasible(infeasible, self.jobs.clock(), scarce)
-        self._match_held()  # for a gang, perhaps, that can never be whole
-        self._say_why()
-
-    async def _connect(self) -> Connection:
-        assert self.driver is not None
-        return await self.driver.connect()
+            self.revive()
+        self.await_expiry()

@@ -1,12 +1,13 @@
-"""When idle executors go: after their time, or sooner where they are in a worker's way."""
+"""When idle executors go: after their time, or sooner where they are in a worker's way. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
+from .actions import ShutdownExecutor
 from .executor_pool import Executors
 from .placement.diagnosis import Diagnosis
-from .timers import Timers
+from .turn import Timers, Turn
 
 
 class Retirement:
@@ -14,21 +15,17 @@ class Retirement:
 
     Parameters
     ----------
+    turn : Turn
+    timers : Timers
     executors : Executors
     linger : float
         Seconds that an idle executor is kept for the next job.
-    timers : Timers
-    shut_down : callable
-        Called with the agent and the executor's id.
     """
 
-    def __init__(
-        self, executors: Executors, linger: float, timers: Timers, shut_down: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, turn: Turn, timers: Timers, executors: Executors, linger: float) -> None:
+        self._turn, self._timers = turn, timers
         self._executors = executors
         self._linger = linger
-        self._timers = timers
-        self._tell = shut_down
 
     def expect(self) -> None:
         """An executor may have become idle just now."""
@@ -51,14 +48,13 @@ class Retirement:
 
     def _retire(self) -> None:
         """Shut executors down that have waited for their time; come again for the next."""
-        now = self._timers.now()
         for executor_id, agent, since in self._executors.idle():
-            remaining = since + self._linger - now
+            remaining = since + self._linger - self._turn.now
             if remaining > 0.01:
                 self._timers.later("retire", remaining, self._retire)
             else:
                 self._shut_down(agent, executor_id)
 
     def _shut_down(self, agent: str, executor_id: str) -> None:
-        self._tell(agent, executor_id)
+        self._turn.do(ShutdownExecutor(agent, executor_id))
         self._executors.lost(executor_id)

@@ -1,5 +1,5 @@
-"""The scheduler: takes offers for the jobs that wait, launches their workers, and writes down how each one
-ends. What it does is in its bases; here is what it is told: by the session, and by the driver.
+"""The scheduler as a state machine: it is told what happens, and decides what is to be done. Pure: it knows no driver,
+no clock, no disk and no event loop, and is composed of parts that share one turn.
 """
 
 from __future__ import annotations
@@ -8,34 +8,41 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..jobmaster.contacts import Contacts
-from ..journal.job_store import JobRecord, Jobs
-from ..mesos.agent_files import Sandbox, agent_url
-from ..model.events import Event, EventKind
+from ..model.address import agent_url
+from ..model.job_table import JobRecord, JobTable
 from ..model.states import TaskState
-from ..protocol.launch import KILL_GRACE, decode_status_data
+from ..protocol.launch import decode_status_data
+from . import inputs, recovery
+from .actions import Acknowledge, Action, Decline
 from .call_retries import Repeats
-from .launcher import Launches
+from .executor_pool import Executors
+from .explainer import Explainer
+from .launcher import Launcher
 from .messages import ExecutorTemplate
+from .offer_flow import OfferFlow
+from .pending_queue import PendingQueue
+from .placement.gang_matcher import Matcher
 from .placement.offers import Offer
-from .task_tracker import ANSWER_TIME
+from .retirement import Retirement
+from .silent_launches import Silence
+from .task_tracker import TaskTracker
+from .turn import Timers, Turn
 
 
-class Scheduler(Launches):
-    """The scheduler of a session; a `Listener` of its driver. Runs on the session's event loop.
+class SchedulerState:
+    """The scheduler of a framework.
 
     Parameters
     ----------
-    jobs : Jobs
-        Every event is recorded there: the journal has it before Mesos hears of it.
+    jobs : JobTable
+        Each event is folded in there as soon as it is decided that it is to be recorded.
     template : ExecutorTemplate
     worker_url : str
         Where workers reach this session.
     executor_linger : float
         Seconds that an idle executor is kept for the next job.
-    on_subscribed : callable
-        Called with the framework id.
-    on_error : callable
-        Called with the message when the master has ended the framework.
+    roles : sequence of str
+        The framework's.
     gpus : bool
         Whether the framework has the capability GPU_RESOURCES.
     contacts : Contacts
@@ -44,95 +51,185 @@ class Scheduler(Launches):
 
     def __init__(
         self,
-        jobs: Jobs,
+        jobs: JobTable,
         template: ExecutorTemplate,
         worker_url: str,
         executor_linger: float,
-        on_subscribed: Callable[[str], None] = lambda framework_id: None,
-        on_error: Callable[[str], None] = lambda message: None,
+        *,
+        roles: tuple[str, ...] = (),
         gpus: bool = False,
         contacts: Contacts | None = None,
     ) -> None:
-        super().__init__(jobs, gpus, executor_linger, template, worker_url, contacts)
-        self._on_subscribed, self._on_error = on_subscribed, on_error
+        self.jobs = jobs
+        self.turn = turn = Turn(jobs)
+        self.timers = timers = Timers(turn)
+        self.executors = Executors()
+        self.waiting = PendingQueue(gpus, on_drop=self._drop_held)
+        self.matcher = Matcher(self.executors.new_id)
+        self.silence = Silence(worker_url, contacts)
+        self.flow = OfferFlow(turn, timers, self.waiting, self.matcher)
+        self.explainer = Explainer(turn, timers, self.waiting, self.flow, self.silence, gpus)
+        self.retirement = Retirement(turn, timers, self.executors, executor_linger)
+        self.tracker = TaskTracker(
+            turn,
+            timers,
+            self.waiting,
+            self.flow,
+            self.explainer,
+            self.silence,
+            self.executors,
+            self.retirement,
+        )
+        self.launcher = Launcher(
+            turn,
+            self.waiting,
+            self.matcher,
+            self.flow,
+            self.explainer,
+            self.tracker,
+            self.executors,
+            self.retirement,
+            template,
+            worker_url,
+            gpus,
+        )
+        self.flow.say_why = self.explainer.say
+        self.flow.match_held = self._match_held
+        self._repeats = Repeats(turn, timers, self._is_wanted)
+        self._roles = roles
         self._was_subscribed = False
-        self._repeats = Repeats(self._timers, self._call_again, self._is_wanted)
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            inputs.Adopted: lambda told: self._adopted(),
+            inputs.Subscribed: self._subscribed,
+            inputs.Disconnected: self._disconnected,
+            inputs.OffersCame: self._offers_came,
+            inputs.Rescinded: lambda told: self.matcher.rescinded(told.offer_id),
+            inputs.Updated: lambda told: self._updated(told.status),
+            inputs.ExecutorLost: self._executor_lost,
+            inputs.AgentLost: self._agent_lost,
+            inputs.Removed: self._removed,
+            inputs.CallFailed: self._call_failed,
+            inputs.LaunchWithdrawn: self._launch_withdrawn,
+            inputs.Submitted: self._submitted,
+            inputs.KillJob: self._kill_job,
+            inputs.KillWorker: self._kill_worker,
+            inputs.TimerFired: lambda told: timers.fired(told.name),
+            inputs.ClusterRead: lambda told: self.explainer.cluster_read(told.cluster),
+            inputs.Settle: lambda told: recovery.settle(self.jobs, self.tracker),
+            inputs.Stalled: lambda told: self._release_held(),
+            inputs.OffersWanted: lambda told: self.flow.want(),
+            inputs.TornDown: lambda told: self.tracker.torn_down(told.message),
+        }
 
-    def sandbox(self, job: JobRecord, worker_id: int) -> tuple[Sandbox, str] | None:
-        """Return a worker's sandbox and its folder there, or None before it was launched."""
-        worker = job.view.workers[worker_id]
-        if self.driver is None or worker.agent not in self.agents or not self.driver.framework_id:
-            return None
-        agent, driver = self.agents[worker.agent], self.driver
-        return Sandbox(agent, driver.framework_id, worker.executor_id, driver.access), worker.task_id
+    def handle(self, told: inputs.Input, now: float, today: float) -> list[Action]:
+        """Take in what has happened, and return what is to be done, in order.
 
-    def close(self) -> None:
-        """Stop the timers."""
-        self._timers.close()
-        self._capacity.close()
+        Parameters
+        ----------
+        told : Input
+        now : float
+            Seconds that no adjustment of the clock moves.
+        today : float
+            Seconds since 1970.
+        """
+        self.turn.begin(now, today)
+        self._handlers[type(told)](told)
+        return self.turn.end()
 
-    # What the driver tells.
+    # What may be asked.
 
-    def subscribed(self, framework_id: str, master: Mapping[str, Any], local_host: str) -> None:
+    @property
+    def trouble(self) -> str:
+        """Why there is no master; empty if there is one."""
+        return self.turn.trouble
+
+    def why(self, job: JobRecord, now: float, today: float) -> list[dict[str, Any]]:
+        """Return why workers of a job wait, as rows of ``job.why``."""
+        self.turn.begin(now, today)
+        return self.explainer.why(job)
+
+    def roles_to_suppress(self) -> list[str]:
+        """Return the roles that SUBSCRIBE, which follows at once, is to suppress: all while nothing waits."""
+        self.flow.suppressed = not self.waiting
+        return [] if self.waiting else list(self._roles)
+
+    # What it is told.
+
+    def _adopted(self) -> None:
+        recovery.adopt(self.jobs, self.executors, self.launcher.agents, self.tracker)
+        self.flow.want()
+
+    def _submitted(self, told: inputs.Submitted) -> None:
+        """Look for resources for all workers of a new job."""
+        self.waiting.add(told.job_id, self.jobs[told.job_id].spec, self.turn.now)
+        self.flow.expect()
+        self.flow.revive()
+
+    def _kill_job(self, told: inputs.KillJob) -> None:
+        self.tracker.kill(self.jobs[told.job_id], told.reason, told.message)
+
+    def _kill_worker(self, told: inputs.KillWorker) -> None:
+        job = self.jobs[told.job_id]
+        self.tracker.kill_worker(job, told.worker_id, told.reason, told.message, restart=told.restart)
+
+    def _subscribed(self, told: inputs.Subscribed) -> None:
         """Resume: ask what became of the tasks, and repeat what may have been lost."""
-        self.trouble = ""
-        self._on_subscribed(framework_id)
-        if self._tasks or self._was_subscribed:
-            self._begin_reconciliation()
-        else:
-            self.reconciliation.rest(self._now())
+        self.turn.connected, self.turn.trouble = True, ""
+        self.turn.framework_id = told.framework_id
+        self.tracker.resume(is_first=not self._was_subscribed)
         self._was_subscribed = True
-        self._reconcile()
-        # What could not be heard of while there was no master must not count as silence.
-        self.deadlines.postpone(self._now() + ANSWER_TIME)
-        for job in self.jobs.active:
-            self._kill_tasks(job)
-        if self.waiting and self._suppressed:
-            self._revive()
+        if self.waiting and self.flow.suppressed:
+            self.flow.revive()
 
-    def disconnected(self, why: str) -> None:
+    def _disconnected(self, told: inputs.Disconnected) -> None:
         """Offers are void; tasks go on."""
-        self.trouble = why
+        self.turn.connected, self.turn.trouble = False, told.why
         self.matcher.clear()
-        self._capacity.forget()
-        self.reconciliation.stop()
+        self.explainer.forget_cluster()
+        self.tracker.reconciliation.stop()
         self._repeats.forget()
-        self._say_why()
+        self.explainer.say()
 
-    def offers(self, offers: list[Mapping[str, Any]]) -> None:
+    def _offers_came(self, told: inputs.OffersCame) -> None:
         """Place what waits on what is offered; decline the rest at once."""
-        assert self.driver is not None
-        self._offered = True
-        for offer in offers:
+        self.flow.offered = True
+        for offer in told.offers:
             if offer.get("url", {}).get("address"):
                 agent = offer["agent_id"]["value"]
-                self.agents[agent] = agent_url(offer["url"])
+                self.launcher.agents[agent] = agent_url(offer["url"])
                 self.silence.agent_at(agent, offer["url"]["address"].get("ip", ""))
         # Mesos's times are those of the calendar; ours are never adjusted.
-        ahead = self.jobs.clock() - self._now()
-        self._match([Offer.from_mesos(offer, ahead) for offer in offers])
+        ahead = self.turn.today - self.turn.now
+        self.launcher.match([Offer.from_mesos(offer, ahead) for offer in told.offers])
 
-    def rescinded(self, offer_id: str) -> None:
-        """Hold it no more; an ACCEPT that crosses it comes back as DROPPED."""
-        self.matcher.rescinded(offer_id)
+    def _drop_held(self, job_id: str) -> None:
+        self.flow.drop_held(job_id)
 
-    def update(self, status: Mapping[str, Any]) -> None:
+    def _release_held(self) -> None:
+        held = list(self.matcher.held.values())
+        self.matcher.clear()
+        self.flow.decline(held)
+
+    def _match_held(self) -> None:
+        if self.matcher.held:
+            self.launcher.match([])
+
+    def _updated(self, status: Mapping[str, Any]) -> None:
         """Write an update down, then acknowledge it."""
-        assert self.driver is not None
         task_id = status["task_id"]["value"]
         state = TaskState.from_mesos(status["state"])
         executor_id = status.get("executor_id", {}).get("value", "")
-        known = self._tasks.get(task_id)
+        known = self.tracker.find(task_id)
         if known is None:
             self._acknowledge(status)
             # Of these two the master can kill nothing: it would answer with the same state, again and again.
             if not state.is_terminal and state not in (TaskState.UNREACHABLE, TaskState.UNKNOWN):
-                self.driver.kill(task_id, status.get("agent_id", {}).get("value", ""), KILL_GRACE)
+                self.tracker.end_task(task_id, status.get("agent_id", {}).get("value", ""))
             return
-        job, worker_id = self.jobs[known[0]], known[1]
+        job, worker_id = known
         worker = job.view.workers[worker_id]
         if worker.task_id == task_id and worker.is_on_mesos and state is not worker.state:
-            self._take(
+            self.tracker.take(
                 job,
                 worker,
                 state,
@@ -143,116 +240,89 @@ class Scheduler(Launches):
             )
         self._acknowledge(status)
         if state in (TaskState.UNKNOWN, TaskState.UNREACHABLE):
-            self.reconciliation.doubtful(task_id, worker.agent, self._now())
-            self._reconcile()
+            self.tracker.doubtful(task_id, worker.agent)
         else:
-            self.reconciliation.answered(task_id)
+            self.tracker.reconciliation.answered(task_id)
         if state is TaskState.RUNNING:
             self.executors.ran(executor_id or worker.executor_id)
         if state.is_terminal:
-            self._task_ended(job, executor_id or worker.executor_id, task_id)
+            self.tracker.ended(job, executor_id or worker.executor_id, task_id)
 
     def _acknowledge(self, status: Mapping[str, Any]) -> None:
-        assert self.driver is not None
         if "uuid" in status:
-            self.driver.acknowledgeStatusUpdate(status)
+            self.turn.do(Acknowledge(status))
 
-    def message(self, agent_id: str, executor_id: str, data: str) -> None:
-        """Executors have nothing to say yet."""
-
-    def executor_lost(self, agent_id: str, executor_id: str, status: int | None) -> None:
+    def _executor_lost(self, told: inputs.ExecutorLost) -> None:
         """Its tasks' ends come as updates of their own; what it held is free for those who wait."""
-        self.executors.lost(executor_id)
-        self._revive_soon()
+        self.executors.lost(told.executor_id)
+        self.flow.revive_soon()
 
-    def agent_lost(self, agent_id: str) -> None:
+    def _agent_lost(self, told: inputs.AgentLost) -> None:
         """Its tasks' fates come as updates of their own."""
-        self.executors.lost_agent(agent_id)
-        if host := self.matcher.lost_agent(agent_id):
-            self.hosts.gone(host)
+        self.executors.lost_agent(told.agent)
+        if host := self.matcher.lost_agent(told.agent):
+            self.tracker.hosts.gone(host)
 
-    def error(self, message: str) -> None:
-        """The framework is over, and so is all that it ran."""
-        self.trouble = message
-        for job in self.jobs.active:
-            self.waiting.drop(job.job_id)
-            lost = self._ends(job, TaskState.LOST, "SOURCE_MASTER", "REASON_FRAMEWORK_REMOVED", message)
-            kill = Event(EventKind.KILL, job.job_id, self.jobs.clock(), reason="MASTER", message=message)
-            self.jobs.record(*lost, kill)
-        self.executors.clear()
-        self._tasks.clear()
-        self._on_error(message)
+    def _removed(self, told: inputs.Removed) -> None:
+        self.turn.connected, self.turn.trouble = False, told.message
+        self.tracker.removed(told.message)
 
-    def call_failed(self, call: Mapping[str, Any], why: str, certain: bool = True) -> None:
+    def _call_failed(self, told: inputs.CallFailed) -> None:
         """A refused ACCEPT launched nothing; of one that may have arrived, the master is asked. What somebody waits for
         is called again.
         """
+        call = told.call
         if call["type"] != "ACCEPT":
-            self._call_refused(call, why)
+            self._call_refused(call, told.why)
             return
-        now = self._now()
-        offer_ids = list(call["accept"].get("offer_ids", ()))
-        if certain and offer_ids and self.driver is not None and self.driver.connected:
+        offer_ids = tuple(str(one["value"]) for one in call["accept"].get("offer_ids", ()))
+        if told.certain and offer_ids and self.turn.connected:
             # The master still counts these offers as ours.
-            self.driver.declineOffer(offer_ids, {"refuse_seconds": 0.0})
+            self.turn.do(Decline(offer_ids, 0.0))
         for operation in call["accept"]["operations"]:
             for task in operation["launch"]["task_infos"]:
                 task_id = task["task_id"]["value"]
-                if not certain:
-                    self.reconciliation.doubtful(task_id, task["agent_id"]["value"], now)
-                elif (known := self._tasks.get(task_id)) is not None:
-                    job = self.jobs[known[0]]
-                    worker = job.view.workers[known[1]]
-                    message = f"the launch did not reach the master: {why}"
-                    self._take(job, worker, TaskState.DROPPED, "SESSION", "REASON_CALL_FAILED", message, {})
-                    self._task_ended(job, task["executor"]["executor_id"]["value"], task_id)
-        if not certain:
-            self._reconcile()
+                if not told.certain:
+                    self.tracker.reconciliation.doubtful(task_id, task["agent_id"]["value"], self.turn.now)
+                elif (known := self.tracker.find(task_id)) is not None:
+                    job, worker_id = known
+                    message = f"the launch did not reach the master: {told.why}"
+                    worker = job.view.workers[worker_id]
+                    self.tracker.take(
+                        job, worker, TaskState.DROPPED, "SESSION", "REASON_CALL_FAILED", message, {}
+                    )
+                    self.tracker.ended(job, task["executor"]["executor_id"]["value"], task_id)
+        if not told.certain:
+            self.tracker.reconcile()
+
+    def _launch_withdrawn(self, told: inputs.LaunchWithdrawn) -> None:
+        for task_id in told.task_ids:
+            if (known := self.tracker.find(task_id)) is not None:
+                job, worker_id = known
+                worker = job.view.workers[worker_id]
+                executor_id = worker.executor_id
+                # As the master would say of offers that it has taken back.
+                reason = "REASON_INVALID_OFFERS"
+                self.tracker.take(job, worker, TaskState.DROPPED, "SESSION", reason, told.why, {})
+                self.tracker.ended(job, executor_id, task_id)
 
     def _call_refused(self, call: Mapping[str, Any], why: str) -> None:
-        if self.driver is None or not self.driver.connected:
+        if not self.turn.connected:
             return  # the next subscription begins with what is to be done
         pause = self._repeats.refused(call)
         if pause is None:
             return
-        task_id = call.get("kill", {}).get("task_id", {}).get("value", "")
-        jobs = [self.jobs[self._tasks[task_id][0]]] if task_id in self._tasks else []
+        known = self.tracker.find(call.get("kill", {}).get("task_id", {}).get("value", ""))
+        jobs = [known[0]] if known is not None else []
         if call["type"] == "REVIVE":
             jobs = [job for job in self.jobs.active if any(not one.task_id for one in job.view.workers)]
         for job in jobs:
-            message = f"the master refuses {call['type']} ({why}); asked again in {pause:g} s"
-            now = self.jobs.clock()
-            self.jobs.record(Event(EventKind.PENDING, job.job_id, now, source="SESSION", message=message))
-
-    def _call_again(self, call: Mapping[str, Any]) -> None:
-        if self.driver is not None and self.driver.connected:
-            self.driver.again(call)
+            sentence = f"the master refuses {call['type']} ({why}); asked again in {pause:g} s"
+            self.explainer.tell(job.job_id, sentence)
 
     def _is_wanted(self, call: Mapping[str, Any]) -> bool:
         if call["type"] == "KILL":
-            return call["kill"]["task_id"]["value"] in self._tasks
+            return call["kill"]["task_id"]["value"] in self.tracker
         if call["type"] == "REVIVE":
             return bool(self.waiting)
-        return call["type"] != "SUPPRESS" or self._suppressed
-
-    # What the master is asked.
-
-    def _begin_reconciliation(self) -> None:
-        tasks = [
-            (worker.task_id, worker.agent)
-            for job in self.jobs.active
-            for worker in job.view.workers
-            if worker.is_on_mesos
-        ]
-        self.reconciliation.begin(tasks, self._now())
-
-    def _reconcile(self) -> None:
-        if self.driver is None or not self.driver.connected:
-            return
-        now = self._now()
-        if self.reconciliation.is_over(now):
-            self._begin_reconciliation()
-        while (tasks := self.reconciliation.ask(now)) is not None:
-            self.driver.reconcile(tasks)
-        if self.reconciliation.due is not None:
-            self._later("reconcile", max(0.0, self.reconciliation.due - now), self._reconcile, sooner=True)
+        return call["type"] != "SUPPRESS" or self.flow.suppressed

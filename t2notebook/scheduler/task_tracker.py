@@ -1,4 +1,4 @@
-"""What becomes of tasks: each end is written down with what follows from it; silence, too, is an end at last."""
+"""What becomes of tasks: each end is written down with what follows from it; silence, too, is an end at last. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..journal.job_store import JobRecord, Jobs
 from ..model.events import Event, EventKind
+from ..model.job_table import JobRecord
 from ..model.reducer import WorkerView
 from ..model.start_errors import unknown_user
 from ..model.states import JobState, TaskState
 from ..protocol.launch import KILL_GRACE, Cause
-from .offer_flow import Wants
+from .actions import Kill, Reconcile
+from .executor_pool import Executors
+from .explainer import Explainer
+from .offer_flow import OfferFlow
+from .pending_queue import PendingQueue
 from .placement.host_health import HostHealth
 from .reconciliation import Reconciliation
 from .restart_policy import (
@@ -27,31 +31,61 @@ from .restart_policy import (
     pause_before,
 )
 from .retirement import Retirement
-from .silent_launches import TOLD_AFTER
+from .silent_launches import TOLD_AFTER, Silence
 from .task_timeouts import Deadlines
+from .turn import Timers, Turn
 
 #: Seconds that the master has for an answer before a silent launch, or an unreachable worker, is given up.
 ANSWER_TIME = 5.0
 
 
-class Tasks(Wants):
-    """Killing, judging, restarting and giving up tasks."""
+class TaskTracker:
+    """Kills, judges, restarts and gives up tasks, and asks the master about those of which it is not sure.
 
-    def __init__(self, jobs: Jobs, gpus: bool, executor_linger: float) -> None:
-        super().__init__(jobs, gpus)
+    Parameters
+    ----------
+    turn : Turn
+    timers : Timers
+    waiting : PendingQueue
+    flow : OfferFlow
+    explainer : Explainer
+    silence : Silence
+    executors : Executors
+    retirement : Retirement
+    """
+
+    def __init__(
+        self,
+        turn: Turn,
+        timers: Timers,
+        waiting: PendingQueue,
+        flow: OfferFlow,
+        explainer: Explainer,
+        silence: Silence,
+        executors: Executors,
+        retirement: Retirement,
+    ) -> None:
+        self._turn, self._timers, self._waiting, self._flow = turn, timers, waiting, flow
+        self._explainer, self._silence = explainer, silence
+        self._executors, self._retirement = executors, retirement
         self.hosts = HostHealth()
         self.deadlines = Deadlines()
         self.reconciliation = Reconciliation()
         self._tasks: dict[str, tuple[str, int]] = {}
-        self._retirement = Retirement(self.executors, executor_linger, self._timers, self._shut_executor_down)
+
+    def __bool__(self) -> bool:
+        return bool(self._tasks)
+
+    def __contains__(self, task_id: str) -> bool:
+        return task_id in self._tasks
 
     def kill(self, job: JobRecord, reason: str, message: str) -> None:
         """End a job: what waits is dropped, what runs is killed."""
         if job.view.state.is_final:
             return
-        self.waiting.drop(job.job_id)
-        self.jobs.record(Event(EventKind.KILL, job.job_id, self.jobs.clock(), reason=reason, message=message))
-        self._kill_tasks(job)
+        self._waiting.drop(job.job_id)
+        self._turn.record(Event(EventKind.KILL, job.job_id, self._turn.today, reason=reason, message=message))
+        self.kill_tasks(job)
         self._settle(job)
 
     def kill_worker(
@@ -61,23 +95,28 @@ class Tasks(Wants):
         worker = job.view.workers[worker_id]
         if job.view.state.is_final or worker.is_done:
             return
-        now, data = self.jobs.clock(), {"restart": True} if restart else {}
-        self.jobs.record(
+        now, data = self._turn.today, {"restart": True} if restart else {}
+        self._turn.record(
             Event(EventKind.KILL, job.job_id, now, worker_id, worker.task_id, "", "", reason, message, data)
         )
         if worker.asked == "end":
-            self.waiting.withdraw(job.job_id, worker_id)
-        if worker.is_on_mesos and self.driver is not None:
-            self.driver.kill(worker.task_id, worker.agent, KILL_GRACE)
+            self._waiting.withdraw(job.job_id, worker_id)
+        if worker.is_on_mesos:
+            self.end_task(worker.task_id, worker.agent)
         self._settle(job)
 
-    def _kill_tasks(self, job: JobRecord) -> None:
+    def kill_tasks(self, job: JobRecord) -> None:
         """Kill what is to be killed of a job: all of it, or single workers."""
         for worker in job.view.workers:
             if not (job.view.kill_reason or worker.asked):
                 continue
-            if not worker.state.is_terminal and worker.task_id and self.driver is not None:
-                self.driver.kill(worker.task_id, worker.agent, KILL_GRACE)
+            if not worker.state.is_terminal and worker.task_id:
+                self.end_task(worker.task_id, worker.agent)
+
+    def end_task(self, task_id: str, agent: str) -> None:
+        """Kill a task. While there is no master, the next subscription does it."""
+        if self._turn.connected:
+            self._turn.do(Kill(task_id, agent, KILL_GRACE))
 
     def worker_failed(self, job: JobRecord, worker_id: int) -> None:
         """Let a job end with the first of its workers that does not end well, unless the others are to go on."""
@@ -88,18 +127,28 @@ class Tasks(Wants):
 
     def _settle(self, job: JobRecord) -> None:
         if job.view.state.is_final:
-            self.waiting.drop(job.job_id)
-            self._suppress_if_idle()
+            self._waiting.drop(job.job_id)
+            self._flow.suppress_if_idle()
             if job.view.state is JobState.FAILED:
                 self.hosts.forget_job(job.job_id)
 
-    def give_up(self, message: str) -> None:
+    def torn_down(self, message: str) -> None:
         """Write down the end of what was torn down: Mesos sends no updates for it."""
-        for job in self.jobs.active:
-            self.jobs.record(*self._ends(job, TaskState.KILLED, "SESSION", "REASON_TEARDOWN", message))
+        for job in self._turn.jobs.active:
+            self._turn.record(*self._ends(job, TaskState.KILLED, "SESSION", "REASON_TEARDOWN", message))
+
+    def removed(self, message: str) -> None:
+        """Write down the end of all jobs: the master has ended the framework, and all that it ran."""
+        for job in self._turn.jobs.active:
+            self._waiting.drop(job.job_id)
+            lost = self._ends(job, TaskState.LOST, "SOURCE_MASTER", "REASON_FRAMEWORK_REMOVED", message)
+            kill = Event(EventKind.KILL, job.job_id, self._turn.today, reason="MASTER", message=message)
+            self._turn.record(*lost, kill)
+        self._executors.clear()
+        self._tasks.clear()
 
     def _ends(self, job: JobRecord, state: TaskState, source: str, reason: str, message: str) -> list[Event]:
-        now = self.jobs.clock()
+        now = self._turn.today
         return [
             Event(
                 EventKind.STATUS,
@@ -119,22 +168,27 @@ class Tasks(Wants):
     def find(self, task_id: str) -> tuple[JobRecord, int] | None:
         """Return the job and the worker id of a task that has not ended, or None."""
         known = self._tasks.get(task_id)
-        return None if known is None else (self.jobs[known[0]], known[1])
+        return None if known is None else (self._turn.jobs[known[0]], known[1])
+
+    def launched(self, job: JobRecord, worker: WorkerView) -> None:
+        """Know a task that is about to be launched."""
+        self._tasks[worker.task_id] = (job.job_id, worker.worker_id)
+        self.watch(job, worker)
 
     def adopt_task(self, job: JobRecord, worker_id: int) -> None:
         """Know a task that an earlier session of this framework has launched."""
         worker = job.view.workers[worker_id]
         self._tasks[worker.task_id] = (job.job_id, worker_id)
         proven = worker.started is not None
-        self.executors.adopt(worker.executor_id, worker.agent, worker.task_id, job.job_id, proven)
-        self._watch(job, worker)
+        self._executors.adopt(worker.executor_id, worker.agent, worker.task_id, job.job_id, proven)
+        self.watch(job, worker)
 
     def adopt_waiting(self, job: JobRecord, worker_id: int) -> None:
         """Queue a worker that an earlier session of this framework was about to launch, or to start again."""
-        pause = max(0.0, job.view.workers[worker_id].not_before - self.jobs.clock())
-        self.waiting.requeue(job.job_id, job.spec, worker_id, self._now() + pause, self._now())
+        pause = max(0.0, job.view.workers[worker_id].not_before - self._turn.today)
+        self._waiting.requeue(job.job_id, job.spec, worker_id, self._turn.now + pause, self._turn.now)
 
-    def _take(
+    def take(
         self,
         job: JobRecord,
         worker: WorkerView,
@@ -145,7 +199,7 @@ class Tasks(Wants):
         data: Mapping[str, Any],
     ) -> None:
         """Write down what has become of a worker's task together with what follows from it, and do that."""
-        now = self.jobs.clock()
+        now = self._turn.today
         # A container's statistics, or two whole ExecutorInfos: for who looks for them, not for a table.
         message, newline, rest = message.partition("\n")
         if newline:
@@ -166,7 +220,7 @@ class Tasks(Wants):
             state, rule = TaskState.FINISHED, decide(TaskState.FINISHED)
         elif rule.decision in (Decision.RETRY, Decision.RESTART):
             if reason == "LAUNCH_TIMEOUT" or (worker.started is None and "fetch" in message):
-                advice = self.silence.advice(worker.agent, worker.host)
+                advice = self._silence.advice(worker.agent, worker.host)
                 message = "; ".join(filter(None, [message, advice]))
             limit = job.spec.faults.max_worker_restarts
             limit = min(limit, MAX_STARTS) if rule.when is Condition.START else limit
@@ -178,17 +232,17 @@ class Tasks(Wants):
             EventKind.STATUS, job.job_id, now, worker.worker_id, worker.task_id, state.value, source, reason
         )
         if rule.blames_host and worker.host:
-            self.hosts.failed(worker.host, job.job_id, self._now())
+            self.hosts.failed(worker.host, job.job_id, self._turn.now)
         elif state is TaskState.FINISHED:
             self.hosts.succeeded(worker.host)
         more = {"restart": restart} if restart else {}
-        self.jobs.record(replace(event, message=message, data={**data, **more}))
-        self._watch(job, worker)
+        self._turn.record(replace(event, message=message, data={**data, **more}))
+        self.watch(job, worker)
         if restart is not None:
-            due = self._now() + restart["pause"]
-            self.waiting.requeue(job.job_id, job.spec, worker.worker_id, due, self._now())
-            self._await_offers()
-            self._revive_when_due()
+            due = self._turn.now + restart["pause"]
+            self._waiting.requeue(job.job_id, job.spec, worker.worker_id, due, self._turn.now)
+            self._flow.expect()
+            self._flow.revive_when_due()
         elif state.is_terminal and rule.decision is not Decision.DONE:
             self.worker_failed(job, worker.worker_id)
 
@@ -196,32 +250,29 @@ class Tasks(Wants):
         """Say what an agent's limit of memory holds for; an agent does not know which worker took too much."""
         if reason != "REASON_CONTAINER_LIMITATION_MEMORY" or source == "SOURCE_EXECUTOR":
             return ""
-        count = self.executors.count(worker.executor_id)
+        count = self._executors.count(worker.executor_id)
         others = f"all {count} workers" if count > 1 else "its worker"
         return f"that is its executor with {others} in it; "
 
-    def _task_ended(self, job: JobRecord, executor_id: str, task_id: str) -> None:
+    def ended(self, job: JobRecord, executor_id: str, task_id: str) -> None:
+        """A task has ended, and is on record."""
         del self._tasks[task_id]
         self.reconciliation.answered(task_id)
-        self.executors.ended(executor_id, task_id, self._now())
+        self._executors.ended(executor_id, task_id, self._turn.now)
         self._retirement.expect()
         self._settle(job)
-        self._revive_soon()
-
-    def _shut_executor_down(self, agent: str, executor_id: str) -> None:
-        assert self.driver is not None
-        self.driver.shutdown_executor(agent, executor_id)
+        self._flow.revive_soon()
 
     # What does not come: updates of a launch, and of an unreachable worker.
 
-    def _watch(self, job: JobRecord, worker: WorkerView) -> None:
+    def watch(self, job: JobRecord, worker: WorkerView) -> None:
+        """Wait for so long, and no longer, for what is to be heard of a task."""
         if worker.state in (TaskState.STAGING, TaskState.STARTING):
-            self.silence.launched(worker.task_id, job.job_id, worker.agent, worker.host, self._now())
-            self._later("silence", TOLD_AFTER[0], self._say_why, sooner=True)
+            self._silence.launched(worker.task_id, job.job_id, worker.agent, worker.host, self._turn.now)
+            self._explainer.await_silence(TOLD_AFTER[0])
         else:
-            self.silence.over(worker.task_id)
-            if job.job_id in self._told_silent:
-                self._later("silence is over", 0.0, self._say_why)
+            self._silence.over(worker.task_id)
+            self._explainer.silence_is_over(job.job_id)
         faults = job.spec.faults
         patience = {
             TaskState.STAGING: faults.launch_timeout,
@@ -231,39 +282,80 @@ class Tasks(Wants):
         if patience is None:
             self.deadlines.drop(worker.task_id)
         else:
-            self.deadlines.set(worker.task_id, self._now() + patience)
+            self.deadlines.set(worker.task_id, self._turn.now + patience)
             self._await_deadline()
 
     def _await_deadline(self) -> None:
         if (due := self.deadlines.next) is not None:
-            self._later("deadline", max(0.0, due - self._now()), self._past_deadlines, sooner=True)
+            self._timers.later("deadline", max(0.0, due - self._turn.now), self._past_deadlines, sooner=True)
 
     def _past_deadlines(self) -> None:
-        now = self._now()
-        if self.driver is not None and self.driver.connected:
+        now = self._turn.now
+        if self._turn.connected:
             for task_id in self.deadlines.pop(now):
                 if (known := self._tasks.get(task_id)) is not None:
-                    self._give_task_up(self.jobs[known[0]], known[1], task_id)
+                    self._give_task_up(self._turn.jobs[known[0]], known[1], task_id)
             self._await_deadline()
         elif self.deadlines.next is not None:
-            self._later("deadline", ANSWER_TIME, self._past_deadlines)
+            self._timers.later("deadline", ANSWER_TIME, self._past_deadlines)
 
     def _give_task_up(self, job: JobRecord, worker_id: int, task_id: str) -> None:
         """Count a task as lost. Should it live all the same, it is fenced off, and killed as soon as heard of."""
-        assert self.driver is not None
         worker = job.view.workers[worker_id]
-        self.driver.kill(task_id, worker.agent, KILL_GRACE)
+        self.end_task(task_id, worker.agent)
         where = f" on {worker.host}" if worker.host else ""
         if worker.state is TaskState.STAGING:
-            self.hosts.failed(worker.host, job.job_id, self._now())
+            self.hosts.failed(worker.host, job.job_id, self._turn.now)
             seconds = job.spec.faults.launch_timeout
             reason, message = "LAUNCH_TIMEOUT", f"nothing was heard of its launch{where} for {seconds:g} s"
         else:
             seconds = job.spec.faults.unreachable_timeout
             what = "unreachable" if worker.state is TaskState.UNREACHABLE else "unknown to the master"
             reason, message = "UNREACHABLE_TIMEOUT", f"{what}{where} for {seconds:g} s"
-        self._take(job, worker, TaskState.LOST, "SESSION", reason, message, {})
-        self._task_ended(job, worker.executor_id, task_id)
+        self.take(job, worker, TaskState.LOST, "SESSION", reason, message, {})
+        self.ended(job, worker.executor_id, task_id)
+
+    # What the master is asked.
+
+    def resume(self, is_first: bool) -> None:
+        """Subscribed: ask what became of the tasks, and repeat what may have been lost."""
+        if self._tasks or not is_first:
+            self._begin_reconciliation()
+        else:
+            self.reconciliation.rest(self._turn.now)
+        self.reconcile()
+        # What could not be heard of while there was no master must not count as silence.
+        self.deadlines.postpone(self._turn.now + ANSWER_TIME)
+        for job in self._turn.jobs.active:
+            self.kill_tasks(job)
+
+    def doubtful(self, task_id: str, agent: str) -> None:
+        """Ask about a task, now or later, of which the master does not know where it is."""
+        self.reconciliation.doubtful(task_id, agent, self._turn.now)
+        self.reconcile()
+
+    def reconcile(self) -> None:
+        """Ask what is due."""
+        if not self._turn.connected:
+            return
+        now = self._turn.now
+        if self.reconciliation.is_over(now):
+            self._begin_reconciliation()
+        while (tasks := self.reconciliation.ask(now)) is not None:
+            self._turn.do(Reconcile(tuple(tasks)))
+        if self.reconciliation.due is not None:
+            self._timers.later(
+                "reconcile", max(0.0, self.reconciliation.due - now), self.reconcile, sooner=True
+            )
+
+    def _begin_reconciliation(self) -> None:
+        tasks = [
+            (worker.task_id, worker.agent)
+            for job in self._turn.jobs.active
+            for worker in job.view.workers
+            if worker.is_on_mesos
+        ]
+        self.reconciliation.begin(tasks, self._turn.now)
 
 
 def _restart(rule: Rule, worker: WorkerView, limit: int) -> tuple[dict[str, Any] | None, str]:

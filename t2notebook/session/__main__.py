@@ -26,7 +26,7 @@ def main() -> None:
             from .embedded import Cluster
 
             cluster = Cluster(Path(settings["runtime_dir"]), settings["config"])
-        from .session import run
+        from .app import run
 
         run(settings, cluster, lambda: _tell(news, {"ready": True}))
     except Twister2Error as error:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..model.text import dumps
 from .http_api import ApiHandler, Refused
 from .job_masters import JobMasters
-
-if TYPE_CHECKING:
-    from .session import Session
+from .session import Session
 
 #: Seconds that a question for messages waits at the most.
 LONGEST_WAIT = 30.0

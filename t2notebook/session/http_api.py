@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
-import shutil
 from asyncio import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tornado.web import HTTPError, RequestHandler
 
@@ -20,10 +18,8 @@ from ..model.errors import JournalError, NotOwner, Twister2Error
 from ..model.job import JobSpec
 from ..model.text import dumps, loads
 from ..model.watchers import OBSERVER_HEADER
+from .session import NotSubmitted, Session, SessionOver
 from .tails import MOST_BYTES, read_tails
-
-if TYPE_CHECKING:
-    from .session import Session
 
 STREAMS = ("stdout", "stderr")
 #: The header with the name of the session that a request is for, and the answer of any other (RFC 9110, 15.5.20).
@@ -72,9 +68,9 @@ class ApiHandler(RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
-        if isinstance(error, NotOwner):
+        if isinstance(error, NotOwner | SessionOver):
             self.set_status(503)
-        elif isinstance(error, JournalError) or getattr(error, "errno", None) in NO_ROOM:
+        elif isinstance(error, JournalError | NotSubmitted) or getattr(error, "errno", None) in NO_ROOM:
             self.set_status(507)
         is_told = isinstance(error, HTTPError | Twister2Error)
         text = str(error) if is_told else f"{type(error).__name__}: {error}"
@@ -93,6 +89,16 @@ class ApiHandler(RequestHandler):
         if job is None:
             raise Refused(404, f"no job {job_id} in this session")
         return job
+
+    async def written(self, *jobs: JobRecord) -> None:
+        """Wait until it is on the disk that jobs are to end; answer 507 if it cannot be now."""
+        for job in jobs:
+            try:
+                await self.session.jobs.durable(job.job_id)
+            except NotOwner:
+                raise
+            except JournalError as error:
+                raise Refused(507, f"it will be killed, but not yet: {error}") from None
 
     def content(self) -> dict[str, Any]:
         """Return the request's JSON."""
@@ -119,44 +125,17 @@ class JobsHandler(ApiHandler):
         self.finish({"jobs": [job_row(job.view) for job in self.session.jobs]})
 
     async def post(self) -> None:
-        """Take a job over: its package is moved into our keeping, then it is journalled, then scheduled."""
-        if self.session.is_over or await self.session.has_lost_cluster():
-            raise Refused(503, "the session is ending")
+        """Take a job over."""
         record = self.content()
-        spec = JobSpec.from_dict(record["spec"])
-        own = self.session.own
-        kept = own.journal.packages / f"{spec.package}.t2"
-        try:
-            own.journal.keep()
-            _move(Path(record["package_path"]), kept)
-        except NotOwner:
-            raise
-        except OSError as error:
-            why = f"{kept.parent} cannot be written: {error.strerror or error}"
-            hint = "JUPYTER_DATA_DIR names another folder"
-            raise Refused(507, f"nothing was submitted: {why}; {hint}") from None
-        try:
-            job = own.accept(spec, record["client"], record.get("credentials"))
-        except JournalError as error:
-            if all(other.spec.package != spec.package for other in own.jobs):
-                kept.unlink(missing_ok=True)
-            if isinstance(error, NotOwner):
-                raise
-            raise Refused(507, f"nothing was submitted: {error}") from None
-        self.session.clients.watch(record["client"], job)
-        self.session.submit(job)
-        self.finish(
-            {"job_id": job.job_id, "seq": job.events[-1].seq, "directory": str(own.journal.directory)}
+        session = self.session
+        job = await session.submit(
+            JobSpec.from_dict(record["spec"]),
+            Path(record["package_path"]),
+            record["client"],
+            record.get("credentials"),
         )
-
-
-def _move(source: Path, target: Path) -> None:
-    try:
-        os.replace(source, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        shutil.copyfile(source, target)
+        directory = session.framework_of(job).journal.directory
+        self.finish({"job_id": job.job_id, "seq": job.events[-1].seq, "directory": str(directory)})
 
 
 class JobHandler(ApiHandler):
@@ -171,36 +150,32 @@ class JobHandler(ApiHandler):
 class KillHandler(ApiHandler):
     """``POST /v1/jobs/ID/kill``."""
 
-    def post(self, job_id: str) -> None:
+    async def post(self, job_id: str) -> None:
         """End a job."""
         job = self.job(job_id)
         record = self.content()
         self.session.kill(job, record.get("reason", "USER"), record.get("message", "killed by the user"))
-        framework = self.session.framework_of(job)
-        if framework.is_stalled:
-            raise Refused(507, f"it will be killed, but not yet: {framework.trouble}")
+        await self.written(job)
         self.finish({"state": job.view.state.value})
 
 
 class KillWorkerHandler(ApiHandler):
     """``POST /v1/jobs/ID/workers/N/kill``."""
 
-    def post(self, job_id: str, worker: str) -> None:
+    async def post(self, job_id: str, worker: str) -> None:
         """End one worker, for good or to be started anew."""
         job, worker_id = self.job(job_id), int(worker)
         if worker_id >= job.view.number_of_workers:
             raise Refused(404, f"job {job_id} has no worker {worker_id}")
         record = self.content()
-        framework = self.session.framework_of(job)
-        framework.kill_worker(
+        self.session.framework_of(job).kill_worker(
             job,
             worker_id,
             record.get("reason", "USER"),
             record.get("message", "killed by the user"),
             bool(record.get("restart")),
         )
-        if framework.is_stalled:
-            raise Refused(507, f"it will be killed, but not yet: {framework.trouble}")
+        await self.written(job)
         self.finish({"state": job.view.workers[worker_id].state.value})
 
 
@@ -210,8 +185,7 @@ class WhyHandler(ApiHandler):
     def get(self, job_id: str) -> None:
         """Say why its workers wait."""
         job = self.job(job_id)
-        scheduler = self.session.framework_of(job).scheduler
-        self.finish({"why": scheduler.why(job) if scheduler else []})
+        self.finish({"why": self.session.framework_of(job).why(job)})
 
 
 class LogsHandler(ApiHandler):
@@ -225,8 +199,7 @@ class LogsHandler(ApiHandler):
         worker_id = int(worker)
         if stream not in STREAMS or worker_id >= job.view.number_of_workers:
             raise Refused(404, f"job {job_id} has no {stream} of a worker {worker_id}")
-        scheduler = self.session.framework_of(job).scheduler
-        place = scheduler.sandbox(job, worker_id) if scheduler else None
+        place = self.session.framework_of(job).sandbox(job, worker_id)
         self.set_header("Content-Type", "application/octet-stream")
         if place is None:
             return
@@ -256,9 +229,9 @@ class TailsHandler(ApiHandler):
         for file in record["files"]:
             if file["stream"] not in STREAMS or not 0 <= file["worker_id"] < job.view.number_of_workers:
                 raise HTTPError(404, f"job {job_id} has no {file['stream']} of a worker {file['worker_id']}")
-        scheduler = self.session.framework_of(job).scheduler
         most = int(record.get("most", MOST_BYTES))
-        self.finish({"files": await read_tails(job, scheduler, record["files"], most) if scheduler else []})
+        sandbox = self.session.framework_of(job).sandbox
+        self.finish({"files": await read_tails(job, sandbox, record["files"], most)})
 
 
 class StreamHandler(ApiHandler):
@@ -343,13 +316,14 @@ class WatchHandler(ApiHandler):
 class ByeHandler(ApiHandler):
     """``POST /v1/clients/ID/bye``."""
 
-    def post(self, client_id: str) -> None:
+    async def post(self, client_id: str) -> None:
         """A kernel exits cleanly: its jobs end with it, but for those that it leaves to run."""
         killed = [
             job for job in self.session.jobs.active if job.owner == client_id and job.spec.on_exit == "kill"
         ]
         for job in killed:
             self.session.kill(job, "KERNEL_EXIT", "the kernel that submitted it has ended")
+        await self.written(*killed)
         self.finish({"killed": [job.job_id for job in killed]})
 
 

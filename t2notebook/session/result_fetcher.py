@@ -5,71 +5,99 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..jobmaster.http_api import keep_result
-from ..journal.job_store import JobRecord
-from ..mesos.agent_files import AgentSilent, SandboxError
+from ..journal.job_store import JobRecord, Jobs
+from ..mesos.agent_files import AgentSilent, Sandbox, SandboxError
 from ..model.errors import JournalError, NotOwner
 from ..model.events import Event, EventKind
 from ..model.states import TaskState
 from ..protocol import auth
-
-if TYPE_CHECKING:
-    from .framework import Framework
 
 log = logging.getLogger(__name__)
 
 #: A worker sends its result before its executor reports its end; Mesos may still be the faster way.
 PATIENCE = 1.0
 RESULT_FILE, SIGNATURE_FILE = "result.t2", "result.sig"
+#: Results that are fetched at once.
+FETCHES = 4
 #: Agents that are asked at once, and seconds that each of them has when many workers' fates are unknown.
 AT_ONCE, COLLECT_PATIENCE = 16, 5.0
 #: Seconds until the next attempt when there was no room for a result.
 NO_ROOM_PAUSE = 1.0
-#: Seconds between attempts while the agent does not answer; then the result is lost.
+#: Seconds between attempts while the agent does not answer; after the last, what has waited for so long is lost.
 SILENT_PAUSES = (1.0, 2.0, 4.0, 8.0)
+
+
+@dataclass(frozen=True)
+class _Late:
+    """A worker that has finished, and since when its result is waited for."""
+
+    job: JobRecord
+    worker_id: int
+    since: float
+
+    @property
+    def has_come(self) -> bool:
+        return bool(self.job.view.workers[self.worker_id].result)
 
 
 class ResultFetcher:
     """Watches for tasks that ended while their results stayed behind.
 
+    Nothing is done for a result in its first second; then each agent is asked for one at a time, and all of them
+    for a few. An agent that is silent is asked again for all its results after one pause.
+
     Parameters
     ----------
-    framework : Framework
+    jobs : Jobs
+    sandbox : callable
+        Returns a worker's sandbox and its folder there, or None.
     """
 
-    def __init__(self, framework: Framework) -> None:
-        self._framework = framework
-        self._fetching: set[asyncio.Task[None]] = set()
+    def __init__(self, jobs: Jobs, sandbox: Callable[[JobRecord, int], tuple[Sandbox, str] | None]) -> None:
+        self._jobs, self._sandbox = jobs, sandbox
+        self._expected: deque[_Late] = deque()
+        self._agents: dict[str, deque[_Late]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watch: asyncio.TimerHandle | None = None
+        self._limit = asyncio.Semaphore(FETCHES)
+        self._is_closed = False
 
     @property
     def is_busy(self) -> bool:
         """Whether a result is on its way."""
-        return bool(self._fetching)
+        return bool(self._expected or self._tasks)
 
     def close(self) -> None:
         """Fetch nothing more."""
-        for task in self._fetching:
+        self._is_closed = True
+        self._expected.clear()
+        if self._watch is not None:
+            self._watch.cancel()
+        for task in self._tasks:
             task.cancel()
 
     def on_event(self, event: Event, job: JobRecord) -> None:
-        """Start a fetch when one is due."""
+        """Expect a result when a worker has finished without."""
         if (
             event.kind is EventKind.STATUS
             and event.state == TaskState.FINISHED.value
             and event.worker_id is not None
             and not job.view.workers[event.worker_id].result
         ):
-            self._start(job, event.worker_id)
+            self._expect(job, event.worker_id)
 
     def look_again(self) -> None:
         """Fetch what an earlier session had not got yet."""
-        for job in self._framework.jobs.active:
+        for job in self._jobs.active:
             for worker in job.view.workers:
                 if worker.state is TaskState.FINISHED and not worker.result:
-                    self._start(job, worker.worker_id)
+                    self._expect(job, worker.worker_id)
 
     async def try_fetch(self, job: JobRecord, worker_id: int, patience: float) -> bool:
         """Fetch what a worker left in its sandbox, if it left anything; return whether it did."""
@@ -93,11 +121,11 @@ class ResultFetcher:
                     return
             worker = job.view.workers[worker_id]
             state = TaskState.FINISHED if worker.result == "ok" else TaskState.FAILED
-            self._framework.jobs.record(
+            self._jobs.record(
                 Event(
                     EventKind.STATUS,
                     job.job_id,
-                    self._framework.jobs.clock(),
+                    self._jobs.clock(),
                     worker_id,
                     worker.task_id,
                     state.value,
@@ -110,36 +138,94 @@ class ResultFetcher:
         await asyncio.gather(
             *(
                 one(job, worker.worker_id)
-                for job in self._framework.jobs.active
+                for job in self._jobs.active
                 for worker in job.view.workers
                 if worker.task_id and not worker.state.is_terminal
             )
         )
 
-    def _start(self, job: JobRecord, worker_id: int) -> None:
-        task = asyncio.get_running_loop().create_task(self._fetch_late(job, worker_id))
-        self._fetching.add(task)
-        task.add_done_callback(self._fetching.discard)
+    # Results that are late.
 
-    async def _fetch_late(self, job: JobRecord, worker_id: int) -> None:
-        await asyncio.sleep(PATIENCE)
-        pauses = iter(SILENT_PAUSES)
-        while not job.view.workers[worker_id].result:
-            try:
+    def _expect(self, job: JobRecord, worker_id: int) -> None:
+        if self._is_closed:
+            return
+        loop = asyncio.get_running_loop()
+        self._expected.append(_Late(job, worker_id, loop.time()))
+        if self._watch is None:
+            self._watch = loop.call_later(PATIENCE, self._look)
+
+    def _look(self) -> None:
+        """Have what has not come in time fetched; come again for the next."""
+        loop = asyncio.get_running_loop()
+        self._watch = None
+        while self._expected and (
+            self._expected[0].has_come or self._expected[0].since + PATIENCE <= loop.time() + 0.001
+        ):
+            late = self._expected.popleft()
+            if not late.has_come:
+                self._fetch_late(late)
+        if self._expected:
+            self._watch = loop.call_at(self._expected[0].since + PATIENCE, self._look)
+
+    def _fetch_late(self, late: _Late) -> None:
+        place = self._sandbox(late.job, late.worker_id)
+        agent = place[0].agent_url if place is not None else ""
+        if agent in self._agents:
+            self._agents[agent].append(late)
+            return
+        self._agents[agent] = deque([late])
+        task = asyncio.get_running_loop().create_task(self._fetch_from(agent))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _fetch_from(self, agent: str) -> None:
+        """Fetch all that an agent has for us, one after the other."""
+        waiting = self._agents[agent]
+        attempts = 0
+        try:
+            while waiting:
+                late = waiting[0]
+                if late.has_come:
+                    waiting.popleft()
+                    continue
                 try:
-                    await self._fetch(job, worker_id)
-                except SandboxError as error:
-                    pause = next(pauses, None) if isinstance(error, AgentSilent) else None
-                    if pause is not None:
+                    async with self._limit:
+                        await self._fetch(late.job, late.worker_id)
+                    attempts = 0
+                except AgentSilent as error:
+                    self._give_up(waiting, str(error))
+                    pause = SILENT_PAUSES[min(attempts, len(SILENT_PAUSES) - 1)]
+                    attempts += 1
+                    if waiting:
                         await asyncio.sleep(pause)
-                        continue
-                    self._say_lost(job, worker_id, str(error))
-                return
-            except NotOwner:
-                return
-            except (OSError, JournalError) as error:
-                log.warning("no room for the result of worker %s of %s: %s", worker_id, job.job_id, error)
-                await asyncio.sleep(NO_ROOM_PAUSE)
+                    continue
+                except SandboxError as error:
+                    self._say_lost([late], str(error))
+                except (OSError, JournalError) as error:
+                    if isinstance(error, NotOwner):
+                        return
+                    log.warning(
+                        "no room for the result of worker %s of %s: %s",
+                        late.worker_id,
+                        late.job.job_id,
+                        error,
+                    )
+                    await asyncio.sleep(NO_ROOM_PAUSE)
+                    continue
+                waiting.popleft()
+        finally:
+            self._agents.pop(agent, None)
+
+    def _give_up(self, waiting: deque[_Late], why: str) -> None:
+        """Count those results as lost that have waited for a silent agent long enough."""
+        oldest = asyncio.get_running_loop().time() - PATIENCE - sum(SILENT_PAUSES)
+        lost = []
+        while waiting and (waiting[0].has_come or waiting[0].since <= oldest):
+            late = waiting.popleft()
+            if not late.has_come:
+                lost.append(late)
+        if lost:
+            self._say_lost(lost, why)
 
     async def _fetch(self, job: JobRecord, worker_id: int) -> None:
         """Fetch a result, unless it has come meanwhile.
@@ -151,24 +237,24 @@ class ResultFetcher:
         OSError, JournalError
             When there is no room for it.
         """
-        framework = self._framework
         if job.view.workers[worker_id].result:
             return
-        place = framework.scheduler.sandbox(job, worker_id) if framework.scheduler is not None else None
+        place = self._sandbox(job, worker_id)
         if place is None:
             raise SandboxError("the agent that ran it is not known any more")
         sandbox, folder = place
-        path = framework.jobs.result_path(job.job_id, worker_id)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+        # The small file first: where there is none, no file of ours has to be opened.
+        signature = (await sandbox.read(f"{folder}/{SIGNATURE_FILE}")).decode("ascii", "replace").strip()
+        path = self._jobs.result_path(job.job_id, worker_id)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = path.with_suffix(".fetched")
         try:
             with part.open("wb") as file:
                 await sandbox.download(f"{folder}/{RESULT_FILE}", file)
-            signature = (await sandbox.read(f"{folder}/{SIGNATURE_FILE}")).decode("ascii", "replace").strip()
             self._check(job, worker_id, part, signature)
             if not job.view.workers[worker_id].result:
                 try:
-                    keep_result(framework.jobs, job, worker_id, part)
+                    keep_result(self._jobs, job, worker_id, part)
                 except (OSError, JournalError):
                     raise
                 except Exception as error:
@@ -186,22 +272,25 @@ class ResultFetcher:
         if not auth.matches(signature, job.secret, "PUT", path, digest):
             raise SandboxError("the result in its sandbox is not signed by the job")
 
-    def _say_lost(self, job: JobRecord, worker_id: int, why: str) -> None:
-        log.warning("no result of worker %s of %s: %s", worker_id, job.job_id, why)
+    def _say_lost(self, lost: list[_Late], why: str) -> None:
+        log.warning("the results of %d workers are lost: %s", len(lost), why)
         details = {
             "type": "ResultLost",
             "message": f"the worker finished, but its result is lost: {why}",
             "traceback": "",
         }
-        jobs = self._framework.jobs
-        jobs.record(
-            Event(
-                EventKind.RESULT,
-                job.job_id,
-                jobs.clock(),
-                worker_id,
-                job.view.workers[worker_id].task_id,
-                source="SESSION",
-                data={"ok": False, "size": 0, "error": details},
+        now = self._jobs.clock()
+        self._jobs.record(
+            *(
+                Event(
+                    EventKind.RESULT,
+                    late.job.job_id,
+                    now,
+                    late.worker_id,
+                    late.job.view.workers[late.worker_id].task_id,
+                    source="SESSION",
+                    data={"ok": False, "size": 0, "error": details},
+                )
+                for late in lost
             )
         )

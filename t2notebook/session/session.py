@@ -5,15 +5,17 @@ it has taken over; from its first job until no kernel is attached and no job run
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
 import secrets
+import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,11 @@ from ..journal import RENEW, Journal, Lease, is_owned, read_unfinished, session_
 from ..journal.job_store import AllJobs, JobRecord
 from ..mesos.credentials import Credentials, uses_tls
 from ..mesos.detector import MasterDetector, find
-from ..model.errors import JournalError, SessionError
+from ..model.errors import JournalError, NotOwner, SessionError
 from ..model.events import Event, EventKind
+from ..model.job import JobSpec
 from ..model.process import LOADER, user_name
 from ..scheduler.messages import framework_info
-from . import driver_api, http_api
 from .client_socket import Door
 from .embedded import Cluster
 from .framework import Framework
@@ -47,6 +49,14 @@ REFUSAL_SECONDS = 0.5
 END_TIMEOUT = 15.0
 
 
+class SessionOver(SessionError):
+    """The session is ending, and takes no more jobs."""
+
+
+class NotSubmitted(SessionError):
+    """A job could not be kept; nothing of it was."""
+
+
 class Session:
     """A session: one framework of its own, those that it has taken over, many jobs, any number of kernels.
 
@@ -57,6 +67,8 @@ class Session:
         of `Secrets`), which are shown and kept nowhere.
     cluster : Cluster or None
         The embedded Mesos, which may be starting meanwhile; None for a master elsewhere.
+    application : callable
+        Returns, for this object, the application that serves kernels.
 
     Attributes
     ----------
@@ -68,7 +80,12 @@ class Session:
         Whether its journals are closed: nothing can be asked any more.
     """
 
-    def __init__(self, settings: dict[str, Any], cluster: Cluster | None) -> None:
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        cluster: Cluster | None,
+        application: Callable[[Session], Application],
+    ) -> None:
         self.config: dict[str, Any] = settings["config"]
         self.name = secrets.token_hex(8)
         self.started = time.time()
@@ -77,13 +94,7 @@ class Session:
         self._cluster = cluster
         self._is_embedded = bool(settings.get("embedded", cluster is not None))
         self._home = Path(settings["socket"])
-        routes = [*http_api.routes(self), *driver_api.routes(self)]
-        self._door = Door(
-            self._home,
-            self.name,
-            Application(routes),
-            self._note_whereabouts,
-        )
+        self._door = Door(self._home, self.name, application(self), self._note_whereabouts)
         self._data = Path(settings["data_dir"])
         self._sessions = self._data / "sessions"
         self.lease = Lease.mine()
@@ -187,7 +198,7 @@ class Session:
         )
         workers = self._workers
         framework.start(self._masters, access, workers.url, workers.template, info, workers.contacts)
-        framework.journal.set_meta(
+        framework.jobs.set_meta(
             worker_port=self._workers.url.rpartition(":")[2],
             master_address=framework.facts.get("master_address", self.master),
         )
@@ -268,7 +279,7 @@ class Session:
             self._renew()
             self._door.check()
             self._keep_files()
-            await self.has_lost_cluster()
+            await self.check_cluster()
             for framework in list(self.frameworks):
                 if (
                     framework.is_adopted
@@ -295,11 +306,10 @@ class Session:
             for framework in list(self.frameworks):
                 framework.renew()
 
-    async def has_lost_cluster(self) -> bool:
-        """Whether the embedded Mesos has ended; if so, the session does, too."""
+    async def check_cluster(self) -> None:
+        """End with the embedded Mesos if that has ended."""
         if self._cluster is not None and self.own.driver is not None and not self.own.connected:
             await self._look_for(self._cluster)
-        return self.is_over
 
     async def _look_for(self, cluster: Cluster) -> None:
         """End with the embedded Mesos: the next submit starts another session, and another cluster with it."""
@@ -402,14 +412,63 @@ class Session:
 
     # Jobs.
 
-    def submit(self, job: JobRecord) -> None:
-        """Have a new job scheduled, now or as soon as the scheduler is up."""
+    async def submit(
+        self,
+        spec: JobSpec,
+        package: Path,
+        client: str,
+        credentials: Mapping[str, str] | None = None,
+    ) -> JobRecord:
+        """Take a job over: its package is moved into our keeping, then it is journalled, then scheduled.
+
+        Parameters
+        ----------
+        spec : JobSpec
+        package : Path
+            Where the package lies now.
+        client : str
+            The kernel that submits it, which watches it from now on.
+        credentials : mapping, optional
+            Kept nowhere.
+
+        Raises
+        ------
+        SessionOver
+            When the session is ending, and takes no more jobs.
+        NotSubmitted
+            When it cannot be kept; then nothing was submitted.
+        NotOwner
+            When the journal is another session's.
+        """
+        # A cluster that has ended is found out about here, before a job is lost with it.
+        await self.check_cluster()
+        if self.is_over:
+            raise SessionOver("the session is ending")
+        kept = self.own.journal.packages / f"{spec.package}.t2"
+        try:
+            self.own.journal.keep()
+            _move(package, kept)
+        except NotOwner:
+            raise
+        except OSError as error:
+            why = f"{kept.parent} cannot be written: {error.strerror or error}"
+            raise NotSubmitted(
+                f"nothing was submitted: {why}; JUPYTER_DATA_DIR names another folder"
+            ) from None
+        try:
+            job = await self.own.submit(spec, client, credentials)
+        except JournalError as error:
+            if all(other.spec.package != spec.package for other in self.own.jobs):
+                kept.unlink(missing_ok=True)
+            if isinstance(error, NotOwner):
+                raise
+            raise NotSubmitted(f"nothing was submitted: {error}") from None
+        self.clients.watch(client, job)
         if not self.observers:
             knock(self._runtime)
         if self.trouble:
             self._refuse(job)
-        else:
-            self.own.submit(job)
+        return job
 
     def kill(self, job: JobRecord, reason: str, message: str) -> None:
         """End a job, also before there is a scheduler."""
@@ -452,18 +511,10 @@ class Session:
         }
 
 
-def run(settings: dict[str, Any], cluster: Cluster | None, ready: Callable[[], None]) -> None:
-    """Run a session in this process."""
-    level = os.environ.get("T2_LOG", "WARNING").upper()
-    if level not in (levels := logging.getLevelNamesMapping()):
-        raise SessionError(f"T2_LOG is {level}; give one of {', '.join(levels)}")
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=level,
-        format="%(asctime)s %(name)s: %(message)s",
-    )
-
-    async def _run() -> None:
-        await Session(settings, cluster).run(ready)
-
-    asyncio.run(_run())
+def _move(source: Path, target: Path) -> None:
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copyfile(source, target)

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..journal.job_store import JobRecord
 from ..mesos.agent_files import PAGE, Sandbox, SandboxError
-from ..scheduler.state import Scheduler
 
 #: Files that one request may ask for, bytes that it may get of each, and seconds that their agents have.
 MOST_FILES, MOST_BYTES, PATIENCE = 16, 64 << 10, 5.0
 
 
 async def read_tails(
-    job: JobRecord, scheduler: Scheduler, files: Sequence[dict[str, Any]], most: int
+    job: JobRecord,
+    sandbox_of: Callable[[JobRecord, int], tuple[Sandbox, str] | None],
+    files: Sequence[dict[str, Any]],
+    most: int,
 ) -> list[dict[str, Any]]:
     """Return what is new in workers' files.
 
     Parameters
     ----------
     job : JobRecord
-    scheduler : Scheduler
-        Of its framework.
+    sandbox_of : callable
+        Returns a worker's sandbox and its folder there, or None.
     files : sequence of dict
         At most `MOST_FILES`, each with ``worker_id``, ``task_id`` (another task of the worker has other files),
         ``stream`` and ``offset``: bytes that are known, -1 to begin near the end.
@@ -40,7 +42,7 @@ async def read_tails(
 
     async def one(file: dict[str, Any]) -> dict[str, Any] | None:
         worker = job.view.workers[file["worker_id"]]
-        place = scheduler.sandbox(job, worker.worker_id)
+        place = sandbox_of(job, worker.worker_id)
         if place is None or worker.task_id != file["task_id"] or worker.started is None:
             return None
         sandbox, folder = place

@@ -20,8 +20,9 @@ from tornado.web import Application, RequestHandler
 
 from t2notebook.mesos import driver as driver_module
 from t2notebook.mesos import transport
-from t2notebook.mesos.agent_files import Sandbox, SandboxError, agent_url
+from t2notebook.mesos.agent_files import Sandbox, SandboxError
 from t2notebook.mesos.credentials import ANONYMOUS, AccessError, Credentials, tls_context
+from t2notebook.model.address import agent_url
 from tests.mesos.fakes import SUBSCRIBED, FakeMaster, Recorder, a_driver, answer, stream, until
 
 

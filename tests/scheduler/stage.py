@@ -1,4 +1,4 @@
-"""A scheduler with everything around it real but the driver, on a clock that jumps over every pause."""
+"""A scheduler and its runner, all around them real but the driver, on a clock that jumps over every pause."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from t2notebook.journal.job_store import JobRecord, Jobs
 from t2notebook.model.events import Event, EventKind
 from t2notebook.model.job import ComputeResource, JobSpec
 from t2notebook.protocol.launch import Cause, encode_status_data
+from t2notebook.scheduler.inputs import KillJob, KillWorker, Submitted
 from t2notebook.scheduler.messages import ExecutorTemplate
-from t2notebook.scheduler.state import Scheduler
+from t2notebook.scheduler.runner import Runner
+from t2notebook.scheduler.state import SchedulerState
 
 EPOCH = 1_700_000_000.0
 #: `data` of a status whose worker's code raised an exception.
@@ -97,17 +99,27 @@ class Stage:
         self.driver = Driver(self.jobs)
         self.errors: list[str] = []
         template = ExecutorTemplate(("python3.11",), "3.11", "http://127.0.0.1:1/v1/core/c.pyz", "c.pyz", 180)
-        self.scheduler = Scheduler(
-            self.jobs, template, "http://127.0.0.1:1", 0.05, on_error=self.errors.append
-        )
+        self.state = SchedulerState(self.jobs.table, template, "http://127.0.0.1:1", 0.05, roles=("*",))
+        self.scheduler = Runner(self.state, self.jobs, on_error=self.errors.append)
         self.scheduler.driver = self.driver  # type: ignore[assignment]
+        self.jobs.commits.on_stall = self.scheduler.stalled
+        self.begin()
+
+    def begin(self) -> None:
+        """Subscribe."""
         self.scheduler.subscribed("F", {}, "127.0.0.1")
 
     def submit(self, workers: int = 2, cpu: float = 1.0, name: str = "pi", **fields: Any) -> JobRecord:
         resource = ComputeResource(cpu=cpu, ram_mega_bytes=64, instances=workers, workers_per_executor="max")
         job = self.jobs.submit(JobSpec(name, "ada", (resource,), "0" * 64, 10, "3.11", **fields), "k")
-        self.scheduler.submit(job)
+        self.scheduler.feed(Submitted(job.job_id))
         return job
+
+    def kill(self, job: JobRecord, reason: str, message: str) -> None:
+        self.scheduler.feed(KillJob(job.job_id, reason, message))
+
+    def kill_worker(self, job: JobRecord, worker_id: int, *told: str, restart: bool = False) -> None:
+        self.scheduler.feed(KillWorker(job.job_id, worker_id, *told, restart=restart))
 
     def offer(self, number: int = 1, cpus: float = 4.0) -> None:
         scalars = {"cpus": cpus, "mem": 4096.0}

@@ -18,7 +18,7 @@ from t2notebook.model.events import Event, EventKind
 from t2notebook.model.job import ComputeResource, JobSpec
 from t2notebook.model.states import JobState, TaskState
 from t2notebook.protocol import auth
-from t2notebook.scheduler import recovery
+from t2notebook.scheduler.inputs import Adopted, Settle
 from t2notebook.session.announcer import Announcer
 from tests.scheduler.stage import Stage, on_loop, on_stage
 
@@ -26,14 +26,10 @@ from tests.scheduler.stage import Stage, on_loop, on_stage
 class NextStage(Stage):
     """The stage of the next session: what is in the journal, taken over."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
-        self.scheduler.close()
-        self.scheduler._was_subscribed = False
-        self.driver.calls.clear()
-        recovery.adopt(self.scheduler)
+    def begin(self) -> None:
+        self.scheduler.feed(Adopted())
         self.scheduler.subscribed("F", {}, "127.0.0.1")
-        recovery.settle(self.scheduler)
+        self.scheduler.feed(Settle())
 
     def job(self) -> JobRecord:
         (job,) = self.jobs
@@ -69,7 +65,7 @@ def test_what_runs_is_asked_about_and_goes_on(tmp_path: Path) -> None:
         job = stage.job()
         ((tasks,),) = stage.asked("reconcile")[:1]
         assert sorted(tasks) == [(worker.task_id, "S1") for worker in job.view.workers]
-        assert stage.scheduler.agents == {"S1": "http://127.0.0.1:5051"}, "their sandboxes can be read"
+        assert stage.state.launcher.agents == {"S1": "http://127.0.0.1:5051"}, "their sandboxes can be read"
         for worker in job.view.workers:
             stage.result(job, worker.worker_id)
             stage.update(worker.task_id, "FINISHED")
@@ -87,7 +83,7 @@ def test_adopted_executors_get_no_launches_and_no_id_twice(tmp_path: Path) -> No
 
     def after(stage: NextStage) -> None:
         job = stage.job()
-        assert stage.scheduler.executors.jobs_by_executor() == {("t2-1", "S1"): {job.job_id}}
+        assert stage.state.executors.jobs_by_executor() == {("t2-1", "S1"): {job.job_id}}
         stage.result(job, 0)
         stage.update(job.view.workers[0].task_id, "FINISHED")
         stage.offer(1)
@@ -162,7 +158,7 @@ def test_cut_off_anywhere_nothing_is_forgotten_and_nothing_is_launched_twice(
                 stage.offer(worker_id + 1)
             elif name == "kill":
                 if worker_id == 3:
-                    stage.scheduler.kill(job, "USER", "enough")
+                    stage.kill(job, "USER", "enough")
             elif worker.is_on_mesos:
                 if name == "result":
                     stage.result(job, worker_id)
@@ -174,10 +170,10 @@ def test_cut_off_anywhere_nothing_is_forgotten_and_nothing_is_launched_twice(
         on_mesos = {worker.task_id for worker in job.view.workers if worker.is_on_mesos}
         pending = [worker.worker_id for worker in job.view.workers if worker.state is TaskState.PENDING]
         if job.view.state.is_final:
-            assert not stage.scheduler.waiting
+            assert not stage.state.waiting
             return
-        assert {task for task in on_mesos if stage.scheduler.find(task)} == on_mesos
-        waiting = stage.scheduler.waiting.requests(1e12)
+        assert {task for task in on_mesos if stage.state.tracker.find(task)} == on_mesos
+        waiting = stage.state.waiting.requests(1e12)
         assert sorted(worker for request in waiting for worker in request.worker_ids) == sorted(pending)
         used = {event.task_id for event in job.events if event.kind is EventKind.LAUNCHED}
         for number in range(10, 16):

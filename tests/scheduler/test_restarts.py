@@ -114,7 +114,7 @@ def test_a_host_on_which_a_worker_keeps_crashing_is_left_for_another(play: Play)
     async def scenario(stage: Stage) -> None:
         job = stage.submit(workers=1)
         worker = job.view.workers[0]
-        stage.scheduler.hosts.seen(["h2"])
+        stage.state.tracker.hosts.seen(["h2"])
         for _ in range(2):
             await asyncio.sleep(max(0.0, worker.not_before - stage.jobs.clock() + 0.001))
             stage.offer(1)
@@ -133,7 +133,7 @@ def test_a_host_on_which_a_worker_keeps_crashing_is_left_for_another(play: Play)
 
 def test_a_job_that_crashes_everywhere_says_nothing_of_the_hosts(play: Play) -> None:
     async def scenario(stage: Stage) -> None:
-        stage.scheduler.hosts.seen(["h2"])
+        stage.state.tracker.hosts.seen(["h2"])
         job = stage.submit(workers=1, faults=FaultTolerance(max_worker_restarts=1))
         worker = job.view.workers[0]
         for _ in range(2):
@@ -142,7 +142,7 @@ def test_a_job_that_crashes_everywhere_says_nothing_of_the_hosts(play: Play) -> 
             stage.play(job)
             stage.update(worker.task_id, "FAILED", data=CRASHED)
         assert job.view.state is JobState.FAILED
-        assert stage.scheduler.hosts.excluded(stage.loop.time()) == {}
+        assert stage.state.tracker.hosts.excluded(stage.loop.time()) == {}
 
     play(scenario)
 
@@ -213,7 +213,9 @@ def test_an_unreachable_worker_is_replaced_in_time_and_killed_when_it_returns(pl
         await asyncio.sleep(60.1)
         assert (worker.state, worker.restarts, worker.failures) == (TaskState.PENDING, 1, 1)
         assert "on h1 for 60 s; restart 1 of 5 in 0.5 s" in worker.message
-        assert not stage.scheduler.reconciliation.unanswered, "nobody waits for an answer about it any more"
+        assert not stage.state.tracker.reconciliation.unanswered, (
+            "nobody waits for an answer about it any more"
+        )
         await asyncio.sleep(0.6)
         stage.offer(2)
         assert worker.task_id == f"{job.job_id}-0-1"
@@ -286,11 +288,11 @@ def test_a_job_that_is_being_killed_restarts_nothing(play: Play) -> None:
         stage.play(job)
         stage.update(job.view.workers[0].task_id, "FAILED", data=CRASHED)
         assert job.view.state is JobState.PENDING
-        stage.scheduler.kill(job, "USER", "you killed it")
+        stage.kill(job, "USER", "you killed it")
         stage.update(job.view.workers[1].task_id, "FAILED", data=CRASHED)
         assert job.view.state is JobState.KILLED
         await asyncio.sleep(10)
-        assert not stage.scheduler.waiting
+        assert not stage.state.waiting
         asked = [name for name in stage.driver.names() if name.endswith("Offers")]
         assert asked[-1] == "suppressOffers"
 
@@ -329,9 +331,9 @@ def test_one_worker_is_ended_for_good_and_the_others_go_on(play: Play) -> None:
         stage.offer(cpus=2.3)
         running, ended, waiting = job.view.workers
         stage.play(job)
-        stage.scheduler.kill_worker(job, 2, "USER", "not needed")
-        assert waiting.state is TaskState.KILLED and job.job_id not in stage.scheduler.waiting
-        stage.scheduler.kill_worker(job, 1, "USER", "too slow")
+        stage.kill_worker(job, 2, "USER", "not needed")
+        assert waiting.state is TaskState.KILLED and job.job_id not in stage.state.waiting
+        stage.kill_worker(job, 1, "USER", "too slow")
         assert stage.asked("kill") == [(ended.task_id, "S1", 3.0)]
         stage.scheduler.subscribed("F", {}, "127.0.0.1")
         assert stage.asked("kill") == [(ended.task_id, "S1", 3.0)] * 2, "it may have been lost"
@@ -355,7 +357,7 @@ def test_a_worker_begins_anew_as_often_as_it_likes(play: Play, how: str) -> None
         for count in range(1, 2 * MAX_RETRIES):
             stage.play(job)
             if how == "asked":
-                stage.scheduler.kill_worker(job, 0, "USER", "again", restart=True)
+                stage.kill_worker(job, 0, "USER", "again", restart=True)
                 stage.update(worker.task_id, "KILLED")
             else:
                 stage.update(worker.task_id, "FAILED", data=encode_status_data(75, Cause.ANEW))

@@ -13,8 +13,9 @@ from t2notebook.model.events import EventKind
 from t2notebook.model.job import FaultTolerance
 from t2notebook.model.states import JobState, TaskState
 from t2notebook.protocol.launch import WorkerLaunch
-from t2notebook.scheduler import offer_flow, recovery
+from t2notebook.scheduler import offer_flow
 from t2notebook.scheduler.call_retries import CAP
+from t2notebook.scheduler.inputs import Removed, Settle, TornDown
 from t2notebook.scheduler.reconciliation import FIRST_PAUSE
 from t2notebook.scheduler.restart_policy import RESTART_FIRST
 from tests.scheduler.stage import RAISED, Stage
@@ -184,7 +185,7 @@ def test_with_keep_going_a_failed_worker_ends_nobody_else(on_stage: Any) -> None
         stage.offer()
         tasks = [worker.task_id for worker in job.view.workers]
         stage.update(tasks[1], "FAILED", message="ValueError: boom", data=RAISED)
-        recovery.settle(stage.scheduler)
+        stage.scheduler.feed(Settle())
         assert "kill" not in stage.driver.names(), "neither now nor when the session is another"
         assert not job.view.kill_reason
         for worker_id in (0, 2):
@@ -192,7 +193,7 @@ def test_with_keep_going_a_failed_worker_ends_nobody_else(on_stage: Any) -> None
             stage.result(job, worker_id)
         assert job.view.state is JobState.FAILED
         assert job.view.message == "worker 1 on h1 failed: ValueError: boom"
-        assert not stage.scheduler.waiting
+        assert not stage.state.waiting
 
     on_stage(scenario)
 
@@ -236,7 +237,7 @@ def test_a_refused_kill_is_made_again_until_the_task_has_ended(on_stage: Any) ->
         job = stage.submit(workers=1)
         stage.offer()
         stage.play(job)
-        stage.scheduler.kill(job, "USER", "enough")
+        stage.kill(job, "USER", "enough")
         task_id = job.view.workers[0].task_id
         call = {"type": "KILL", "framework_id": {"value": "F"}, "kill": {"task_id": {"value": task_id}}}
         for attempt in range(12):
@@ -288,7 +289,7 @@ def test_a_new_subscription_begins_anew(on_stage: Any) -> None:
         job = stage.submit(workers=1)
         stage.offer()
         stage.play(job)
-        stage.scheduler.kill(job, "USER", "enough")
+        stage.kill(job, "USER", "enough")
         kill = {"type": "KILL", "kill": {"task_id": {"value": job.view.workers[0].task_id}}}
         stage.scheduler.call_failed(kill, "HTTP 400: no")
         stage.scheduler.disconnected("gone")
@@ -323,7 +324,7 @@ def test_after_a_gap_tasks_are_asked_for_and_kills_repeated(on_stage: Any) -> No
         task_id = job.view.workers[0].task_id
         stage.scheduler.disconnected("the master is gone")
         stage.driver.connected = False
-        stage.scheduler.kill(job, "USER", "killed by the user")
+        stage.kill(job, "USER", "killed by the user")
         stage.driver.connected = True
         stage.driver.calls.clear()
         stage.scheduler.subscribed("F", {}, "127.0.0.1")
@@ -340,6 +341,7 @@ def test_a_framework_that_was_removed_ends_its_jobs_and_says_so(on_stage: Any) -
         running, waiting = stage.submit(workers=1), stage.submit(workers=1, cpu=64)
         stage.offer()
         stage.scheduler.error("Framework has been removed")
+        stage.scheduler.feed(Removed("Framework has been removed"))
         assert (running.view.state, waiting.view.state) == (JobState.FAILED, JobState.KILLED)
         assert "Framework has been removed" in running.view.message
         assert waiting.view.message == "Framework has been removed"
@@ -356,10 +358,10 @@ def test_executors_that_waited_long_enough_are_shut_down(on_stage: Any) -> None:
         stage.update(worker.task_id, "RUNNING")
         stage.result(job, 0)
         stage.update(worker.task_id, "FINISHED")
-        assert len(stage.scheduler.executors) == 1
+        assert len(stage.state.executors) == 1
         await asyncio.sleep(0.3)
         assert ("shutdown_executor", "S1", worker.executor_id) in stage.driver.calls
-        assert len(stage.scheduler.executors) == 0
+        assert len(stage.state.executors) == 0
 
     on_stage(scenario)
 
@@ -376,7 +378,7 @@ def test_a_waiting_executor_is_used_again_under_the_same_info(on_stage: Any) -> 
         before, *after = [task["executor"] for task in stage.driver.launched()]
         assert all(executor == before for executor in after), "an ExecutorInfo of one id may never change"
         stage.scheduler.executor_lost("S1", before["executor_id"]["value"], 0)
-        assert len(stage.scheduler.executors) == 0
+        assert len(stage.state.executors) == 0
 
     on_stage(scenario)
 
@@ -399,13 +401,13 @@ def test_idle_executors_make_room_for_what_does_not_fit_beside_them(on_stage: An
             stage.offer(number=1)
             stage.update(small.view.workers[0].task_id, "RUNNING")
             # each job meets an agent whose executors are all busy, so each gets one of its own
-            stage.scheduler.executors.launched(
+            stage.state.executors.launched(
                 small.view.workers[0].executor_id, "S1", f"keeps-busy-{number}", "x"
             )
-        for executor in stage.scheduler.executors.running():
-            for task_id in list(stage.scheduler.executors._executors[executor.executor_id].tasks):
-                stage.scheduler.executors.ended(executor.executor_id, task_id, 0.0)
-        assert len(stage.scheduler.executors.idle()) == 3
+        for executor in stage.state.executors.running():
+            for task_id in list(stage.state.executors._executors[executor.executor_id].tasks):
+                stage.state.executors.ended(executor.executor_id, task_id, 0.0)
+        assert len(stage.state.executors.idle()) == 3
         large = stage.submit(workers=1, cpu=3.8)
         stage.offer(number=1, cpus=3.7)
         shut = [call for call in stage.driver.calls if call[0] == "shutdown_executor"]
@@ -423,7 +425,7 @@ def test_why_a_job_waited_is_kept(on_stage: Any) -> None:
     async def scenario(stage: Stage) -> None:
         job = stage.submit(workers=1, cpu=16)
         stage.offer()
-        stage.scheduler.kill(job, "USER", "killed by the user")
+        stage.kill(job, "USER", "killed by the user")
         assert job.view.state is JobState.KILLED
         (row,) = stage.scheduler.why(job)
         assert row["lacked"] == "cpus"
@@ -435,8 +437,8 @@ def test_what_was_torn_down_is_written_down(on_stage: Any) -> None:
     async def scenario(stage: Stage) -> None:
         job = stage.submit(workers=2)
         stage.offer()
-        stage.scheduler.kill(job, "SESSION", "the session was ended")
-        stage.scheduler.give_up("torn down with its session")
+        stage.kill(job, "SESSION", "the session was ended")
+        stage.scheduler.feed(TornDown("torn down with its session"))
         assert job.view.state is JobState.KILLED
         assert {worker.message for worker in job.view.workers} == {"torn down with its session"}
 

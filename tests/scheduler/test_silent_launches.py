@@ -115,7 +115,7 @@ def test_agents_that_did_connect_are_slow_or_fetch() -> None:
 def test_a_job_that_is_launched_into_silence_says_so_and_takes_it_back(play: Any) -> None:
     async def scenario(stage: Stage) -> None:
         contacts = Contacts()
-        stage.scheduler.silence._contacts = contacts
+        stage.state.silence._contacts = contacts
         job = stage.submit(workers=1)
         stage.offer()
         await asyncio.sleep(7.0)
@@ -142,7 +142,7 @@ def test_a_job_that_is_launched_into_silence_says_so_and_takes_it_back(play: Any
 
 def test_the_end_of_a_launch_that_nobody_heard_of_names_it(play: Any) -> None:
     async def scenario(stage: Stage) -> None:
-        stage.scheduler.silence._contacts = Contacts()
+        stage.state.silence._contacts = Contacts()
         job = stage.submit(workers=1)
         stage.offer()
         await asyncio.sleep(400.0)

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
+from t2notebook.model.job_table import JobTable
+from t2notebook.scheduler.actions import SetTimer
+from t2notebook.scheduler.turn import Timers, Turn
 
-from t2notebook.scheduler.timers import Timers
-from tests.scheduler.stage import on_loop
+
+class Play:
+    """Timers that come as a runner has them come."""
+
+    def __init__(self) -> None:
+        self.turn = Turn(JobTable())
+        self.timers = Timers(self.turn)
+        self.came: list[tuple[str, float]] = []
+        self._due: dict[str, float] = {}
+
+    def later(self, name: str, delay: float, sooner: bool = False) -> None:
+        self.timers.later(name, delay, lambda: self.came.append((name, self.turn.now)), sooner)
+
+    def run(self) -> list[tuple[str, float]]:
+        """Let all time pass; return which came, and when."""
+        while True:
+            for action in self.turn.end():
+                assert isinstance(action, SetTimer)
+                self._due[action.name] = action.due
+            if not self._due:
+                return self.came
+            name = min(self._due, key=lambda name: self._due[name])
+            self.turn.begin(self._due.pop(name), 0.0)
+            self.timers.fired(name)
 
 
 def came(*calls: tuple[str, float, bool]) -> list[tuple[str, float]]:
     """Set timers, each by name, delay and `sooner`; return which came, and when."""
-    found: list[tuple[str, float]] = []
-
-    async def main() -> None:
-        timers = Timers()
-        start = timers.now()
-        for name, delay, sooner in calls:
-            timers.later(name, delay, lambda name=name: found.append((name, timers.now() - start)), sooner)  # type: ignore[misc]
-        await asyncio.sleep(100)
-
-    on_loop(main())
-    return [(name, round(time, 3)) for name, time in found]
+    play = Play()
+    for call in calls:
+        play.later(*call)
+    return play.run()
 
 
 def test_what_is_due_already_stays() -> None:
@@ -35,31 +52,19 @@ def test_a_timer_is_moved_forward_when_it_is_to_be_sooner_and_never_back() -> No
 
 
 def test_a_timer_that_has_come_can_be_set_again_also_by_itself() -> None:
-    times: list[float] = []
+    play, times = Play(), []
 
-    async def main() -> None:
-        timers = Timers()
+    def again() -> None:
+        times.append(play.turn.now)
+        if len(times) < 3:
+            play.timers.later("a", 5.0, again)
 
-        def again() -> None:
-            times.append(round(timers.now()))
-            if len(times) < 3:
-                timers.later("a", 5.0, again)
-
-        timers.later("a", 5.0, again)
-        await asyncio.sleep(100)
-
-    on_loop(main())
-    assert times == [5, 10, 15]
+    play.timers.later("a", 5.0, again)
+    play.run()
+    assert times == [5.0, 10.0, 15.0]
 
 
-def test_a_closed_one_lets_nothing_come() -> None:
-    found: list[str] = []
-
-    async def main() -> None:
-        timers = Timers()
-        timers.later("a", 1.0, lambda: found.append("a"))
-        timers.close()
-        await asyncio.sleep(100)
-
-    on_loop(main())
-    assert found == []
+def test_one_that_was_never_set_does_nothing() -> None:
+    play = Play()
+    play.timers.fired("a")
+    assert play.came == []

@@ -14,6 +14,7 @@ from t2notebook.model.events import EventKind
 from t2notebook.model.job import Placement
 from t2notebook.model.states import JobState
 from t2notebook.protocol.launch import WorkerLaunch
+from t2notebook.scheduler.inputs import Submitted
 from tests.scheduler.stage import EPOCH, Stage, on_stage
 
 Scenario = Callable[[Stage], Awaitable[None]]
@@ -102,7 +103,7 @@ def test_ports_reach_the_journal_and_the_worker(play: Any) -> None:
 
         resource = ComputeResource(ram_mega_bytes=64, instances=2, ports=2, workers_per_executor="max")
         job = stage.jobs.submit(JobSpec("pi", "ada", (resource,), "0" * 64, 10, "3.11"), "k")
-        stage.scheduler.submit(job)
+        stage.scheduler.feed(Submitted(job.job_id))
         stage.scheduler.offers([offer(1, ports=4)])
         told = [WorkerLaunch.decode(task["data"]).ports for task in stage.driver.launched()]
         assert told == [(31000, 31001), (31002, 31003)]
@@ -166,16 +167,29 @@ def test_what_was_held_is_not_lost_with_a_launch_that_cannot_be_written_down(
     """The new offers are declined by who passed them on; those that were held were forgotten, for good."""
 
     async def scenario(stage: Stage) -> None:
-        stage.submit(workers=6, placement=GANG)
+        job = stage.submit(workers=6, placement=GANG)
         stage.scheduler.offers([offer(1)])
 
-        def fail(*events: Any) -> None:
+        def fail(*rows: Any) -> None:
             raise JournalError("the disk is full")
 
-        monkeypatch.setattr(stage.jobs, "record", fail)
-        with pytest.raises(JournalError):
+        with monkeypatch.context() as patch:
+            patch.setattr(stage.jobs.journal, "commit", fail)
             stage.scheduler.offers([offer(2)])
-        assert (declined(stage), accepted(stage), stage.scheduler.matcher.held) == (["O1"], [], {})
+            assert (sorted(declined(stage)), accepted(stage), stage.state.matcher.held) == (
+                ["O1", "O2"],
+                [],
+                {},
+            )
+            stage.scheduler.offers([offer(3)])
+            assert declined(stage)[-1] == "O3", "nothing is held while nothing can be launched"
+        await asyncio.sleep(5.0)
+        assert stage.driver.names().count("reviveOffers") > 1
+        stage.scheduler.offers([offer(4), offer(5)])
+        assert sorted(accepted(stage)) == [["O4"], ["O5"]]
+        states = [event.state for event in job.events if event.kind is EventKind.STATUS]
+        assert set(states) == {"DROPPED"}, "the launches that never went out are on record as such"
+        assert {worker.failures for worker in job.view.workers} == {0}
 
     play(scenario)
 
@@ -185,15 +199,15 @@ def test_what_is_held_for_nobody_is_held_no_more(play: Any, how: str) -> None:
     async def scenario(stage: Stage) -> None:
         job = stage.submit(workers=6, placement=GANG)
         stage.scheduler.offers([offer(1)])
-        assert list(stage.scheduler.matcher.held) == ["O1"]
+        assert list(stage.state.matcher.held) == ["O1"]
         if how == "kill":
-            stage.scheduler.kill(job, "USER", "killed by the user")
+            stage.kill(job, "USER", "killed by the user")
             assert declined(stage) == ["O1"]
         elif how == "rescind":
             stage.scheduler.rescinded("O1")
         else:
             stage.scheduler.disconnected("the master is gone")
-        assert stage.scheduler.matcher.held == {}
+        assert stage.state.matcher.held == {}
         await asyncio.sleep(60.0)
         assert declined(stage) == (["O1"] if how == "kill" else []), "an offer that is void is not declined"
 
@@ -234,9 +248,9 @@ def test_a_restarted_worker_keeps_away_from_the_others_hosts(play: Any) -> None:
 
 def test_a_host_that_is_avoided_is_asked_for_again_when_it_is_not(play: Any) -> None:
     async def scenario(stage: Stage) -> None:
-        stage.scheduler.hosts.seen(["h1", "h2"])
+        stage.state.tracker.hosts.seen(["h1", "h2"])
         for other in ("a", "b"):
-            stage.scheduler.hosts.failed("h1", other, stage.loop.time())
+            stage.state.tracker.hosts.failed("h1", other, stage.loop.time())
         job = stage.submit(workers=1)
         stage.scheduler.offers([offer(1)])
         assert (
@@ -341,7 +355,7 @@ def test_a_master_that_does_not_say_troubles_nobody(play: Any) -> None:
             job.view.waiting_for
             == "1 worker waiting: h1: 4.0 cpus free, 16.1 asked, 0.1 of it for the executor"
         )
-        stage.scheduler.kill(job, "USER", "killed by the user")
+        stage.kill(job, "USER", "killed by the user")
         await asyncio.sleep(60.0)
         assert len(asked) == 3, "nobody waits"
 
@@ -367,7 +381,7 @@ def test_gpus_that_are_not_offered_are_named_before_any_offer_comes(play: Any) -
 
         spec = JobSpec("pi", "ada", (ComputeResource(gpus=1),), "0" * 64, 10, "3.11")
         job = stage.jobs.submit(spec, "k")
-        stage.scheduler.submit(job)
+        stage.scheduler.feed(Submitted(job.job_id))
         await asyncio.sleep(1.5)
         assert "set t2.configure(gpus=True)" in job.view.waiting_for
 
