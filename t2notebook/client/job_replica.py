@@ -6,8 +6,8 @@ import copy
 import threading
 from collections.abc import Callable, Mapping
 
-from ..model.events import TRANSIENT, Event
-from ..model.reducer import JobView
+from ..model.events import TRANSIENT, Event, EventKind
+from ..model.reducer import JobView, WorkerView
 
 #: Seconds to wait for events that the session has already sent.
 CATCH_UP = 10.0
@@ -24,12 +24,18 @@ class JobReplica:
         self.lost_because = ""
         self.directory = ""
         self.credentials: Mapping[str, str] = {}
+        self._copies: list[WorkerView] = []
+        self._stale: set[int] | None = None  # the workers whose copies are old; None: all
         self._listeners: list[Callable[[], None]] = []
 
     def apply(self, event: Event) -> None:
         """Fold an event in and tell whoever waits."""
         with self.changed:
-            self.view.apply(event)
+            worker = self.view.apply(event)
+            if worker is not None and self._stale is not None:
+                self._stale.add(worker.worker_id)
+            elif event.kind in (EventKind.SUBMITTED, EventKind.KILL):
+                self._stale = None
             if event.kind not in TRANSIENT:
                 self.events.append(event)
             self._notify()
@@ -53,10 +59,19 @@ class JobReplica:
             self._notify()
 
     def snapshot(self) -> JobView:
-        """Return an independent copy of the view."""
+        """Return a copy of the view, at a cost that grows with what has changed since the last one.
+
+        Its workers are shared with other copies, and are not to be changed.
+        """
         with self.changed:
             twin = copy.copy(self.view)
-            twin.workers = [copy.copy(worker) for worker in self.view.workers]
+            if self._stale is None:
+                self._copies = [copy.copy(worker) for worker in self.view.workers]
+            else:
+                for worker_id in self._stale:
+                    self._copies[worker_id] = copy.copy(self.view.workers[worker_id])
+            self._stale = set()
+            twin.workers = self._copies.copy()
             twin.counts = self.view.counts.copy()
             return twin
 

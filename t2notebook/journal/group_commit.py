@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from ..model.errors import JournalError, NotOwner
@@ -68,8 +68,8 @@ class GroupCommit:
     Parameters
     ----------
     journal : Journal
-    threaded : bool
-        Whether a thread writes, so that the loop goes on meanwhile.
+    writer : Executor, optional
+        Writes, so that the loop goes on meanwhile: one thread. It is shut down with this.
 
     Attributes
     ----------
@@ -77,10 +77,10 @@ class GroupCommit:
         Called with why nothing can be written, and with an empty string when it can be again.
     """
 
-    def __init__(self, journal: Journal, threaded: bool = False) -> None:
+    def __init__(self, journal: Journal, writer: Executor | None = None) -> None:
         self._journal = journal
         self.on_stall: Callable[[str], None] = lambda why: None
-        self._thread = ThreadPoolExecutor(1, "t2notebook-journal") if threaded else None
+        self._writer = writer
         self._queue: deque[Entry] = deque()
         self._group: list[Entry] = []
         self._is_committing = False
@@ -134,13 +134,13 @@ class GroupCommit:
         """Say that the owner of the journal lives, after what is being written."""
         if self._why or self._is_closed or self._lost is not None:
             return
-        if self._thread is None:
+        if self._writer is None:
             try:
                 self._journal.renew()
             except JournalError as error:
                 self.stall(error)
         else:
-            future = asyncio.get_running_loop().run_in_executor(self._thread, self._journal.renew)
+            future = asyncio.get_running_loop().run_in_executor(self._writer, self._journal.renew)
             future.add_done_callback(self._has_renewed)
 
     def _has_renewed(self, future: asyncio.Future[None]) -> None:
@@ -161,8 +161,8 @@ class GroupCommit:
         self._is_closed = True
         if self._retry is not None:
             self._retry.cancel()
-        if self._thread is not None:
-            self._thread.shutdown()
+        if self._writer is not None:
+            self._writer.shutdown()
 
     # Inside.
 
@@ -170,7 +170,7 @@ class GroupCommit:
         if self._is_committing or self._why or not self._queue or self._is_closed:
             return
         self._is_committing = True
-        if self._thread is None:
+        if self._writer is None:
             self._commit_here()
         else:
             # What else this turn of the loop has to write goes with it.
@@ -192,12 +192,12 @@ class GroupCommit:
         self._is_committing = False
 
     def _commit_off_loop(self) -> None:
-        assert self._thread is not None
+        assert self._writer is not None
         if self._is_closed:
             return
         self._group = list(self._queue)
         self._queue.clear()
-        future = asyncio.get_running_loop().run_in_executor(self._thread, self._write, self._group)
+        future = asyncio.get_running_loop().run_in_executor(self._writer, self._write, self._group)
         future.add_done_callback(self._written)
 
     def _written(self, future: asyncio.Future[None]) -> None:
@@ -265,7 +265,7 @@ class GroupCommit:
         """Go on if the lease can be renewed, which is a write like any other."""
         self._retry = None
         loop = asyncio.get_running_loop()
-        if self._thread is None:
+        if self._writer is None:
             try:
                 self._journal.renew()
             except JournalError as error:
@@ -273,7 +273,7 @@ class GroupCommit:
             else:
                 self._renewed(None)
         else:
-            future = loop.run_in_executor(self._thread, self._journal.renew)
+            future = loop.run_in_executor(self._writer, self._journal.renew)
             future.add_done_callback(lambda future: self._renewed(future.exception()))
 
     def _renewed(self, error: BaseException | None) -> None:

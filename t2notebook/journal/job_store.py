@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
 from pathlib import Path
 
 from ..model.errors import JournalError
@@ -32,8 +33,8 @@ class Jobs:
     journal : Journal
     clock : callable
         Seconds since 1970.
-    threaded : bool
-        Whether a thread writes, in groups, while the event loop goes on. Else an event is on the disk, and told,
+    writer : Executor, optional
+        One thread, which writes in groups while the event loop goes on. Else an event is on the disk, and told,
         when `record` returns.
 
     Attributes
@@ -43,13 +44,17 @@ class Jobs:
     """
 
     def __init__(
-        self, journal: Journal, clock: Callable[[], float] = time.time, *, threaded: bool = False
+        self,
+        journal: Journal,
+        clock: Callable[[], float] = time.time,
+        *,
+        writer: Executor | None = None,
     ) -> None:
         self.journal = journal
         self.clock = clock
-        self._threaded = threaded
+        self._is_grouped = writer is not None
         self.table = JobTable(journal.next_seq)
-        self.commits = GroupCommit(journal, threaded)
+        self.commits = GroupCommit(journal, writer)
         self._listeners: list[Callable[[Event, JobRecord], None]] = []
         self._last_ms = 0
         for job_id, spec, secret, events in journal.jobs():
@@ -131,7 +136,8 @@ class Jobs:
     ) -> None:
         now = self.clock()
         self._last_ms = max(self._last_ms + 1, int(now * 1000))
-        job_id = make_job_id(spec.name, user=spec.user, now_ms=self._last_ms)
+        while (job_id := make_job_id(spec.name, user=spec.user, now_ms=self._last_ms)) in self.table:
+            self._last_ms += 1  # the clock was set back
         event = self.table.number(
             Event(
                 EventKind.SUBMITTED,
@@ -164,7 +170,7 @@ class Jobs:
         JournalError
             Where no thread writes, and they cannot be written: then they are not folded in either.
         """
-        if self._threaded:
+        if self._is_grouped:
             self.write(*self.table.fold(*events))
             return
         prepared = self.table.prepare(*events)

@@ -26,7 +26,7 @@ class EventKind(StrEnum):
 TRANSIENT = frozenset({EventKind.PROGRESS, EventKind.PENDING})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened to a job.
 

@@ -57,6 +57,9 @@ class JobTable:
     def __getitem__(self, job_id: str) -> JobRecord:
         return self._jobs[job_id]
 
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._jobs
+
     def get(self, job_id: str) -> JobRecord | None:
         """Return a job or None."""
         return self._jobs.get(job_id)

@@ -26,7 +26,6 @@ def make_session(settings: dict[str, Any], cluster: Cluster | None) -> Session:
         As of `Session`.
     """
 
-
     def application(session: Session) -> Application:
         return Application([*http_api.routes(session), *driver_api.routes(session)])
 

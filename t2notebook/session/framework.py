@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ class Framework:
         self, journal: Journal, executor_linger: float, on_over: Callable[[Framework], None]
     ) -> None:
         self.journal = journal
-        self.jobs = Jobs(journal, threaded=True)
+        self.jobs = Jobs(journal, writer=ThreadPoolExecutor(1, "t2notebook-journal"))
         self.facts = journal.meta()
         self.is_adopted = self.claims > 0
         self.life = FrameworkLife()

@@ -395,7 +395,7 @@ def test_a_lost_agents_host_is_nowhere_else_to_go(play: Play) -> None:
         stage.submit(workers=1, cpu=99.0)
         stage.offer(1)
         stage.offer(2)
-        hosts = stage.scheduler.hosts
+        hosts = stage.state.tracker.hosts
         for number in range(3):
             hosts.failed("h1", "other", float(number))
         assert set(hosts.excluded(3.0)) == {"h1"}

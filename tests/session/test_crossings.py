@@ -1,112 +1,134 @@
-"""Messages that cross on the wire: a rescind and an ACCEPT, an update and a session that knows nothing of its task."""
+"""Messages that cross on the wire, on a real master: a rescind and an ACCEPT, an update of a task that nobody knows."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from t2notebook import LocalMesos
-from t2notebook.config import data_dir, get_config, runtime_dir
-from tests.localmesos.client import request as ask
-from tests.session.conftest import ROOT, eventually
-
-#: A session whose scheduler is made to meet what cannot be brought about from outside at the right moment.
-RESCINDING = """
-from t2notebook.localmesos.faults.client import Faults
-faults, offers, left = Faults({control!r}), Scheduler.offers, [1]
-
-def late(self, found):
-    if self.waiting and left:
-        left.pop()
-        faults.rescind()
-    offers(self, found)
-
-Scheduler.offers = late
-"""
-FORGETFUL = """
-import copy
-accept = Driver.acceptOffers
-
-def more(self, offer_ids, operations, filters):
-    stranger = copy.deepcopy(operations[0]["launch"]["task_infos"][0])
-    stranger["task_id"]["value"] = "stranger"
-    operations[0]["launch"]["task_infos"].append(stranger)
-    accept(self, offer_ids, operations, filters)
-
-Driver.acceptOffers = more
-"""
-SESSION = """
-import json, sys
+from t2notebook.journal import Journal
+from t2notebook.journal.job_store import JobRecord, Jobs
 from t2notebook.mesos.driver import Driver
-from t2notebook.scheduler.state import Scheduler
-{patch}
-from t2notebook.session.session import run
-run(json.loads(sys.argv[1]), None, lambda: print("ready", flush=True))
-"""
+from t2notebook.model.events import EventKind
+from t2notebook.model.job import ComputeResource, JobSpec
+from t2notebook.model.states import TaskState
+from t2notebook.scheduler.actions import Accept
+from t2notebook.scheduler.inputs import OffersCame, Submitted
+from t2notebook.scheduler.messages import ExecutorTemplate, framework_info
+from t2notebook.scheduler.runner import Runner
+from t2notebook.scheduler.state import SchedulerState
+from tests.localmesos.client import request as ask
 
 
-@contextmanager
-def session(patch: str) -> Iterator[None]:
-    """Have the session of the present settings be one with a patch."""
-    config, runtime = get_config(), runtime_dir()
-    settings = {
-        "config": config.to_dict(),
-        "runtime_dir": str(runtime),
-        "data_dir": str(data_dir()),
-        "socket": str(runtime / f"session-{config.session_key}.sock"),
-    }
-    command = [sys.executable, "-c", SESSION.format(patch=patch), json.dumps(settings)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield
+class Scheduler(Runner):
+    """A scheduler without a session, on a real master and simulated agents; `jobs` has its journal."""
+
+    def __init__(self, directory: Path) -> None:
+        template = ExecutorTemplate(("python3.11",), "3.11", "http://127.0.0.1:1/v1/core/c.pyz", "c.pyz", 180)
+        self.jobs = Jobs(Journal(directory), writer=ThreadPoolExecutor(1, "t2notebook-journal"))
+        state = SchedulerState(self.jobs.table, template, "http://127.0.0.1:1", 60.0, roles=("*",))
+        super().__init__(state, self.jobs)
+
+    async def submit(self, workers: int) -> JobRecord:
+        resource = ComputeResource(cpu=0.5, ram_mega_bytes=64, instances=workers)
+        job = await self.jobs.accept(JobSpec("pi", "ada", (resource,), "0" * 64, 10, "3.11"), "k")
+        self.feed(Submitted(job.job_id))
+        return job
+
+
+@asynccontextmanager
+async def scheduling(directory: Path, master: str) -> AsyncIterator[Scheduler]:
+    """Have a scheduler subscribed."""
+    scheduler = Scheduler(directory)
+    info = framework_info(user="root", name="crossings", role="*", failover_timeout=60.0)
+    driver = scheduler.driver = Driver(scheduler, info, master, scheduler.suppressed_roles)
+    driver.start()
+    try:
+        yield scheduler
+    finally:
+        scheduler.close()
+        await driver.stop(teardown=True)
+        scheduler.jobs.commits.close()
+        scheduler.jobs.journal.close()
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
 def mesos() -> Iterator[LocalMesos]:
-    with LocalMesos(agents=1, cpus=2, mem=1024) as cluster:
+    with LocalMesos(agents=0, simulate=1, simulate_duration="fixed:1") as cluster:
         yield cluster
 
 
-def test_a_rescind_between_offer_and_accept_costs_one_launch(
-    t2: Any, mesos: LocalMesos, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("T2_MASTER", mesos.master)
-    assert mesos.faults is not None
-    with session(RESCINDING.format(control=mesos.faults._path)):
-        job = t2.submit(lambda env: env.restart_count, workers=1, cpu=0.5, ram_mega_bytes=64)
-        assert job.results(timeout=30) == [1]
-        dropped = job.events[job.events.state == "DROPPED"]
-        assert dropped.reason.item() == "REASON_INVALID_OFFERS"
-        assert job.metrics["ramp_up"] < 10
-        t2.shutdown()
+def test_a_rescind_between_offer_and_accept_costs_one_launch(mesos: LocalMesos, tmp_path: Path) -> None:
+    faults = mesos.faults
+    assert faults is not None
+
+    async def main() -> None:
+        async with scheduling(tmp_path, mesos.master) as scheduler:
+            left = [1]
+
+            def late(offers: list[Mapping[str, Any]]) -> None:
+                if scheduler.state.waiting and left:
+                    left.pop()
+                    faults.rescind()
+                scheduler.feed(OffersCame(tuple(offers)))
+
+            scheduler.offers = late  # type: ignore[method-assign]
+            job = await scheduler.submit(workers=1)
+            await until(lambda: job.view.workers[0].state is TaskState.FINISHED)
+            assert job.view.workers[0].restarts == 1
+            dropped = [event for event in job.events if event.state == "DROPPED"]
+            assert [event.reason for event in dropped] == ["REASON_INVALID_OFFERS"]
+
+    asyncio.run(main())
 
 
-def test_a_task_that_nobody_knows_is_killed_and_harms_nothing(
-    t2: Any, mesos: LocalMesos, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("T2_MASTER", mesos.master)
+def test_a_task_that_nobody_knows_is_killed_and_harms_nothing(mesos: LocalMesos, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scheduling(tmp_path, mesos.master) as scheduler:
+            held: list[str] = []
 
-    def stay(env: Any) -> int:
-        import time
+            def hold(offers: list[Mapping[str, Any]]) -> None:
+                held.extend(offer["id"]["value"] for offer in offers)
+                agents.extend(offer["agent_id"]["value"] for offer in offers)
 
-        time.sleep(2.0)
-        return 7
+            agents: list[str] = []
+            scheduler.offers = hold  # type: ignore[method-assign]
+            job = await scheduler.submit(workers=1)
+            await until(lambda: held)
+            stranger = {
+                "name": "stranger",
+                "task_id": {"value": "stranger"},
+                "agent_id": {"value": agents[0]},
+                "resources": [
+                    {"name": name, "type": "SCALAR", "scalar": {"value": value}}
+                    for name, value in (("cpus", 0.1), ("mem", 32.0))
+                ],
+                "command": {"value": "sleep 60"},
+            }
+            scheduler.perform([Accept((held[0],), (stranger,), 0.0)])
 
-    with session(FORGETFUL):
-        job = t2.submit(stay, workers=1, cpu=0.5, ram_mega_bytes=64)
-        assert job.results(timeout=30) == [7]
+            def state() -> str:
+                tasks = json.loads(ask(mesos.master, "GET", "/tasks").body)["tasks"]
+                return next((task["state"] for task in tasks if task["id"] == "stranger"), "")
 
-        def stranger() -> str:
-            tasks = json.loads(ask(mesos.master, "GET", "/tasks").body)["tasks"]
-            return next(task["state"] for task in tasks if task["id"] == "stranger")
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(30):
+                while await loop.run_in_executor(None, state) != "TASK_KILLED":
+                    await asyncio.sleep(0.05)
+            assert "stranger" not in {event.task_id for event in job.events}
+            assert {event.kind for event in job.events} == {EventKind.SUBMITTED}
 
-        eventually(lambda: stranger() == "TASK_KILLED")
-        assert "stranger" not in set(job.events.task_id)
-        t2.shutdown()
+    asyncio.run(main())
