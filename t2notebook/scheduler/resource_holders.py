@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..journal.job_store import JobRecord
+from ..model.job_table import JobRecord
 from .placement.offers import NAMES, asked_by
 from .placement.vetoes import Veto, quantity
 
