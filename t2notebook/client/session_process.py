@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..config import Config, data_dir, runtime_dir, secrets_of
 from ..model.errors import SessionError
 from .session_http import Connection, _living, _program
 from .surroundings import is_embedded
+
+#: Bytes of a log after which the next session begins a new one.
+LONGEST_LOG = 1 << 20
 
 
 def ensure_session(config: Config) -> Connection:
@@ -60,7 +63,8 @@ def _start(path: Path, config: Config, runtime: Path) -> None:
         "embedded": is_embedded(config),
     }
     try:
-        with open(os.open(log_path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as log:
+        with _open_log(log_path) as log:
+            begin = log.tell()
             process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _program(), json.dumps(settings)],
                 stdin=subprocess.PIPE,
@@ -88,10 +92,25 @@ def _start(path: Path, config: Config, runtime: Path) -> None:
     _reap_later(process)
     if news.get("ready"):
         return
-    tail = log_path.read_text(errors="replace").strip().splitlines()[-15:]
+    tail = log_path.read_bytes()[begin:].decode(errors="replace").strip().splitlines()[-15:]
     why = news.get("error") or f"it said nothing for {config.start_timeout:g} s"
     where = "\n".join([f"; the end of {log_path}:", *tail]) if tail else ""
     raise SessionError(f"the session process did not start: {why}{where}")
+
+
+def _open_log(path: Path) -> BinaryIO:
+    """Open a session's log, after what an earlier session of this place has said, and may still say.
+
+    One that has become long is put aside first, as ``.log.1``.
+    """
+    try:
+        if path.stat().st_size > LONGEST_LOG:
+            os.replace(path, path.with_name(f"{path.name}.1"))
+    except OSError:
+        pass
+    log = open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), "ab")  # noqa: SIM115
+    log.seek(0, os.SEEK_END)
+    return log
 
 
 def _environment() -> dict[str, str]:

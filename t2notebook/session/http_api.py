@@ -55,7 +55,7 @@ class ApiHandler(RequestHandler):
     def initialize(self, session: Session) -> None:
         self.session = session
         if OBSERVER_HEADER not in self.request.headers:
-            session.need()
+            session.touch()
 
     def prepare(self) -> None:
         if self.session.is_closed:
@@ -262,7 +262,7 @@ class StreamHandler(ApiHandler):
     def on_connection_close(self) -> None:
         if hasattr(self, "client_id"):
             self.session.clients.detach(self.client_id, self.send)
-        self.session.need()
+        self.session.touch()
 
 
 class ObserverHandler(ApiHandler):

@@ -252,8 +252,8 @@ class Session:
         self._leaving = True
         self._over.set()
 
-    def need(self) -> None:
-        """Somebody was here: the time until an idle session ends begins anew."""
+    def touch(self) -> None:
+        """Begin the time anew after which an idle session ends: somebody was here."""
         self._idle_since = time.monotonic()
 
     @property
@@ -270,7 +270,7 @@ class Session:
         linger = float(self.config["session_linger"])
         while True:
             if self.is_needed:
-                self.need()
+                self.touch()
             remaining = self._idle_since + linger - time.monotonic()
             if remaining <= 0:
                 self._over.set()

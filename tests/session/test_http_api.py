@@ -14,7 +14,7 @@ from tornado.netutil import bind_unix_socket
 from tornado.web import Application
 
 from t2notebook.client.session_http import Connection
-from t2notebook.model.errors import SessionError, UnknownJob
+from t2notebook.model.errors import JournalError, SessionError, UnknownJob
 from t2notebook.session import http_api
 
 
@@ -43,14 +43,18 @@ def serve(session: Any, socket: Path) -> tuple[threading.Thread, IOLoop]:
 )
 def test_a_refusal_comes_as_it_was_written(tmp_path: Path, text: str) -> None:
     job = SimpleNamespace(job_id="ada-pi-1")
+
+    class Jobs(dict[str, Any]):
+        async def durable(self, job_id: str) -> None:
+            raise JournalError(text)
+
     session = SimpleNamespace(
-        need=lambda: None,
+        touch=lambda: None,
         is_closed=False,
         name="s",
         info=lambda: {"name": "s", "directory": str(tmp_path)},
-        jobs={"ada-pi-1": job},
+        jobs=Jobs({"ada-pi-1": job}),
         kill=lambda *_: None,
-        framework_of=lambda _: SimpleNamespace(is_stalled=True, trouble=text),
     )
     thread, loop = serve(session, tmp_path / "s")
     try:
