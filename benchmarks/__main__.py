@@ -47,11 +47,12 @@ def measure(name: str, home: Path) -> dict[str, float] | None:
 
 def main() -> int:
     """Run what is asked for: `notebook` (against peers), `session` (what a kernel notices of 1,000 workers),
-    `scheduler` (matching), `mesos` (the embedded Mesos's scale), `lab` (the side bar), or all.
+    `channel` (workers that join, barriers, messages), `scheduler` (matching), `mesos` (the embedded Mesos's scale),
+    `lab` (the side bar), or all.
     """
     parser = argparse.ArgumentParser(prog="benchmarks")
     parser.add_argument("--rounds", type=int, default=5, help="of the comparison with peers")
-    parts = ["notebook", "session", "scheduler", "mesos", "lab"]
+    parts = ["notebook", "session", "channel", "scheduler", "mesos", "lab"]
     parser.add_argument("which", nargs="?", choices=[*parts, "all"], default="all")
     options, rest = parser.parse_known_args()
     if rest and options.which in ("notebook", "all"):
@@ -65,6 +66,12 @@ def main() -> int:
         if options.which == "all":
             print()
         code = session.main(rest) or code
+    if options.which in ("channel", "all"):
+        from . import channel
+
+        if options.which == "all":
+            print()
+        code = channel.main() or code
     if options.which in ("scheduler", "all"):
         from . import scheduler
 

@@ -31,7 +31,12 @@ ENV = """\
   env.progress(done, total, text)         shown in the view; without total, done is a fraction
   env.restart_count                       how often this worker was started again
   env.additional_ports                    the ports of --ports
-  env.credentials                         the secrets of t2.submit(credentials=...)"""
+  env.credentials                         the secrets of t2.submit(credentials=...)
+  env.worker_controller                   finds the other workers and waits for them: get_all_workers(),
+                                          wait_on_barrier()
+  env.send_to_driver(obj)                 to the notebook: job.on_message(callback)
+  env.send(worker_id, obj)                to another worker
+  env.messages(timeout)                   yields what the notebook (job.send) and other workers send"""
 
 EPILOG = f"""\
 The cell is the worker's code; the notebook's variables, functions and imports that it uses travel along. The
