@@ -17,6 +17,8 @@ _PUBLIC = {
     "jobs": "client",
     "attach": "client",
     "shutdown": "client",
+    "restart": "client",
+    "clear": "client",
     "setup": "client",
     "Job": "client",
     "configure": "config",
@@ -35,6 +37,7 @@ _PUBLIC = {
     "JobFailed": "model.errors",
     "JobFaulty": "model.errors",
     "BarrierTimeout": "model.errors",
+    "CheckpointError": "model.errors",
     "MessageRefused": "model.errors",
     "WorkerInfo": "model.worker_info",
     "LocalMesos": "localmesos",
@@ -43,6 +46,7 @@ _PUBLIC = {
 
 __all__ = [
     "BarrierTimeout",
+    "CheckpointError",
     "ComputeResource",
     "FaultTolerance",
     "Job",
@@ -64,8 +68,10 @@ __all__ = [
     "WorkerInfo",
     "__version__",
     "attach",
+    "clear",
     "configure",
     "jobs",
+    "restart",
     "setup",
     "shutdown",
     "submit",
@@ -74,12 +80,14 @@ __all__ = [
 if TYPE_CHECKING:
     from .client import Job, setup
     from .client.handles import attach, jobs, shutdown
+    from .client.restarting import clear, restart
     from .client.submission import submit
     from .config import configure
     from .dataflow.cluster import MesosCluster
     from .localmesos import LocalMesos
     from .model.errors import (
         BarrierTimeout,
+        CheckpointError,
         JobFailed,
         JobFaulty,
         MessageRefused,

@@ -73,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     kill = verbs.add_parser("kill", help="end a job")
     kill.add_argument("job")
     kill.set_defaults(run=_kill)
+    restart = verbs.add_parser("restart", help="run a job that has ended once more, from its last checkpoint")
+    restart.add_argument("job")
+    restart.set_defaults(run=_restart)
+    clear = verbs.add_parser("clear", help="remove what a job that has ended left")
+    clear.add_argument("job")
+    clear.set_defaults(run=_clear)
     return parser
 
 
@@ -129,6 +135,20 @@ def _kill(options: argparse.Namespace) -> None:
     job = client.attach(unfinished[0] if unfinished else options.job)
     job.kill()
     print(f"{job.job_id} {job.wait(timeout=30)}")
+
+
+def _restart(options: argparse.Namespace) -> None:
+    from . import client
+
+    job = client.restart(options.job)
+    print(f"{job.job_id} {job.wait()}")
+
+
+def _clear(options: argparse.Namespace) -> None:
+    from . import client
+
+    for one in client.clear(options.job):
+        print(f"removed {one}")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ FORBIDDEN = {
 THIRD_PARTY = {
     "model": set(),
     "protocol": {"cloudpickle"},
-    "worker": {"cloudpickle"},
+    "worker": {"cloudpickle", "fsspec"},
 }
 
 #: Named in `notebook` only; and so are HTML's tags.

@@ -7,6 +7,7 @@ from .cluster import cluster_figures, cluster_info, jobs_on_cluster, start_clust
 from .handles import attach, job_ids, jobs, named, shutdown, unfinished_named
 from .job import Job
 from .locator import Named
+from .restarting import clear, restart
 from .setups import setup
 from .submission import Prepared, prepare, submit
 
@@ -15,6 +16,7 @@ __all__ = [
     "Named",
     "Prepared",
     "attach",
+    "clear",
     "cluster_figures",
     "cluster_info",
     "configure",
@@ -24,6 +26,7 @@ __all__ = [
     "jobs_on_cluster",
     "named",
     "prepare",
+    "restart",
     "setup",
     "shutdown",
     "start_cluster",

@@ -94,6 +94,9 @@ def submit(
     files: Files = (),
     preload: Sequence[str] = (),
     credentials: Mapping[str, str] | None = None,
+    persistent_volume: str = "",
+    time_limit: float | None = None,
+    setenv: Sequence[str] = (),
 ) -> Job:
     """Run a function on workers on Mesos.
 
@@ -156,6 +159,14 @@ def submit(
         Secrets, by name; workers find them as ``env.credentials``. They are kept in memory only, in this kernel, the
         session and the workers: no journal, file, environment or page of Mesos shows them. A worker that is to be
         started when both kernel and session have ended can have them no more, and says so.
+    persistent_volume : str
+        A directory that all agents have (on NFS, for instance), or an address of fsspec (``s3://bucket/t2``): there a
+        worker has ``env.persistent_volume``, a directory of its own that outlives it, and ``env.checkpoint`` its
+        versions.
+    time_limit : float, optional
+        Seconds after which the job is ended, from when its first worker runs.
+    setenv : sequence of str
+        Names of environment variables of this process that the workers are given as well.
 
     Returns
     -------
@@ -199,7 +210,7 @@ def submit(
         unreachable_timeout=unreachable_timeout,
         keep_going=keep_going,
     )
-    spool = _spool()
+    spool = spool_directory()
     try:
         begun = time.perf_counter()
         package = pack(described, spool, files)
@@ -221,11 +232,14 @@ def submit(
             notebook=notebook_path(),
             preload=_names("preload", preload),
             credentials=tuple(_secrets(credentials)),
+            persistent_volume=_volume(persistent_volume),
+            time_limit=_limit(time_limit),
+            setenv=_variables(setenv),
         )
         if replace:
             is_named = described is job or name is not None
             replacement.end_jobs(_replaced(replace, described, is_named), described.name)
-        link, replica = _hand_over(settings, spec, package.path, _secrets(credentials))
+        link, replica = hand_over(settings, spec, package.path, _secrets(credentials))
     finally:
         shutil.rmtree(spool, ignore_errors=True)
     handle = _known[replica.job_id] = Job(link, spec, replica)
@@ -256,7 +270,7 @@ def prepare(
     SubmitError
     """
     described = _describe(job, workers, **arguments)
-    spool = _spool()
+    spool = spool_directory()
     try:
         return Prepared(described, pack(described, spool, files))
     finally:
@@ -342,6 +356,33 @@ def _names(what: str, given: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
+def _volume(given: Any) -> str:
+    volume = os.fspath(given) if isinstance(given, str | os.PathLike) else given or ""
+    if not isinstance(volume, str) or (volume and "://" not in volume and not os.path.isabs(volume)):
+        raise SubmitError(
+            f"persistent_volume is {given!r}; give an absolute path that all agents have, or an address such as "
+            "'s3://bucket/t2'"
+        )
+    return volume
+
+
+def _limit(given: Any) -> float:
+    if given is None:
+        return 0.0
+    if isinstance(given, bool) or not isinstance(given, int | float) or not given > 0:
+        raise SubmitError(f"time_limit is {given!r}; give seconds, more than 0")
+    return float(given)
+
+
+def _variables(given: Sequence[str] | str) -> dict[str, str]:
+    """Return the environment variables of these names."""
+    names = (given,) if isinstance(given, str) else tuple(given)
+    for name in names:
+        if not isinstance(name, str) or not name or "=" in name or name not in os.environ:
+            raise SubmitError(f"setenv names {name!r}; there is no such environment variable here")
+    return {name: os.environ[name] for name in names}
+
+
 def _secrets(given: Mapping[str, str] | None) -> dict[str, str]:
     secrets = dict(given or {})
     for name, value in secrets.items():
@@ -350,7 +391,7 @@ def _secrets(given: Mapping[str, str] | None) -> dict[str, str]:
     return secrets
 
 
-def _hand_over(
+def hand_over(
     settings: Config, spec: JobSpec, package: Path, credentials: Mapping[str, str]
 ) -> tuple[Link, JobReplica]:
     """Give a job to the session; to the next one if this one is just ending."""
@@ -363,7 +404,8 @@ def _hand_over(
     return link, link.post_job(spec, str(package), credentials)
 
 
-def _spool() -> Path:
+def spool_directory() -> Path:
+    """Return a new directory for a package on its way to the session."""
     spool = data_dir() / "spool"
     try:
         spool.mkdir(mode=0o700, exist_ok=True)

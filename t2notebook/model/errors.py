@@ -71,6 +71,10 @@ class BarrierTimeout(Twister2Error, TimeoutError):
     """Not all workers came to a barrier, or joined, in time; the message names those that are missing."""
 
 
+class CheckpointError(Twister2Error, RuntimeError):
+    """A checkpoint cannot be written or read; the message says what still holds."""
+
+
 class MessageRefused(Twister2Error, RuntimeError):
     """A message was not sent: its receiver has ended, reads nothing, or does not exist."""
 

@@ -267,6 +267,14 @@ class JobSpec:
         Modules that executors import before they make workers' processes.
     credentials : tuple of str
         Names of the secrets that its workers are given; what they are stands in no record.
+    persistent_volume : str
+        A directory that all agents have, or an address of fsspec, for what outlives the workers; empty: none.
+    restore_jobs : tuple of str
+        Jobs whose checkpoints this one goes on with, if it is a restarted one, the last one first.
+    time_limit : float
+        Seconds that it may take from when its first worker runs; 0: as long as it likes.
+    setenv : mapping
+        Environment variables of the kernel's that its workers are given, wherever they run.
     """
 
     name: str
@@ -284,6 +292,10 @@ class JobSpec:
     notebook: str = ""
     preload: tuple[str, ...] = ()
     credentials: tuple[str, ...] = ()
+    persistent_volume: str = ""
+    restore_jobs: tuple[str, ...] = ()
+    time_limit: float = 0.0
+    setenv: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("name", "user"):
@@ -318,7 +330,7 @@ class JobSpec:
     def from_dict(cls, record: Mapping[str, Any]) -> JobSpec:
         """Inverse of `to_dict`; unknown fields of a newer version are ignored."""
         known = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
-        for name in ("path", "preload", "credentials"):
+        for name in ("path", "preload", "credentials", "restore_jobs"):
             known[name] = tuple(known.get(name, ()))
         known["resources"] = tuple(_known(ComputeResource, resource) for resource in record["resources"])
         for name, kind in (("placement", Placement), ("faults", FaultTolerance)):

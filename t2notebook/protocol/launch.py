@@ -15,6 +15,8 @@ FORMAT = 1
 KILL_GRACE = 3.0
 #: Exit code of a worker that is to be started anew, which is not counted (sysexits.h, EX_TEMPFAIL).
 START_ANEW = 75
+#: The directory in the worker's own that is removed when it ends.
+VOLATILE = "volatile"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class WorkerLaunch:
         Modules that its executor has imported before it makes the worker's process.
     credentials : mapping
         Secrets of the job's, by name; None for one that the session does not have (any more).
+    persistent_volume : str
+        A directory that all agents have, or an address of fsspec; empty: none.
+    restore_jobs : tuple of str
+        Jobs whose checkpoints this one goes on with: the first that has any.
     """
 
     job_id: str
@@ -65,6 +71,8 @@ class WorkerLaunch:
     environment: Mapping[str, str] = field(default_factory=dict)
     preload: tuple[str, ...] = ()
     credentials: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    persistent_volume: str = ""
+    restore_jobs: tuple[str, ...] = ()
 
     def encode(self) -> str:
         """Return the base64 text for `TaskInfo.data`."""
@@ -90,6 +98,8 @@ class WorkerLaunch:
         record["preload"] = tuple(record.get("preload", ()))
         record.setdefault("environment", {})
         record.setdefault("credentials", {})
+        record.setdefault("persistent_volume", "")
+        record["restore_jobs"] = tuple(record.get("restore_jobs", ()))
         return cls(**{name: record[name] for name in cls.__dataclass_fields__})
 
 

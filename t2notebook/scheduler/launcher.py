@@ -151,8 +151,10 @@ class Launcher:
             mem=launch.resource.ram_mega_bytes,
             ports=launch.ports,
             path=job.spec.path,
-            environment=job.spec.environment,
+            environment={**job.spec.environment, **job.spec.setenv},
             preload=job.spec.preload,
+            persistent_volume=job.spec.persistent_volume,
+            restore_jobs=job.spec.restore_jobs,
             credentials={name: job.credentials.get(name) for name in job.spec.credentials},
         )
         carved = self._executors.resources(launch.executor_id)

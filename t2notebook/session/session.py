@@ -39,6 +39,7 @@ from .job_masters import JobMasters
 from .observers import Observers, knock
 from .retention import prune_ended
 from .subscriptions import Clients
+from .time_limits import TimeLimits
 from .worker_server import Workers
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ class Session:
         self.jobs = AllJobs()
         self.clients = Clients(self.jobs)
         self.observers = Observers(self.jobs)
+        self._time_limits = TimeLimits(self.jobs, self.kill)
         self._runtime = Path(settings["runtime_dir"])
         self.frameworks: list[Framework] = []
         self.own = self._add(journal)
@@ -177,6 +179,8 @@ class Session:
         if self._workers is not None:
             self._workers.listen_at(framework.worker_port)
             self._start(framework)
+        for job in framework.jobs.active:
+            self._time_limits.watch(job)
         self.observers.tell(framework.jobs)
         log.warning("took over %d unfinished jobs of %s", len(framework.jobs.active), directory.name)
         return True

@@ -46,12 +46,19 @@ def test_completions(namespace, line, expected):
 
 ENV = [
     "additional_ports",
+    "checkpoint",
     "config",
     "credentials",
     "job_id",
+    "messages",
     "number_of_workers",
+    "persistent_volume",
     "progress",
     "restart_count",
+    "send",
+    "send_to_driver",
+    "volatile_volume",
+    "worker_controller",
     "worker_id",
 ]
 
@@ -60,7 +67,7 @@ ENV = [
     ("text", "line", "expected"),
     [
         ("%%twister2 submit -o job\nenv.", "env.", ENV),
-        ("%%twister2 submit\nx = data[env.wor", "x = data[env.wor", ["worker_id"]),
+        ("%%twister2 submit\nx = data[env.wor", "x = data[env.wor", ["worker_controller", "worker_id"]),
         ("%%twister2 setup\nenv.zzz", "env.zzz", []),
         ("%%twister2 submit\nmyenv.w", "myenv.w", None),
         ("%%twister2 submit\nself.env.w", "self.env.w", None),

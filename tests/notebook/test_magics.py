@@ -43,6 +43,9 @@ def test_submit_passes_what_was_asked_for(shell, fake_client):
         "max_worker_restarts": 5,
         "keep_going": False,
         "on_exit": None,
+        "persistent_volume": "",
+        "time_limit": None,
+        "setenv": [],
         "files": (),
     }
     assert shell.user_ns["job"] is fake_client.handles[shell.user_ns["job"].job_id]
@@ -362,8 +365,8 @@ def test_help_needs_no_cell_and_is_no_error(shell, fake_client, capsys):
         ("stats", "there is no verb 'stats'; did you mean status?"),
         (
             "xyz",
-            "there is no verb 'xyz'; there are submit, status, list, why, logs, kill, attach, cluster, config, "
-            "setup",
+            "there is no verb 'xyz'; there are submit, status, list, why, logs, kill, restart, clear, attach, "
+            "cluster, config, setup",
         ),
     ],
 )
@@ -448,7 +451,7 @@ def test_an_endless_worker_message_is_cut(shell):
     assert len(text) < 20_000 and text.endswith("the end")
 
 
-@pytest.mark.parametrize("line", ["restart", "start"])
+@pytest.mark.parametrize("line", ["rename", "begin"])
 def test_a_far_fetched_verb_is_no_guess(shell, line):
     with pytest.raises(UsageError, match=f"there is no verb '{line}'; there are submit, status"):
         twister2(shell, line)

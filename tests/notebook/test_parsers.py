@@ -29,6 +29,9 @@ def test_submit_has_the_defaults_of_a_compute_resource():
         "keep_going": False,
         "replace": False,
         "on_exit": None,
+        "persistent_volume": "",
+        "time_limit": None,
+        "setenv": [],
         "include": [],
         "file": [],
         "output": None,
@@ -41,6 +44,7 @@ def test_submit_understands_every_option():
     line = (
         'submit --name "my job" --workers 4 --cpus .5 --ram 256 --disk 1.5 --workers-per-executor 2 '
         "--gpus 1 --ports 2 --nodes h1,h2 --where rack=r1,unique:hostname --gang --gang-timeout 5 --max-restarts 0 "
+        "--persistent-volume /mnt/t2 --time-limit 60 --setenv A --setenv B "
         "--keep-going --replace --on-exit detach -i a,b --include c --file data.csv --file 'img/*.png' "
         "-o job --wait --dry-run"
     )
@@ -61,6 +65,9 @@ def test_submit_understands_every_option():
         "keep_going": True,
         "replace": True,
         "on_exit": "detach",
+        "persistent_volume": "/mnt/t2",
+        "time_limit": 60.0,
+        "setenv": ["A", "B"],
         "include": ["a", "b", "c"],
         "file": ["data.csv", "img/*.png"],
         "output": "job",

@@ -17,7 +17,7 @@ from .targets import handles
 
 _LINE = re.compile(r"^(?:.*=)?\s*(?P<magic>%%?)twister2(?P<rest>\s.*)$", re.DOTALL)
 #: Verbs whose first word is a job.
-_TAKES_JOB = frozenset({"status", "why", "logs", "kill", "attach"})
+_TAKES_JOB = frozenset({"status", "why", "logs", "kill", "restart", "clear", "attach"})
 #: Never more worker ids than a person can read.
 _MOST_WORKERS = 100
 

@@ -30,6 +30,8 @@ VERBS: dict[str, Verb] = {
     "why": Verb(jobs.why_parser, jobs.why),
     "logs": Verb(jobs.logs_parser, jobs.logs),
     "kill": Verb(jobs.kill_parser, jobs.kill),
+    "restart": Verb(jobs.restart_parser, jobs.restart),
+    "clear": Verb(jobs.clear_parser, jobs.clear),
     "attach": Verb(jobs.attach_parser, jobs.attach),
     "cluster": Verb(cluster.cluster_parser, cluster.cluster),
     "config": Verb(cluster.config_parser, cluster.config),

@@ -139,6 +139,45 @@ def kill(ip: Any, arguments: argparse.Namespace) -> None:
     print(f"Job {job.job_id} is being killed.")
 
 
+def restart_parser() -> VerbParser:
+    """Return the parser of ``%twister2 restart``."""
+    parser = VerbParser(
+        "restart",
+        "Run a job that has ended once more, from its last checkpoint if it has one, and show it.",
+        epilog="It is another job, with the same code, values and resources; env.checkpoint gives it what the "
+        "earlier one committed.\n",
+    )
+    parser.add_argument("job", metavar="JOB", help=JOB_HELP)
+    parser.add_argument(
+        "-o", "--output", type=variable("--output"), metavar="VAR", help="put the handle into this variable"
+    )
+    return parser
+
+
+def restart(ip: Any, arguments: argparse.Namespace) -> Any:
+    """Return the new job's handle, which shows itself as a live view."""
+    job = the_client().restart(find_job(arguments.job, ip.user_ns).job_id)
+    if arguments.output:
+        ip.user_ns[arguments.output] = job
+    return job
+
+
+def clear_parser() -> VerbParser:
+    """Return the parser of ``%twister2 clear``."""
+    parser = VerbParser(
+        "clear", "Remove what a job that has ended left: results, package, its part of the persistent volume."
+    )
+    parser.add_argument("job", metavar="JOB", help=JOB_HELP)
+    return parser
+
+
+def clear(ip: Any, arguments: argparse.Namespace) -> None:
+    """Print what was removed."""
+    job = find_job(arguments.job, ip.user_ns)
+    removed = the_client().clear(job.job_id)
+    print("\n".join(f"Removed {one}." for one in removed) or f"Job {job.job_id} has left nothing.")
+
+
 def attach_parser() -> VerbParser:
     """Return the parser of ``%twister2 attach``."""
     parser = VerbParser(

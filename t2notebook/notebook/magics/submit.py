@@ -32,6 +32,9 @@ ENV = """\
   env.restart_count                       how often this worker was started again
   env.additional_ports                    the ports of --ports
   env.credentials                         the secrets of t2.submit(credentials=...)
+  env.persistent_volume                   its directory on --persistent-volume, which outlives it
+  env.volatile_volume                     a directory that is removed when it ends
+  env.checkpoint                          init_variable(name, default), update_variable(name, value), commit()
   env.worker_controller                   finds the other workers and waits for them: get_all_workers(),
                                           wait_on_barrier()
   env.send_to_driver(obj)                 to the notebook: job.on_message(callback)
@@ -161,6 +164,26 @@ def make_parser() -> VerbParser:
         metavar="X",
         help="what becomes of the job when the kernel ends: kill or detach (default: t2.configure(on_exit=...))",
     )
+    add(
+        "--persistent-volume",
+        default="",
+        metavar="DIR",
+        help="a directory that all agents have, or an address such as s3://bucket/t2: env.persistent_volume, "
+        "env.checkpoint",
+    )
+    add(
+        "--time-limit",
+        type=amount("--time-limit", "seconds"),
+        metavar="S",
+        help="seconds after which the job is ended, from when its first worker runs (default: none)",
+    )
+    add(
+        "--setenv",
+        default=[],
+        action="append",
+        metavar="NAME",
+        help="an environment variable of the kernel's that workers are given as well; may be given again",
+    )
     add_include(parser)
     add(
         "--file",
@@ -238,7 +261,14 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
             earlier += client.unfinished_named(arguments.name)
         options["replace"] = earlier
     with told():
-        job = client.submit(function, on_exit=arguments.on_exit, **options)
+        job = client.submit(
+            function,
+            on_exit=arguments.on_exit,
+            persistent_volume=arguments.persistent_volume,
+            time_limit=arguments.time_limit,
+            setenv=arguments.setenv,
+            **options,
+        )
     cell_jobs.remember(key, job)
     if earlier and not arguments.replace:
         print(_still_running(earlier))

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from ...protocol.auth import matches_move
-from ...protocol.launch import Cause, WorkerLaunch
+from ...protocol.launch import VOLATILE, Cause, WorkerLaunch
 from ..process.shipped_modules import MODULES_DIRECTORY
 from ..session_address import SessionAddress
 from . import exit_status, memory
@@ -126,6 +126,7 @@ class Task:
         self.inherited = memory.anonymous()
 
         def work() -> int:
+            os.makedirs(os.path.join(directory, VOLATILE), mode=0o700, exist_ok=True)
             fork.settle(directory, {**launch.environment, **_variables(launch)}, launch.cpus)
             fork.find_modules_in(launch.path)
             return run_worker(launch, package, report, directory, begun, session_address)
@@ -171,7 +172,8 @@ class Task:
         self._pid = 0
         self.exit_code = os.waitstatus_to_exitcode(status)
         # Everybody on the cluster may read a sandbox, and it is kept for days.
-        shutil.rmtree(os.path.join(self._directory, MODULES_DIRECTORY), ignore_errors=True)
+        for name in (MODULES_DIRECTORY, VOLATILE):
+            shutil.rmtree(os.path.join(self._directory, name), ignore_errors=True)
         return True
 
     def exit_status(self) -> exit_status.ExitStatus:

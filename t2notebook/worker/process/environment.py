@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
     from .controller import WorkerController
     from .messages import Messages
 
@@ -38,6 +39,12 @@ class WorkerEnvironment:
         Finds the other workers, and waits for them.
     messages : Messages
         Carries messages.
+    checkpoint : Checkpoint
+        Variables that outlive the worker.
+    persistent_volume : str
+        The worker's directory (or address) of what outlives it; empty if the job has none.
+    volatile_volume : str
+        A directory that is removed when the worker ends.
     """
 
     worker_id: int
@@ -48,6 +55,9 @@ class WorkerEnvironment:
     additional_ports: tuple[int, ...]
     credentials: Mapping[str, str]
     worker_controller: WorkerController
+    checkpoint: Checkpoint
+    persistent_volume: str
+    volatile_volume: str
 
     def __init__(
         self,
@@ -62,6 +72,9 @@ class WorkerEnvironment:
         credentials: Mapping[str, str] | None = None,
         worker_controller: WorkerController | None = None,
         messages: Messages | None = None,
+        checkpoint: Checkpoint | None = None,
+        persistent_volume: str = "",
+        volatile_volume: str = "",
     ) -> None:
         self.worker_id = worker_id
         self.number_of_workers = number_of_workers
@@ -73,6 +86,10 @@ class WorkerEnvironment:
         if worker_controller is not None:
             self.worker_controller = worker_controller
         self._messages = messages
+        if checkpoint is not None:
+            self.checkpoint = checkpoint
+        self.persistent_volume = persistent_volume
+        self.volatile_volume = volatile_volume
         self._report = report
 
     def progress(self, done: float, total: float | None = None, text: str = "") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import inspect
 import os
+import socket
 import sys
 import time
 import types
@@ -14,11 +15,12 @@ from typing import Any
 from ...model.errors import PackageError
 from ...model.text import dumps
 from ...protocol.archive import SETUP_BUFFERS, SETUP_PICKLE, Archive
-from ...protocol.launch import START_ANEW, WorkerLaunch
+from ...protocol.launch import START_ANEW, VOLATILE, WorkerLaunch
 from ..session_address import SessionAddress
 from . import call as calling
 from . import finalization, hints, result, shipped_modules
 from . import remote_traceback as failures
+from .checkpoint import Checkpoint, volume_of
 from .controller import WorkerController
 from .environment import WorkerEnvironment
 from .job_master_client import JobMasterClient
@@ -156,6 +158,9 @@ def _work(
         additional_ports=launch.ports,
         credentials=_credentials(launch),
         messages=Messages(job_master),
+        checkpoint=Checkpoint(launch.persistent_volume, launch, job_master),
+        persistent_volume=_volume(launch),
+        volatile_volume=os.path.join(directory, VOLATILE),
         worker_controller=WorkerController(
             job_master, launch.worker_id, launch.number_of_workers, launch.restart_count
         ),
@@ -202,6 +207,25 @@ def _work(
         return *result.pack_value(value, launch.worker_id), "", 0
     except PackageError as error:
         return _failed(error, cause=_from_the_notebook(error.__cause__), line=str(error))
+
+
+def _volume(launch: WorkerLaunch) -> str:
+    """Return the worker's part of the persistent volume, empty if the job has none.
+
+    Raises
+    ------
+    NoPlace
+        When this agent does not have it; another one may.
+    """
+    if not launch.persistent_volume:
+        return ""
+    try:
+        return volume_of(launch.persistent_volume, launch.job_id, launch.worker_id)
+    except OSError as error:
+        raise shipped_modules.NoPlace(
+            f"the persistent volume {launch.persistent_volume} cannot be used on {socket.gethostname()}: "
+            f"{error.strerror or error}"
+        ) from error
 
 
 def _credentials(launch: WorkerLaunch) -> dict[str, str]:
