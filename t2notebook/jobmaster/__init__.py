@@ -1,1 +1,1 @@
-"""What workers talk to: the jobs of a session, their results and their progress."""
+"""The job master: discovery, barriers and messages of workers, and their results and progress."""

@@ -1,4 +1,4 @@
-"""What a job master decides: records for its store, and words for workers; performed in the order of their list."""
+"""Actions of a job master: records for its store, and messages to workers; performed in the order of their list."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Barrier(StrEnum):
 
 
 class BarrierResult(StrEnum):
-    """How a barrier ended, in Twister2's names."""
+    """The end of a barrier, in Twister2's names."""
 
     SUCCESS = "SUCCESS"
     TIMED_OUT = "TIMED_OUT"

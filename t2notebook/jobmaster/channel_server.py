@@ -21,7 +21,7 @@ _LARGE = 1
 
 
 class Workers(Protocol):
-    """What is done with connections."""
+    """Callbacks of connections."""
 
     def secret_of(self, job_id: str) -> str | None:
         """Return the secret of a job, None if there is none to be talked of."""
@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def hello(self) -> Mapping[str, Any]:
-        """What the worker says of itself, once it has proved itself."""
+        """The worker's description of itself, once it is authenticated."""
         return self._channel.hello
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -1,4 +1,4 @@
-"""Who has reached the server for workers: by the addresses of the requests that came."""
+"""Agents that have reached the server for workers, by the addresses of their requests."""
 
 from __future__ import annotations
 

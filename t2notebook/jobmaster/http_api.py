@@ -66,8 +66,12 @@ class WorkerHandler(RequestHandler):
             await self.jobs.durable()
 
     def check_incarnation(self, job: JobRecord, worker_id: int) -> None:
-        """Refuse an older incarnation than the one that was launched last (409), and a worker that is not
-        (404).
+        """Refuse a worker that there is not, and an older incarnation than the one that was launched last.
+
+        Raises
+        ------
+        HTTPError
+            404 for a worker that there is not, 409 for an older incarnation.
         """
         try:
             incarnation = int(self.get_query_argument("incarnation", ""))
@@ -103,7 +107,13 @@ class ResultHandler(WorkerHandler):
         self._file.write(chunk)
 
     async def put(self, job_id: str, worker: str) -> None:
-        """Take the result; the answer says that it is on the disk."""
+        """Take the result; the answer says that it is on the disk.
+
+        Raises
+        ------
+        HTTPError
+            400 when it is no archive of a result.
+        """
         worker_id = int(worker)
         job = self.jobs[job_id]
         if self._digest.hexdigest() != self._told:
@@ -130,6 +140,14 @@ class ResultHandler(WorkerHandler):
 
 def keep_result(jobs: Jobs | AllJobs, job: JobRecord, worker_id: int, part: Path) -> None:
     """Put a result whose origin is proved in its place, and record it.
+
+    Parameters
+    ----------
+    jobs : Jobs or AllJobs
+    job : JobRecord
+    worker_id : int
+    part : Path
+        The file that was received.
 
     Raises
     ------
@@ -163,7 +181,13 @@ class ProgressHandler(WorkerHandler):
             raise HTTPError(413)
 
     def post(self, job_id: str, worker: str) -> None:
-        """Take a worker's own account of how far it is."""
+        """Take a worker's own account of how far it is.
+
+        Raises
+        ------
+        HTTPError
+            400 when it is no record.
+        """
         worker_id = int(worker)
         job = self.authenticate(job_id, hashlib.sha256(self.request.body).hexdigest())
         self.check_incarnation(job, worker_id)

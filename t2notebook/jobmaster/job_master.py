@@ -40,7 +40,7 @@ _NAMED = 10
 
 
 class Presence(StrEnum):
-    """What the job master knows of a worker."""
+    """A worker as the job master knows it."""
 
     AWAITED = "has not started"
     JOINED = "runs"
@@ -67,7 +67,7 @@ class _OpenBarrier:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a store has kept of a job.
+    """Records of a job that a store has kept.
 
     Parameters
     ----------
@@ -87,9 +87,10 @@ class Kept:
 
 
 class JobMaster:
-    """What the workers of a job ask, and are answered.
+    """The job master of one job: requests of its workers in, actions out.
 
-    Whoever takes the place of another lets it `observe` the whole past first, and then `restore` what was kept.
+    One that takes the place of another has to `observe` all earlier events first, and then to `restore` the kept
+    records.
 
     Parameters
     ----------
@@ -288,7 +289,16 @@ class JobMaster:
         return [*posted, PutAnswer(DRIVER, 0, send_id, answer), Answer(DRIVER, send_id, answer)]
 
     def driver_receive(self, request: str, acknowledged: int, timeout: float, now: float) -> list[Action]:
-        """Give the driver the messages after `acknowledged`, as soon as there are any, none after `timeout`."""
+        """Give the driver the messages after `acknowledged`, as soon as there are any; none after `timeout`.
+
+        Parameters
+        ----------
+        request : str
+        acknowledged : int
+            The number of the last message that the driver has taken.
+        timeout, now : float
+            Seconds.
+        """
         return self.mailboxes.receive(DRIVER, request, acknowledged, now + timeout, now)
 
     def _post(self, sender: int, to: Any, payload: bytes) -> tuple[Mapping[str, Any], list[Action]]:
@@ -317,7 +327,7 @@ class JobMaster:
 
     @property
     def next_deadline(self) -> float | None:
-        """When `tick` is to be called, at the latest; None: not at all."""
+        """The time by which `tick` is to be called; None: not at all."""
         deadline = min(self._next_all, self.mailboxes.next_deadline)
         for barrier in self._barriers.values():
             deadline = min(deadline, barrier.deadline)

@@ -76,7 +76,13 @@ class Mailboxes:
         )
 
     def post(self, receiver: int, sender: int, payload: bytes) -> list[Action]:
-        """Take a message in, and give it to a receiver who waits for one."""
+        """Take a message in, and give it to a receiver that waits for one.
+
+        Parameters
+        ----------
+        receiver, sender : int
+        payload : bytes
+        """
         box = self._boxes.setdefault(receiver, Mailbox())
         number = box.last + 1
         self._put(receiver, number, sender, payload)

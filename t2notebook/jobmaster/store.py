@@ -1,8 +1,9 @@
-"""What job masters keep: one SQLite file a session, beside its journal, written in groups on a thread of its own.
+"""Records of job masters: one SQLite file a session, beside its journal, written in groups on a thread of its own.
 
-What comes while a group is being written is written with the next one, and no answer leaves before all that it rests on
-is in the file. The file outlives the session's process, killed or not; it is not forced to the disk each time, since a
-machine that loses its power loses the session's connections, and with them all waiting workers, as well.
+Records that come while a group is being written are written with the next one, and no answer leaves before all that
+it rests on is in the file. The file outlives the session's process, killed or not; it is not forced to the disk each
+time, since a machine that loses its power loses the session's connections, and with them all waiting workers, as
+well.
 """
 
 from __future__ import annotations
