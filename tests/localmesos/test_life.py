@@ -191,9 +191,52 @@ def test_shared_cluster_waits_for_who_has_not_heard_of_an_end(tmp_path: Path) ->
 def test_errors_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with LocalMesos(agents=1) as one, pytest.raises(StartError, match="cannot listen on"):
         LocalMesos(agents=1, port=int(one.master.split(":")[1]))
+    with pytest.raises(StartError) as raised:
+        LocalMesos(agents=1, attributes="note:{a}")
+    assert str(raised.value) == (
+        "The embedded Mesos did not start: --attributes: 'note:{a}' is a set, which no agent of Mesos starts with; "
+        "write 'note:a'"
+    )
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(StartError, match="mesos-master and mesos-agent on PATH"):
         LocalMesos(binaries=True)
+
+
+#: Stands for mesos-master and mesos-agent: listens, and writes what its signals are.
+PROGRAM = """#!{python}
+import http.server, json, signal, sys
+options = dict(each[2:].split("=", 1) for each in sys.argv[1:] if "=" in each)
+with open(options["work_dir"] + "/signals", "w") as file:
+    ignored = [int(n) for n in signal.valid_signals() if signal.getsignal(n) is signal.SIG_IGN]
+    json.dump([[int(n) for n in signal.pthread_sigmask(signal.SIG_BLOCK, ())], ignored], file)
+http.server.HTTPServer(("127.0.0.1", int(options["port"])), http.server.BaseHTTPRequestHandler).serve_forever()
+"""
+
+
+def test_real_programs_inherit_no_signals_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("mesos-master", "mesos-agent"):
+        (tmp_path / name).write_text(PROGRAM.format(python=sys.executable))
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    code = """
+        import json, os, pathlib, signal
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGUSR1})
+        from t2notebook.localmesos import LocalMesos
+        with LocalMesos(agents=1, binaries=True) as cluster:
+            while not all(text := [f.read_text() for f in pathlib.Path(cluster.work_dir).rglob("signals")]) or len(text) < 2:
+                pass
+            print(*text, sep="\\n")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    for line in done.stdout.splitlines():
+        blocked, ignored = json.loads(line)
+        assert not blocked
+        assert set(ignored) <= {signal.SIGPIPE, signal.SIGXFSZ}, "Python itself ignores these"
+    assert len(done.stdout.splitlines()) == 2
 
 
 @pytest.mark.slow

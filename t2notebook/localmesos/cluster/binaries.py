@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,18 @@ from .spawn import START_SECONDS, StartError, end
 
 if TYPE_CHECKING:
     from ..faults.client import Faults
+
+
+#: Becomes the program that its arguments name, with no signal blocked or ignored: what a kernel has blocked or ignored
+#: (SIGCHLD, say) would be inherited by masters, agents and all that these start.
+_WITH_DEFAULT_SIGNALS = """
+import os, signal, sys
+for number in signal.valid_signals() - {signal.SIGHUP}:  # nohup's stays ignored
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 class Binaries:
@@ -81,7 +94,15 @@ class Binaries:
         os.makedirs(directory, exist_ok=True)
         with open(os.path.join(self.work_dir, f"{name}.log"), "ab") as log:
             process = subprocess.Popen(
-                [*command, f"--work_dir={directory}"],
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    "-c",
+                    _WITH_DEFAULT_SIGNALS,
+                    *command,
+                    f"--work_dir={directory}",
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

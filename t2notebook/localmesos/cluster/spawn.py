@@ -113,6 +113,8 @@ class Spawned:
         self._stderr.seek(0)
         text = self._stderr.read().decode("utf-8", "replace").strip()
         self._stderr.close()
+        if text.startswith("usage: "):  # argparse: what is wrong stands in its last line
+            text = text.splitlines()[-1].partition(" error: ")[2] or text
         return f": {text[-2000:]}" if text else ""
 
 
