@@ -224,9 +224,10 @@ def test_real_programs_inherit_no_signals_of_ours(tmp_path: Path, monkeypatch: p
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGUSR1})
         from t2notebook.localmesos import LocalMesos
         with LocalMesos(agents=1, binaries=True) as cluster:
-            while not all(text := [f.read_text() for f in pathlib.Path(cluster.work_dir).rglob("signals")]) or len(text) < 2:
-                pass
-            print(*text, sep="\\n")
+            texts = []
+            while len(texts) < 2 or not all(texts):
+                texts = [file.read_text() for file in pathlib.Path(cluster.work_dir).rglob("signals")]
+            print(*texts, sep="\\n")
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
