@@ -1,0 +1,34 @@
+"""What Dask's own tools find clusters by: dask-labextension's factory and `distributed`'s security loader.
+
+``etc/dask/t2notebook.yaml``, which the package installs under ``sys.prefix``, names both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import scheduler_link
+
+
+def security_loader(info: Mapping[str, Any]) -> Any:
+    """Return the certificates for a scheduler's address; None if it is none of this user's clusters on this machine.
+
+    `distributed.Client` asks when it is given an address and no security: so ``Client("tls://...")``, which Dask's side
+    bar puts into notebooks, connects.
+
+    Parameters
+    ----------
+    info : mapping
+        ``address``.
+    """
+    address = str(info.get("address") or "")
+    if not address.startswith("tls://"):
+        return None
+    from .agent.tls import MemorySecurity
+
+    for path, told in scheduler_link.living():
+        if told["address"] == address:
+            keys = scheduler_link.ask(path, "keys").get("keys")
+            return MemorySecurity.of(keys) if keys else None
+    return None
