@@ -19,8 +19,8 @@ SECTIONS = ("array", "dataframe", "distributed", "optimization", "scheduler", "t
 _NOT_TAKEN = {("comm", "tls"), ("client", "security-loader"), ("scheduler", "preload"), ("worker", "preload")}
 #: Modules beside the notebook travel up to so much of a worker's memory.
 _MODULES_SHARE = 0.1
-_SKIPPED = {"node_modules", "site-packages", "__pycache__", "tests", "test", "build", "dist"}
-_MOST_MODULES = 2000
+_SKIPPED = {"t2notebook", "node_modules", "site-packages", "__pycache__", "tests", "test", "build", "dist"}
+_MOST_MODULES = 500
 
 
 @dataclass(frozen=True)

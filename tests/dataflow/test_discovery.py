@@ -180,6 +180,6 @@ def test_the_setup_runs_first_in_dasks_workers(make: Make, mesos: Any) -> None:
     try:
         cluster = make(workers=1)
         with distributed.Client(cluster) as client:
-            assert client.submit(os.environ.get, "T2_TEST_SETUP").result(timeout=60) == "was here"
+            assert client.submit(os.getenv, "T2_TEST_SETUP").result(timeout=60) == "was here"
     finally:
         mesos.setup(None)

@@ -27,7 +27,7 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 
 def test_the_examples_are_there() -> None:
-    assert {DEMO, "factorials", "monte_carlo", "sharing"} <= set(EXAMPLES)
+    assert {DEMO, "dask_on_mesos", "factorials", "monte_carlo", "sharing"} <= set(EXAMPLES)
 
 
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name != DEMO])

@@ -45,6 +45,8 @@ def run(env: Any) -> str:
     """
     config = env.config
     _check(config["versions"])
+    if os.getcwd() not in sys.path:  # the modules that lie beside the notebook are there
+        sys.path.insert(1, os.getcwd())
     _limit_threads(config["dask"])
     outcome = asyncio.run(_serve(env))
     if outcome is None:
