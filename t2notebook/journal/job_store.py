@@ -88,7 +88,9 @@ class Jobs:
         """Have `listener` called after each event, in the order of the events."""
         self._listeners.append(listener)
 
-    def submit(self, spec: JobSpec, owner: str, credentials: Mapping[str, str] | None = None) -> JobRecord:
+    def create_now(
+        self, spec: JobSpec, owner: str, credentials: Mapping[str, str] | None = None
+    ) -> JobRecord:
         """Accept a job where no thread writes; when this returns it is in the journal.
 
         Raises
@@ -98,12 +100,12 @@ class Jobs:
         """
         accepted: list[JobRecord] = []
         refused: list[JournalError] = []
-        self._submit(spec, owner, credentials, accepted.append, refused.append)
+        self._create(spec, owner, credentials, accepted.append, refused.append)
         if refused:
             raise refused[0]
         return accepted[0]
 
-    async def accept(
+    async def create(
         self, spec: JobSpec, owner: str, credentials: Mapping[str, str] | None = None
     ) -> JobRecord:
         """Accept a job; when this returns it is in the journal.
@@ -123,10 +125,10 @@ class Jobs:
             if not future.done():
                 future.set_exception(error)
 
-        self._submit(spec, owner, credentials, settle, refuse)
+        self._create(spec, owner, credentials, settle, refuse)
         return await future
 
-    def _submit(
+    def _create(
         self,
         spec: JobSpec,
         owner: str,

@@ -40,14 +40,14 @@ class Sandbox:
     framework_id, executor_id : str
         The virtual path ``/frameworks/F/executors/E/runs/latest`` is made of these: an executor id of ours
         has one run only.
-    access : Credentials
+    credentials : Credentials
         Only the agent itself gets them: redirects are not followed.
     """
 
     agent_url: str
     framework_id: str
     executor_id: str
-    access: Credentials = ANONYMOUS
+    credentials: Credentials = ANONYMOUS
 
     def path(self, name: str) -> str:
         """Return the virtual path of a file in the sandbox."""
@@ -97,8 +97,8 @@ class Sandbox:
         await self._get(f"/files/download?path={quote(self.path(name))}", target)
 
     def _unknown(self) -> str:
-        if self.access.secret:
-            return f"the agent refuses principal {self.access.principal!r}"
+        if self.credentials.secret:
+            return f"the agent refuses principal {self.credentials.principal!r}"
         return "the agent wants to know who we are; see principal and secret_file"
 
     async def _get(self, path: str, target: BinaryIO | None = None) -> bytes:
@@ -106,7 +106,7 @@ class Sandbox:
             return await self._get_from(self.agent_url, path, target)
         except AgentSilent:
             # A master that speaks TLS says http of agents that speak nothing else but TLS (seen on Mesos 1.12).
-            if self.access.tls is None or self.agent_url.startswith("https:"):
+            if self.credentials.tls is None or self.agent_url.startswith("https:"):
                 raise
             if target is not None:
                 target.seek(0)
@@ -121,8 +121,8 @@ class Sandbox:
             streaming_callback=_writer(target),
             decompress_response=False,
             follow_redirects=False,
-            headers=self.access.headers(base.startswith("https:")),
-            ssl_options=self.access.tls,
+            headers=self.credentials.headers(base.startswith("https:")),
+            ssl_options=self.credentials.tls,
         )
         client: AsyncHTTPClient = AsyncHTTPClient(force_instance=True, max_body_size=1 << 40)
         try:

@@ -51,7 +51,7 @@ class CallQueue:
         The master that we are subscribed at.
     stream_id : str or None
         What the master knows the subscription by.
-    access : Access
+    credentials : Credentials
     failed : callable
         Called with a call that certainly or probably was not carried out, and the error.
     """
@@ -60,10 +60,10 @@ class CallQueue:
         self,
         address: Address,
         stream_id: str | None,
-        access: Credentials,
+        credentials: Credentials,
         failed: Callable[[Mapping[str, Any], BaseException], None],
     ) -> None:
-        self._address, self._access, self._failed = address, access, failed
+        self._address, self._credentials, self._failed = address, credentials, failed
         self._headers = {"Mesos-Stream-Id": stream_id} if stream_id else {}
         self._calls: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._connection: Connection | None = None
@@ -124,7 +124,7 @@ class CallQueue:
 
     async def _post_once(self, call: dict[str, Any]) -> Response:
         if self._connection is None or self._connection.closed:
-            self._connection = await Connection.open(self._address, self._access)
+            self._connection = await Connection.open(self._address, self._credentials)
         connection = self._connection
         try:
             return await connection.post(PATH, call, self._headers)

@@ -28,7 +28,7 @@ SESSION_TIMEOUT = 10.0
 PATIENCE = 2.0
 #: Seconds between two questions while nobody leads.
 ASK_AGAIN = 1.0
-#: Seconds that `ZooKeeperMasters.stop` waits for the thread; one that hangs in a connect ends later, by itself.
+#: Seconds that `ZooKeeperMasterDetector.stop` waits for the thread; one that hangs in a connect ends later, by itself.
 STOP_TIMEOUT = 3.0
 #: A master's node: Mesos's `json.info_0000000042`, or `info_...` before 0.24 (`src/master/contender`).
 _NODE = re.compile(r"(?:json\.)?info_(\d{10})")
@@ -80,7 +80,7 @@ class StandaloneMasterDetector:
         """There is nothing to free."""
 
 
-class ZooKeeperMasters:
+class ZooKeeperMasterDetector:
     """The leading master in ZooKeeper, which is asked from the first `leader` or `listen` on.
 
     Parameters
@@ -323,5 +323,5 @@ def find(master: str, userinfo: str = "", tls: bool = False) -> MasterDetector:
         When `master` is none of the forms.
     """
     if master.startswith(ZK):
-        return ZooKeeperMasters(ZooKeeper.parse(master), userinfo, tls)
+        return ZooKeeperMasterDetector(ZooKeeper.parse(master), userinfo, tls)
     return StandaloneMasterDetector(Address.parse(master))

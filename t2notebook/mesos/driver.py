@@ -128,7 +128,7 @@ class Driver(Calls):
         giver's to stop.
     suppressed_roles : callable
         Returns the roles to be suppressed by the next SUBSCRIBE.
-    access : Access
+    credentials : Credentials
         As whom we come, and whom we trust.
     """
 
@@ -138,7 +138,7 @@ class Driver(Calls):
         framework: dict[str, Any],
         master: str | MasterDetector,
         suppressed_roles: Callable[[], Iterable[str]] = tuple,
-        access: Credentials = ANONYMOUS,
+        credentials: Credentials = ANONYMOUS,
     ) -> None:
         super().__init__(
             _Callbacks(listener),
@@ -152,7 +152,7 @@ class Driver(Calls):
         self._masters = find(master) if isinstance(master, str) else master
         self._own_masters = isinstance(master, str)
         self._forget_masters: Callable[[], None] = lambda: None
-        self._access = access
+        self._credentials = credentials
         self._address: Address | None = None
         self._redirect: Address | None = None
         self._known: Address | None = None
@@ -169,9 +169,9 @@ class Driver(Calls):
         self._ending = False
 
     @property
-    def access(self) -> Credentials:
+    def credentials(self) -> Credentials:
         """The credentials; requests for agents' files need them, too."""
-        return self._access
+        return self._credentials
 
     @property
     def leader(self) -> str:
@@ -200,7 +200,7 @@ class Driver(Calls):
         """
         if self._address is None:
             raise ConnectionError("no master is known")
-        return await Connection.open(self._address, self._access)
+        return await Connection.open(self._address, self._credentials)
 
     def _send(self, body: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
         if self._caller is not None:
@@ -355,7 +355,7 @@ class Driver(Calls):
 
     async def _open(self, address: Address) -> Connection:
         """Connect; a master that does not answer is not waited for when another leads meanwhile."""
-        opening = asyncio.create_task(Connection.open(address, self._access))
+        opening = asyncio.create_task(Connection.open(address, self._credentials))
         news = asyncio.create_task(self._news.wait())
         try:
             await asyncio.wait({opening, news}, return_when=asyncio.FIRST_COMPLETED)
@@ -367,14 +367,14 @@ class Driver(Calls):
             opening.cancel()
 
     def _explain_refusal(self, address: Address, answer: Response) -> str:
-        principal = self._access.principal
+        principal = self._credentials.principal
         if answer.code != 401:
             refused = "refused the framework" if answer.code in FINAL else "answered"
             text = answer.text.splitlines()[0][:200] if answer.text else ""
             if text.lstrip().startswith("<"):
                 text = "that is a web page; is it a Mesos master?"
             return f"the master {address} {refused} (HTTP {answer.code}): {text}"
-        if not self._access.secret:
+        if not self._credentials.secret:
             return (
                 f"the master {address} wants to know who we are; set principal and secret_file, "
                 "or T2_PRINCIPAL and T2_SECRET"
@@ -419,7 +419,7 @@ class Driver(Calls):
         assert self._subscription is not None
         if self._caller is None:
             self._caller = CallQueue(
-                self._subscription.address, self._mesos_stream_id, self._access, self._call_failed
+                self._subscription.address, self._mesos_stream_id, self._credentials, self._call_failed
             )
         self._listener.subscribed(
             self.framework_id, info.get("master_info", {}), self._subscription.local_host

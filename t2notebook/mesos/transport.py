@@ -56,15 +56,15 @@ class Connection:
     by anyone: what runs then ends with `StreamClosedError`.
     """
 
-    def __init__(self, stream: IOStream, address: Address, access: Credentials) -> None:
+    def __init__(self, stream: IOStream, address: Address, credentials: Credentials) -> None:
         self._stream = stream
         self._http = HTTP1Connection(stream, True, _PARAMETERS)
-        self._access = access
+        self._credentials = credentials
         self.address = address
         self.local_host: str = stream.socket.getsockname()[0]
 
     @classmethod
-    async def open(cls, address: Address, access: Credentials = ANONYMOUS) -> Connection:
+    async def open(cls, address: Address, credentials: Credentials = ANONYMOUS) -> Connection:
         """Connect, with TLS where the address has it.
 
         Raises
@@ -83,13 +83,15 @@ class Connection:
         stream.set_nodelay(True)
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if address.tls:
-            handshake = stream.start_tls(False, access.tls or tls_context(), address.name or address.host)
+            handshake = stream.start_tls(
+                False, credentials.tls or tls_context(), address.name or address.host
+            )
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
                     stream = await handshake
             except TimeoutError:
                 raise TimeoutError("no answer in time to our TLS; is it a master by http://?") from None
-        return cls(stream, address, access)
+        return cls(stream, address, credentials)
 
     @property
     def closed(self) -> bool:
@@ -151,7 +153,7 @@ class Connection:
         self, method: str, path: str, body: bytes, headers: dict[str, str], collector: _Collector
     ) -> None:
         fields = {"Host": self.address.netloc, "Accept": "application/json", **headers}
-        fields |= self._access.headers(self.address.tls)
+        fields |= self._credentials.headers(self.address.tls)
         if method == "POST":
             fields |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
         self._http.write_headers(

@@ -140,7 +140,7 @@ class Runner:
         if self.driver is None or worker.agent not in agents or not self.driver.framework_id:
             return None
         url, driver = agents[worker.agent], self.driver
-        return Sandbox(url, driver.framework_id, worker.executor_id, driver.access), worker.task_id
+        return Sandbox(url, driver.framework_id, worker.executor_id, driver.credentials), worker.task_id
 
     def suppressed_roles(self) -> list[str]:
         """Return the roles that SUBSCRIBE, which follows at once, is to suppress."""

@@ -124,7 +124,7 @@ class Framework:
     def start(
         self,
         masters: MasterDetector,
-        access: Credentials,
+        credentials: Credentials,
         worker_url: str,
         template: ExecutorTemplate,
         info: dict[str, Any],
@@ -135,7 +135,7 @@ class Framework:
         Parameters
         ----------
         masters : MasterDetector
-        access : Credentials
+        credentials : Credentials
             Who we are there.
         worker_url : str
             Where workers reach this session.
@@ -176,7 +176,7 @@ class Framework:
         else:
             for job in self.jobs.active:
                 runner.feed(inputs.Submitted(job.job_id))
-        self.driver = runner.driver = Driver(runner, info, masters, self._suppressed_roles, access)
+        self.driver = runner.driver = Driver(runner, info, masters, self._suppressed_roles, credentials)
         self._results.look_again()
         if self._cluster_is_gone(str(masters.current)):
             self._on_error("the embedded Mesos has ended, and all that it ran")
@@ -267,7 +267,7 @@ class Framework:
 
     # Jobs.
 
-    async def submit(
+    async def admit(
         self, spec: JobSpec, client: str, credentials: Mapping[str, str] | None = None
     ) -> JobRecord:
         """Take a job in: when this returns it is in the journal, and scheduled or soon to be.
@@ -277,7 +277,7 @@ class Framework:
         JournalError
             When it cannot be written down; then nothing was submitted.
         """
-        job = await self.jobs.accept(spec, client, credentials)
+        job = await self.jobs.create(spec, client, credentials)
         if self.runner is not None and self.driver is not None and not self.life.is_over:
             self.runner.feed(inputs.Submitted(job.job_id))
         return job

@@ -191,17 +191,17 @@ class Session:
 
     def _start(self, framework: Framework) -> None:
         assert self._workers is not None and self._masters is not None
-        access = self._access()
+        credentials = self._credentials()
         info = framework_info(
             user=self.config["user"] or user_name(),
             name=f"t2notebook ({user_name()}@{socket.gethostname()})",
             role=self.config["role"],
             failover_timeout=float(self.config["failover_timeout"]),
-            principal=access.principal,
+            principal=credentials.principal,
             gpus=bool(self.config.get("gpus", False)),
         )
         workers = self._workers
-        framework.start(self._masters, access, workers.url, workers.template, info, workers.contacts)
+        framework.start(self._masters, credentials, workers.url, workers.template, info, workers.contacts)
         framework.jobs.set_meta(
             worker_port=self._workers.url.rpartition(":")[2],
             master_address=framework.facts.get("master_address", self.master),
@@ -368,7 +368,7 @@ class Session:
         """Whether we speak TLS: to who is named so, and by ZooKeeper's word to whom settings of TLS are for."""
         return uses_tls(self.config)
 
-    def _access(self) -> Credentials:
+    def _credentials(self) -> Credentials:
         if self._cluster is not None:
             return Credentials()
         principal, secret = self._secrets.get("principal", ""), self._secrets.get("secret", "")
@@ -460,7 +460,7 @@ class Session:
                 f"nothing was submitted: {why}; JUPYTER_DATA_DIR names another folder"
             ) from None
         try:
-            job = await self.own.submit(spec, client, credentials)
+            job = await self.own.admit(spec, client, credentials)
         except JournalError as error:
             if all(other.spec.package != spec.package for other in self.own.jobs):
                 kept.unlink(missing_ok=True)

@@ -34,7 +34,7 @@ class HandlersTest(AsyncHTTPTestCase):
     def get_app(self) -> Application:
         self.journal = Journal(self.directory)
         self.jobs = Jobs(self.journal)
-        self.job: JobRecord = self.jobs.submit(SPEC, "k")
+        self.job: JobRecord = self.jobs.create_now(SPEC, "k")
         self.launch(0)
         return Application(routes(self.jobs))
 

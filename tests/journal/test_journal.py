@@ -20,7 +20,7 @@ SPEC = JobSpec("pi", "ada", (ComputeResource(instances=2),), "0" * 64, 10, "3.11
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "s")
     jobs = Jobs(journal)
-    job = jobs.submit(SPEC, "kernel-1")
+    job = jobs.create_now(SPEC, "kernel-1")
     jobs.record(
         Event(EventKind.LAUNCHED, job.job_id, 2.0, 0, "t0", "STAGING", data={"host": "h"}),
         Event(EventKind.PROGRESS, job.job_id, 2.5, 0, "t0", data={"progress": 0.5}),
@@ -39,7 +39,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 def test_a_journal_goes_on_where_it_ended(tmp_path: Path) -> None:
     first = Journal(tmp_path)
-    job = Jobs(first).submit(SPEC, "kernel-1")
+    job = Jobs(first).create_now(SPEC, "kernel-1")
     first.close()
     second = Journal(tmp_path)
     (event,) = second.append([Event(EventKind.KILL, job.job_id, 3.0)])
@@ -49,7 +49,7 @@ def test_a_journal_goes_on_where_it_ended(tmp_path: Path) -> None:
 
 def test_nobody_else_may_read_it(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "s")
-    Jobs(journal).submit(SPEC, "kernel-1")
+    Jobs(journal).create_now(SPEC, "kernel-1")
     for path in (tmp_path / "s").rglob("*"):
         assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
     journal.close()
@@ -58,7 +58,7 @@ def test_nobody_else_may_read_it(tmp_path: Path) -> None:
 def test_ids_of_jobs_submitted_at_once_differ(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     jobs = Jobs(journal, clock=lambda: 1.7e9)
-    assert len({jobs.submit(SPEC, "k").job_id for _ in range(20)}) == 20
+    assert len({jobs.create_now(SPEC, "k").job_id for _ in range(20)}) == 20
     journal.close()
 
 
@@ -72,7 +72,7 @@ def test_an_event_that_was_written_survives_sigkill(tmp_path: Path) -> None:
         from tests.journal.test_journal import SPEC
 
         jobs = Jobs(Journal(Path(sys.argv[1])))
-        job = jobs.submit(SPEC, "k")
+        job = jobs.create_now(SPEC, "k")
         for number in range(100000):
             jobs.record(Event(EventKind.STATUS, job.job_id, 1.0, 0, "t", "RUNNING", message=str(number)))
             print(number, flush=True)

@@ -38,7 +38,7 @@ def survivors(disk: LossyDisk, directory: Path) -> list[str]:
 def test_what_was_recorded_survives_a_power_cut_at_any_time(disk: LossyDisk, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "s")
     jobs = Jobs(journal)
-    job = jobs.submit(SPEC, "k")
+    job = jobs.create_now(SPEC, "k")
     for number in range(30):
         jobs.record(Event(EventKind.STATUS, job.job_id, 1.0, 0, "t", "RUNNING", message=str(number)))
         assert survivors(disk, tmp_path / "s")[1:] == [str(one) for one in range(number + 1)]
@@ -48,7 +48,7 @@ def test_what_was_recorded_survives_a_power_cut_at_any_time(disk: LossyDisk, tmp
 def test_the_disk_does_lose_what_was_not_synced(disk: LossyDisk, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "s")
     jobs = Jobs(journal)
-    job = jobs.submit(SPEC, "k")
+    job = jobs.create_now(SPEC, "k")
     disk.is_ignoring_syncs = True
     jobs.record(Event(EventKind.STATUS, job.job_id, 1.0, 0, "t", "RUNNING", message="lost"))
     assert survivors(disk, tmp_path / "s") == ["2 workers"]
@@ -62,7 +62,7 @@ def test_nobody_is_told_before_a_group_is_on_the_disk_and_a_group_is_one_sync(
 
     async def main() -> None:
         jobs = Jobs(journal, writer=ThreadPoolExecutor(1))
-        job = await jobs.accept(SPEC, "k")
+        job = await jobs.create(SPEC, "k")
         told: list[str] = []
         found: list[tuple[int, str]] = []
 

@@ -33,7 +33,7 @@ def left_by_the_dead(path: Path, **facts: str) -> str:
     """Write a journal whose owner has died; return its job's id."""
     journal = Journal(path, DEAD)
     journal.set_meta(framework_id="F", framework='{"failover_timeout": 3600}', **facts)
-    job_id = Jobs(journal).submit(SPEC, "k").job_id
+    job_id = Jobs(journal).create_now(SPEC, "k").job_id
     journal.close()
     return job_id
 
@@ -144,7 +144,7 @@ def test_a_former_owner_writes_nothing(tmp_path: Path) -> None:
     """A session that slept on another host for long: its first write is refused, and so is every later one."""
     sleeper = Journal(tmp_path, replace(Lease.mine(), host="another", boot="another"))
     jobs = Jobs(sleeper)
-    job = jobs.submit(SPEC, "k")
+    job = jobs.create_now(SPEC, "k")
     told: list[bool] = []
     sleeper.on_lost = lambda: told.append(True)
     with sqlite3.connect(tmp_path / FILE) as database:
@@ -157,7 +157,7 @@ def test_a_former_owner_writes_nothing(tmp_path: Path) -> None:
         sleeper.renew,
         lambda: sleeper.set_meta(owner=""),
         sleeper.check_owner,
-        lambda: jobs.submit(SPEC, "k"),
+        lambda: jobs.create_now(SPEC, "k"),
     ):
         with pytest.raises(NotOwner):
             write()
@@ -173,7 +173,7 @@ def test_a_former_owner_writes_nothing(tmp_path: Path) -> None:
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     journal = Journal(tmp_path, Lease.mine())
     jobs = Jobs(journal)
-    job = jobs.submit(SPEC, "k")
+    job = jobs.create_now(SPEC, "k")
     other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")  # a lock that is not given, as a full disk is room that is not given
     with pytest.raises(JournalError, match="cannot be written: database is locked"):
@@ -226,7 +226,7 @@ def test_on_a_network_file_system_there_is_no_write_ahead_log(
 
     monkeypatch.setattr(store, "is_on_network", lambda path: network)
     journal = Journal(tmp_path, Lease.mine())
-    job = Jobs(journal).submit(SPEC, "k")
+    job = Jobs(journal).create_now(SPEC, "k")
     assert journal._db.execute("PRAGMA journal_mode").fetchone() == (mode,)
     assert (tmp_path / f"{FILE}-wal").exists() is not network
     assert list(read_unfinished(tmp_path).jobs) == [job.job_id]
@@ -239,7 +239,7 @@ def test_what_others_have_left(tmp_path: Path) -> None:
     left_by_the_dead(tmp_path / "c", renewed="1.0")
     living = Journal(tmp_path / "d", Lease.mine())
     jobs = Jobs(living)
-    mine, running, done = (jobs.submit(SPEC, "k") for _ in range(3))
+    mine, running, done = (jobs.create_now(SPEC, "k") for _ in range(3))
     jobs.record(Event(EventKind.KILL, done.job_id, 1.0))
     assert left_jobs(tmp_path, {mine.job_id}, 5.0) == [
         LeftJob(running.job_id, 2, True),

@@ -128,11 +128,11 @@ async def until(condition: Callable[[], bool], timeout: float = 10.0) -> None:
         await asyncio.sleep(0.01)
 
 
-def a_driver(recorder: Recorder, master: Any, access: Credentials = ANONYMOUS, **info: Any) -> Driver:
+def a_driver(recorder: Recorder, master: Any, credentials: Credentials = ANONYMOUS, **info: Any) -> Driver:
     framework = framework_info(
-        user="ada", name="test", role="*", failover_timeout=60, principal=access.principal
+        user="ada", name="test", role="*", failover_timeout=60, principal=credentials.principal
     )
-    return Driver(recorder, {**framework, **info}, master, access=access)
+    return Driver(recorder, {**framework, **info}, master, credentials=credentials)
 
 
 def run(scenario: Callable[[FakeMaster, Recorder, Driver], Awaitable[None]]) -> None:

@@ -21,7 +21,7 @@ from t2notebook.localmesos import LocalMesos
 from t2notebook.mesos import detector as masters_module
 from t2notebook.mesos import driver as driver_module
 from t2notebook.mesos import transport
-from t2notebook.mesos.detector import StandaloneMasterDetector, ZooKeeperMasters, find, master_address
+from t2notebook.mesos.detector import StandaloneMasterDetector, ZooKeeperMasterDetector, find, master_address
 from t2notebook.mesos.driver import Driver
 from t2notebook.model.address import Address
 from tests.localmesos.client import request
@@ -126,7 +126,7 @@ def follow(quorum: str, path: str, scenario: Any, userinfo: str = "") -> None:
 
     async def main() -> None:
         masters = find(f"zk://{quorum}{path}", userinfo)
-        assert isinstance(masters, ZooKeeperMasters)
+        assert isinstance(masters, ZooKeeperMasterDetector)
         masters.listen(lambda: None)
         try:
             await scenario(masters)
@@ -144,7 +144,7 @@ def test_the_lowest_node_of_a_master_leads(quorum: str, zoo: Zoo) -> None:
         zoo.client.create(f"{zoo.path}/{name}", b"x", makepath=True)
     first, second = zoo.master(5001), zoo.master(5002)
 
-    async def scenario(masters: ZooKeeperMasters) -> None:
+    async def scenario(masters: ZooKeeperMasterDetector) -> None:
         async with asyncio.timeout(10):
             assert await masters.leader() == Address("127.0.0.1", 5001)
         assert masters.trouble == ""
@@ -163,7 +163,7 @@ def test_the_lowest_node_of_a_master_leads(quorum: str, zoo: Zoo) -> None:
 def test_a_path_that_comes_later_and_goes_and_comes(quorum: str, zoo: Zoo) -> None:
     """pymesos's detector ends where there is no path; and a number that comes again is the same master to it."""
 
-    async def scenario(masters: ZooKeeperMasters) -> None:
+    async def scenario(masters: ZooKeeperMasterDetector) -> None:
         await until(lambda: "yet" in masters.trouble)
         assert masters.trouble == f"no Mesos master has been at {zoo.path} of ZooKeeper at {quorum} yet"
         zoo.master(5001)
@@ -180,7 +180,7 @@ def test_a_path_that_comes_later_and_goes_and_comes(quorum: str, zoo: Zoo) -> No
 def test_a_master_before_mesos_1(quorum: str, zoo: Zoo) -> None:
     zoo.client.create(f"{zoo.path}/info_0000000000", b"\x0a\x24protobuf", makepath=True)
 
-    async def scenario(masters: ZooKeeperMasters) -> None:
+    async def scenario(masters: ZooKeeperMasterDetector) -> None:
         await until(lambda: "Mesos 1.0" in masters.trouble)
         assert masters.current is None
         zoo.client.set(f"{zoo.path}/info_0000000000", b'{"hostname": "127.0.0.1", "port": 5001}')
@@ -199,13 +199,13 @@ def test_a_password(quorum: str, caplog: pytest.LogCaptureFixture, request: pyte
     zoo.master(5001)
     caplog.clear()
 
-    async def refused(masters: ZooKeeperMasters) -> None:
+    async def refused(masters: ZooKeeperMasterDetector) -> None:
         await until(lambda: "does not let us" in masters.trouble)
         assert masters.trouble.startswith(
             f"ZooKeeper at {quorum} does not let us read /guarded; give user and password"
         )
 
-    async def allowed(masters: ZooKeeperMasters) -> None:
+    async def allowed(masters: ZooKeeperMasterDetector) -> None:
         await until(lambda: masters.current == Address("127.0.0.1", 5001))
 
     try:
@@ -227,7 +227,7 @@ def test_a_zookeeper_that_is_not_there() -> None:
     """pymesos: 15 s, then KazooTimeoutError, with the I/O thread alive."""
     port = refusing_port()
 
-    async def scenario(masters: ZooKeeperMasters) -> None:
+    async def scenario(masters: ZooKeeperMasterDetector) -> None:
         waiting = asyncio.create_task(masters.leader())
         await until(lambda: "does not answer" in masters.trouble)
         assert masters.trouble == f"ZooKeeper at 127.0.0.1:{port} does not answer"

@@ -40,7 +40,7 @@ def reload(shell):
 def test_loading_says_what_a_dead_session_left(shell, data, capsys):
     journal = Journal(data / "s", replace(Lease.mine(), pid=2**22 + 1))
     journal.set_meta(framework_id="F", framework='{"failover_timeout": 3600}')
-    job = Jobs(journal).submit(SPEC, "k")
+    job = Jobs(journal).create_now(SPEC, "k")
     journal.close()
     reload(shell)
     assert capsys.readouterr().out == (

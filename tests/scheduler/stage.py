@@ -111,7 +111,7 @@ class Stage:
 
     def submit(self, workers: int = 2, cpu: float = 1.0, name: str = "pi", **fields: Any) -> JobRecord:
         resource = ComputeResource(cpu=cpu, ram_mega_bytes=64, instances=workers, workers_per_executor="max")
-        job = self.jobs.submit(JobSpec(name, "ada", (resource,), "0" * 64, 10, "3.11", **fields), "k")
+        job = self.jobs.create_now(JobSpec(name, "ada", (resource,), "0" * 64, 10, "3.11", **fields), "k")
         self.scheduler.feed(Submitted(job.job_id))
         return job
 

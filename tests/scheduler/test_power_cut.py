@@ -214,7 +214,7 @@ class Session:
             "pi", "ada", (resource,), "0" * 64, 10, "3.11", faults=FaultTolerance(max_worker_restarts=100)
         )
         try:
-            job = await self.jobs.accept(spec, "k")
+            job = await self.jobs.create(spec, "k")
         except JournalError:
             return
         assert job.job_id in self.disk.made, "answered, and not on the disk"

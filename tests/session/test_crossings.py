@@ -38,7 +38,7 @@ class Scheduler(Runner):
 
     async def submit(self, workers: int) -> JobRecord:
         resource = ComputeResource(cpu=0.5, ram_mega_bytes=64, instances=workers)
-        job = await self.jobs.accept(JobSpec("pi", "ada", (resource,), "0" * 64, 10, "3.11"), "k")
+        job = await self.jobs.create(JobSpec("pi", "ada", (resource,), "0" * 64, 10, "3.11"), "k")
         self.feed(Submitted(job.job_id))
         return job
 

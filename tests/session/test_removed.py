@@ -44,7 +44,7 @@ def test_a_removed_journal_is_there_again_with_all_that_was_in_it(
     journal = Journal(directory, Lease.mine())
     journal.set_meta(framework_id="F")
     jobs = Jobs(journal)
-    job = jobs.submit(SPEC, "k")
+    job = jobs.create_now(SPEC, "k")
     for _ in range(2):  # again and again
         shutil.rmtree(tmp_path / "sessions")
         jobs.record(Event(EventKind.KILL, job.job_id, 1.0, reason="USER"))
