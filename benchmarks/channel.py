@@ -44,7 +44,7 @@ def serve(directory: str, workers: int, pipe: Connection) -> None:
         jobs = Jobs(Journal(Path(directory)))
         everything = AllJobs()
         everything.add(jobs)
-        job = jobs.submit(
+        job = jobs.create_now(
             JobSpec("bench", "me", (ComputeResource(instances=workers),), "0" * 64, 1, "3.11"), "me"
         )
         now = time.time()

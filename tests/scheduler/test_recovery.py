@@ -220,7 +220,7 @@ def encode(**record: Any) -> str:
 @pytest.mark.parametrize(("answer_after", "number"), [(1, 1), (3, 3), (None, 11)])
 def test_executors_are_told_until_they_answer(tmp_path: Path, answer_after: int | None, number: int) -> None:
     journal = Journal(tmp_path)
-    job = Jobs(journal).submit(JobSpec("pi", "ada", (ComputeResource(),), "0" * 64, 1, "3.11"), "k")
+    job = Jobs(journal).create_now(JobSpec("pi", "ada", (ComputeResource(),), "0" * 64, 1, "3.11"), "k")
     journal.close()
     sent = announce([job], 170.0, answer_after)
     assert len(sent) == number, "at growing intervals"

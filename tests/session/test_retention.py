@@ -12,7 +12,7 @@ from t2notebook.session.retention import Quota
 def submit(jobs: Jobs, package: str) -> JobRecord:
     spec = JobSpec("pi", "ada", (ComputeResource(),), package, 100, "3.11")
     (jobs.journal.packages / f"{package}.t2").write_bytes(bytes(100))
-    return jobs.submit(spec, "k")
+    return jobs.create_now(spec, "k")
 
 
 def finish(jobs: Jobs, job: JobRecord, size: int) -> None:

@@ -102,7 +102,7 @@ def test_ports_reach_the_journal_and_the_worker(play: Any) -> None:
         from t2notebook.model.job import ComputeResource, JobSpec
 
         resource = ComputeResource(ram_mega_bytes=64, instances=2, ports=2, workers_per_executor="max")
-        job = stage.jobs.submit(JobSpec("pi", "ada", (resource,), "0" * 64, 10, "3.11"), "k")
+        job = stage.jobs.create_now(JobSpec("pi", "ada", (resource,), "0" * 64, 10, "3.11"), "k")
         stage.scheduler.feed(Submitted(job.job_id))
         stage.scheduler.offers([offer(1, ports=4)])
         told = [WorkerLaunch.decode(task["data"]).ports for task in stage.driver.launched()]
@@ -380,7 +380,7 @@ def test_gpus_that_are_not_offered_are_named_before_any_offer_comes(play: Any) -
         from t2notebook.model.job import ComputeResource, JobSpec
 
         spec = JobSpec("pi", "ada", (ComputeResource(gpus=1),), "0" * 64, 10, "3.11")
-        job = stage.jobs.submit(spec, "k")
+        job = stage.jobs.create_now(spec, "k")
         stage.scheduler.feed(Submitted(job.job_id))
         await asyncio.sleep(1.5)
         assert "set t2.configure(gpus=True)" in job.view.waiting_for
