@@ -7,18 +7,26 @@ has reached the disk; an object store has it so by itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 Piece = bytes | bytearray | memoryview
 
 
+def _nothing() -> None:
+    pass
+
+
 class Files(Protocol):
     """Files by paths with ``/``, relative to a root."""
 
-    def write(self, path: str, pieces: Sequence[Piece]) -> None:
-        """Write a file, whole or not at all; when this returns, it outlives the machine."""
+    def write(self, path: str, pieces: Sequence[Piece], meanwhile: Callable[[], None] = _nothing) -> None:
+        """Write a file, whole or not at all; when this returns, it outlives the machine.
+
+        `meanwhile` is called once, while the disk works if that can be.
+        """
 
     def create(self, path: str, data: bytes) -> None:
         """Write a small file unless there is one; of several who do, one wins."""
@@ -35,6 +43,29 @@ class Files(Protocol):
 
     def remove(self, path: str) -> None:
         """Remove a file, if it is there."""
+
+
+def _sync(descriptor: int, meanwhile: Callable[[], None]) -> None:
+    """Have a file on the disk, and do something else until it is there."""
+    if meanwhile is _nothing:
+        os.fsync(descriptor)
+        return
+    errors: list[BaseException] = []
+
+    def sync() -> None:
+        try:
+            os.fsync(descriptor)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=sync, daemon=True)
+    thread.start()
+    try:
+        meanwhile()
+    finally:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def make_private(root: str, path: str) -> None:
@@ -58,7 +89,7 @@ class LocalFiles:
     def __init__(self, root: str) -> None:
         self._root = root
 
-    def write(self, path: str, pieces: Sequence[Piece]) -> None:
+    def write(self, path: str, pieces: Sequence[Piece], meanwhile: Callable[[], None] = _nothing) -> None:
         """Write next to its place, have it on the disk, and move it there."""
         target = os.path.join(self._root, path)
         folder = os.path.dirname(target)
@@ -71,7 +102,7 @@ class LocalFiles:
                     view = memoryview(piece).cast("B")
                     while view:
                         view = view[os.write(descriptor, view) :]
-                os.fsync(descriptor)
+                _sync(descriptor, meanwhile)
             finally:
                 os.close(descriptor)
             os.replace(part, target)
@@ -138,13 +169,14 @@ class RemoteFiles:
         self._fs, root = url_to_fs(url)
         self._root = root.rstrip("/")
 
-    def write(self, path: str, pieces: Sequence[Piece]) -> None:
+    def write(self, path: str, pieces: Sequence[Piece], meanwhile: Callable[[], None] = _nothing) -> None:
         """Write an object."""
         target = f"{self._root}/{path}"
         self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
         with self._fs.open(target, "wb") as file:
             for piece in pieces:
                 file.write(piece)
+        meanwhile()
 
     def create(self, path: str, data: bytes) -> None:
         """Write an object unless there is one; not every store can keep two who do it at once apart."""

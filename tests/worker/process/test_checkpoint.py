@@ -259,8 +259,9 @@ def test_large_values_are_written_from_where_they_lie() -> None:
         def __init__(self) -> None:
             self.pieces: list[Piece] = []
 
-        def write(self, path: str, pieces: Sequence[Piece]) -> None:
+        def write(self, path: str, pieces: Sequence[Piece], meanwhile: Callable[[], None] = print) -> None:
             self.pieces += pieces
+            meanwhile()
 
     array = np.random.default_rng(random.randrange(100)).random(1000)
     files = Watching()
