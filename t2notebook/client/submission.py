@@ -90,6 +90,7 @@ def submit(
     launch_timeout: float = FaultTolerance.launch_timeout,
     unreachable_timeout: float = FaultTolerance.unreachable_timeout,
     keep_going: bool = FaultTolerance.keep_going,
+    max_reexecutes: int = FaultTolerance.max_reexecutes,
     replace: bool | Sequence[Job] = False,
     files: Files = (),
     preload: Sequence[str] = (),
@@ -142,6 +143,8 @@ def submit(
         Seconds within which a launched worker must run; then it is started elsewhere.
     unreachable_timeout : float
         Seconds that a worker may be unreachable before another is started in its place.
+    max_reexecutes : int
+        How often all workers begin anew together, from the init barrier on, when one has failed and is started again.
     keep_going : bool
         Let the other workers go on when one has failed; the job counts as failed when all have ended, and
         ``job.results(return_exceptions=True)`` has what each of them came to.
@@ -209,6 +212,7 @@ def submit(
         launch_timeout=launch_timeout,
         unreachable_timeout=unreachable_timeout,
         keep_going=keep_going,
+        max_reexecutes=max_reexecutes,
     )
     spool = spool_directory()
     try:

@@ -161,14 +161,19 @@ class FaultTolerance:
         Seconds that a worker may be unreachable before another is started in its place.
     keep_going : bool
         Let the other workers go on when one has failed; the job counts as failed when all have ended.
+    max_reexecutes : int
+        How often all workers begin anew together, from the init barrier, when one of them has failed and is started
+        again. With 0 they are told at their next barrier (`JobFaulty`), and their code decides.
     """
 
     max_worker_restarts: int = MAX_WORKER_RESTARTS
     launch_timeout: float = 300.0
     unreachable_timeout: float = 120.0
     keep_going: bool = False
+    max_reexecutes: int = 0
 
     def __post_init__(self) -> None:
+        _whole("max_reexecutes", self.max_reexecutes, minimum=0)
         if not isinstance(self.keep_going, bool):
             raise SubmitError(f"keep_going is {self.keep_going!r}; give True or False")
         _whole("max_worker_restarts", self.max_worker_restarts, minimum=0)

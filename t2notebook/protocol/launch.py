@@ -53,6 +53,8 @@ class WorkerLaunch:
         A directory that all agents have, or an address of fsspec; empty: none.
     restore_jobs : tuple of str
         Jobs whose checkpoints this one goes on with: the first that has any.
+    max_reexecutes : int
+        How often the worker's function is called again when another worker has failed; 0: never.
     """
 
     job_id: str
@@ -73,6 +75,7 @@ class WorkerLaunch:
     credentials: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     persistent_volume: str = ""
     restore_jobs: tuple[str, ...] = ()
+    max_reexecutes: int = 0
 
     def encode(self) -> str:
         """Return the base64 text for `TaskInfo.data`."""
@@ -99,6 +102,7 @@ class WorkerLaunch:
         record.setdefault("environment", {})
         record.setdefault("credentials", {})
         record.setdefault("persistent_volume", "")
+        record.setdefault("max_reexecutes", 0)
         record["restore_jobs"] = tuple(record.get("restore_jobs", ()))
         return cls(**{name: record[name] for name in cls.__dataclass_fields__})
 

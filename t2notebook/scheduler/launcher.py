@@ -155,6 +155,7 @@ class Launcher:
             preload=job.spec.preload,
             persistent_volume=job.spec.persistent_volume,
             restore_jobs=job.spec.restore_jobs,
+            max_reexecutes=job.spec.faults.max_reexecutes,
             credentials={name: job.credentials.get(name) for name in job.spec.credentials},
         )
         carved = self._executors.resources(launch.executor_id)

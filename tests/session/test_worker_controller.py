@@ -199,3 +199,49 @@ def test_a_session_that_is_killed_in_the_middle_of_a_barrier(
     Path(gate).touch()
     assert job.results(timeout=90) == [[0, 1, 2, 3, 4, 5]] * 4
     assert not job.tasks.restarts.any()
+
+
+def test_all_begin_anew_together_when_the_job_says_so(t2: Any, tmp_path: Path) -> None:
+    marker = str(tmp_path / "crashed")
+
+    def work(env: Any) -> tuple[int, list[int]]:
+        import os
+        import time
+
+        begun = env.checkpoint.init_variable("step", 0)
+        for step in range(begun, 6):
+            env.worker_controller.wait_on_barrier(60)
+            if step == 3 and env.worker_id == 1 and not os.path.exists(marker):
+                open(marker, "w").close()
+                os.kill(os.getpid(), 9)
+            env.checkpoint.update_variable("step", step + 1)
+            env.checkpoint.commit()
+        if env.worker_id == 0:
+            time.sleep(0.1)
+        return begun, env.restart_count
+
+    job = t2.submit(
+        work, workers=3, cpu=0.5, ram=64, max_reexecutes=2, persistent_volume=str(tmp_path / "volume")
+    )
+    assert job.results(90) == [(3, 0), (3, 1), (3, 0)]
+
+
+def test_a_worker_that_returned_begins_anew_with_the_others(t2: Any, tmp_path: Path) -> None:
+    def work(env: Any) -> int:
+        import os
+        import time
+
+        place = f"{env.config['folder']}/{env.worker_id}"
+        count = len(
+            [name for name in os.listdir(env.config["folder"]) if name.startswith(f"{env.worker_id}-")]
+        )
+        open(f"{place}-{count}", "w").close()
+        if env.worker_id == 1 and count == 0:
+            time.sleep(0.5)
+            os.kill(os.getpid(), 9)
+        return count
+
+    job = t2.submit(work, workers=2, cpu=0.5, ram=64, max_reexecutes=1, config={"folder": str(tmp_path)})
+    assert job.results(60) == [1, 1]
+    with pytest.raises(t2.SubmitError, match="max_reexecutes"):
+        t2.submit(work, max_reexecutes=-1)

@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...model.errors import PackageError
+from ...model.errors import JobFaulty, PackageError
 from ...model.text import dumps
 from ...protocol.archive import SETUP_BUFFERS, SETUP_PICKLE, Archive
 from ...protocol.launch import START_ANEW, VOLATILE, WorkerLaunch
@@ -116,6 +116,10 @@ def run_worker(
     finalization.end(0, waits)
 
 
+#: Seconds for barriers at which the job itself waits: as long as it lives.
+_FOR_EVER = 365 * 86400.0
+
+
 class _Anew(Exception):
     """The user's code has ended with the exit code that asks for another start."""
 
@@ -190,7 +194,7 @@ def _work(
     phases["start"] = called - begun
     try:
         try:
-            value = call(function, env)
+            value = _execute(function, env, launch.max_reexecutes)
         finally:
             phases["run"] = time.monotonic() - called
     except Superseded:
@@ -207,6 +211,26 @@ def _work(
         return *result.pack_value(value, launch.worker_id), "", 0
     except PackageError as error:
         return _failed(error, cause=_from_the_notebook(error.__cause__), line=str(error))
+
+
+def _execute(function: Callable[..., Any], env: WorkerEnvironment, again: int) -> Any:
+    """Call the user's function; where a job is to begin anew together, between two barriers, and again after a failure.
+
+    The second one keeps a worker from ending while another may yet fail, which all would have to begin anew with.
+    """
+    if not again:
+        return call(function, env)
+    for left in range(again, -1, -1):
+        env.worker_controller.wait_on_init_barrier(_FOR_EVER)
+        try:
+            value = call(function, env)
+            env.worker_controller.wait_on_barrier(_FOR_EVER)
+            return value
+        except JobFaulty as error:
+            if not left:
+                raise
+            failures.say(f"t2notebook: {error}; all workers begin anew\n")
+    raise AssertionError("it returns or raises")
 
 
 def _volume(launch: WorkerLaunch) -> str:
