@@ -1,7 +1,8 @@
 """Those who watch all jobs of a session and keep nothing alive by it: the Jupyter server, the command line.
 
-A kernel gets events, to derive its own copy of a job from; an observer gets rows, at most `RATE` times a second. Who
-waits for sessions to appear has a socket in the runtime directory, where one that has news knocks: so nobody polls.
+A kernel gets events, to derive its own copy of a job from; an observer gets rows: at once when a job's state changes,
+else at most `RATE` times a second. Who waits for sessions to appear has a socket in the runtime directory, where one
+that has news knocks: so nobody polls.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from ..frames import overview_row
 from ..journal.job_store import AllJobs, JobRecord
 from ..model.events import Event
+from ..model.states import JobState
 from ..model.text import dumps
 from ..model.watchers import WATCHERS
 
@@ -23,7 +25,7 @@ log = logging.getLogger(__name__)
 
 Write = Callable[[str], None]
 
-#: Messages a second to each observer, at most.
+#: Messages a second to each observer, at most, but for jobs' changes of state.
 RATE = 10.0
 
 
@@ -39,8 +41,9 @@ class Observers:
         self._jobs = jobs
         self._streams: dict[Write, Callable[[], None]] = {}
         self._changed: dict[str, JobRecord] = {}
+        self._states: dict[str, JobState] = {}
         self._sent = 0.0
-        self._due: asyncio.TimerHandle | None = None
+        self._due: asyncio.Handle | None = None
         jobs.listen(self._on_event)
 
     def __len__(self) -> int:
@@ -80,18 +83,27 @@ class Observers:
             close()
 
     def _on_event(self, event: Event, job: JobRecord) -> None:
-        if self._streams:
-            self.tell([job])
+        if not self._streams:
+            return
+        self.tell([job])
+        if self._states.get(job.job_id) is not job.view.state:
+            # A job changes its state a few times: that is told at once, whatever was sent a moment ago.
+            self._states[job.job_id] = job.view.state
+            self._cancel()
+            self._due = asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        if self._due is not None:
-            self._due.cancel()
-            self._due = None
+        self._cancel()
         if self._changed:
             rows = [self._row(job) for job in self._changed.values()]
             self._changed.clear()
             self._sent = asyncio.get_running_loop().time()
             self._send(dumps({"jobs": rows}))
+
+    def _cancel(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
 
     def _send(self, line: str) -> None:
         for write in list(self._streams):
