@@ -21,12 +21,20 @@ TRASH = "trash"
 
 
 def allowed_age(delay: float, headroom: float, usage: float) -> float:
-    """Give the age (seconds) that nothing may be older than, with so much of the disk in use (0 to 1)."""
+    """Give the age (seconds) that nothing may be older than.
+
+    Parameters
+    ----------
+    delay
+        `gc_delay` (seconds).
+    headroom, usage
+        `gc_disk_headroom`, and the share of the disk that is in use (0 to 1).
+    """
     return delay * max(0.0, 1.0 - headroom - usage)
 
 
 class Schedule:
-    """Which directory goes when (seconds of one clock). Pure; any change costs the logarithm of their number."""
+    """Directories by the time at which they go (seconds of one clock). Pure; a change costs log n."""
 
     def __init__(self) -> None:
         self._due: dict[str, float] = {}

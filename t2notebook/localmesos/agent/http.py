@@ -26,7 +26,15 @@ _FILE_CALLS = {"LIST_FILES": "list_files", "READ_FILE": "read_file"}
 
 
 class AgentViews:
-    """Answers questions; changes nothing."""
+    """Answers questions; changes nothing.
+
+    Parameters
+    ----------
+    state, options
+        The agent's.
+    isolation
+        Mesos's name of it.
+    """
 
     def __init__(self, state: AgentState, options: AgentOptions, isolation: str) -> None:
         self._state = state

@@ -405,7 +405,15 @@ def _listen(ip: str, port: int) -> socket.socket:
 
 
 def main(options: AgentOptions, channel: socket.socket, watched: processes.Watched) -> None:
-    """Run an agent in this (forked) process."""
+    """Run an agent in this (forked) process.
+
+    Parameters
+    ----------
+    channel
+        Its end of the launcher's socket pair.
+    watched
+        The reasons to end.
+    """
 
     async def run() -> None:
         process = AgentProcess(options, channel)

@@ -1,4 +1,4 @@
-"""What the supervisor tells an agent."""
+"""Settings of an agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks and health checks of a task: when to probe, what a result means. Pure; `agent_checks` does the probing.
+"""Checks and health checks of a task: when to probe, what a result means. Pure; `check_runner` does the probing.
 
 The rules are those of Mesos's `checks/checker.cpp` and `checks/health_checker.cpp`: a check tells of results that
 differ from the one before; a health check tells of the first success, of every failure after its grace period,
@@ -18,7 +18,7 @@ HEALTHY_HTTP = range(200, 400)
 
 @dataclass(frozen=True)
 class News:
-    """What a result makes the executor say.
+    """The message that a result makes the executor send.
 
     Attributes
     ----------

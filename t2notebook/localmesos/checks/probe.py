@@ -11,6 +11,13 @@ import ssl
 async def connect(ip: str, port: int, path: str | None, scheme: str, timeout: float) -> int | bool | None:
     """Connect, and ask for a path if there is one.
 
+    Parameters
+    ----------
+    scheme
+        "http" or "https".
+    timeout
+        Seconds.
+
     Returns
     -------
     bool, int or None

@@ -33,7 +33,15 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 class Binaries:
-    """Real Mesos processes, one session each."""
+    """Real Mesos processes, one session each.
+
+    Parameters
+    ----------
+    agents, cpus, mem, disk, gpus, attributes, work_dir, port
+        As `LocalMesos` has them.
+    flags
+        More flags of the agents, by name.
+    """
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ WHOLE_CLUSTER = {
     "hostname": "",
     "agent_port": 0,
 }
-"""What only a master or an agent that runs alone has otherwise (`standalone`)."""
+"""Options that only a master or an agent that runs alone has otherwise (`standalone`)."""
 
 
 def parse(
@@ -197,7 +197,13 @@ def _fault(text: str) -> faults.Timed:
 
 
 def read_weights(text: str) -> dict[str, float]:
-    """Read weights, by role."""
+    """Read weights, by role.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        The text is not `ROLE=NUMBER,...`.
+    """
     found = {}
     for part in text.split(","):
         role, equals, number = part.strip().partition("=")

@@ -30,7 +30,17 @@ def cluster_arguments(
     allocator: str | None = None,
     weights: Mapping[str, float] | None = None,
 ) -> list[str]:
-    """Write a cluster's description as the supervisor's arguments."""
+    """Write a cluster's description as the supervisor's arguments.
+
+    Parameters
+    ----------
+    agents, cpus, mem, disk, gpus, attributes, work_dir, port
+        As `LocalMesos` has them.
+    simulate, simulate_duration
+        How many simulated agents, and the distribution of their tasks' seconds.
+    allocator, weights
+        The allocator's policy, and its weights by role.
+    """
     arguments = ["--agents", str(agents), "--cpus", str(cpus), "--mem", str(mem), "--disk", str(disk)]
     arguments += ["--gpus", str(gpus), "--port", str(port)]
     for text in [attributes] if isinstance(attributes, str) else attributes or []:

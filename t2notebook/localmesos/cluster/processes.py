@@ -74,7 +74,17 @@ class ClusterProcesses:
     def start_master(
         self, listening: socket.socket, faults: socket.socket | None = None, name: str = "master"
     ) -> None:
-        """Fork a master; its port and its end of the fault channel are its own from then on."""
+        """Fork a master; its port and its end of the fault channel are its own from then on.
+
+        Parameters
+        ----------
+        listening
+            Its port.
+        faults
+            Its end of the fault channel.
+        name
+            Of the process.
+        """
         ip, port = listening.getsockname()[:2]
         options = master_main.MasterOptions(
             ip,

@@ -43,6 +43,13 @@ class SharedHandle:
     """A cluster that is found or being started; `wait` gives it.
 
     The lock is held until the start is settled, so that of two callers only one starts a cluster.
+
+    Parameters
+    ----------
+    lock
+        The descriptor of the held lock.
+    info, spawned
+        The cluster that was found, or the one that starts.
     """
 
     def __init__(self, directory: str, lock: int, info: SharedInfo | None, spawned: Spawned | None) -> None:
@@ -96,6 +103,15 @@ def spawn_shared(
 ) -> SharedHandle:
     """Find the user's cluster, or begin to start one, and return at once (unless another is just starting it).
 
+    Parameters
+    ----------
+    agents, cpus, mem
+        How many agents, and each one's cpus and MiB.
+    idle
+        Seconds without any framework after which it ends.
+    timeout
+        Seconds.
+
     Raises
     ------
     StartError
@@ -116,7 +132,7 @@ def spawn_shared(
 
 
 class SharedOptions(TypedDict, total=False):
-    """What `spawn_shared` can be told; it says what each is by default."""
+    """Settings of `spawn_shared`, which says what each is by default."""
 
     agents: int
     cpus: float

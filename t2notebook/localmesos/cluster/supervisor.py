@@ -36,7 +36,7 @@ ANSWER_SECONDS = 5.0
 """The master answers a fault request within this time, or is stuck."""
 
 MASTER, AGENT = "master", "agent"
-"""What may run alone; processes' names begin so."""
+"""Kinds of processes that may run alone; their names begin so."""
 
 SETTLED, FIRST_PAUSE, LONGEST_PAUSE = 1.0, 0.1, 30.0
 """A process that died within the first of these (seconds) after its start waits for its next one."""
@@ -94,7 +94,17 @@ def _make_work_dir(path: str | None) -> str:
 
 
 class Supervisor:
-    """Starts the processes of a cluster, and waits for a reason to end them."""
+    """Starts the processes of a cluster, and waits for a reason to end them.
+
+    Parameters
+    ----------
+    options
+        The command line (`flags.parse`).
+    listening
+        The master's port; None if no master runs here.
+    work_dir
+        Where everything lies.
+    """
 
     def __init__(self, options: argparse.Namespace, listening: socket.socket | None, work_dir: str) -> None:
         self._options = options

@@ -23,7 +23,19 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 
 class Link(asyncio.Protocol):
-    """One end. `on_message` gets every message, `on_lost` is called once at the end."""
+    """One end of a link.
+
+    Parameters
+    ----------
+    on_message
+        Gets every message.
+    on_lost
+        Is called once at the end.
+    preamble
+        Is sent first.
+    on_open
+        Is called when the connection stands.
+    """
 
     def __init__(
         self,
@@ -107,6 +119,15 @@ async def connect(
     on_open: Callable[[Link], None],
 ) -> Link:
     """Open the agent's end.
+
+    Parameters
+    ----------
+    address
+        The master's.
+    secret
+        The cluster's.
+    on_message, on_lost, on_open
+        As `Link` has them.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What must survive a process's death: a small keyed store in one append-only file, one JSON record a line.
+"""A small keyed store that survives its process: one append-only file, one JSON record a line.
 
 Nothing is synced to the disk: a killed process loses nothing of what it wrote, and after a machine's crash no
 executor is left that there would be anything to know about.
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 Key = tuple[str, ...]
 
 _SLACK = 1000
-"""So many records beyond the living ones are borne before the file is written anew."""
+"""Records beyond the living ones after which the file is written anew."""
 
 
 class Checkpoint:

@@ -24,7 +24,13 @@ class ResourceError(ValueError):
 
 
 def milli(value: float) -> int:
-    """Round to three decimals, half away from zero as `std::llround` does, in thousandths."""
+    """Round to three decimals, half away from zero as `std::llround` does, in thousandths.
+
+    Raises
+    ------
+    ResourceError
+        The value is not finite.
+    """
     if not math.isfinite(value):
         raise ResourceError("Invalid scalar resource: value is not finite")
     scaled = value * 1000.0

@@ -29,6 +29,8 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     "TASK_UNREACHABLE": _LIVE | TERMINAL | {"TASK_STAGING"},
     **{state: frozenset() for state in TERMINAL},
 }
+"""From each state the states that may follow: an executor may repeat itself, but nothing leaves a terminal state (save
+that an agent which was given up for lost reports again: the master's `Task.revive`)."""
 
 MAX_COMPLETED_FRAMEWORKS = 50
 

@@ -74,7 +74,7 @@ REQUESTS: dict[str, tuple[tuple[str, Reader, bool], ...]] = {
 """By name, the arguments in their order: name, reader, whether it must be there."""
 
 OF_PROCESSES = frozenset({"kill", "start", "restart"})
-"""What the supervisor does itself; the rest is the master's."""
+"""Requests that the supervisor performs; the others are the master's."""
 
 
 @dataclass(frozen=True)

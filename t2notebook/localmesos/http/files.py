@@ -88,7 +88,13 @@ class Files:
         return _json(infos, request)
 
     def read(self, request: http1.Request) -> http1.Response:
-        """Answer /files/read: bytes that are no UTF-8 stand in the JSON as they are, as recorded."""
+        """Answer /files/read: bytes that are no UTF-8 stand in the JSON as they are, as recorded.
+
+        Raises
+        ------
+        FilesError
+            The request is malformed, or there is no such file.
+        """
         path = self._path(request)
         offset = _integer(request, "offset", -1)
         length = _integer(request, "length", -1)
@@ -105,7 +111,13 @@ class Files:
         return _wrap(b'{"data":' + text + b',"offset":%d}' % start, request)
 
     def download(self, request: http1.Request) -> http1.Response:
-        """Answer /files/download."""
+        """Answer /files/download.
+
+        Raises
+        ------
+        FilesError
+            There is no such file.
+        """
         path = self._path(request)
         try:
             real = self.resolve(path)
@@ -137,7 +149,13 @@ class Files:
         return {"type": "LIST_FILES", "list_files": {"file_infos": infos}}
 
     def read_v1(self, path: str, offset: int, length: int | None) -> Json:
-        """Answer READ_FILE."""
+        """Answer READ_FILE.
+
+        Parameters
+        ----------
+        offset, length
+            Bytes; all to the end if `length` is None.
+        """
         size, _, data = self._read(path, offset, length)
         return {"type": "READ_FILE", "read_file": {"size": size, "data": base64.b64encode(data).decode()}}
 

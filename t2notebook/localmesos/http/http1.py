@@ -11,7 +11,7 @@ MAX_BODY = 100 * 1024 * 1024
 MAX_HEAD = 64 * 1024
 GZIP_FROM = 1024
 REMEMBERED_HEADS, REMEMBERED_HEAD = 16, 2048
-"""So many heads of a connection, each of less than so many bytes, are remembered."""
+"""Heads of a connection that are remembered, and the bytes that one of them may have."""
 
 REASONS = {
     200: "OK",

@@ -11,7 +11,13 @@ RESOURCES = ("cpus", "gpus", "mem", "disk")
 
 
 def of_resources(who: str, total: Resources, used: Resources) -> dict[str, float]:
-    """Give a master's or a slave's totals; nothing here is revocable."""
+    """Give a master's or a slave's totals; nothing here is revocable.
+
+    Parameters
+    ----------
+    who
+        "master" or "slave": the names' prefix.
+    """
     metrics = {}
     for name in RESOURCES:
         amount = total.amount(name)

@@ -15,11 +15,11 @@ from .operator_messages import agent_json
 from .state import MasterState, Save, ToAgent, agent_info, task_ids
 
 AGENT_RETURN = 60.0
-"""So long an agent of an earlier master is awaited. (Mesos: 10 min; also the least that its frameworks are given.)"""
+"""Seconds that an agent of an earlier master has to return. (Mesos: 10 min; also the least time of its frameworks.)"""
 
 
 class MasterAgents(MasterState):
-    """What agents tell a master."""
+    """The agents' messages to a master."""
 
     def recover(self, now: float, registry: Mapping[str, Json]) -> None:
         """Begin to lead, with what an earlier master knew of agents.
@@ -46,10 +46,20 @@ class MasterAgents(MasterState):
         self.recovered.clear()
 
     def register_agent(self, now: float, link: str, message: Json) -> str:
-        """Take an agent in, or back; give its id. The caller then allocates, once for all that came together.
+        """Take an agent in, or back. The caller then allocates, once for all that came together.
 
-        `message` has `info` (AgentInfo without id), `port_pid`, `agent_id` (None the first time), `index`,
-        and of one that comes back `tasks` and `executors`.
+        Parameters
+        ----------
+        link
+            The name of its link.
+        message
+            `info` (AgentInfo without id), `pid`, `agent_id` (None the first time), `index`, and of one that comes
+            back `tasks`, `executors` and `frameworks`.
+
+        Returns
+        -------
+        str
+            Its id.
         """
         moment = self.wall()
         agent = self.agents.get(message.get("agent_id") or "")
@@ -269,7 +279,13 @@ class MasterAgents(MasterState):
         self._send(framework, {"type": "UPDATE", "update": {"status": status}})
 
     def executor_exited(self, agent_id: str, framework_id: str, executor_id: str, status: int | None) -> None:
-        """Note that a custom executor is gone: its resources are free, its framework hears FAILURE."""
+        """Note that a custom executor is gone: its resources are free, its framework hears FAILURE.
+
+        Parameters
+        ----------
+        status
+            The raw wait status; None if there is none.
+        """
         agent = self.agents[agent_id]
         executor = agent.executors.pop((framework_id, executor_id), None)
         if executor is None:
@@ -284,7 +300,13 @@ class MasterAgents(MasterState):
             )
 
     def executor_message(self, agent_id: str, framework_id: str, executor_id: str, data: str) -> None:
-        """Forward an executor's message."""
+        """Forward an executor's message to its framework.
+
+        Parameters
+        ----------
+        data
+            Base64, as it came.
+        """
         framework = self.frameworks.get(framework_id)
         if framework is not None:
             message = {"agent_id": {"value": agent_id}, "executor_id": {"value": executor_id}, "data": data}

@@ -1,4 +1,4 @@
-"""What a master refuses of containers, environments and limits, in Mesos's words (`common/validation.cpp`). Pure."""
+"""Validation of containers, environments and limits, in Mesos's words (`common/validation.cpp`). Pure."""
 
 from __future__ import annotations
 

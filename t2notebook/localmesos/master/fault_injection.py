@@ -88,7 +88,15 @@ class MasterFaults:
         return before - len(self._master.offers)
 
     def update(self, name: str, message: Json, deliver: Callable[[Json], None]) -> None:
-        """Deliver an agent's status update: at once and once, or as the faults have it."""
+        """Deliver an agent's status update: at once and once, or as the faults have it.
+
+        Parameters
+        ----------
+        name
+            The agent's link.
+        deliver
+            Takes the message, each time that it is to be delivered.
+        """
         index = self._agent_links.index(name)
         if not self._links or index is None:
             deliver(message)

@@ -16,7 +16,7 @@ from .state import CallError, MasterState, ToAgent
 
 
 class MasterCalls(MasterState):
-    """What frameworks ask of a master."""
+    """The frameworks' calls to a master."""
 
     def authorize(self, call: Json, stream_id: str | None) -> Framework:
         """Find the framework that a call (not SUBSCRIBE) comes from.
@@ -42,7 +42,17 @@ class MasterCalls(MasterState):
         return framework
 
     def call(self, now: float, framework: Framework, call: Json) -> int:
-        """Handle a call of a subscribed framework; give the status to answer with.
+        """Handle a call of a subscribed framework.
+
+        Parameters
+        ----------
+        call
+            Validated.
+
+        Returns
+        -------
+        int
+            The status to answer with.
 
         Raises
         ------

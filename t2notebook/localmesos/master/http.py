@@ -1,4 +1,4 @@
-"""What a master tells about itself and its cluster: /state and its kin."""
+"""Views of a master and its cluster: /state and its kin."""
 
 from __future__ import annotations
 
@@ -34,7 +34,15 @@ class MasterViews:
     def handle(
         self, request: http1.Request, path: str, teardown: Teardown, subscribe: Subscribe
     ) -> http1.Response | EventStream:
-        """Answer one request."""
+        """Answer one request.
+
+        Parameters
+        ----------
+        path
+            Without a leading `/master` and a trailing slash.
+        teardown, subscribe
+            Remove a framework; open an operator's stream of events.
+        """
         if path == "/api/v1" or path.startswith("/api/v1/"):
             return self._operator.handle(request, teardown, subscribe)
         if path == "/":

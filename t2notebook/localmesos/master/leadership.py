@@ -11,7 +11,7 @@ OWN = ("/", "/health", "/version", "/metrics/snapshot", "/flags")
 
 
 class Leadership:
-    """Whether this master leads, and which one does.
+    """The leading master, as far as one is known, and the redirect to it.
 
     Attributes
     ----------

@@ -38,7 +38,7 @@ SUBSCRIBE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class MasterOptions:
-    """What the supervisor tells the master.
+    """Settings of a master.
 
     Attributes
     ----------
@@ -378,7 +378,17 @@ def main(
     watched: processes.Watched,
     faults: socket.socket | None = None,
 ) -> None:
-    """Run the master in this (forked) process."""
+    """Run the master in this (forked) process.
+
+    Parameters
+    ----------
+    listening
+        Its port.
+    watched
+        The reasons to end.
+    faults
+        The supervisor's channel for faults on demand.
+    """
     processes.rarely_collect_garbage()
 
     async def run() -> int:

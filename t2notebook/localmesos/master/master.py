@@ -1,7 +1,7 @@
 """The master, without I/O: calls and agents' messages in, events and messages out.
 
 Every method takes the time it happens at (`now`, seconds of any steady clock) and appends what follows from
-it to `out`; the edge (`master_process`) drains `out` after each call.
+it to `out`; the edge (`main.MasterProcess`) drains `out` after each call.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ class Master(MasterCalls, MasterAgents):
     """One master: subscriptions and the passing of time, beside calls and agents."""
 
     def subscribe(self, now: float, call: Json, stream_id: str) -> None:
-        """Handle SUBSCRIBE; everything, refusals included, is told on the stream."""
+        """Handle SUBSCRIBE; everything, refusals included, is told on the stream.
+
+        Parameters
+        ----------
+        stream_id
+            Of the stream that the answer opens.
+        """
         info = dict(call["subscribe"]["framework_info"])
         suppressed = call["subscribe"].get("suppressed_roles", [])
         fault = validation.framework_info(info, suppressed)

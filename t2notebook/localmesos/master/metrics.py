@@ -1,4 +1,4 @@
-"""What /metrics/snapshot says of a master and of the machine: gauges, and counts of what happened to agents and tasks.
+"""Metrics of a master and of the machine for /metrics/snapshot: gauges, and counts of events of agents and tasks.
 
 The names are Mesos's; which of its names are missing, and why, stands in `tests/localmesos/known_differences.md`.
 """

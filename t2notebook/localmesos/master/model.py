@@ -1,4 +1,4 @@
-"""What a master remembers: frameworks, agents, offers, tasks; and the table of how a task's state may change."""
+"""Frameworks, agents, offers and tasks as a master knows them. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 
 from ..common.resources import Resources
 from ..common.task_states import TERMINAL, TRANSITIONS, Json, can, roles_of
-
-"""From each state the states that may follow: an executor may repeat itself, but nothing leaves a terminal state
-(save that an agent which was given up for lost reports again: `Task.revive`)."""
 
 MAX_COMPLETED_TASKS = 1000
 

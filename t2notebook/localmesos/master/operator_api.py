@@ -60,7 +60,13 @@ class OperatorApi:
     def handle(
         self, request: http1.Request, teardown: Teardown, subscribe: Subscribe
     ) -> http1.Response | EventStream:
-        """Answer one call."""
+        """Answer one call.
+
+        Parameters
+        ----------
+        teardown, subscribe
+            Remove a framework; open an operator's stream of events.
+        """
         call = requests.read(request, "master.Call", "master::Call", validate_call("master"))
         requests.check_accept(request)
         kind = call["type"]

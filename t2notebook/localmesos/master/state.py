@@ -64,7 +64,7 @@ class CallError(Exception):
 
 
 class MasterState:
-    """What a master knows, and the steps that its calls and its agents have in common.
+    """The memory of a master, and the steps that its calls and its agents have in common.
 
     Parameters
     ----------
@@ -320,7 +320,13 @@ class MasterState:
 
 
 def offer_json(offer: Offer, agent: Agent, *, refined: bool) -> Json:
-    """Write an offer as its framework gets it (RESERVATION_REFINEMENT frameworks see no `role`)."""
+    """Write an offer as its framework gets it.
+
+    Parameters
+    ----------
+    refined
+        The framework has RESERVATION_REFINEMENT: it sees no `role`.
+    """
     port = agent.info["port"]
     shown: Json = {
         "id": {"value": offer.id},

@@ -1,4 +1,4 @@
-"""What a master refuses, and in which words: calls, FrameworkInfo, offers, tasks. Pure; every text is Mesos's own."""
+"""Validation of calls, FrameworkInfo, offers and tasks. Pure; every text is Mesos's own."""
 
 from __future__ import annotations
 
@@ -137,7 +137,20 @@ def identifier(value: str) -> str | None:
 
 
 def offers(ids: Sequence[str], known: Mapping[str, Offer], framework: Framework) -> str | None:
-    """Check the offers of an ACCEPT."""
+    """Check the offers of an ACCEPT.
+
+    Parameters
+    ----------
+    ids
+        Of the call.
+    known
+        All outstanding offers.
+
+    Returns
+    -------
+    str or None
+        Mesos's text if they are not valid.
+    """
     seen: set[str] = set()
     for offer_id in ids:
         if offer_id in seen:
@@ -248,7 +261,22 @@ def _extras(info: Json) -> str | None:
 def task_group(
     infos: Sequence[Json], executor: Json, framework: Framework, agent: Agent, offered: Resources, role: str
 ) -> str | None:
-    """Check a LAUNCH_GROUP; give the text of its tasks' TASK_ERROR (one for all: a group starts whole or not)."""
+    """Check a LAUNCH_GROUP; give the text of its tasks' TASK_ERROR (one for all: a group starts whole or not).
+
+    Parameters
+    ----------
+    infos, executor
+        The TaskInfos and the ExecutorInfo.
+    offered
+        The offers' resources that are not used yet.
+    role
+        The offers'.
+
+    Returns
+    -------
+    str or None
+        Mesos's text if it is not valid.
+    """
     if not infos:
         return "Task group cannot be empty"
     executor_id = executor["executor_id"]["value"]

@@ -146,7 +146,15 @@ class SimulatedAgents:
         return {"tasks": tasks, "executors": executors, "frameworks": frameworks}
 
     def message(self, now: float, index: int, message: Json) -> None:
-        """Handle the master's message to one agent."""
+        """Handle the master's message to one agent.
+
+        Parameters
+        ----------
+        now
+            Seconds of the caller's steady clock.
+        index
+            The agent's number within the crowd.
+        """
         agent, op = self._agents[index], message["op"]
         if op == "registered":
             agent.id = message["agent_id"]

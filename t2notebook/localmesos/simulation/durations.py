@@ -1,4 +1,4 @@
-"""How long simulated tasks run: `fixed:1`, `normal:30,10`, `exp:5`, `uniform:1,3` (seconds). Pure."""
+"""Durations of simulated tasks: `fixed:1`, `normal:30,10`, `exp:5`, `uniform:1,3` (seconds). Pure."""
 
 from __future__ import annotations
 

@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 
 PING_SECONDS = 1.0
 CHUNK = 200
-"""So many agents register at once: offers of the first go out before the last is heard of."""
+"""Agents that register at once: offers of the first go out before the last is heard of."""
 
 
 @dataclass(frozen=True)
 class SimulatorOptions:
-    """What the supervisor tells the simulator.
+    """Settings of the simulator.
 
     Attributes
     ----------

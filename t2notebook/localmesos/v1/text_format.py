@@ -24,6 +24,13 @@ def text(message: str, value: Message, indent: int = 0) -> str:
 
     Which fields were given and which filled in by their defaults is not known any more: an enum's default counts
     as not given, other defaults as given.
+
+    Parameters
+    ----------
+    message
+        The name of its type.
+    indent
+        Spaces before each line.
     """
     fields = {field.name: field for field in schema.fields_of(message)}
     names = _BY_NUMBER.get(message, "").split() or list(fields)

@@ -1,4 +1,4 @@
-"""Where containers can have control groups here: found out by a trial, since nothing else tells for sure."""
+"""Detection of the control groups that containers can have here, by a trial: nothing else tells for sure."""
 
 from __future__ import annotations
 

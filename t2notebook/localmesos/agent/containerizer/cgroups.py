@@ -26,7 +26,7 @@ WEIGHT_PER_CPU, MIN_WEIGHT, MAX_WEIGHT = 100, 1, 10_000
 
 
 class Kind(Protocol):
-    """What differs between the two versions: directories in, files read and written."""
+    """Differences of the two versions of control groups: the files that are read and written."""
 
     version: int
 
@@ -34,7 +34,17 @@ class Kind(Protocol):
         """Make groups that hold groups (v2 has to hand the controllers down)."""
 
     def limit(self, directories: list[str], limits: Limits, *, cfs: bool, first: bool) -> None:
-        """Write limits."""
+        """Write limits.
+
+        Parameters
+        ----------
+        directories
+            The container's groups, one a hierarchy.
+        cfs
+            A container's cpus are also the most that it gets.
+        first
+            The groups were just made: limits may be lowered.
+        """
 
     def ran_out(self, directory: str) -> bool:
         """Tell whether the kernel found no memory for the group any more."""
@@ -200,6 +210,11 @@ class Cgroups:
     def limit(self, owner: str, container_id: str, limits: Limits) -> None:
         """Set a container's limits; its group is made if there is none.
 
+        Parameters
+        ----------
+        owner
+            The launcher that the container belongs to.
+
         Raises
         ------
         OSError
@@ -237,6 +252,7 @@ class Cgroups:
 
     @staticmethod
     def above(parent: str, owner: str) -> list[str]:
+        """Give the groups that an owner's containers' groups lie in, outermost first."""
         return [parent, os.path.join(parent, ROOT), os.path.join(parent, ROOT, owner)]
 
     @staticmethod

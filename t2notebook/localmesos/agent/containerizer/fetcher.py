@@ -37,7 +37,17 @@ class Cancelled(FetchError):
 
 
 class Fetcher:
-    """Fetches one container's URIs."""
+    """Fetches one container's URIs.
+
+    Parameters
+    ----------
+    directory, user
+        The sandbox, and the owner of the files.
+    cache
+        The agent's.
+    cancelled
+        Tells whether the container is no longer wanted.
+    """
 
     def __init__(
         self, directory: str, user: User, cache: Cache, cancelled: Callable[[], bool] = lambda: False
@@ -302,7 +312,13 @@ class Fetcher:
 
 
 def basename(uri: str) -> str:
-    """Give the file's name of a URI; a query string stays in it, as in Mesos."""
+    """Give the file's name of a URI; a query string stays in it, as in Mesos.
+
+    Raises
+    ------
+    FetchError
+        It names no file.
+    """
     if "://" in uri and not uri.startswith("file://"):
         rest = uri.split("://", 1)[1]
         if "/" not in rest or rest.endswith("/"):

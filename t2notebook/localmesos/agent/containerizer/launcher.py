@@ -37,7 +37,7 @@ MAX_COMPLAINT = 500
 """Characters; escaped, they still fit into what a pipe takes whole."""
 
 MAX_ENDED = 1000
-"""How many wait statuses are kept for an agent that was dead when they came."""
+"""Wait statuses that are kept for an agent that was dead when they came."""
 
 
 @dataclass

@@ -15,7 +15,7 @@ _MESSAGE = "Memory limit exceeded: Requested: {} Maximum Used: {}\n\nMEMORY STAT
 
 @dataclass(frozen=True)
 class Limits:
-    """What a container may use.
+    """Cpus and memory that a container may use.
 
     Attributes
     ----------
@@ -56,7 +56,17 @@ class Limits:
 
 
 def over_limit_message(limit: int | None, most: int, statistics: str) -> str:
-    """Say in Mesos's words that a container used too much memory (bytes)."""
+    """Say in Mesos's words that a container used too much memory.
+
+    Parameters
+    ----------
+    limit
+        Bytes; None for no limit of its own.
+    most
+        The most that it used at once (bytes).
+    statistics
+        Lines about its memory.
+    """
     return _MESSAGE.format("-1" if limit is None else bytes_text(limit), bytes_text(most), statistics)
 
 

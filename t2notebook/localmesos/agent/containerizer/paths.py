@@ -35,12 +35,24 @@ def framework_path(agent: AgentIdentity, framework_id: str) -> str:
 
 
 def executor_path(agent: AgentIdentity, framework_id: str, executor_id: str) -> str:
-    """Give the directory of all of an executor's runs."""
+    """Give the directory of all of an executor's runs.
+
+    Parameters
+    ----------
+    agent
+        The agent that they are on.
+    """
     return os.path.join(framework_path(agent, framework_id), "executors", executor_id)
 
 
 def sandbox_path(agent: AgentIdentity, framework_id: str, executor_id: str, container_id: str) -> str:
-    """Give a run's directory."""
+    """Give a run's directory, which is its sandbox.
+
+    Parameters
+    ----------
+    agent
+        The agent that it is on.
+    """
     return os.path.join(executor_path(agent, framework_id, executor_id), "runs", container_id)
 
 

@@ -1,4 +1,4 @@
-"""Containers as an agent makes them: sandbox, environment, user, command line. What a launch request says."""
+"""Containers as an agent makes them: sandbox, environment, user, command line, and the request to launch one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SandboxError(Exception):
 
 @dataclass(frozen=True)
 class User:
-    """Who runs a container; `uid` is None when it is the agent's own user."""
+    """The user of a container; `uid` is None when it is the agent's own."""
 
     name: str
     uid: int | None = None
@@ -113,6 +113,11 @@ def _link_latest(directory: str) -> None:
 
 def make_nested_sandbox(parent: str, directory: str, task_id: str, user: User) -> None:
     """Make a nested container's directory in its executor's sandbox, and point `tasks/<id>` at it.
+
+    Parameters
+    ----------
+    parent, directory
+        The executor's sandbox; the nested one.
 
     Raises
     ------

@@ -80,7 +80,20 @@ def source_of(volume: Json, sandbox: str, parent: str | None) -> tuple[str, str]
 def prepare(
     container: Json | None, variables: list[Json], sandbox: str, parent: str | None, user: User
 ) -> str | None:
-    """Make what a container needs before its launch; give the message if that cannot be had."""
+    """Make what a container needs before its launch.
+
+    Parameters
+    ----------
+    variables
+        Of its command's environment.
+    sandbox, parent
+        The container's sandbox, and its parent's if it is nested.
+
+    Returns
+    -------
+    str or None
+        Mesos's message if something cannot be had.
+    """
     whole = image_fault(container)
     if whole is not None:
         return whole
@@ -95,6 +108,13 @@ def prepare(
 
 def provide(container: Json | None, sandbox: str, parent: str | None, user: User) -> None:
     """Make a container's volumes.
+
+    Parameters
+    ----------
+    sandbox, parent
+        The container's sandbox, and its parent's if it is nested.
+    user
+        The owner of what is made.
 
     Raises
     ------

@@ -29,7 +29,13 @@ LINGER = 1.0
 
 
 class CommandExecutors:
-    """Starts, times, kills and ends command tasks: one task a container."""
+    """Starts, times, kills and ends command tasks: one task a container.
+
+    Parameters
+    ----------
+    state, runtime, log, updates, lifecycle, checks
+        The parts of the agent that it works with.
+    """
 
     def __init__(
         self,
@@ -92,7 +98,13 @@ class CommandExecutors:
             self._updates.drop(framework, task, run.executor_id, text, "REASON_TASK_INVALID")
 
     def kill_task(self, run: ExecutorRun, task: TaskRun, policy: Json | None) -> None:
-        """Send the task SIGTERM, and SIGKILL after the grace period."""
+        """Send the task SIGTERM, and SIGKILL after the grace period.
+
+        Parameters
+        ----------
+        policy
+            The call's KillPolicy, which wins over the task's.
+        """
         framework = self._state.frameworks.get(run.framework_id)
         if framework is not None and can(framework.info, "TASK_KILLING_STATE") and not run.killed:
             self._tell(run, task, "TASK_KILLING")
@@ -148,7 +160,13 @@ class CommandExecutors:
                 self._tell(run, task, "TASK_FINISHED" if status == 0 else "TASK_FAILED", text)
 
     def recover(self, run: ExecutorRun, living: Mapping[str, int], ended: Mapping[str, int | None]) -> None:
-        """Watch a task that lives as before."""
+        """Watch a task that lives as before.
+
+        Parameters
+        ----------
+        living, ended
+            As `ExecutorKind.recover` has them.
+        """
         pid = living.get(run.container_id)
         if pid is None:
             self._lifecycle.check_memory(run, self.destroy)

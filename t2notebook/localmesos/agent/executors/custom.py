@@ -1,4 +1,4 @@
-"""Custom executors: what an agent says to them when they subscribe, and the tasks that it gives them. No I/O."""
+"""Custom executors: their subscriptions, the tasks that they are given, their return after an agent's death. No I/O."""
 
 from __future__ import annotations
 
@@ -134,7 +134,13 @@ class CustomExecutors:
             task.forget_data()
 
     def kill_task(self, run: ExecutorRun, task: TaskRun, policy: Json | None) -> None:
-        """Ask the executor to kill a task."""
+        """Ask the executor to kill a task.
+
+        Parameters
+        ----------
+        policy
+            The call's KillPolicy, which wins over the task's.
+        """
         kill: Json = {"task_id": {"value": task.id}}
         if policy is not None:
             kill["kill_policy"] = policy
@@ -169,7 +175,13 @@ class CustomExecutors:
     # Recovery
 
     def recover(self, run: ExecutorRun, living: Mapping[str, int], ended: Mapping[str, int | None]) -> None:
-        """Wait for an executor that lives to subscribe again."""
+        """Wait for an executor that lives to subscribe again.
+
+        Parameters
+        ----------
+        living, ended
+            As `ExecutorKind.recover` has them.
+        """
         pid = living.get(run.container_id)
         if pid is None:
             self._lifecycle.check_memory(run, self.destroy)

@@ -56,7 +56,13 @@ class Nested:
 
 
 class DefaultExecutors:
-    """Starts, kills and ends the tasks of groups."""
+    """Starts, kills and ends the tasks of groups.
+
+    Parameters
+    ----------
+    state, runtime, log, limits, updates, lifecycle, checks
+        The parts of the agent that it works with.
+    """
 
     def __init__(
         self,
@@ -308,7 +314,13 @@ class DefaultExecutors:
     # Recovery
 
     def recover(self, run: ExecutorRun, living: Mapping[str, int], ended: Mapping[str, int | None]) -> None:
-        """Take a default executor's tasks up again: those that live go on, the others end as they did meanwhile."""
+        """Take a default executor's tasks up again: those that live go on, the others end as they did meanwhile.
+
+        Parameters
+        ----------
+        living, ended
+            As `ExecutorKind.recover` has them.
+        """
         run.sized = True
         self._limits.fit(run)
         user = User(self._state.frameworks[run.framework_id].info["user"])
@@ -398,7 +410,13 @@ class DefaultExecutors:
             self._runtime.destroy(nested.id)
 
     def kill_task(self, run: ExecutorRun, task: TaskRun, policy: Json | None) -> None:
-        """Send a task SIGTERM, and SIGKILL after the grace period; its group follows when it is dead."""
+        """Send a task SIGTERM, and SIGKILL after the grace period; its group follows when it is dead.
+
+        Parameters
+        ----------
+        policy
+            The call's KillPolicy, which wins over the task's.
+        """
         for nested in self._of(run):
             if nested.task is task:
                 self._kill_nested(nested, policy)

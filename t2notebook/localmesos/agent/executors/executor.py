@@ -1,4 +1,4 @@
-"""The interface of the three kinds of executors, and what an agent says in the name of those that it is itself."""
+"""The interface of the three kinds of executors, and the statuses that an agent sends where it is the executor."""
 
 from __future__ import annotations
 

@@ -16,7 +16,13 @@ _TERMINATED = ContainerTermination("TASK_FAILED", "REASON_EXECUTOR_TERMINATED", 
 
 
 class Lifecycle:
-    """The end of executors, as far as it is the same for all kinds."""
+    """The end of executors, as far as it is the same for all kinds.
+
+    Parameters
+    ----------
+    state, runtime, log, limits, retention, updates
+        The parts of the agent that it works with.
+    """
 
     def __init__(
         self,

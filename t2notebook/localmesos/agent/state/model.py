@@ -21,7 +21,7 @@ COMMAND_EXECUTOR = Resources.of(cpus=0.1, mem=32)
 
 MAX_COMPLETED_FRAMEWORKS = 50
 MAX_COMPLETED_EXECUTORS = 150
-"""How many ended runs an agent remembers, each with its sandbox's place in the files API."""
+"""Ended runs that an agent remembers, each with its sandbox in the files API."""
 
 
 class ExecutorState(Enum):

@@ -15,7 +15,13 @@ from .state_log import StateLog
 
 
 class Retention:
-    """Gives directories to the collector, and takes them back when something lives in them again."""
+    """Gives directories to the collector, and takes them back when something lives in them again.
+
+    Parameters
+    ----------
+    state, runtime, log
+        The parts of the agent that it works with.
+    """
 
     def __init__(self, state: AgentState, runtime: Runtime, log: StateLog) -> None:
         self._state = state

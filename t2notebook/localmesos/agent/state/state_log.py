@@ -27,7 +27,15 @@ _OF_A_RUN = (
 
 
 class StateLog:
-    """Writes to a checkpoint, and reads what an earlier agent wrote; does nothing without one."""
+    """Writes to a checkpoint, and reads what an earlier agent wrote; does nothing without one.
+
+    Parameters
+    ----------
+    state, updates
+        What is written down.
+    checkpoint
+        Where.
+    """
 
     def __init__(
         self, state: AgentState, updates: StatusUpdateManager, checkpoint: Checkpoint | None

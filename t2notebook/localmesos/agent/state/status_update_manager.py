@@ -14,7 +14,7 @@ Key = tuple[str, str]
 """(framework id, task id)"""
 
 REMEMBERED = 50
-"""So many uuids of a task are checkpointed: an executor repeats only what was not acknowledged to it."""
+"""Uuids of a task that are checkpointed: an executor repeats only what was not acknowledged to it."""
 
 
 @dataclass
@@ -37,6 +37,11 @@ class StatusUpdateManager:
         """Queue an update; give it back if it is to be sent now.
 
         A second update of one uuid is the executor's retry and is dropped; so is any after a terminal one.
+
+        Parameters
+        ----------
+        now
+            Seconds of the caller's steady clock.
         """
         stream = self._streams.setdefault(key, _Stream())
         if stream.terminal or status["uuid"] in stream.seen:
@@ -48,7 +53,20 @@ class StatusUpdateManager:
         return self._start(stream, now) if len(stream.pending) == 1 else None
 
     def acknowledge(self, key: Key, uuid: str, now: float) -> tuple[bool, Json | None]:
-        """Note an acknowledgement; tell whether the task is done with, and give the next update to send."""
+        """Note an acknowledgement.
+
+        Parameters
+        ----------
+        uuid
+            Of the update that it is for.
+        now
+            Seconds of the caller's steady clock.
+
+        Returns
+        -------
+        tuple
+            Whether the task is done with, and the next update to send.
+        """
         stream = self._streams.get(key)
         if stream is None or not stream.pending or stream.pending[0]["uuid"] != uuid:
             return False, None
@@ -102,7 +120,15 @@ class StatusUpdateManager:
         return {"pending": list(stream.pending), "seen": seen, "latest": stream.latest}
 
     def restore(self, key: Key, dumped: Json, now: float) -> None:
-        """Take up a task's updates again."""
+        """Take up a task's updates again.
+
+        Parameters
+        ----------
+        dumped
+            What `dump` gave.
+        now
+            Seconds of the caller's steady clock.
+        """
         stream = self._streams[key] = _Stream(deque(dumped["pending"]), dict.fromkeys(dumped["seen"]))
         stream.latest = dumped["latest"]
         stream.terminal = stream.latest in TERMINAL

@@ -19,7 +19,13 @@ SHRINKS = 0.1
 
 
 class StatusUpdates:
-    """Takes updates, writes them down, and sends them until they are acknowledged."""
+    """Takes updates, writes them down, and sends them until they are acknowledged.
+
+    Parameters
+    ----------
+    state, runtime, log, limits, manager
+        The parts of the agent that it works with.
+    """
 
     def __init__(
         self,

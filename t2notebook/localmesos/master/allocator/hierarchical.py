@@ -38,7 +38,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class Filter:
-    """What a framework does not want to see again on an agent, and until when (the caller's clock)."""
+    """Resources of an agent that a framework refused, and the end of that (the caller's clock)."""
 
     resources: Resources
     until: float
@@ -120,7 +120,15 @@ class Allocator:
     def add_framework(
         self, framework_id: str, roles: Iterable[str], *, gpus: bool, suppressed: Iterable[str]
     ) -> None:
-        """Add a framework, or make a known one active again (its filters are gone, its allocation stays)."""
+        """Add a framework, or make a known one active again (its filters are gone, its allocation stays).
+
+        Parameters
+        ----------
+        gpus
+            It is offered agents with GPUs, too.
+        suppressed
+            Roles in which it wants no offers.
+        """
         known = self._frameworks.get(framework_id)
         client = _Client(tuple(roles), gpus, suppressed=set(suppressed))
         if known is not None:
@@ -157,7 +165,15 @@ class Allocator:
     def add_agent(
         self, agent_id: str, total: Resources, used: Iterable[tuple[str, str, Resources]] = ()
     ) -> None:
-        """Add an agent (or make a known one active again) with what it already runs: (framework, role, what)."""
+        """Add an agent (or make a known one active again) with what it already runs: (framework, role, what).
+
+        Parameters
+        ----------
+        total
+            All its resources.
+        used
+            Framework, role and resources, each.
+        """
         known = self._agents.get(agent_id)
         if known is not None:
             known.active = True
@@ -201,7 +217,13 @@ class Allocator:
             self._open.pop(agent_id, None)
 
     def allocate_now(self, framework_id: str, role: str, agent_id: str, resources: Resources) -> None:
-        """Note resources that are taken without an offer of this allocator (an agent that came back)."""
+        """Note resources that are taken without an offer of this allocator (an agent that came back).
+
+        Parameters
+        ----------
+        resources
+            Held by the framework in this role on the agent.
+        """
         agent = self._agents.get(agent_id)
         if agent is not None:
             agent.allocated = agent.allocated + resources

@@ -124,7 +124,15 @@ class Sorter:
             node = node.parent
 
     def activate(self, role: str, client: str, active: bool) -> None:
-        """Have a pair ranked, or not."""
+        """Have a pair ranked, or not.
+
+        Parameters
+        ----------
+        role, client
+            The pair.
+        active
+            Whether it is ranked.
+        """
         leaf = self._leaves[(role, client)]
         if bool(leaf.active) == active:
             return
@@ -141,11 +149,23 @@ class Sorter:
             node = node.parent
 
     def take(self, role: str, client: str, scalars: Mapping[str, int]) -> None:
-        """Note that a pair holds more."""
+        """Note that a pair holds more.
+
+        Parameters
+        ----------
+        scalars
+            Thousandths by name.
+        """
         self._change(role, client, scalars, 1)
 
     def release(self, role: str, client: str, scalars: Mapping[str, int]) -> None:
-        """Note that a pair holds less (never less than nothing)."""
+        """Note that a pair holds less (never less than nothing).
+
+        Parameters
+        ----------
+        scalars
+            Thousandths by name.
+        """
         self._change(role, client, scalars, -1)
 
     def _change(self, role: str, client: str, scalars: Mapping[str, int], sign: int) -> None:
