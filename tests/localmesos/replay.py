@@ -321,7 +321,7 @@ class Player:
             if name not in ("Date", "Content-Length"):
                 assert mine == theirs, f"{one.name}: {name}"
         if answer.text.startswith("{"):
-            oracle.check(answer.json(), oracle.place_of(one.request))
+            oracle.check(answer.json(), oracle.path_of(one.request))
             if "/state" in path or "/slaves" in path or "/frameworks" in path:
                 ours = settled(of_frameworks(answer.json(), self.ids.values()))
                 recorded = settled(of_frameworks(self._rewritten(json.loads(one.body)), self.ids))

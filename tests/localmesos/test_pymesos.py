@@ -22,8 +22,8 @@ import pytest
 from t2notebook import _vendor
 from t2notebook.localmesos import LocalMesos
 from tests.localmesos import oracle
+from tests.localmesos.agent.test_recovery import wait_for
 from tests.localmesos.client import Framework, agent_address, request
-from tests.localmesos.test_recovery import wait_for
 
 CLIENTS = Path(__file__).with_name("clients")
 UPSTREAM = os.environ.get("PYMESOS_GIT", "https://github.com/douban/pymesos")

@@ -17,10 +17,10 @@ import pytest
 
 from t2notebook.localmesos import LocalMesos
 from tests.localmesos import oracle
+from tests.localmesos.agent.test_recovery import wait_for
 from tests.localmesos.client import Framework, Json, Stream, request, task
 from tests.localmesos.likeness import UUID, canonical
 from tests.localmesos.replay import Act, Player, load
-from tests.localmesos.test_recovery import wait_for
 from tests.localmesos.test_traces import head_of, known_differences, play
 from tests.localmesos.traces import TRACES
 
@@ -182,7 +182,7 @@ def test_operator(busy_cluster: LocalMesos, name: str) -> None:
         assert bool(body) == bool(one.body)
         return
     if not any(word in name for word in FREE):
-        oracle.check(json.loads(body), oracle.place_of(one.request))
+        oracle.check(json.loads(body), oracle.path_of(one.request))
 
 
 def test_operator_events(recorded_cluster: LocalMesos) -> None:

@@ -15,9 +15,9 @@ from t2notebook.localmesos import LocalMesos
 from t2notebook.localmesos.cluster.local_mesos import cluster_arguments
 from t2notebook.localmesos.cluster.spawn import Spawned, end
 from t2notebook.localmesos.faults.client import Faults
+from tests.localmesos.agent.test_recovery import wait_for
 from tests.localmesos.client import Answer, Json, request
 from tests.localmesos.replay import Act, Player, Recorded, load
-from tests.localmesos.test_recovery import wait_for
 
 ATTRIBUTES = ["rack:r1;zone:a", "rack:r2;zone:a"]
 PROGRAM = "/usr/local/pyversions/3.11.7/bin/python3.11 /opt/mesos/tools/trace_executor.py"

@@ -1,4 +1,4 @@
-"""Recorded exchanges of a real Mesos 1.12, played to the embedded one; `known_differences.md` lists what differs."""
+"""Recorded exchanges of a real Mesos 1.12, played to the embedded one; a page of the docs lists what differs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def events(folder: str, name: str) -> list[Json]:
 
 @cache
 def known_differences() -> dict[str, str]:
-    text = Path(__file__).with_name("known_differences.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "embedded-mesos-differences.md").read_text()
     return {m[1]: m[2] for m in re.finditer(r"^\| `([^`]+)` \| (.+) \|$", text, re.MULTILINE)}
 
 

@@ -21,7 +21,7 @@ from t2notebook.journal import read_events
 from t2notebook.localmesos import LocalMesos
 from t2notebook.notebook.magics.cluster import table
 from tests.localmesos.client import request as ask
-from tests.localmesos.test_auth import basic
+from tests.localmesos.master.test_authentication import basic
 from tests.localmesos.zookeeper import absent, zookeeper
 from tests.session.conftest import eventually, processes
 

@@ -1,6 +1,6 @@
 """Metrics of a master and of the machine for /metrics/snapshot: gauges, and counts of events of agents and tasks.
 
-The names are Mesos's; which of its names are missing, and why, stands in `tests/localmesos/known_differences.md`.
+The names are Mesos's; which of its names are missing, and why, stands in `docs/embedded-mesos-differences.md`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Older endpoints by which operators would change a cluster: their methods, malformed requests, and else 501. Pure.
 
-Nothing of it can be changed here (`tests/localmesos/known_differences.md`), but who asks wrongly is told so first, in
+Nothing of it can be changed here (`docs/embedded-mesos-differences.md`), but who asks wrongly is told so first, in
 Mesos's words, and who only asks (GET) is answered elsewhere.
 """
 

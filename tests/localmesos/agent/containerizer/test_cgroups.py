@@ -24,10 +24,10 @@ from t2notebook.localmesos.agent.containerizer.limits import MIB, Limits, bytes_
 from t2notebook.localmesos.cluster.flags import parse
 from t2notebook.localmesos.cluster.supervisor import Supervisor
 from t2notebook.localmesos.common import processes
+from tests.localmesos.agent.executors.test_check_runner import group
+from tests.localmesos.agent.test_recovery import checkpointing, kill_agent, launch, wait_for
 from tests.localmesos.client import Framework, Json, agent_address, encoded, request, resources, task
 from tests.localmesos.conftest import executor_info
-from tests.localmesos.test_checks import group
-from tests.localmesos.test_recovery import checkpointing, kill_agent, launch, wait_for
 
 INFINITE = float("inf")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.localmesos.agent.executors.test_check_runner import group
 from tests.localmesos.client import Framework, task
 from tests.localmesos.conftest import executor_info
-from tests.localmesos.test_checks import group
 
 DOCKER = {"type": "DOCKER", "docker": {"image": "alpine"}}
 MESOS = {"type": "MESOS", "mesos": {"image": {"type": "DOCKER", "docker": {"name": "alpine"}}}}

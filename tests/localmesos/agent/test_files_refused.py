@@ -25,10 +25,10 @@ from t2notebook.localmesos.agent.containerizer.sandbox import User
 from t2notebook.localmesos.cluster.spawn import StartError
 from t2notebook.localmesos.common import record_log
 from t2notebook.localmesos.common.record_log import Checkpoint
+from tests.localmesos.agent.containerizer.test_fetcher import Web, web
+from tests.localmesos.agent.test_recovery import checkpointing
 from tests.localmesos.client import Framework, Json, agent_address, encoded, request, task
 from tests.localmesos.conftest import executor_info
-from tests.localmesos.test_fetcher import Web, web
-from tests.localmesos.test_recovery import checkpointing
 
 __all__ = ["web"]
 

@@ -15,8 +15,8 @@ import pytest
 
 from t2notebook.localmesos import LocalMesos
 from t2notebook.localmesos.common.zookeeper import parse
+from tests.localmesos.agent.test_recovery import custom, launch, wait_for
 from tests.localmesos.client import Framework, Json, request
-from tests.localmesos.test_recovery import custom, launch, wait_for
 from tests.localmesos.traces import TRACES
 from tests.localmesos.zookeeper import absent, zookeeper
 

@@ -18,9 +18,9 @@ from t2notebook.localmesos import LocalMesos
 from t2notebook.localmesos.agent.containerizer.fetcher import Fetcher, FetchError, basename
 from t2notebook.localmesos.agent.containerizer.fetcher_cache import Cache
 from t2notebook.localmesos.agent.containerizer.sandbox import User
+from tests.localmesos.agent.test_recovery import checkpointing, kill_agent
 from tests.localmesos.client import Framework, agent_address, encoded, request, task
 from tests.localmesos.conftest import executor_info
-from tests.localmesos.test_recovery import checkpointing, kill_agent
 
 Make = Callable[..., Framework]
 

@@ -16,9 +16,9 @@ from t2notebook.localmesos.agent.gc import Collector, Schedule, allowed_age, dis
 from t2notebook.localmesos.agent.state.retention import directories
 from t2notebook.localmesos.cluster.flags import parse
 from t2notebook.localmesos.common.durations import duration, parse_duration
+from tests.localmesos.agent.test_recovery import browse, checkpointing, kill_agent, launch, wait_for
 from tests.localmesos.client import Framework, agent_address, encoded, request, task
 from tests.localmesos.conftest import executor_info
-from tests.localmesos.test_recovery import browse, checkpointing, kill_agent, launch, wait_for
 
 DAY, WEEK = 86400.0, 7 * 86400.0
 

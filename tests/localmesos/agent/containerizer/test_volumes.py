@@ -16,9 +16,9 @@ from t2notebook.localmesos.agent.containerizer.volumes import VolumeError, prepa
 from t2notebook.localmesos.agent.state.model import ExecutorRun, TaskRun
 from t2notebook.localmesos.master import container_validation
 from t2notebook.localmesos.v1 import schema
+from tests.localmesos.agent.executors.test_check_runner import group
 from tests.localmesos.client import Framework, Json, agent_address, encoded, request, resources, task
 from tests.localmesos.conftest import executor_info
-from tests.localmesos.test_checks import group
 
 Make = Callable[..., Framework]
 FAILED = ("TASK_FAILED", "REASON_CONTAINER_LAUNCH_FAILED")

@@ -113,7 +113,7 @@ def test_cluster_dies_with_its_caller(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         text=True,
     )
     assert process.stdout is not None
@@ -261,7 +261,7 @@ def test_command_line(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*command, "--work-dir", str(tmp_path / "kept")],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
     )
     assert process.stdout is not None
     line = json.loads(process.stdout.readline())

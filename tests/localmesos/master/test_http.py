@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from t2notebook.localmesos import LocalMesos
+from tests.localmesos.agent.test_recovery import wait_for
 from tests.localmesos.client import Framework, Json, agent_address, request, task
 from tests.localmesos.conftest import executor_info
-from tests.localmesos.test_recovery import wait_for
 from tests.localmesos.test_traces import known_differences
 from tests.localmesos.traces import TRACES
 
