@@ -13,6 +13,7 @@ from ..config import Config, data_dir, get_config
 from ..journal import Lease, is_owned, read_events, read_jobs, read_meta, read_unfinished, session_directories
 from ..model.errors import SessionError, UnknownJob
 from ..model.reducer import reduce
+from ..model.text import sendable
 from .session_http import Connection, SessionEnding
 from .session_process import ensure_session
 
@@ -70,6 +71,7 @@ def find(job_id: str) -> tuple[str, Path]:
 
 def named(name: str) -> list[Named]:
     """Return the jobs called `name`, of all of this user's sessions, the newest first."""
+    name = sendable(name)  # as a job's name is kept
     found: list[Named] = []
     for directory in session_directories(sessions()):
         try:

@@ -26,6 +26,8 @@ _MUTATORS = frozenset(
     {"add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popitem", "remove"}
     | {"reverse", "setdefault", "sort", "update"}
 )
+#: What may bind a global name that stands nowhere as one.
+_BINDERS = frozenset({"globals", "vars", "locals", "exec", "eval", "setattr", "__dict__", "sys"})
 #: Of a value, so many characters are shown.
 _LONGEST = 40
 _MISSING = object()
@@ -39,6 +41,7 @@ class _Definitions:
     constants: Mapping[str, Any]
     functions: Mapping[str, CodeType]
     methods: Mapping[str, CodeType]
+    is_open: bool = False  # binds names that its text does not tell
 
     def has_one(self, name: str) -> bool:
         """Whether the source binds a name once: elsewhere, it may have another value for good reasons."""
@@ -184,6 +187,20 @@ def _assigned(
         is_own = here is _MISSING or getattr(here, "__module__", None) == name
         if not is_own and definitions.has_one(variable):
             yield f"{name}.{variable} is not the file's function here"
+    for variable in sorted(_added(module, definitions) - reassigned):
+        yield f"{name}.{variable} is not in the file"
+
+
+def _added(module: ModuleType, definitions: _Definitions) -> set[str]:
+    """Return the names that the module has here and that nothing in its file can have bound."""
+    if definitions.is_open:
+        return set()
+    known = _bindings(definitions.source)
+    return {
+        variable
+        for variable, value in vars(module).items()
+        if variable not in known and not variable.startswith("_") and not isinstance(value, ModuleType)
+    }
 
 
 def _is_equal(here: Any, value: Any) -> bool:
@@ -253,7 +270,13 @@ def _definitions(source: bytes, path: str) -> _Definitions | None:
             for target in targets:
                 if isinstance(target, ast.Name):
                     constants[target.id] = value
-    return _Definitions(source, constants, functions, methods)
+    is_open = any(
+        (isinstance(node, ast.ImportFrom) and node.names[0].name == "*")
+        or isinstance(node, ast.Match)
+        or (isinstance(node, ast.Name) and node.id in _BINDERS)
+        for node in ast.walk(tree)
+    )
+    return _Definitions(source, constants, functions, methods, is_open)
 
 
 @functools.lru_cache(maxsize=64)

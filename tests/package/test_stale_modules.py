@@ -133,6 +133,7 @@ ASSIGNED: dict[str, tuple[Callable[[Any], None], str]] = {
         "t2s_helper.TABLE is {'a': [1, 2]} here and {'a': [1]} in the file",
     ),
     "a function": (lambda m: setattr(m, "f", told), "t2s_helper.f is not the file's function here"),
+    "a new name": (lambda m: setattr(m, "NEW", told), "t2s_helper.NEW is not in the file"),
 }
 
 
@@ -155,6 +156,19 @@ def test_only_some_of_many_are_named(module: ModuleType) -> None:
 def test_what_the_module_does_itself_is_its_own_affair(module: ModuleType) -> None:
     module.FILLED["x"] = module.TWICE = module.COUNT = module.PAIR = 7
     assert told(module) == []
+
+
+@pytest.mark.parametrize("line", ["globals()['NEW'] = 1", "from os.path import *", "exec('NEW = 1')"])
+def test_names_that_a_module_may_make_itself_are_not_told(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    stale_modules._seen.clear()
+    (tmp_path / "t2s_open.py").write_text(f"{line}\n")
+    module = importlib.import_module("t2s_open")
+    module.more = 1  # type: ignore[attr-defined]
+    assert told(module) == []
+    del sys.modules["t2s_open"]
 
 
 def test_a_job_tells_it(module: ModuleType, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -214,13 +215,43 @@ def _redirect(path: str, flags: int, number: int) -> None:
 
 
 class _Through(io.BufferedWriter):
-    """A writer that keeps nothing back: somebody is watching, and a killed process writes nothing more."""
+    """A writer that keeps nothing back: somebody is watching, and a killed process writes nothing more.
+
+    But for threads beside the main one: ``print("a", 1)`` are four pieces, and those of several threads would mix.
+    Theirs are written by lines, or when a piece has waited for `PATIENCE`.
+    """
+
+    PATIENCE = 0.1
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        super().__init__(raw)
+        #: By thread: since when its pieces wait, and they.
+        self._waiting: dict[int, tuple[float, bytes]] = {}
 
     def write(self, data: Any) -> int:
-        """Write `data`, now."""
-        count = super().write(data)
-        self.flush()
-        return count
+        """Write `data`, now; of a thread beside the main one, with what ends its line."""
+        data, thread = bytes(data), threading.get_ident()
+        if thread == threading.main_thread().ident:
+            self._put(data)
+            return len(data)
+        now = time.monotonic()
+        since, before = self._waiting.pop(thread, (now, b""))
+        if data.endswith(b"\n") or now - since > self.PATIENCE:
+            self._put(before + data)
+        else:
+            self._waiting[thread] = since, before + data
+        return len(data)
+
+    def flush(self) -> None:
+        """Write what waits, of all threads."""
+        for thread in list(self._waiting):
+            _, data = self._waiting.pop(thread, (0.0, b""))
+            self._put(data)
+        super().flush()
+
+    def _put(self, data: bytes) -> None:
+        super().write(data)
+        super().flush()
 
 
 def _live(number: int, writer: type[io.BufferedWriter] = _Through) -> io.TextIOWrapper:
@@ -230,7 +261,7 @@ def _live(number: int, writer: type[io.BufferedWriter] = _Through) -> io.TextIOW
         writer(raw),
         encoding="utf-8",
         errors="backslashreplace",
-        line_buffering=True,
+        line_buffering=writer is not _Through,  # which would flush what waits of other threads
         write_through=writer is _Through,
     )
 

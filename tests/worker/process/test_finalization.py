@@ -326,6 +326,51 @@ def test_lines_of_a_pool_are_whole(run: Run, agent: FakeAgent) -> None:
     assert len(lines) == 900 and {line for line in lines} == {letter * 100 for letter in "abc"}
 
 
+def test_lines_of_threads_are_whole(run: Run, agent: FakeAgent) -> None:
+    """A print of several arguments is several pieces, and each was a write of its own."""
+
+    def work(env: Any) -> None:
+        import threading
+
+        def shout(letter: str) -> None:
+            for _ in range(300):
+                print(letter * 50, letter * 50, 1, 2, 3)
+
+        threads = [threading.Thread(target=shout, args=(letter,)) for letter in "abc"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert run(work) == FINISHED
+    lines = (agent.sandbox / "task-1" / "stdout").read_text().splitlines()
+    assert len(lines) == 900
+    assert {line for line in lines} == {f"{letter * 50} {letter * 50} 1 2 3" for letter in "abc"}
+
+
+def test_a_threads_dots_show_while_it_runs_and_are_all_there(run: Run, agent: FakeAgent) -> None:
+    def work(env: Any) -> None:
+        import threading
+        import time
+
+        def shout() -> None:
+            for _ in range(5):
+                print(".", end="")
+                time.sleep(0.2)
+            with open("stdout") as file:
+                seen.append(file.read())
+            print("last", end="")
+
+        seen: list[str] = []
+        thread = threading.Thread(target=shout)
+        thread.start()
+        thread.join()
+        assert len(seen[0]) >= 4, seen
+
+    assert run(work) == FINISHED
+    assert (agent.sandbox / "task-1" / "stdout").read_text() == ".....last"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="libc by name")
 @pytest.mark.parametrize("how", ["end", "exit"])
 def test_what_c_prints_is_there(run: Run, agent: FakeAgent, how: str) -> None:
