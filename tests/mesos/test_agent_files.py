@@ -7,7 +7,8 @@ import io
 
 import pytest
 
-from t2notebook.mesos.agent_files import AgentSilent, Sandbox, agent_url
+from t2notebook.mesos.agent_files import AgentSilent, Sandbox
+from t2notebook.model.address import agent_url
 
 
 @pytest.mark.parametrize(

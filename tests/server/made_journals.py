@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from t2notebook.journal import Journal
+from t2notebook.journal.journal import NewJob
 from t2notebook.model.events import Event, EventKind
 from t2notebook.model.job import ComputeResource, JobSpec, make_job_id
 
@@ -46,7 +47,8 @@ def _job(journal: Journal, name: str, now: float, state: str, workers: int) -> s
     )
     job_id = make_job_id(name, user="ada", now_ms=int(now * 1000))
     data = {"name": name, "number_of_workers": workers, "client": "c"}
-    journal.add_job(job_id, spec, "secret", Event(EventKind.SUBMITTED, job_id, now, source="USER", data=data))
+    submitted = Event(EventKind.SUBMITTED, job_id, now, source="USER", seq=journal.next_seq, data=data)
+    journal.commit([submitted], [NewJob(job_id, spec, "secret")])
     events: list[Event] = []
     for worker in range(workers):
         task = f"{job_id}.{worker}.0"
@@ -81,5 +83,5 @@ def _job(journal: Journal, name: str, now: float, state: str, workers: int) -> s
             ]
     journal.append(events)
     if state != "RUNNING":
-        journal.mark_ended(job_id)
+        journal.commit([], ended=[job_id])
     return job_id
