@@ -1,4 +1,4 @@
-"""Where a journal lies: SQLite's write-ahead log needs memory that all its readers share, which no network
+"""File systems of journals: SQLite's write-ahead log needs memory that all its readers share, which no network
 file system has (https://sqlite.org/wal.html, "Disadvantages").
 """
 

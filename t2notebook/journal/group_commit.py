@@ -1,4 +1,4 @@
-"""Group commit: what is to be written while a commit is under way is written together with the next, off the loop.
+"""Group commit: events that come while a commit is under way are committed together with the next, off the loop.
 
 There is one queue, and its order is the order in which things are written and told. Without an event loop, and without
 a thread, each entry is a group of its own and is on the disk when `put` returns.
@@ -91,7 +91,7 @@ class GroupCommit:
 
     @property
     def stalled(self) -> str:
-        """Why nothing can be written; empty if it can."""
+        """The reason why nothing can be written; empty if it can."""
         return self._why
 
     @property

@@ -91,7 +91,15 @@ class Jobs:
     def create_now(
         self, spec: JobSpec, owner: str, credentials: Mapping[str, str] | None = None
     ) -> JobRecord:
-        """Accept a job where no thread writes; when this returns it is in the journal.
+        """Create a job where no thread writes; when this returns it is in the journal.
+
+        Parameters
+        ----------
+        spec : JobSpec
+        owner : str
+            The kernel's id.
+        credentials : mapping, optional
+            Secrets of the job, kept in memory only.
 
         Raises
         ------
@@ -108,7 +116,15 @@ class Jobs:
     async def create(
         self, spec: JobSpec, owner: str, credentials: Mapping[str, str] | None = None
     ) -> JobRecord:
-        """Accept a job; when this returns it is in the journal.
+        """Create a job; when this returns it is in the journal.
+
+        Parameters
+        ----------
+        spec : JobSpec
+        owner : str
+            The kernel's id.
+        credentials : mapping, optional
+            Secrets of the job, kept in memory only.
 
         Raises
         ------
@@ -298,7 +314,13 @@ class AllJobs:
             jobs.listen(listener)
 
     def record(self, *events: Event) -> None:
-        """Record events, each in the journal of its job."""
+        """Record events, each in the journal of its job.
+
+        Raises
+        ------
+        KeyError
+            When no framework has the job.
+        """
         for event in events:
             jobs = self.home(event.job_id)
             if jobs is None:
@@ -318,7 +340,13 @@ class AllJobs:
             await jobs.durable()
 
     def result_path(self, job_id: str, worker_id: int) -> Path:
-        """Return where a worker's result lies, or will."""
+        """Return where a worker's result lies, or will.
+
+        Raises
+        ------
+        KeyError
+            When no framework has the job.
+        """
         jobs = self.home(job_id)
         if jobs is None:
             raise KeyError(job_id)

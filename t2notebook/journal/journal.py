@@ -197,12 +197,12 @@ class Journal:
 
     @property
     def packages(self) -> Path:
-        """Where job packages lie, by digest."""
+        """The folder of job packages, by digest."""
         return self.directory / PACKAGES
 
     @property
     def results(self) -> Path:
-        """Where results lie, in a directory a job."""
+        """The folder of results, with a directory for each job."""
         return self.directory / RESULTS
 
     def append(self, events: Iterable[Event]) -> list[Event]:

@@ -1,4 +1,4 @@
-"""Who owns a session's journal: a process told apart from any other by boot, pid namespace, pid and start time.
+"""Leases of journals: a journal's owner is a process, told from any other by boot, pid namespace, pid and start time.
 
 A host's name only shows where it is: it may change, and two hosts may have the same. On the owner's own host its end is
 certain at once. From elsewhere (a home directory that hosts share, a container with process numbers of its own) it
@@ -75,7 +75,7 @@ class Lease:
 
     @property
     def name(self) -> str:
-        """How people are told of it."""
+        """Its name for people."""
         return f"the session with pid {self.pid} on {self.host}"
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,7 +18,15 @@ FILE, PACKAGES, RESULTS = "journal.sqlite", "packages", "results"
 
 
 def result_path(directory: Path, job_id: str, worker_id: int) -> Path:
-    """Return where a session keeps a worker's result, or will."""
+    """Return where a session keeps a worker's result, or will.
+
+    Parameters
+    ----------
+    directory : Path
+        The session's.
+    job_id : str
+    worker_id : int
+    """
     return directory / RESULTS / job_id / f"{worker_id}.t2"
 
 
@@ -39,7 +47,16 @@ def read_jobs(directory: Path) -> dict[str, JobSpec]:
 
 
 def read_events(directory: Path, job_id: str, after: int = 0) -> list[Event]:
-    """Return a job's events with a `seq` above `after`, from any process."""
+    """Return a job's events, from any process.
+
+    Parameters
+    ----------
+    directory : Path
+        The session's.
+    job_id : str
+    after : int
+        Only events with a larger `seq`.
+    """
     with _reading(directory) as db:
         rows = db.execute(
             "SELECT record FROM events WHERE job_id = ? AND seq > ? ORDER BY seq", (job_id, after)

@@ -51,7 +51,14 @@ class Executors:
             self._count = max(self._count, int(number))
 
     def adopt(self, executor_id: str, agent: str, task_id: str, job_id: str, proven: bool) -> None:
-        """A task of an earlier session is in an executor of that session's; `proven`: it has been seen running."""
+        """Note a task of an earlier session, in an executor of that session's.
+
+        Parameters
+        ----------
+        executor_id, agent, task_id, job_id : str
+        proven : bool
+            Whether the task has been seen running.
+        """
         self.launched(executor_id, agent, task_id, job_id)
         executor = self._executors[executor_id]
         executor.adopted, executor.proven = True, executor.proven or proven
@@ -113,7 +120,14 @@ class Executors:
             executor.proven = True
 
     def ended(self, executor_id: str, task_id: str, now: float) -> None:
-        """A task has ended; an executor without any waits from now on, if it ever lived."""
+        """Note that a task has ended; an executor without any waits from now on, if it ever lived.
+
+        Parameters
+        ----------
+        executor_id, task_id : str
+        now : float
+            Seconds.
+        """
         executor = self._executors.get(executor_id)
         if executor is None or executor.tasks.pop(task_id, None) is None or executor.tasks:
             return

@@ -1,4 +1,4 @@
-"""Why workers wait: said in words when it changes, and as rows when somebody asks. Pure."""
+"""Reasons why workers wait: in words when they change, and as rows when they are asked for. Pure."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ class Explainer:
                 self.tell(job_id, sentence)
         if (more_at := self._silence.next_due(now)) is not None:
             self._timers.later("silence", more_at - now, self.say, sooner=True)
-        due = self._waiting.next_judgement(ASK_AFTER, self._stale_at)
+        due = self._waiting.next_check(ASK_AFTER, self._stale_at)
         if due is not None and not self._turn.trouble:
-            self._timers.later("judgement", max(0.0, due - now), self._judge, sooner=True)
+            self._timers.later("check", max(0.0, due - now), self._check_feasibility, sooner=True)
 
     def tell(self, job_id: str, sentence: str) -> None:
         """Say what a job waits for."""
@@ -111,7 +111,7 @@ class Explainer:
         found = resource_holders.holdings(self._turn.jobs.active, waiting, lacked) if lacked else []
         return resource_holders.vetoes(found, waiting, self._turn.today)
 
-    def _judge(self) -> None:
+    def _check_feasibility(self) -> None:
         """Find out for whom this cluster, as it is, can never do."""
         if not self._waiting or not self._turn.connected or self._is_asking:
             return

@@ -127,14 +127,14 @@ class TimerFired:
 
 @dataclass(frozen=True)
 class ClusterRead:
-    """What the agents have; None if the master does not say."""
+    """The agents' resources; None if the master does not tell them."""
 
     cluster: Cluster | None
 
 
 @dataclass(frozen=True)
 class Settle:
-    """What the events of unfinished jobs ask for is to be done, as far as it has not been."""
+    """A request to do what the events of unfinished jobs ask for, as far as it has not been done."""
 
 
 @dataclass(frozen=True)

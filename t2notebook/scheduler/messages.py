@@ -1,4 +1,4 @@
-"""What is said of us and our launches: FrameworkInfo, ExecutorInfo, TaskInfo, and the intent for the journal. Pure."""
+"""Messages for Mesos (FrameworkInfo, ExecutorInfo, TaskInfo), and the intent of a launch for the journal. Pure."""
 
 from __future__ import annotations
 
@@ -23,10 +23,16 @@ def framework_info(
     principal: str = "",
     gpus: bool = False,
 ) -> dict[str, Any]:
-    """Return the FrameworkInfo; `failover_timeout` in seconds, as Mesos wants it.
+    """Return the FrameworkInfo.
 
-    With `gpus`, Mesos offers agents that have GPUs. Without, it keeps these agents for those who need them (Mesos,
-    ``docs/gpu-support.md``), so it is not for everybody.
+    Parameters
+    ----------
+    user, name, role, principal : str
+    failover_timeout : float
+        Seconds.
+    gpus : bool
+        Have Mesos offer agents that have GPUs. Without, it keeps these agents for those that need them (Mesos,
+        ``docs/gpu-support.md``), so it is not for everybody.
     """
     capabilities = [
         "MULTI_ROLE",
@@ -47,7 +53,7 @@ def framework_info(
 
 @dataclass(frozen=True)
 class ExecutorTemplate:
-    """What the ExecutorInfos of a session have in common; nothing of a job may stand in it.
+    """The common part of a session's ExecutorInfos; nothing of a job may stand in it.
 
     Parameters
     ----------
@@ -75,7 +81,11 @@ class ExecutorTemplate:
     ) -> dict[str, Any]:
         """Return the ExecutorInfo; for one id it is always the same, so `resources` must be.
 
-        Without `resources`, they are plain: of no role and without reservations.
+        Parameters
+        ----------
+        executor_id, framework_id : str
+        resources : sequence of dict
+            `Resource` objects; without any, plain ones of no role and without reservations.
         """
         return {
             "type": "CUSTOM",
@@ -111,7 +121,16 @@ class ExecutorTemplate:
 
 
 def task_info(launch: Launch, task_id: str, worker: WorkerLaunch, executor: dict[str, Any]) -> dict[str, Any]:
-    """Return the TaskInfo of a worker. Its `data` holds the job's secret; nothing else does."""
+    """Return the TaskInfo of a worker. Its `data` holds the job's secret; nothing else does.
+
+    Parameters
+    ----------
+    launch : Launch
+    task_id : str
+    worker : WorkerLaunch
+    executor : dict
+        ExecutorInfo.
+    """
     return {
         "name": f"{worker.job_id} worker {worker.worker_id}",
         "task_id": {"value": task_id},
@@ -131,8 +150,18 @@ def task_info(launch: Launch, task_id: str, worker: WorkerLaunch, executor: dict
 def launch_event(launch: Launch, task_id: str, restart_count: int, now: float, agent_url: str = "") -> Event:
     """Return the intent to launch a worker, for the journal, before ACCEPT.
 
-    `now` in seconds since 1970; `agent_url` is where a later session finds the sandbox. A new executor's resources are
-    part of it: whoever takes the executor over must describe it in the same words.
+    A new executor's resources are part of it: a session that takes the executor over must describe it in the same
+    words.
+
+    Parameters
+    ----------
+    launch : Launch
+    task_id : str
+    restart_count : int
+    now : float
+        Seconds since 1970.
+    agent_url : str
+        The agent's address, for a later session that looks for the sandbox.
     """
     more: dict[str, Any] = {}
     if launch.ports:

@@ -18,7 +18,7 @@ REVIVE_PAUSE = 0.2
 
 
 class OfferFlow:
-    """When offers are wanted, and what becomes of those that nobody takes.
+    """Requests for offers, and the fate of those that nobody takes.
 
     Parameters
     ----------

@@ -33,9 +33,9 @@ class _Waiting:
     worker_ids: list[int]
     not_before: dict[int, float] = field(default_factory=dict)
     rounds: deque[tuple[float, list[Diagnosis]]] = field(default_factory=lambda: deque(maxlen=ROUNDS))
-    verdict: tuple[float, Infeasible] | None = None
+    infeasible: tuple[float, Infeasible] | None = None
     scarce: tuple[float, Infeasible] | None = None
-    is_judged: bool = False
+    is_checked: bool = False
 
     def vetoes(self) -> Iterator[tuple[float, Veto]]:
         """Yield when and why, of each agent what it last lacked; the newest first."""
@@ -77,11 +77,28 @@ class PendingQueue:
         return job_id in self._jobs
 
     def add(self, job_id: str, spec: JobSpec, now: float) -> None:
-        """Queue all workers of a job."""
+        """Queue all workers of a job.
+
+        Parameters
+        ----------
+        job_id : str
+        spec : JobSpec
+        now : float
+            Seconds.
+        """
         self._jobs[job_id] = _Waiting(spec, now, list(range(spec.number_of_workers)))
 
     def requeue(self, job_id: str, spec: JobSpec, worker_id: int, not_before: float, now: float) -> None:
-        """Queue a worker that is to be started again, from `not_before` on."""
+        """Queue a worker that is to be started again, from `not_before` on.
+
+        Parameters
+        ----------
+        job_id : str
+        spec : JobSpec
+        worker_id : int
+        not_before, now : float
+            Seconds.
+        """
         job = self._jobs.setdefault(job_id, _Waiting(spec, now, []))
         if worker_id not in job.worker_ids:
             job.worker_ids.append(worker_id)
@@ -160,14 +177,14 @@ class PendingQueue:
             placed.setdefault(launch.job_id, set()).add(launch.worker_id)
         for job_id, worker_ids in placed.items():
             job = self._jobs[job_id]
-            job.verdict, job.scarce, job.is_judged = None, None, False
+            job.infeasible, job.scarce, job.is_checked = None, None, False
             job.worker_ids = [worker_id for worker_id in job.worker_ids if worker_id not in worker_ids]
             for worker_id in worker_ids:
                 job.not_before.pop(worker_id, None)
             if not job.worker_ids:
                 self.drop(job_id)
 
-    def next_judgement(self, after: float, again_at: float) -> float | None:
+    def next_check(self, after: float, again_at: float) -> float | None:
         """Return when it is to be looked whether the cluster can do at all for those who wait; None if none
         waits.
 
@@ -178,31 +195,41 @@ class PendingQueue:
         again_at : float
             When more may be known for the others.
         """
-        times = (again_at if job.is_judged else job.since + after for job in self._jobs.values())
+        times = (again_at if job.is_checked else job.since + after for job in self._jobs.values())
         return min(times, default=None)
 
     def mark_infeasible(
-        self, verdicts: Mapping[str, Infeasible], now: float, scarce: Mapping[str, Infeasible] | None = None
+        self, infeasible: Mapping[str, Infeasible], now: float, scarce: Mapping[str, Infeasible] | None = None
     ) -> None:
-        """Learn for which jobs this cluster can never do, and why the others are offered nothing, if so."""
+        """Note the jobs that are infeasible on this cluster, and why the others are offered nothing, if so.
+
+        Parameters
+        ----------
+        infeasible : mapping
+            By job id.
+        now : float
+            Seconds.
+        scarce : mapping, optional
+            By job id: why nothing is offered.
+        """
         for job_id, job in self._jobs.items():
-            verdict = verdicts.get(job_id)
-            job.verdict = (now, verdict) if verdict is not None else None
+            found = infeasible.get(job_id)
+            job.infeasible = (now, found) if found is not None else None
             lack = (scarce or {}).get(job_id)
             job.scarce = (now, lack) if lack is not None else None
-            job.is_judged = True
+            job.is_checked = True
 
     @property
     def infeasible(self) -> Collection[str]:
         """The jobs for which this cluster can never do."""
-        return {job_id for job_id, job in self._jobs.items() if job.verdict is not None}
+        return {job_id for job_id, job in self._jobs.items() if job.infeasible is not None}
 
     def lacked(self, job_id: str) -> set[str]:
         """Return the resources that the last offers lacked for a job, all that it asks for if there were none; nothing
         for one for which the cluster can never do.
         """
         job = self._jobs.get(job_id)
-        return _lacked(job) if job is not None and job.verdict is None else set()
+        return _lacked(job) if job is not None and job.infeasible is None else set()
 
     def sentences(
         self, trouble: str, offered: bool, now: float, held: Holders = lambda job_id, lacked: []
@@ -229,8 +256,8 @@ class PendingQueue:
                 yield job_id, f"{who}: no master ({trouble})"
             elif not self._gpus and any(resource.gpus for resource in job.spec.resources):
                 yield job_id, f"{who}: {NO_GPUS}"
-            elif job.verdict is not None:
-                yield job_id, f"{who}: {job.verdict[1].sentence}"
+            elif job.infeasible is not None:
+                yield job_id, f"{who}: {job.infeasible[1].sentence}"
             elif texts := _texts(job):
                 besides = job.scarce[1].besides if job.scarce is not None else ""
                 parts = [f"{who}: {texts}", besides, *_messages(held(job_id, _lacked(job)))]
@@ -278,13 +305,13 @@ def _no_offer(job: _Waiting, holding: list[str]) -> str:
 
 def _rows(job: _Waiting) -> list[dict[str, Any]]:
     rows, told = [], set()
-    if job.verdict is not None:
-        time, verdict = job.verdict
-        rows = [veto.row(time) for veto in verdict.vetoes]
+    if job.infeasible is not None:
+        time, found = job.infeasible
+        rows = [veto.row(time) for veto in found.vetoes]
     for time, veto in islice(job.vetoes(), MOST_ROWS - len(rows)):
         told.add(veto.agent)
         rows.append(veto.row(time))
-    if job.verdict is None and job.scarce is not None:
+    if job.infeasible is None and job.scarce is not None:
         time, lack = job.scarce
         # An agent's own offer tells more than what the master says of it.
         more = (veto.row(time) for veto in lack.vetoes if veto.agent not in told)

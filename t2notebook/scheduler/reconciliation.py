@@ -1,4 +1,4 @@
-"""When the master is asked what it knows of our tasks, and about which. Pure: the clock is given.
+"""Reconciliation: questions to the master about this framework's tasks, and their times. Pure: the clock is given.
 
 A round asks about each task by name until all have been answered, with a growing pause, then once about all
 that the master knows of this framework, which brings up what we know nothing of. There is one round at a time:
@@ -60,7 +60,14 @@ class Reconciliation:
         self._open.pop(task_id, None)
 
     def doubtful(self, task_id: str, agent_id: str, now: float) -> None:
-        """The master does not know where a task is; it may know later."""
+        """Note that the master does not know where a task is; it may know later.
+
+        Parameters
+        ----------
+        task_id, agent_id : str
+        now : float
+            Seconds.
+        """
         if self.due is None:
             return
         if not self._open:

@@ -1,4 +1,4 @@
-"""Which of the same user's jobs hold what another one lacks. Pure."""
+"""Jobs of the same user that hold the resources which another one lacks. Pure."""
 
 from __future__ import annotations
 
@@ -48,7 +48,15 @@ def holdings(jobs: Iterable[JobRecord], waiting: JobRecord, lacked: Collection[s
 
 
 def vetoes(found: Sequence[Holding], waiting: JobRecord, now: float) -> list[Veto]:
-    """Return a sentence for each of the largest holders, as rows of ``job.why``; `now` is in seconds since 1970."""
+    """Return a sentence for each of the largest holders, as rows of ``job.why``.
+
+    Parameters
+    ----------
+    found : sequence of Holding
+    waiting : JobRecord
+    now : float
+        Seconds since 1970.
+    """
     names = Counter([waiting.spec.name, *(holding.job.spec.name for holding in found)])
 
     def called(job: JobRecord) -> str:

@@ -1,4 +1,4 @@
-"""What follows from each state and reason that Mesos tells of a worker's task: one table. Pure.
+"""Restart policy: the decision for each state and reason of a worker's task, as one table. Pure.
 
 Reasons are those of Mesos's ``TaskStatus.Reason`` (``include/mesos/v1/mesos.proto``); what they mean is told in
 its ``docs/task-state-reasons.md``. ``docs/failures.md`` shows the table to people.
@@ -32,7 +32,7 @@ ADVICE = {
 
 
 class Decision(StrEnum):
-    """What the scheduler does."""
+    """A decision of the scheduler."""
 
     GO_ON = "go on"  # the worker is on its way, or runs
     WAIT = "wait"  # it may come back; `unreachable_timeout` bounds how long
@@ -223,6 +223,11 @@ def decide(
         Whether the task was seen running.
     cause : str
         What our executor told, a `Cause`.
+
+    Raises
+    ------
+    ValueError
+        For PENDING.
     """
     for rule in RULES:
         fits = state in rule.states and (not rule.reasons or reason in rule.reasons)

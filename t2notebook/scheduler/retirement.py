@@ -1,4 +1,4 @@
-"""When idle executors go: after their time, or sooner where they are in a worker's way. Pure."""
+"""Retirement of idle executors: after their time, or sooner where they are in a worker's way. Pure."""
 
 from __future__ import annotations
 

@@ -149,7 +149,16 @@ class Runner:
     # What the driver tells.
 
     def subscribed(self, framework_id: str, master: Mapping[str, Any], local_host: str) -> None:
-        """Keep the framework id before anything is launched: no framework whose id is lost."""
+        """Keep the framework id before anything is launched: no framework is left whose id is lost.
+
+        Parameters
+        ----------
+        framework_id : str
+        master : mapping
+            MasterInfo.
+        local_host : str
+            This machine's address on the way to the master.
+        """
         self._on_subscribed(framework_id)
         self.feed(inputs.Subscribed(framework_id))
 
@@ -192,11 +201,25 @@ class Runner:
         self.feed(inputs.Updated(more if isinstance(more, Mapping) else status))
 
     def message(self, agent_id: str, executor_id: str, data: str) -> None:
-        """Pass on what an executor says to who awaits an answer."""
+        """Pass an executor's message on to whoever awaits an answer.
+
+        Parameters
+        ----------
+        agent_id, executor_id : str
+        data : str
+            Base64.
+        """
         self._on_message(executor_id, data)
 
     def executor_lost(self, agent_id: str, executor_id: str, status: int | None) -> None:
-        """An executor has ended."""
+        """Pass on that an executor has ended.
+
+        Parameters
+        ----------
+        agent_id, executor_id : str
+        status : int or None
+            Its exit status.
+        """
         self.feed(inputs.ExecutorLost(executor_id))
 
     def agent_lost(self, agent_id: str) -> None:
@@ -208,7 +231,15 @@ class Runner:
         self._on_error(message)
 
     def call_failed(self, call: Mapping[str, Any], why: str, certain: bool = True) -> None:
-        """A call was not carried out, or may not have been."""
+        """Pass on that a call was not carried out, or may not have been.
+
+        Parameters
+        ----------
+        call : mapping
+        why : str
+        certain : bool
+            Whether the master cannot have carried it out.
+        """
         self.feed(inputs.CallFailed(call, why, certain))
 
     # What the journal tells.

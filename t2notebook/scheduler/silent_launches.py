@@ -44,7 +44,14 @@ class Silence:
         self._addresses[agent] = address
 
     def launched(self, task_id: str, job_id: str, agent: str, host: str, now: float) -> None:
-        """Note a task that is on its way; its time counts from the first call."""
+        """Note a task that is on its way; its time counts from the first call.
+
+        Parameters
+        ----------
+        task_id, job_id, agent, host : str
+        now : float
+            Seconds.
+        """
         self._tasks.setdefault(task_id, _Launched(job_id, agent, host, now))
 
     def over(self, task_id: str) -> None:

@@ -140,11 +140,20 @@ class SchedulerState:
 
     @property
     def trouble(self) -> str:
-        """Why there is no master; empty if there is one."""
+        """The reason why there is no master; empty if there is one."""
         return self.turn.trouble
 
     def why(self, job: JobRecord, now: float, today: float) -> list[dict[str, Any]]:
-        """Return why workers of a job wait, as rows of ``job.why``."""
+        """Return why workers of a job wait, as rows of ``job.why``.
+
+        Parameters
+        ----------
+        job : JobRecord
+        now : float
+            Seconds, by the scheduler's clock.
+        today : float
+            Seconds since 1970.
+        """
         self.turn.begin(now, today)
         return self.explainer.why(job)
 

@@ -1,4 +1,4 @@
-"""What becomes of tasks: each end is written down with what follows from it; silence, too, is an end at last. Pure."""
+"""Tracking of tasks: each end is written down with what follows from it; silence, too, is an end at last. Pure."""
 
 from __future__ import annotations
 
@@ -80,7 +80,13 @@ class TaskTracker:
         return task_id in self._tasks
 
     def kill(self, job: JobRecord, reason: str, message: str) -> None:
-        """End a job: what waits is dropped, what runs is killed."""
+        """End a job: what waits is dropped, what runs is killed.
+
+        Parameters
+        ----------
+        job : JobRecord
+        reason, message : str
+        """
         if job.view.state.is_final:
             return
         self._waiting.drop(job.job_id)
@@ -91,7 +97,16 @@ class TaskTracker:
     def kill_worker(
         self, job: JobRecord, worker_id: int, reason: str, message: str, *, restart: bool = False
     ) -> None:
-        """End one worker, for good or to be started anew; the others go on."""
+        """End one worker; the others go on.
+
+        Parameters
+        ----------
+        job : JobRecord
+        worker_id : int
+        reason, message : str
+        restart : bool
+            Start it anew.
+        """
         worker = job.view.workers[worker_id]
         if job.view.state.is_final or worker.is_done:
             return
@@ -198,7 +213,18 @@ class TaskTracker:
         message: str,
         data: Mapping[str, Any],
     ) -> None:
-        """Write down what has become of a worker's task together with what follows from it, and do that."""
+        """Record an end or another state of a worker's task together with what follows from it, and do that.
+
+        Parameters
+        ----------
+        job : JobRecord
+        worker : WorkerView
+        state : TaskState
+        source, reason, message : str
+            Mesos's.
+        data : mapping
+            Of the status, decoded.
+        """
         now = self._turn.today
         # A container's statistics, or two whole ExecutorInfos: for who looks for them, not for a table.
         message, newline, rest = message.partition("\n")
@@ -255,7 +281,13 @@ class TaskTracker:
         return f"that is its executor with {others} in it; "
 
     def ended(self, job: JobRecord, executor_id: str, task_id: str) -> None:
-        """A task has ended, and is on record."""
+        """Note that a task has ended, and is on record.
+
+        Parameters
+        ----------
+        job : JobRecord
+        executor_id, task_id : str
+        """
         del self._tasks[task_id]
         self.reconciliation.answered(task_id)
         self._executors.ended(executor_id, task_id, self._turn.now)

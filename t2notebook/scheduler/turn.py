@@ -70,7 +70,17 @@ class Timers:
         self._callbacks: dict[str, Callable[[], None]] = {}
 
     def later(self, name: str, delay: float, callback: Callable[[], None], sooner: bool = False) -> None:
-        """Call once, `delay` seconds from now; what is due already stays, unless this is to be `sooner`."""
+        """Call once, `delay` seconds from now; a timer of the same name that is set already stays.
+
+        Parameters
+        ----------
+        name : str
+        delay : float
+            Seconds.
+        callback : callable
+        sooner : bool
+            Move a timer that is set already, if this is due before it.
+        """
         due = self._turn.now + delay
         known = self._due.get(name)
         if known is not None and (not sooner or known <= due):

@@ -52,7 +52,14 @@ class Announcer:
         return len(self._executors)
 
     def tell(self, executor_id: str, agent: str, jobs: Iterable[JobRecord]) -> None:
-        """Tell an executor, now and again, until it has answered or `forget` is called."""
+        """Tell an executor, now and again, until it has answered or `forget` is called.
+
+        Parameters
+        ----------
+        executor_id, agent : str
+        jobs : iterable of JobRecord
+            Those whose workers it runs.
+        """
         self.forget(executor_id)
         record = {
             "kind": "session",

@@ -33,7 +33,22 @@ def make_session(settings: dict[str, Any], cluster: Cluster | None) -> Session:
 
 
 def run(settings: dict[str, Any], cluster: Cluster | None, ready: Callable[[], None]) -> None:
-    """Run a session in this process."""
+    """Run a session in this process.
+
+    Parameters
+    ----------
+    settings : dict
+        From the kernel: configuration, directories, secrets.
+    cluster : Cluster or None
+        The embedded Mesos, if the session has one.
+    ready : callable
+        Called when kernels can connect.
+
+    Raises
+    ------
+    SessionError
+        When it cannot serve.
+    """
     level = os.environ.get("T2_LOG", "WARNING").upper()
     if level not in (levels := logging.getLevelNamesMapping()):
         raise SessionError(f"T2_LOG is {level}; give one of {', '.join(levels)}")

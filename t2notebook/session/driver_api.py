@@ -1,4 +1,4 @@
-"""What a job's driver, in the kernel, asks of the job master: messages to workers, and those that come from them."""
+"""Requests of a job's driver, in the kernel, to the job master: messages to workers, and those that come from them."""
 
 from __future__ import annotations
 

@@ -93,12 +93,12 @@ class Framework:
 
     @property
     def over(self) -> str:
-        """Why it takes no more jobs; empty while it does."""
+        """The reason why it takes no more jobs; empty while it does."""
         return self.life.why
 
     @property
     def trouble(self) -> str:
-        """What keeps it from working now; empty if nothing does."""
+        """The reason why it does not work now; empty if it does."""
         return self.jobs.commits.stalled or self.over or (self.runner.state.trouble if self.runner else "")
 
     @property
@@ -113,12 +113,12 @@ class Framework:
 
     @property
     def claims(self) -> int:
-        """How often its journal has been taken over."""
+        """The number of times that its journal has been taken over."""
         return int(self.facts.get("claims", 0))
 
     @property
     def worker_port(self) -> int:
-        """Where its workers look for their session; 0 if it has had none."""
+        """The port at which its workers look for their session; 0 if it has had none."""
         return int(self.facts.get("worker_port", 0))
 
     def start(
@@ -272,6 +272,14 @@ class Framework:
     ) -> JobRecord:
         """Take a job in: when this returns it is in the journal, and scheduled or soon to be.
 
+        Parameters
+        ----------
+        spec : JobSpec
+        client : str
+            The kernel's id.
+        credentials : mapping, optional
+            Secrets of the job, kept in memory only.
+
         Raises
         ------
         JournalError
@@ -284,6 +292,11 @@ class Framework:
 
     def kill(self, job: JobRecord, reason: str, message: str) -> None:
         """End a job.
+
+        Parameters
+        ----------
+        job : JobRecord
+        reason, message : str
 
         Raises
         ------
@@ -299,7 +312,15 @@ class Framework:
             )
 
     def kill_worker(self, job: JobRecord, worker_id: int, reason: str, message: str, restart: bool) -> None:
-        """End one worker of a job, for good or to be started anew.
+        """End one worker of a job.
+
+        Parameters
+        ----------
+        job : JobRecord
+        worker_id : int
+        reason, message : str
+        restart : bool
+            Start it anew.
 
         Raises
         ------

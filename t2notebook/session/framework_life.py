@@ -35,7 +35,7 @@ OVER = frozenset({Life.REMOVED, Life.TORN_DOWN, Life.TAKEN_OVER, Life.CLOSED})
 
 
 class FrameworkLife:
-    """Where a framework is in its life.
+    """The phase of a framework's life.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a kernel asks of its session, as HTTP on a Unix socket: submit, watch, kill, results, logs."""
+"""Requests of kernels to their session, as HTTP on a Unix socket: submit, watch, kill, results, logs."""
 
 from __future__ import annotations
 
@@ -84,14 +84,26 @@ class ApiHandler(RequestHandler):
         return super().finish(chunk)
 
     def job(self, job_id: str) -> JobRecord:
-        """Return a job or answer 404."""
+        """Return a job.
+
+        Raises
+        ------
+        Refused
+            404.
+        """
         job = self.session.jobs.get(job_id)
         if job is None:
             raise Refused(404, f"no job {job_id} in this session")
         return job
 
     async def written(self, *jobs: JobRecord) -> None:
-        """Wait until it is on the disk that jobs are to end; answer 507 if it cannot be now."""
+        """Wait until it is on the disk that jobs are to end.
+
+        Raises
+        ------
+        Refused
+            507 when it cannot be now.
+        """
         for job in jobs:
             try:
                 await self.session.jobs.durable(job.job_id)
@@ -163,7 +175,13 @@ class KillWorkerHandler(ApiHandler):
     """``POST /v1/jobs/ID/workers/N/kill``."""
 
     async def post(self, job_id: str, worker: str) -> None:
-        """End one worker, for good or to be started anew."""
+        """End one worker, for good or to be started anew.
+
+        Raises
+        ------
+        Refused
+            404 when the job has no such worker.
+        """
         job, worker_id = self.job(job_id), int(worker)
         if worker_id >= job.view.number_of_workers:
             raise Refused(404, f"job {job_id} has no worker {worker_id}")
@@ -192,7 +210,13 @@ class LogsHandler(ApiHandler):
     """``GET /v1/jobs/ID/logs/N?stream=stdout&offset=K``: a page of a worker's output, from its sandbox."""
 
     async def get(self, job_id: str, worker: str) -> None:
-        """Answer raw bytes; a negative offset counts from the end."""
+        """Answer raw bytes; a negative offset counts from the end.
+
+        Raises
+        ------
+        Refused
+            404 when the job has no such worker or stream, 502 when the agent does not give the file.
+        """
         job = self.job(job_id)
         stream = self.get_query_argument("stream", "stdout")
         offset = int(self.get_query_argument("offset", "0"))
@@ -223,7 +247,13 @@ class TailsHandler(ApiHandler):
     """``POST /v1/jobs/ID/tails``: what some workers wrote since the caller last looked."""
 
     async def post(self, job_id: str) -> None:
-        """Answer ``files``; those that cannot be read now are not among them."""
+        """Answer ``files``; those that cannot be read now are not among them.
+
+        Raises
+        ------
+        HTTPError
+            404 when the job has no such file.
+        """
         job = self.job(job_id)
         record = self.content()
         for file in record["files"]:
@@ -240,7 +270,13 @@ class StreamHandler(ApiHandler):
     is_for_any = True
 
     async def get(self, client_id: str) -> None:
-        """Stay."""
+        """Keep the connection open, as long as the kernel does.
+
+        Raises
+        ------
+        Refused
+            503 when the session is ending.
+        """
         if self.session.is_over:
             raise Refused(503, "the session is ending")
         self.client_id = client_id
@@ -271,7 +307,7 @@ class ObserverHandler(ApiHandler):
     is_for_any = True
 
     async def get(self) -> None:
-        """Stay."""
+        """Keep the connection open, as long as the observer does."""
         self.set_header("Content-Type", "application/x-ndjson")
         self.send(dumps({"hello": self.session.info()}))
         self.session.observers.attach(self.send, self.end)
@@ -331,7 +367,13 @@ class ClusterHandler(ApiHandler):
     """``GET /v1/cluster``."""
 
     async def get(self) -> None:
-        """Answer the metrics of the master that we are subscribed to, as it gives them."""
+        """Answer the metrics of the master that we are subscribed to, as it gives them.
+
+        Raises
+        ------
+        Refused
+            502 when there is no master, or it does not answer.
+        """
         driver = self.session.own.driver
         if driver is None:
             raise Refused(502, "no master has been found yet")
@@ -354,7 +396,13 @@ class AdoptHandler(ApiHandler):
     """``POST /v1/adopt``: take over what a dead session has left."""
 
     def post(self) -> None:
-        """Claim its journal; ``adopted`` says whether it is ours now."""
+        """Claim its journal; ``adopted`` says whether it is ours now.
+
+        Raises
+        ------
+        Refused
+            503 when the session is ending.
+        """
         directory = Path(self.content()["directory"])
         if self.session.is_over:
             raise Refused(503, "the session is ending")

@@ -147,14 +147,34 @@ class JobMasters:
     async def send(
         self, job: JobRecord, send_id: str, receivers: list[int] | None, payload: bytes
     ) -> Mapping[str, Any]:
-        """Take a message of the driver's; the answer says how many workers it is for, or an ``error``."""
+        """Take a message of the driver's; the answer says how many workers it is for, or an ``error``.
+
+        Parameters
+        ----------
+        job : JobRecord
+        send_id : str
+            The same for each repetition.
+        receivers : list of int or None
+            None: all that have not ended.
+        payload : bytes
+        """
         running = self._of(job)
         answer = self._answer(job.job_id, send_id)
         self._perform(running, running.master.driver_send(send_id, receivers, payload))
         return (await answer).record
 
     async def receive(self, job: JobRecord, request: str, acknowledged: int, timeout: float) -> Answer:
-        """Wait for messages to the driver, `timeout` seconds at the most."""
+        """Wait for messages to the driver.
+
+        Parameters
+        ----------
+        job : JobRecord
+        request : str
+        acknowledged : int
+            The number of the last message that the driver has taken.
+        timeout : float
+            Seconds.
+        """
         running = self._of(job)
         answer = self._answer(job.job_id, request)
         now = asyncio.get_running_loop().time()

@@ -100,7 +100,15 @@ class ResultFetcher:
                     self._expect(job, worker.worker_id)
 
     async def try_fetch(self, job: JobRecord, worker_id: int, patience: float) -> bool:
-        """Fetch what a worker left in its sandbox, if it left anything; return whether it did."""
+        """Fetch a worker's result from its sandbox, if there is one; return whether there was.
+
+        Parameters
+        ----------
+        job : JobRecord
+        worker_id : int
+        patience : float
+            Seconds.
+        """
         try:
             async with asyncio.timeout(patience):
                 await self._fetch(job, worker_id)

@@ -1,5 +1,5 @@
-"""What is kept, and how long: a living session's oldest ended jobs give up their packages and results first; of
-ended sessions, what somebody may yet take up stays.
+"""Retention: a living session's oldest ended jobs give up their packages and results first; of ended sessions, those
+that somebody may yet take up stay.
 """
 
 from __future__ import annotations

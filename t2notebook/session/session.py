@@ -475,7 +475,13 @@ class Session:
         return job
 
     def kill(self, job: JobRecord, reason: str, message: str) -> None:
-        """End a job, also before there is a scheduler."""
+        """End a job, also before there is a scheduler.
+
+        Parameters
+        ----------
+        job : JobRecord
+        reason, message : str
+        """
         self.framework_of(job).kill(job, reason, message)
 
     def _refuse(self, job: JobRecord) -> None:

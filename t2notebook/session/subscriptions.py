@@ -31,7 +31,16 @@ class Clients:
         return len(self._streams)
 
     def attach(self, client_id: str, write: Write, close: Callable[[], None]) -> None:
-        """A kernel's stream is open; `write` takes a line."""
+        """Note that a kernel's stream is open.
+
+        Parameters
+        ----------
+        client_id : str
+        write : callable
+            Takes a line.
+        close : callable
+            Ends the stream.
+        """
         self._streams[client_id] = write
         self._closers[client_id] = close
         self._watching.setdefault(client_id, set())
@@ -45,7 +54,15 @@ class Clients:
             self._watchers[job_id].discard(client_id)
 
     def watch(self, client_id: str, job: JobRecord, after: int = 0) -> None:
-        """Send a kernel the events of a job after `after` (a `seq`), then each new one."""
+        """Send a kernel the events of a job after `after`, then each new one.
+
+        Parameters
+        ----------
+        client_id : str
+        job : JobRecord
+        after : int
+            A `seq`.
+        """
         if client_id not in self._streams or job.job_id in self._watching[client_id]:
             return
         for event in job.events:

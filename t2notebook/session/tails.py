@@ -1,4 +1,4 @@
-"""What workers wrote since somebody last looked: the tails of several files, none larger than asked for."""
+"""Tails of workers' files since the last look: those of several files, none larger than asked for."""
 
 from __future__ import annotations
 

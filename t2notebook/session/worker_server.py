@@ -1,4 +1,4 @@
-"""Where workers reach their session: the HTTP server that they talk to, and the executor that agents fetch from it."""
+"""The server for workers: the HTTP server that they talk to, and the executor that agents fetch from it."""
 
 from __future__ import annotations
 
