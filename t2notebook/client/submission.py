@@ -398,7 +398,17 @@ def _secrets(given: Mapping[str, str] | None) -> dict[str, str]:
 def hand_over(
     settings: Config, spec: JobSpec, package: Path, credentials: Mapping[str, str]
 ) -> tuple[Link, JobReplica]:
-    """Give a job to the session; to the next one if this one is just ending."""
+    """Give a job to the session; to the next one if this one is just ending.
+
+    Parameters
+    ----------
+    settings : Config
+    spec : JobSpec
+    package : Path
+        The job package's file; the session takes it.
+    credentials : mapping
+        Secrets of the job, kept in memory only.
+    """
     link = link_for(settings)
     try:
         return link, link.post_job(spec, str(package), credentials)
@@ -409,7 +419,13 @@ def hand_over(
 
 
 def spool_directory() -> Path:
-    """Return a new directory for a package on its way to the session."""
+    """Return a new directory for a package on its way to the session.
+
+    Raises
+    ------
+    SubmitError
+        When it cannot be made.
+    """
     spool = data_dir() / "spool"
     try:
         spool.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What Dask's own tools find clusters by: dask-labextension's factory and `distributed`'s security loader.
+"""Discovery of clusters by Dask's own tools: dask-labextension's factory and `distributed`'s security loader.
 
 ``etc/dask/t2notebook.yaml``, which the package installs under ``sys.prefix``, names both.
 """

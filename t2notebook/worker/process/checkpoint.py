@@ -69,7 +69,13 @@ class Checkpoint:
         return self._values[name]
 
     def update_variable(self, name: str, value: Any) -> None:
-        """Give a variable a new value, which the next commit writes; it is not copied until then."""
+        """Give a variable a new value, which the next commit writes; it is not copied until then.
+
+        Raises
+        ------
+        CheckpointError
+            When there is no such variable, or it cannot be checkpointed.
+        """
         if name not in self._values:
             raise CheckpointError(f"there is no variable {name!r}; call init_variable first")
         self._values[name] = value
@@ -182,7 +188,13 @@ class Checkpoint:
 
 
 def volume_of(root: str, job_id: str, worker_id: int) -> str:
-    """Return where a worker's part of the persistent volume is; a directory is made."""
+    """Return the path of a worker's part of the persistent volume; a directory is made.
+
+    Parameters
+    ----------
+    root, job_id : str
+    worker_id : int
+    """
     place = f"{root.rstrip('/')}/{job_id}/worker-{worker_id}"
     if "://" not in root:
         make_private(root, f"{job_id}/worker-{worker_id}")

@@ -1,4 +1,4 @@
-"""Where checkpoints lie: a directory that workers share, or an address of fsspec (``s3://...``).
+"""Files of checkpoints: in a directory that workers share, or at an address of fsspec (``s3://...``).
 
 Both know how to write a file so that it is there whole or not at all. On a directory that is a rename after the data
 has reached the disk; an object store has it so by itself.
@@ -25,7 +25,12 @@ class Files(Protocol):
     def write(self, path: str, pieces: Sequence[Piece], meanwhile: Callable[[], None] = _nothing) -> None:
         """Write a file, whole or not at all; when this returns, it outlives the machine.
 
-        `meanwhile` is called once, while the disk works if that can be.
+        Parameters
+        ----------
+        path : str
+        pieces : sequence of bytes-like
+        meanwhile : callable
+            Called once, while the disk works if that can be.
         """
 
     def create(self, path: str, data: bytes) -> None:
@@ -90,7 +95,13 @@ class LocalFiles:
         self._root = root
 
     def write(self, path: str, pieces: Sequence[Piece], meanwhile: Callable[[], None] = _nothing) -> None:
-        """Write next to its place, have it on the disk, and move it there."""
+        """Write next to its place, have it on the disk, and move it there.
+
+        Parameters
+        ----------
+        path, pieces, meanwhile
+            As of `Files.write`.
+        """
         target = os.path.join(self._root, path)
         folder = os.path.dirname(target)
         make_private(self._root, os.path.dirname(path))
@@ -170,7 +181,13 @@ class RemoteFiles:
         self._root = root.rstrip("/")
 
     def write(self, path: str, pieces: Sequence[Piece], meanwhile: Callable[[], None] = _nothing) -> None:
-        """Write an object."""
+        """Write an object.
+
+        Parameters
+        ----------
+        path, pieces, meanwhile
+            As of `Files.write`.
+        """
         target = f"{self._root}/{path}"
         self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
         with self._fs.open(target, "wb") as file:
