@@ -31,6 +31,7 @@ class WorkerView:
     executor_id: str = ""
     cpus: float = 0.0
     mem: float = 0.0
+    ports: tuple[int, ...] = ()
     started: float | None = None
     finished: float | None = None
     restarts: int = 0
@@ -186,6 +187,7 @@ class JobView:
         worker.task_id = event.task_id
         worker.agent, worker.host = data.get("agent", ""), data.get("host", "")
         worker.executor_id = data.get("executor_id", "")
+        worker.ports = tuple(data.get("ports", ()))
         worker.cpus, worker.mem = data.get("cpus", 0.0), data.get("mem", 0.0)
         worker.restarts = data.get("restart_count", 0)
         worker.started = worker.finished = worker.progress = worker.exit_code = None

@@ -131,7 +131,16 @@ def task_info(launch: Launch, task_id: str, worker: WorkerLaunch, executor: dict
     executor : dict
         ExecutorInfo.
     """
+    more: dict[str, Any] = {}
+    if launch.ports:  # for Mesos-DNS and its like
+        ports = [
+            {"number": port, "name": f"port{index}", "protocol": "tcp"}
+            for index, port in enumerate(launch.ports)
+        ]
+        name = f"worker-{worker.worker_id}-{worker.job_id}"
+        more["discovery"] = {"visibility": "CLUSTER", "name": name, "ports": {"ports": ports}}
     return {
+        **more,
         "name": f"{worker.job_id} worker {worker.worker_id}",
         "task_id": {"value": task_id},
         "agent_id": {"value": launch.agent},

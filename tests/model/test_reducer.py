@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,7 +124,7 @@ def test_an_update_of_an_older_task_changes_nothing() -> None:
 
 def test_an_event_is_applied_once() -> None:
     events = [submitted(1), launched(0)]
-    numbered = [Event(**{**event.__dict__, "seq": index}) for index, event in enumerate(events, 1)]
+    numbered = [replace(event, seq=index) for index, event in enumerate(events, 1)]
     view = reduce(JOB, [*numbered, *numbered])
     assert view == reduce(JOB, numbered)
 
@@ -175,10 +177,7 @@ def test_whatever_comes_the_tables_hold(events: list[Event]) -> None:
 
 @given(st.lists(any_event, max_size=40), st.integers(0, 40))
 def test_a_fold_may_be_interrupted_anywhere(events: list[Event], cut: int) -> None:
-    numbered = [
-        Event(**{**event.__dict__, "seq": index})
-        for index, event in enumerate([submitted(WORKERS), *events], 1)
-    ]
+    numbered = [replace(event, seq=index) for index, event in enumerate([submitted(WORKERS), *events], 1)]
     view = reduce(JOB, numbered[:cut])
     for event in numbered[max(0, cut - 3) :]:  # some come twice
         view.apply(event)

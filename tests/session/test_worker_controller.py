@@ -31,6 +31,7 @@ def test_workers_find_each_other(t2: Any) -> None:
     assert [one[0] for one in seen[0]] == [0, 1, 2]
     assert {one[1] for one in seen[0]} == {"127.0.0.1"}
     assert len({one[2] for one in seen[0]}) == 3, "each has a port of its own"
+    assert job.tasks.ports.tolist() == [f"{one[3]}:{one[2]}" for one in seen[0]]
     assert {one[4:] for one in seen[0]} == {(0.5, 0)}
 
 
