@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable, Collection
+from functools import lru_cache
 
 
 class Contacts:
@@ -19,6 +20,11 @@ class Contacts:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._seen: set[str] = set()
+        self._strangers = (
+            0,
+            0,
+            False,
+        )  # how many had come, of how many agents, and whether others are among them
         self._fetching: dict[str, float] = {}
 
     def heard(self, address: str) -> None:
@@ -47,14 +53,18 @@ class Contacts:
         address : str
             The agent's; empty if it is not known.
         agents : collection of str
-            The addresses of all agents. Who comes from none of them (through a router that hides addresses, from a
-            container with one of its own) may be anybody's.
+            The addresses of all agents, as `canonical` gives them. Who comes from none of them (through a router that
+            hides addresses, from a container with one of its own) may be anybody's.
         """
         if not address or canonical(address) in self._seen:
             return bool(self._seen)
-        return bool(self._seen - {canonical(one) for one in agents})
+        sizes = len(self._seen), len(agents)  # both only grow
+        if self._strangers[:2] != sizes:
+            self._strangers = (*sizes, any(one not in agents for one in self._seen))
+        return self._strangers[2]
 
 
+@lru_cache(maxsize=65536)
 def canonical(address: str) -> str:
     """Return an address in the one way in which it is written here: an IPv4 address within IPv6 as such."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -79,7 +79,8 @@ class WorkerLaunch:
 
     def encode(self) -> str:
         """Return the base64 text for `TaskInfo.data`."""
-        record = {"format": FORMAT, **asdict(self)}
+        # Not `asdict`, which copies whatever is in it: a job's environment, for each of its workers.
+        record = {"format": FORMAT, **{one.name: getattr(self, one.name) for one in fields(self)}}
         return base64.b64encode(dumps(record).encode()).decode("ascii")
 
     @classmethod

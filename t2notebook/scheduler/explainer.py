@@ -21,6 +21,8 @@ from .turn import Timers, Turn
 ASK_AFTER = 1.0
 #: The answer holds for so long, seconds: on a large cluster it is some megabytes.
 FRESH = 10.0
+#: Launches of which nothing is heard are looked through once in so many seconds each, at the most.
+LOOK_SECONDS = 0.0002
 
 
 class Explainer:
@@ -49,6 +51,8 @@ class Explainer:
         self._turn, self._timers, self._waiting = turn, timers, waiting
         self._flow, self._silence, self._gpus = flow, silence, gpus
         self._told_silent: set[str] = set()
+        self._sentences: dict[str, str] = {}
+        self._looked_at = 0.0
         self._cluster: Cluster | None = None
         self._stale_at = 0.0
         self._is_asking = False
@@ -64,7 +68,7 @@ class Explainer:
         """Say why workers wait, of each job whose reason has changed."""
         now = self._turn.now
         sentences = dict(self._waiting.sentences(self._turn.trouble, self._flow.offered, now, self._held))
-        silent = {} if self._turn.trouble else dict(self._silence.sentences(now))
+        silent = {} if self._turn.trouble else self._silent(now)
         for job_id, sentence in silent.items():
             sentences[job_id] = f"{sentences[job_id]}; {sentence}" if job_id in sentences else sentence
         for job_id in self._told_silent - sentences.keys():
@@ -80,6 +84,13 @@ class Explainer:
         if due is not None and not self._turn.trouble:
             self._timers.later("check", max(0.0, due - now), self._check_feasibility, sooner=True)
 
+    def _silent(self, now: float) -> dict[str, str]:
+        """Return what is to be said of silent launches, by job; of many not each time anew."""
+        if now >= self._looked_at + LOOK_SECONDS * len(self._silence):
+            self._looked_at, self._sentences = now, dict(self._silence.sentences(now))
+        jobs = self._turn.jobs
+        return {one: text for one, text in self._sentences.items() if not jobs[one].view.state.is_final}
+
     def tell(self, job_id: str, sentence: str) -> None:
         """Say what a job waits for."""
         self._turn.record(
@@ -93,7 +104,7 @@ class Explainer:
     def silence_is_over(self, job_id: str) -> None:
         """Say that a job's launches are heard of, if they were told to be silent."""
         if job_id in self._told_silent:
-            self._timers.later("silence is over", 0.0, self.say)
+            self._timers.later("silence is over", LOOK_SECONDS * len(self._silence), self.say)
 
     def cluster_read(self, cluster: Cluster | None) -> None:
         """Learn what the agents have; None if that cannot be had."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ..jobmaster.contacts import Contacts
+from ..jobmaster.contacts import Contacts, canonical
 from .placement.vetoes import Veto, lasting, listed
 
 #: Seconds after a launch at which its silence is told, each time with how long it has lasted.
@@ -37,11 +37,14 @@ class Silence:
         self._url = url
         self._contacts = contacts
         self._addresses: dict[str, str] = {}
+        self._known: set[str] = set()
         self._tasks: dict[str, _Launched] = {}
+        self._times: dict[float, int] = {}  # how many of them were launched at a time
 
     def agent_at(self, agent: str, address: str) -> None:
         """Learn an agent's address from its offer."""
         self._addresses[agent] = address
+        self._known.add(canonical(address))
 
     def launched(self, task_id: str, job_id: str, agent: str, host: str, now: float) -> None:
         """Note a task that is on its way; its time counts from the first call.
@@ -52,18 +55,26 @@ class Silence:
         now : float
             Seconds.
         """
-        self._tasks.setdefault(task_id, _Launched(job_id, agent, host, now))
+        if task_id not in self._tasks:
+            self._tasks[task_id] = _Launched(job_id, agent, host, now)
+            self._times[now] = self._times.get(now, 0) + 1
 
     def over(self, task_id: str) -> None:
         """Note that a task runs, or has ended."""
-        self._tasks.pop(task_id, None)
+        if (launched := self._tasks.pop(task_id, None)) is not None:
+            self._times[launched.time] -= 1
+            if not self._times[launched.time]:
+                del self._times[launched.time]
+
+    def __len__(self) -> int:
+        return len(self._tasks)
 
     def next_due(self, now: float) -> float | None:
         """Return when there is more to say; None if there never will be."""
         times = []
-        for launched in self._tasks.values():
-            times += [launched.time + after for after in TOLD_AFTER if launched.time + after > now][:1]
-            if launched.time + TOLD_AFTER[0] > now:
+        for time in self._times:  # fewer than tasks: a round of offers launches many at once
+            times += [time + after for after in TOLD_AFTER if time + after > now][:1]
+            if time + TOLD_AFTER[0] > now:
                 break  # the others came later
         return min(times, default=None)
 
@@ -109,7 +120,7 @@ class Silence:
         if self._contacts is None:
             return False
         address = self._addresses.get(agent, "")
-        return not self._contacts.has_reached(address, self._addresses.values())
+        return not self._contacts.has_reached(address, self._known)
 
     def _texts(self, agents: Mapping[str, list[_Launched]], now: float) -> Iterator[str]:
         cut_off = {agent: some for agent, some in agents.items() if self._is_cut_off(agent)}

@@ -155,3 +155,20 @@ def test_the_end_of_a_launch_that_nobody_heard_of_names_it(play: Any) -> None:
         assert "nothing of agent h1 has ever reached this session at http://127.0.0.1:1" in messages[0]
 
     play(scenario)
+
+
+def test_many_silent_agents_cost_no_more_each_than_few() -> None:
+    """Each agent's address was compared with every other's, again after each word of any of them."""
+    import time
+
+    one = Silence(URL, Contacts())
+    for number in range(5000):
+        one.agent_at(f"S{number}", f"10.0.{number >> 8}.{number & 255}")
+        one.launched(f"t{number}", "job", f"S{number}", f"h{number}", 0.0)
+    begun = time.process_time()
+    ((_, sentence),) = one.sentences(10.0)
+    assert sentence.startswith("agents h0, h1, h10 and 4997 more")
+    assert time.process_time() - begun < 5.0
+    for number in range(5000):
+        one.over(f"t{number}")
+    assert one.next_due(10.0) is None
