@@ -140,7 +140,7 @@ class Link:
         for patience in (EXIT_TIMEOUT, 0.0):
             self._attached.wait(EXIT_TIMEOUT)
             try:
-                killed = self.connection.post(f"/v1/clients/{self.client_id}/bye", {})["killed"]
+                killed = self.connection.post(f"/v1/clients/{self.client_id}/exit", {})["killed"]
             except SessionError:
                 if not patience or not self._awaited():
                     return  # nobody is there to be told; the jobs go on, up to their failover_timeout
@@ -255,7 +255,7 @@ class Link:
                     event = Event.from_dict(record["event"])
                     self.replica(event.job_id).apply(event)
                 else:
-                    self.replica(record["orphan"]).mark_lost(record["why"])
+                    self.replica(record["lost"]).mark_lost(record["why"])
                 if self._is_replaced and not self._awaited():
                     return "nothing more was to come"
         except Exception as error:

@@ -582,7 +582,7 @@ class MesosCluster(HookedCluster):
         )
 
     def _know(self, job: Job) -> None:
-        # Again, so that it runs before the link to the session says good-bye, which would end our jobs first.
+        # Again, so that it runs before the link tells the session of the exit, which would end our jobs first.
         atexit.unregister(_close_all)
         atexit.register(_close_all)
         self._jobs[job.job_id] = job

@@ -349,8 +349,8 @@ class WatchHandler(ApiHandler):
         self.finish({"spec": job.spec.to_dict(), "seq": job.events[-1].seq, "directory": str(directory)})
 
 
-class ByeHandler(ApiHandler):
-    """``POST /v1/clients/ID/bye``."""
+class ExitHandler(ApiHandler):
+    """``POST /v1/clients/ID/exit``."""
 
     async def post(self, client_id: str) -> None:
         """A kernel exits cleanly: its jobs end with it, but for those that it leaves to run."""
@@ -443,7 +443,7 @@ def routes(session: Session) -> list[Any]:
         (r"/v1/stream", ObserverHandler, settings),
         (rf"{client}/stream", StreamHandler, settings),
         (rf"{client}/watch", WatchHandler, settings),
-        (rf"{client}/bye", ByeHandler, settings),
+        (rf"{client}/exit", ExitHandler, settings),
         (r"/v1/cluster", ClusterHandler, settings),
         (r"/v1/adopt", AdoptHandler, settings),
         (r"/v1/shutdown", ShutdownHandler, settings),

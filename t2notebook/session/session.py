@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a session without a framework goes on after it has refused a job.
 REFUSAL_SECONDS = 0.5
-#: Seconds that an ending session takes at the most to say good-bye to everybody.
+#: Seconds that an ending session takes at the most to tell everybody of its end.
 END_TIMEOUT = 15.0
 
 

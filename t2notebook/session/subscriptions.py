@@ -78,7 +78,7 @@ class Clients:
         for job_id in job_ids:
             for client_id in self._watchers.pop(job_id, ()):
                 self._watching[client_id].discard(job_id)
-                self._streams[client_id](dumps({"orphan": job_id, "why": why}))
+                self._streams[client_id](dumps({"lost": job_id, "why": why}))
 
     def close(self) -> None:
         """End all streams."""
