@@ -105,8 +105,12 @@ class CommandExecutors:
         policy
             The call's KillPolicy, which wins over the task's.
         """
-        framework = self._state.frameworks.get(run.framework_id)
-        if framework is not None and can(framework.info, "TASK_KILLING_STATE") and not run.killed:
+        framework, first = self._state.frameworks.get(run.framework_id), not run.killed
+        if not run.destroyed:
+            # Before anybody hears of it: an agent that dies then must not let the task live.
+            run.killed = True
+            self._log.save_run(run)
+        if framework is not None and can(framework.info, "TASK_KILLING_STATE") and first:
             self._tell(run, task, "TASK_KILLING")
         self._checks.stop(run, task.id)
         own = policy or task.info.get("kill_policy", {})

@@ -393,10 +393,11 @@ class DefaultExecutors:
         if nested.killing:
             return
         framework = self._state.frameworks.get(nested.run.framework_id)
-        if framework is not None and can(framework.info, "TASK_KILLING_STATE"):
-            self._tell(nested.run, nested.task, "TASK_KILLING")
+        # Before anybody hears of it: an agent that dies then must not let the task live.
         nested.killing = nested.task.killing = True
         self._log.save_task(nested.run, nested.task)
+        if framework is not None and can(framework.info, "TASK_KILLING_STATE"):
+            self._tell(nested.run, nested.task, "TASK_KILLING")
         self._checks.stop(nested.run, nested.task.id)
         own = policy or nested.task.info.get("kill_policy", {})
         if nested.pid is not None:
