@@ -13,7 +13,7 @@ demo:  ## run examples/quickstart.ipynb on the embedded Mesos and print its job'
 	@$(BIN)/python examples/run_demo.py
 
 lab:  ## open JupyterLab on the examples
-	@tools/setup demo
+	@tools/setup demo dataflow
 	@tools/lab
 
 docs:  ## build the documentation into docs/_build/html
@@ -53,7 +53,7 @@ lock:  ## renew locks/: the versions, with hashes, of all that the commands here
 	@tools/lock $(ARGS)
 
 bench:  ## run the benchmarks
-	@tools/setup demo bench
+	@tools/setup demo bench dataflow
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 lint:  ## ruff and mypy

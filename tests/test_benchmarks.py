@@ -19,3 +19,9 @@ def test_a_small_master() -> None:
 
 def test_the_others_find_what_they_name() -> None:
     assert cases.CASES and callable(session.main)
+
+
+def test_dask_on_mesos_is_measured_beside_a_local_cluster() -> None:
+    from benchmarks import dask
+
+    assert set(dask.CASES) == {"local", "mesos"} and dask.increment(1) == 2

@@ -13,8 +13,6 @@ from tests.session.conftest import clean, eventually, home, kernel, processes, t
 
 __all__ = ["clean", "eventually", "home", "kernel", "processes", "t2", "unconfigured"]
 
-pytestmark = pytest.mark.timeout(180)
-
 #: Small workers: four of them go on one agent of the tests.
 SMALL = {"cpu": 0.5, "ram_mega_bytes": 256, "dashboard_address": None}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,14 @@ def finish(process: Any) -> None:
     process.stdout.close()
 
 
+@pytest.fixture(autouse=True)
+def nothing_goes_on() -> Iterator[None]:
+    """End what a test that failed has left detached: it would run for ever."""
+    yield
+    for pid in schedulers():
+        os.kill(pid, signal.SIGTERM)
+
+
 def left_behind() -> list[Path]:
     runtime = Path(os.environ["JUPYTER_RUNTIME_DIR"]) / "t2notebook"
     data = Path(os.environ["JUPYTER_DATA_DIR"]) / "t2notebook" / "dask"
@@ -67,6 +75,7 @@ def test_closing_leaves_nothing(make: Make) -> None:
     assert [job.state.value for job in cluster.jobs] == ["COMPLETED"]
 
 
+@pytest.mark.slow
 def test_closing_while_workers_wait_and_compute(make: Make) -> None:
     import time
 

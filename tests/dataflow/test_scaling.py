@@ -57,6 +57,7 @@ def test_scale_up_down_and_up_again_loses_nothing(make: Make) -> None:
         assert len({*cluster.workers} - set("0123")) == 2, "names are not used again"
 
 
+@pytest.mark.slow
 def test_scale_to_none_and_back(make: Make) -> None:
     cluster = make(workers=2)
     cluster.wait_for_workers(2, timeout=60)
@@ -97,6 +98,7 @@ def test_scaling_to_what_cannot_be(make: Make, count: Any) -> None:
         make().scale(count)
 
 
+@pytest.mark.slow
 def test_calls_in_quick_succession_come_to_the_last(make: Make) -> None:
     cluster = make()
     for count in (3, 1, 4, 0, 2):
@@ -143,6 +145,7 @@ def test_restart(make: Make) -> None:
         assert names(cluster) == {"0", "1"}
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_retired_by_hand_is_replaced(make: Make) -> None:
     """As `scale` wants so many."""
     cluster = make(workers=2)
@@ -172,6 +175,7 @@ def test_adapt_grows_with_the_tasks_and_shrinks_when_they_are_done(make: Make) -
         assert client.submit(square, 3).result(timeout=60) == 9, "and grows again"
 
 
+@pytest.mark.slow
 def test_adapt_keeps_to_its_bounds_and_does_not_churn(make: Make) -> None:
     cluster = make()
     cluster.adapt(minimum=1, maximum=2, interval="50ms")
@@ -185,6 +189,7 @@ def test_adapt_keeps_to_its_bounds_and_does_not_churn(make: Make) -> None:
         assert len(cluster.workers) <= 2
 
 
+@pytest.mark.slow
 def test_scale_after_adapt_is_by_hand_again(make: Make) -> None:
     cluster = make()
     adaptive = cluster.adapt(minimum=2, maximum=3, interval="50ms")
@@ -250,6 +255,7 @@ def test_a_function_that_workers_cannot_import_fails_soon_and_says_why(make: Mak
         sys.modules.pop("came_late", None)
 
 
+@pytest.mark.slow
 def test_adaptive_of_ones_own(make: Make) -> None:
     from distributed.deploy import Adaptive
 

@@ -61,12 +61,13 @@ def _check(wanted: Mapping[str, str]) -> None:
     ------
     VersionMismatch
     """
-    import importlib.metadata
+    import importlib
 
     for name in SAME:
         try:
-            here = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+            # What is loaded counts: an executor may have imported it from elsewhere than this worker would.
+            here = importlib.import_module(name).__version__
+        except ModuleNotFoundError:
             raise VersionMismatch(
                 f"this agent's Python ({sys.executable}) has no {name}: install t2notebook[dataflow] there, with "
                 f"{name}=={wanted[name]}"

@@ -1,0 +1,121 @@
+"""Dask on Mesos beside Dask on this machine: ``make bench ARGS=dask``. Each case runs in a process of its own.
+
+``start``: from nothing to the results of tasks on four workers; for ours ``cold`` (no executor lives, the session and
+the embedded Mesos do) and ``warm`` (executors of an earlier cluster are kept). ``tasks``: 2,000 small tasks through a
+running cluster. No dashboard on either side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+WORKERS, TASKS = 4, 2000
+
+
+def increment(number: int) -> int:
+    return number + 1
+
+
+def _time(make: Any) -> tuple[float, float]:
+    """Return the seconds until each worker has answered, and for `TASKS` tasks."""
+    from distributed import Client
+
+    began = time.perf_counter()
+    with make() as cluster, Client(cluster) as client:
+        client.wait_for_workers(WORKERS)
+        assert client.gather(client.map(increment, range(WORKERS))) == list(range(1, WORKERS + 1))
+        start = time.perf_counter() - began
+        client.gather(client.map(increment, range(100, 400)))
+        began = time.perf_counter()
+        client.gather(client.map(increment, range(1000, 1000 + TASKS)))
+        return start, time.perf_counter() - began
+
+
+def local() -> dict[str, float]:
+    from distributed import LocalCluster
+
+    start, tasks = _time(
+        lambda: LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None)
+    )
+    return {"start": start, "tasks": tasks}
+
+
+def mesos() -> dict[str, float]:
+    import t2notebook as t2
+
+    t2.submit(lambda env: None, ram_mega_bytes=64).wait()  # the embedded Mesos and the session run
+    arguments: dict[str, Any] = {
+        "workers": WORKERS,
+        "cpu": 1,
+        "ram_mega_bytes": 512,
+        "dashboard_address": None,
+    }
+    cold, _ = _time(lambda: t2.MesosCluster(**arguments))
+    warm, tasks = _time(lambda: t2.MesosCluster(**arguments))
+    t2.shutdown()
+    return {"cold": cold, "warm": warm, "tasks": tasks}
+
+
+CASES = {"local": local, "mesos": mesos}
+
+
+def measure(name: str, home: Path) -> dict[str, float]:
+    """Run one case in a process of its own."""
+    environment = {
+        **os.environ,
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "T2_SESSION_LINGER": "0.2",
+    }
+    answer = subprocess.run(
+        [sys.executable, "-m", "benchmarks.dask", name],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=True,
+    )
+    return dict(json.loads(answer.stdout.strip().splitlines()[-1]))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure in turn, and print medians and ratios."""
+    parser = argparse.ArgumentParser(prog="benchmarks dask")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args(arguments)
+    taken: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="t2-bench-") as home:
+        for _ in range(options.rounds):
+            for name in CASES:
+                for kind, seconds in measure(name, Path(home)).items():
+                    taken.setdefault(f"{name} {kind}", []).append(seconds)
+                time.sleep(6.0 if name == "mesos" else 0.5)  # until the embedded Mesos has gone
+    print(f"{options.rounds} rounds, load {os.getloadavg()[0]:.1f}, medians (min to max), seconds\n")
+    middle = {name: statistics.median(values) for name, values in taken.items()}
+    for name, values in taken.items():
+        print(f"{name:14} {middle[name]:7.3f} ({min(values):.3f} to {max(values):.3f})")
+    print()
+    for kind in ("cold", "warm"):
+        ratio = middle[f"mesos {kind}"] / middle["local start"]
+        print(f"MesosCluster, {kind}, to the first results: {ratio:.2f} x LocalCluster")
+    print(f"{TASKS:,} tasks: {middle['mesos tasks'] / middle['local tasks']:.2f} x LocalCluster")
+    return 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2 and sys.argv[1] in CASES:
+        import logging
+
+        logging.getLogger("distributed").setLevel(logging.ERROR)
+        print(json.dumps(CASES[sys.argv[1]]()))
+    else:
+        sys.exit(main())
