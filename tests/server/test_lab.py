@@ -132,6 +132,7 @@ def violations(driver: Any, selector: str) -> list[str]:
 def test_a_job_is_told_and_killed_while_its_kernel_computes(tmp_path: Path) -> None:
     with lab(tmp_path, *CELLS) as (driver, _):
         # closed, the side bar asks once and holds nothing
+        t2lab.wait_for(lambda: requests(driver), 20, "the side bar does not ask")
         assert requests(driver) == 1
         t2lab.run_cell(driver, 0)
         t2lab.run_cell(driver, 1)
