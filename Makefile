@@ -56,6 +56,12 @@ bench:  ## run the benchmarks
 	@tools/setup demo bench dataflow
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+dist:  ## build the wheel and the sdist into dist/, and check them for an upload
+	@tools/setup test
+	@rm -rf dist
+	@$(BIN)/python -m build --quiet
+	@$(BIN)/python -m twine check --strict dist/*
+
 lint:  ## ruff and mypy
 	@tools/setup test
 	@tools/lint

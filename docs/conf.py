@@ -31,6 +31,22 @@ napoleon_use_rtype = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 
+#: Pages that lie elsewhere in the repository, by the page here that includes each.
+ELSEWHERE = {
+    "../benchmarks/README.md": "figures.md",
+    "../CHANGELOG.md": "changelog.md",
+    "../CONTRIBUTING.md": "developers.md",
+    "../README.md": "index.md",
+    "../RELEASING.md": "releasing.md",
+    "../SECURITY.md": "security.md",
+}
+
+
+def _lead_to_pages_here(app, docname, source):  # type: ignore[no-untyped-def]
+    """Lead links between the repository's pages to the pages of the documentation."""
+    for path, page in ELSEWHERE.items():
+        source[0] = source[0].replace(f"]({path})", f"]({page})")
+
 
 def _list_the_rest(app, docname, source):  # type: ignore[no-untyped-def]
     """Add to the index's last list what stands in no other: a new page needs no change there."""
@@ -44,4 +60,5 @@ def _list_the_rest(app, docname, source):  # type: ignore[no-untyped-def]
 
 def setup(app):  # type: ignore[no-untyped-def]
     """Have the index list every page."""
+    app.connect("source-read", _lead_to_pages_here)
     app.connect("source-read", _list_the_rest)

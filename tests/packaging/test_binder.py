@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shutil
 import stat
@@ -12,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from t2notebook.localmesos.cluster import standalone
 from tests.packaging.conftest import MINORS, REPOSITORY, copy_checkout, find_python
 
 BINDER = REPOSITORY / "binder"
@@ -128,3 +131,54 @@ def test_a_visitor_gets_what_the_notebooks_need(visitor: Visitor) -> None:
     assert visitor.run("binder/start", "python", "-c", code).strip().startswith(str(visitor.repository))
     assert "jupyterlab" in visitor.run("binder/start", "jupyter", "--version")
     assert "No broken requirements" in visitor.run("python", "-m", "pip", "check")
+
+
+COMPOSE = yaml.safe_load((BINDER / "compose.yaml").read_text())
+SERVICES = COMPOSE["services"]
+
+
+def test_the_compose_file_has_zookeeper_two_masters_three_agents_and_a_notebook() -> None:
+    assert set(SERVICES) == {"secret", "zookeeper", "notebook"} | {
+        *("master1", "master2", "agent1", "agent2", "agent3")
+    }
+    addresses = [
+        one["networks"]["mesos"]["ipv4_address"] for name, one in SERVICES.items() if name != "secret"
+    ]
+    network = ipaddress.ip_network(COMPOSE["networks"]["mesos"]["ipam"]["config"][0]["subnet"])
+    assert len(set(addresses)) == 7
+    assert all(ipaddress.ip_address(address) in network for address in addresses)
+    published = [port for one in SERVICES.values() for port in one.get("ports", ())]
+    assert published == ["127.0.0.1:${T2_PORT:-8888}:8888"]
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name.startswith(("master", "agent"))])
+def test_each_part_of_the_compose_file_has_a_command_that_is_understood(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef" * 4)
+    service = SERVICES[name]
+    program, verb, *arguments = service["command"]
+    arguments = [one.replace("/run/mesos/secret", str(secret)) for one in arguments]
+    parse = standalone.parse_master if verb == "mesos-master" else standalone.parse_agent
+    options = parse(arguments)
+    assert (program, verb.removeprefix("mesos-")) == ("t2notebook", name.rstrip("123"))
+    assert options.ip == service["networks"]["mesos"]["ipv4_address"]
+    zookeeper = SERVICES["zookeeper"]["networks"]["mesos"]["ipv4_address"]
+    assert options.zk == SERVICES["notebook"]["environment"]["T2_MASTER"] == f"zk://{zookeeper}:2181/mesos"
+    port = options.port or options.agent_port
+    assert service["environment"]["HEALTH"] == f"{options.ip}:{port}/health"
+    assert service["healthcheck"]["test"][0] == "CMD"
+
+
+def test_the_image_is_made_from_files_that_are_there_for_a_user_without_rights() -> None:
+    lines = (BINDER / "mesos" / "Dockerfile").read_text().splitlines()
+    copied = [line.split()[1] for line in lines if line.startswith("COPY ")]
+    assert copied == ["locks/demo.txt", "."]
+    assert all((REPOSITORY / name).exists() for name in copied)
+    last_user = next(line for line in reversed(lines) if line.startswith("USER "))
+    assert last_user == "USER jovyan"
+    # A secret mounted over a file that is there would remove it from the image.
+    mounts = [line for line in lines if "--mount=type=secret" in line]
+    assert mounts
+    assert not any("target=" in line for line in mounts)

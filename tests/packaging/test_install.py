@@ -17,6 +17,7 @@ import pytest
 
 import t2notebook
 from tests.packaging.conftest import MINORS, REPOSITORY, copy_checkout, find_python, output_of
+from tests.packaging.debian import debian
 
 #: Prints where the package lies; fails when the fence, the command or the metadata are not right.
 USE = """
@@ -75,6 +76,11 @@ def test_the_sdist_carries_pymesos_and_all_that_a_build_needs(dists: tuple[Path,
     assert {f"{package}/{name}" for name in (".stamp.json", "process.py", "scheduler.py")} < names
     assert {"pyproject.toml", "hatch_build.py", "LICENSE", "NOTICE", "licenses/pymesos.txt"} < names
     assert "t2notebook/_vendor/__init__.py" in names
+
+
+def test_the_dists_can_be_uploaded(dists: tuple[Path, Path]) -> None:
+    said = output_of(sys.executable, "-m", "twine", "check", "--strict", *dists)
+    assert said.count("PASSED") == 2
 
 
 def test_the_dists_carry_no_litter(dists: tuple[Path, Path]) -> None:
@@ -274,3 +280,43 @@ def test_two_installs_of_one_checkout_at_once(checkout: Path, tmp_path: Path) ->
         assert install.returncode == 0, said
     folder = checkout / "t2notebook" / "_vendor"
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "__init__.py", "pymesos"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_the_wheel_runs_the_quickstart_on_a_debian_with_cpython_314(
+    built: dict[str, Path], tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    archive = debian("testing")
+    root.mkdir()
+    subprocess.run(["tar", "-C", root, "-xf", archive], check=True)
+    if "3.14" not in output_of("chroot", root, "python3", "--version"):
+        pytest.skip("Debian testing has another Python than 3.14")
+    place = root / "root" / "try"
+    shutil.copytree(REPOSITORY / "examples", place)
+    wheel = shutil.copy(built["wheel"], place)
+    for name in ("/etc/resolv.conf", "/etc/hosts", os.environ.get("PIP_CERT", "")):
+        if name and Path(name).is_file():
+            target = root / name.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            shutil.copy(name, target)
+    keep = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("PIP_") or name.endswith("_proxy")
+    }
+    # What is mounted ends with the name space.
+    inside = f"""
+        mount -t proc proc {root}/proc && mount --bind /dev {root}/dev && exec chroot {root} sh -ec '
+            cd /root/try
+            python3 -m venv venv
+            venv/bin/pip install --quiet --disable-pip-version-check "{Path(wheel).name}[demo]"
+            venv/bin/python run_demo.py
+        '
+    """
+    said = output_of(
+        "unshare", "--mount", "sh", "-c", inside, env={**keep, "HOME": "/root", "PATH": os.environ["PATH"]}
+    )
+    assert "worker 3: 70! = 1.198e+100" in said

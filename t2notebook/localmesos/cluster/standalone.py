@@ -42,7 +42,7 @@ def master(arguments: Sequence[str] | None = None) -> int:
 def agent(arguments: Sequence[str] | None = None) -> int:
     """Run an agent alone until it is told to end; give the exit code."""
     options = parse_agent(arguments)
-    has = f"has    {options.resources.text()}"
+    has = f"has    {options.resources.text().replace('(allocated: *)', '')}"
     where = f"http://{_bracketed(options.ip)}:{options.agent_port or '(a free port)'}/"
     return supervisor.run(options, lambda line: _tell("agent", where, has, options, line))
 
