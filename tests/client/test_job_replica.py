@@ -1,90 +1,45 @@
-"""A kernel's copy of a job: events from one thread, people who wait and listen on others."""
+"""A replica's copies: each is what the job was then, though they share the workers that have not changed."""
 
 from __future__ import annotations
 
-import threading
+import copy
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from t2notebook.client.job_replica import JobReplica
 from t2notebook.model.events import Event, EventKind
-from t2notebook.model.states import JobState, TaskState
 
-DATA = {"name": "pi", "number_of_workers": 1, "client": "c"}
-
-
-def event(kind: EventKind, seq: int, worker_id: int | None = None, **fields: object) -> Event:
-    return Event(kind, "j", float(seq), worker_id, seq=seq, **fields)  # type: ignore[arg-type]
+KINDS = st.sampled_from(
+    ["LAUNCHED", "RUNNING", "FINISHED", "FAILED", "result", "progress", "end", "kill", "look"]
+)
 
 
-def started() -> JobReplica:
-    replica = JobReplica("j")
-    replica.directory = "/journal"
-    replica.apply(event(EventKind.SUBMITTED, 1, data=DATA))
-    return replica
+def event(name: str, worker_id: int, seq: int) -> Event:
+    task, data = f"t{worker_id}", {"ok": True, "progress": 0.5}
+    kinds: dict[str, tuple[EventKind, dict[str, Any]]] = {
+        "LAUNCHED": (EventKind.LAUNCHED, {"state": "STAGING"}),
+        "result": (EventKind.RESULT, {}),
+        "progress": (EventKind.PROGRESS, {}),
+        "end": (EventKind.KILL, {}),
+        "kill": (EventKind.KILL, {"worker_id": None}),
+    }
+    kind, more = kinds.get(name, (EventKind.STATUS, {"state": name}))
+    fields = {"worker_id": worker_id, "task_id": task, "data": data, "seq": seq, **more}
+    return Event(kind, "job", float(seq), **fields)
 
 
-def test_who_waits_for_an_event_sees_it_and_all_before() -> None:
-    replica, seen = started(), []
-
-    def wait() -> None:
-        replica.await_seq(3)
-        seen.append(replica.snapshot().last_seq)
-
-    waiter = threading.Thread(target=wait)
-    waiter.start()
-    replica.apply(event(EventKind.LAUNCHED, 2, 0, task_id="t", data={"agent": "S"}))
-    assert waiter.is_alive()
-    replica.apply(event(EventKind.STATUS, 3, 0, task_id="t", state="RUNNING"))
-    waiter.join(10)
-    assert seen == [3]
-
-
-def test_who_waits_is_told_that_the_job_is_lost_and_the_first_reason_stays() -> None:
-    replica = started()
-    waiter = threading.Thread(target=replica.await_seq, args=(99,))
-    waiter.start()
-    replica.mark_lost("the session process has ended")
-    replica.mark_lost("and something else")
-    waiter.join(10)
-    assert not waiter.is_alive()
-    assert replica.lost_because == "the session process has ended"
-    assert not replica.is_awaited
-
-
-def test_a_job_that_has_ended_is_not_lost() -> None:
-    replica = started()
-    replica.apply(event(EventKind.KILL, 2, reason="USER", message="enough"))
-    assert replica.view.state is JobState.KILLED
-    replica.mark_lost("the session process has ended")
-    assert replica.lost_because == ""
-    assert not replica.is_awaited
-
-
-def test_a_snapshot_is_nobody_elses() -> None:
-    replica = started()
-    before = replica.snapshot()
-    replica.apply(event(EventKind.LAUNCHED, 2, 0, task_id="t", data={"agent": "S"}))
-    assert before.workers[0].state is TaskState.PENDING
-    assert replica.snapshot().workers[0].state is TaskState.STAGING
-
-
-def test_listeners_hear_each_change_until_they_leave() -> None:
-    replica, heard = started(), []
-
-    def listener() -> None:
-        heard.append(replica.view.last_seq)
-
-    replica.listen(listener)
-    replica.apply(event(EventKind.LAUNCHED, 2, 0, task_id="t", data={"agent": "S"}))
-    replica.unlisten(listener)
-    replica.unlisten(listener)
-    replica.apply(event(EventKind.STATUS, 3, 0, task_id="t", state="RUNNING"))
-    assert heard == [2]
-
-
-def test_progress_is_shown_and_not_kept() -> None:
-    replica = started()
-    replica.apply(event(EventKind.LAUNCHED, 2, 0, task_id="t", data={"agent": "S"}))
-    replica.apply(event(EventKind.STATUS, 3, 0, task_id="t", state="RUNNING"))
-    replica.apply(event(EventKind.PROGRESS, 4, 0, task_id="t", data={"progress": 0.5}))
-    assert replica.view.workers[0].progress == 0.5
-    assert [one.kind for one in replica.events] == [EventKind.SUBMITTED, EventKind.LAUNCHED, EventKind.STATUS]
+@given(st.lists(st.tuples(KINDS, st.integers(0, 3)), max_size=40))
+def test_a_copy_is_what_the_job_was_then(steps: list[tuple[str, int]]) -> None:
+    replica = JobReplica("job")
+    replica.apply(Event(EventKind.SUBMITTED, "job", 0.0, data={"number_of_workers": 4, "name": "n"}, seq=1))
+    taken: list[tuple[Any, Any]] = []
+    for seq, (name, worker_id) in enumerate(steps, 2):
+        if name == "look":
+            taken.append((replica.snapshot(), copy.deepcopy(replica.view)))
+        else:
+            replica.apply(event(name, worker_id, seq))
+    taken.append((replica.snapshot(), copy.deepcopy(replica.view)))
+    for found, was in taken:
+        assert found == was
