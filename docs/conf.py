@@ -46,6 +46,7 @@ def _lead_to_pages_here(app, docname, source):  # type: ignore[no-untyped-def]
     """Lead links between the repository's pages to the pages of the documentation."""
     for path, page in ELSEWHERE.items():
         source[0] = source[0].replace(f"]({path})", f"]({page})")
+    source[0] = source[0].replace("](../examples/", "](_generated/examples/")
 
 
 def _list_the_rest(app, docname, source):  # type: ignore[no-untyped-def]
