@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Who has started or found a cluster that nobody uses has so long to subscribe before it counts as idle.
-SUBSCRIBE_SECONDS = 60.0
+SUBSCRIBE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
