@@ -397,7 +397,8 @@ def _absolute(folder: str) -> Path:
 
 
 def _here() -> Path:
-    history = getattr(sys.modules.get("__main__"), "_dh", None)  # IPython's, whose first is where it began
+    main = sys.modules.get("__main__")
+    history = vars(main).get("_dh") if main is not None else None  # IPython's, whose first is where it began
     if isinstance(history, list) and history:
         return Path(str(history[0]))
     try:

@@ -41,6 +41,8 @@ def test_what_is_in_it_and_nothing_else(package: CorePackage) -> None:
         "",
         "cloudpickle",
         "t2notebook",
+        "t2notebook/dataflow",
+        "t2notebook/dataflow/agent",
         "t2notebook/model",
         "t2notebook/protocol",
         "t2notebook/protocol/reducers",
