@@ -88,9 +88,9 @@ def test_the_loader_knows_only_this_users_clusters(make: Make) -> None:
 
 
 def test_the_new_button_of_dasks_side_bar(mesos: Any, configured: Any) -> None:
-    manager = pytest.importorskip("dask_labextension.manager")
-
     async def main() -> None:
+        # It makes a Future when it is imported, and so wants a running loop.
+        manager = pytest.importorskip("dask_labextension.manager")
         with configured.set({"labextension.factory.kwargs": SMALL, "labextension.default.workers": 1}):
             async with manager.DaskClusterManager() as clusters:
                 model = await clusters.start_cluster()

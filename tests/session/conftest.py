@@ -121,7 +121,7 @@ def clean(home: Path) -> Iterator[Path]:
     """Each test begins and ends without any process of ours."""
     yield home
     try:
-        eventually(lambda: not processes(home), timeout=20)
+        eventually(lambda: not processes(home), timeout=60)
     except AssertionError:
         raise AssertionError(f"still there: {processes(home)}") from None
     finally:
