@@ -38,6 +38,7 @@ _PUBLIC = {
     "JobFaulty": "model.errors",
     "BarrierTimeout": "model.errors",
     "CheckpointError": "model.errors",
+    "DiscoveryError": "model.errors",
     "MessageRefused": "model.errors",
     "WorkerInfo": "model.worker_info",
     "LocalMesos": "localmesos",
@@ -48,6 +49,7 @@ __all__ = [
     "BarrierTimeout",
     "CheckpointError",
     "ComputeResource",
+    "DiscoveryError",
     "FaultTolerance",
     "Job",
     "JobFailed",
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     from .model.errors import (
         BarrierTimeout,
         CheckpointError,
+        DiscoveryError,
         JobFailed,
         JobFaulty,
         MessageRefused,

@@ -69,6 +69,10 @@ class Config:
         Seconds that an idle executor is kept warm for the next job.
     failover_timeout : float
         Seconds that Mesos lets jobs go on whose session has died, for another to take them up.
+    zookeeper : str
+        ``zk://h1:2181,h2:2181/path``, where workers of jobs with ``discovery="zookeeper"`` find each other; empty: the
+        ZooKeeper of a ``zk://`` master, under ``/t2notebook``. User and password may stand in ``T2_ZOOKEEPER`` or the
+        file only.
     python : str
         The Python that runs executors on agents; empty: this very one where an agent has it, else
         ``pythonX.Y`` from the agent's PATH.
@@ -92,6 +96,7 @@ class Config:
     session_linger: float = 10.0
     executor_linger: float = 60.0
     failover_timeout: float = 3600.0
+    zookeeper: str = ""
     python: str = ""
     local_agents: int = 2
     local_cpus: float = 4.0
@@ -115,6 +120,11 @@ class Config:
             raise Twister2Error(f"on_exit is {self.on_exit!r}; give 'kill' or 'detach'")
         if self.master != "local":
             _check_master(self.master)
+        if self.zookeeper:
+            try:
+                address.ZooKeeper.parse(self.zookeeper)
+            except ValueError as error:
+                raise Twister2Error(f"zookeeper: {error}") from None
         for name in PATHS:
             path = getattr(self, name)
             if path and not (name == "tls_ca" and path == SYSTEM_CA) and not os.access(path, os.R_OK):
@@ -165,6 +175,8 @@ class Config:
         )
         if self.gpus:
             parts += ("gpus",)
+        if self.zookeeper:  # whose password the session has from the kernel that starts it
+            parts += (self.zookeeper,)
         if self.master == "local" and (loader := [(n, os.environ[n]) for n in LOADER if os.environ.get(n)]):
             # Executors on this machine start with them.
             parts += (tuple(loader),)
@@ -190,14 +202,19 @@ class Secrets:
         The setting, or who the secret's file says.
     secret : str
     zookeeper : str
-        ``user:password``.
+        ``user:password`` for the masters' ZooKeeper.
+    discovery : str
+        The same for that of the setting `zookeeper`.
     """
 
     principal: str = ""
     secret: str = field(default="", repr=False)
     zookeeper: str = field(default="", repr=False)
+    discovery: str = field(default="", repr=False)
 
 
+#: Settings that may name a ZooKeeper, and with it a password that is none of theirs.
+_ZOOKEEPERS = ("master", "zookeeper")
 _configured: dict[str, Any] = {}
 
 
@@ -238,10 +255,10 @@ def configure(**settings: Any) -> Config:
     """
     checked = {}
     for name, value in settings.items():
-        if name == "master" and address.split_userinfo(str(value))[1]:
+        if name in _ZOOKEEPERS and address.split_userinfo(str(value))[1]:
             raise Twister2Error(
-                "configure(master=...) holds a password, which does not belong into a notebook; "
-                "set T2_MASTER before the kernel starts, or write it into t2notebook.toml"
+                f"configure({name}=...) holds a password, which does not belong into a notebook; "
+                f"set T2_{name.upper()} before the kernel starts, or write it into t2notebook.toml"
             )
         checked[name] = _convert(name, value, f"configure({name}=...)")
     before = dict(_configured)
@@ -295,7 +312,7 @@ def secrets_of(config: Config) -> Secrets:
         When a file cannot be read or holds no secret, or nobody is named whose secret it is. It tells no secret.
     """
     if config.master == "local":
-        return Secrets()
+        return Secrets(discovery=_zookeeper_password("zookeeper", config.zookeeper))
     principal, secret = config.principal, os.environ.get("T2_SECRET", "")
     if config.secret_file and (not secret or "secret_file" in _configured):
         try:
@@ -308,7 +325,9 @@ def secrets_of(config: Config) -> Secrets:
         raise Twister2Error(
             "there is a secret and no principal whose it is; set T2_PRINCIPAL or configure(principal=...)"
         )
-    return Secrets(principal, secret, _zookeeper_password(config.master))
+    masters = _zookeeper_password("master", config.master)
+    discovery = _zookeeper_password("zookeeper", config.zookeeper) if config.zookeeper else masters
+    return Secrets(principal, secret, masters, discovery)
 
 
 def _credential(text: str, principal: str, path: str) -> tuple[str, str]:
@@ -338,11 +357,16 @@ def _credential(text: str, principal: str, path: str) -> tuple[str, str]:
     return ours[0]
 
 
-def _zookeeper_password(master: str) -> str:
-    masters = [layer.values.get("master") for layer in jupyter_config.layers()]
-    for source in (os.environ.get("T2_MASTER"), _read_file(config_file()).get("master"), *reversed(masters)):
+def _zookeeper_password(name: str, value: str) -> str:
+    """Return user and password of a setting that names a ZooKeeper, from a place that may hold them."""
+    layers = [layer.values.get(name) for layer in jupyter_config.layers()]
+    for source in (
+        os.environ.get(f"T2_{name.upper()}"),
+        _read_file(config_file()).get(name),
+        *reversed(layers),
+    ):
         clean, userinfo = address.split_userinfo(str(source or ""))
-        if userinfo and clean == master:
+        if userinfo and clean == value:
             return userinfo
     return ""
 
@@ -479,7 +503,7 @@ def _convert(name: str, value: Any, where: str, folder: Path | None = None) -> A
         value = _truth(value) if _TYPES[name] is bool else _of_type(_TYPES[name], value)
     except (TypeError, ValueError, OverflowError):
         raise Twister2Error(f"{where} is {value!r}; give a {_TYPES[name].__name__}") from None
-    if name == "master":
+    if name in _ZOOKEEPERS:
         value, _ = address.split_userinfo(value)
     if name in PATHS and value and value != SYSTEM_CA:
         value = os.path.abspath((folder or Path()) / os.path.expanduser(value))

@@ -53,7 +53,7 @@ FORBIDDEN = {
 THIRD_PARTY = {
     "model": set(),
     "protocol": {"cloudpickle"},
-    "worker": {"cloudpickle", "fsspec"},
+    "worker": {"cloudpickle", "fsspec", "kazoo"},
 }
 
 #: Named in `notebook` only; and so are HTML's tags.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config, data_dir, get_config
+from ..model import address
 from ..model.errors import SubmitError
 from ..model.job import MAX, ComputeResource, FaultTolerance, JobSpec, Placement, Twister2Job
 from ..model.process import user_name
@@ -27,6 +29,10 @@ from .session_link import Link, forget, link_for
 
 if TYPE_CHECKING:
     from ..package.job_package import BuiltPackage
+
+
+#: Where jobs stand in the masters' ZooKeeper, whose own path is the masters'.
+ZOOKEEPER_PATH = "/t2notebook"
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,7 @@ def submit(
     persistent_volume: str = "",
     time_limit: float | None = None,
     setenv: Sequence[str] = (),
+    discovery: str = "",
 ) -> Job:
     """Run a function on workers on Mesos.
 
@@ -170,6 +177,10 @@ def submit(
         Seconds after which the job is ended, from when its first worker runs.
     setenv : sequence of str
         Names of environment variables of this process that the workers are given as well.
+    discovery : str
+        ``"zookeeper"``: workers find each other, and meet at barriers, in the ZooKeeper that the setting `zookeeper`
+        names (else in that of a ``zk://`` master), with no session in between; or that ZooKeeper itself, as
+        ``"zk://h1:2181,h2:2181/path"``. By default they ask their job master.
 
     Returns
     -------
@@ -239,6 +250,7 @@ def submit(
             persistent_volume=_volume(persistent_volume),
             time_limit=_limit(time_limit),
             setenv=_variables(setenv),
+            discovery=_discovery(discovery, settings),
         )
         if replace:
             is_named = described is job or name is not None
@@ -368,6 +380,31 @@ def _volume(given: Any) -> str:
             "'s3://bucket/t2'"
         )
     return volume
+
+
+def _discovery(given: Any, settings: Config) -> str:
+    """Return the ZooKeeper where workers find each other, empty for none."""
+    if given in ("", None):
+        return ""
+    if given == "zookeeper":
+        if settings.zookeeper:
+            return settings.zookeeper
+        if settings.master.startswith(address.ZK):
+            return str(dataclasses.replace(address.ZooKeeper.parse(settings.master), path=ZOOKEEPER_PATH))
+        raise SubmitError(
+            "discovery='zookeeper' needs a ZooKeeper: name one with t2.configure(zookeeper='zk://h1:2181/t2notebook')"
+        )
+    if not isinstance(given, str) or not given.startswith(address.ZK):
+        raise SubmitError(f"discovery is {given!r}; give 'zookeeper', or one as 'zk://h1:2181,h2:2181/path'")
+    if address.split_userinfo(given)[1]:
+        raise SubmitError(
+            "discovery holds a password, which does not belong into a notebook; set T2_ZOOKEEPER before the kernel "
+            "starts, and give discovery='zookeeper'"
+        )
+    try:
+        return str(address.ZooKeeper.parse(given))
+    except ValueError as error:
+        raise SubmitError(f"discovery: {error}") from None
 
 
 def _limit(given: Any) -> float:

@@ -182,6 +182,18 @@ class JobMaster:
             actions += self._give_up_barriers()
         return actions
 
+    def status(self) -> dict[str, Any]:
+        """Return what workers need to know that find each other without a job master: failures, and who never comes."""
+        return {
+            "faults": self.faults,
+            "last_fault": self._last_fault,
+            "restarts": {
+                str(number): one.incarnation for number, one in enumerate(self.members) if one.incarnation
+            },
+            "failed": [number for number, one in enumerate(self.members) if one.presence is Presence.FAILED],
+            "hopeless": self._hopeless(),
+        }
+
     def end(self) -> list[Action]:
         """The job has ended."""
         self._barriers.clear()

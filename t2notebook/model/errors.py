@@ -75,6 +75,10 @@ class CheckpointError(Twister2Error, RuntimeError):
     """A checkpoint cannot be written or read; the message says what still holds."""
 
 
+class DiscoveryError(Twister2Error, RuntimeError):
+    """ZooKeeper, through which the workers of a job find each other, cannot be used; the message says why."""
+
+
 class MessageRefused(Twister2Error, RuntimeError):
     """A message was not sent: its receiver has ended, reads nothing, or does not exist."""
 

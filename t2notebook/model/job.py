@@ -280,6 +280,8 @@ class JobSpec:
         Seconds that it may take from when its first worker runs; 0: as long as it likes.
     setenv : mapping
         Environment variables of the kernel's that its workers are given, wherever they run.
+    discovery : str
+        ``zk://h1:2181,h2:2181/path``, where its workers find each other; empty: with their job master.
     """
 
     name: str
@@ -301,6 +303,7 @@ class JobSpec:
     restore_jobs: tuple[str, ...] = ()
     time_limit: float = 0.0
     setenv: Mapping[str, str] = field(default_factory=dict, repr=False)
+    discovery: str = ""
 
     def __post_init__(self) -> None:
         for name in ("name", "user"):

@@ -55,6 +55,12 @@ class WorkerLaunch:
         Jobs whose checkpoints this one goes on with: the first that has any.
     max_reexecutes : int
         How often the worker's function is called again when another worker has failed; 0: never.
+    node, rack, data_center : str
+        Name of its host, and two attributes of its agent, as other workers are told.
+    resource : mapping
+        The fields of its `ComputeResource`.
+    discovery : str
+        ``zk://h1:2181,h2:2181/path``, where workers find each other; empty: with their job master.
     """
 
     job_id: str
@@ -76,6 +82,11 @@ class WorkerLaunch:
     persistent_volume: str = ""
     restore_jobs: tuple[str, ...] = ()
     max_reexecutes: int = 0
+    node: str = ""
+    rack: str = ""
+    data_center: str = ""
+    resource: Mapping[str, Any] = field(default_factory=dict)
+    discovery: str = ""
 
     def encode(self) -> str:
         """Return the base64 text for `TaskInfo.data`."""
@@ -97,15 +108,9 @@ class WorkerLaunch:
             raise ValueError(
                 "this executor and the session that launched it are of different t2notebook versions"
             )
-        record["ports"] = tuple(record.get("ports", ()))
-        record["path"] = tuple(record.get("path", ()))
-        record["preload"] = tuple(record.get("preload", ()))
-        record.setdefault("environment", {})
-        record.setdefault("credentials", {})
-        record.setdefault("persistent_volume", "")
-        record.setdefault("max_reexecutes", 0)
-        record["restore_jobs"] = tuple(record.get("restore_jobs", ()))
-        return cls(**{name: record[name] for name in cls.__dataclass_fields__})
+        for name in ("ports", "path", "preload", "restore_jobs"):
+            record[name] = tuple(record.get(name, ()))
+        return cls(**{name: record[name] for name in cls.__dataclass_fields__ if name in record})
 
 
 class Cause(StrEnum):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
+from ..model.job import JobSpec
 from ..model.job_table import JobTable
 from ..protocol.launch import WorkerLaunch
 from .actions import Accept
 from .executor_pool import Executors
 from .explainer import Explainer
-from .messages import ExecutorTemplate, launch_event, task_info
+from .messages import ExecutorTemplate, launch_event, task_info, topology
 from .offer_flow import REFUSE_SECONDS, OfferFlow
 from .pending_queue import PendingQueue
 from .placement.gang_matcher import Matcher
@@ -157,7 +159,16 @@ class Launcher:
             restore_jobs=job.spec.restore_jobs,
             max_reexecutes=job.spec.faults.max_reexecutes,
             credentials={name: job.credentials.get(name) for name in job.spec.credentials},
+            discovery=job.spec.discovery,
+            **_whereabouts(launch, job.spec),
         )
         carved = self._executors.resources(launch.executor_id)
         executor = self._template.info(launch.executor_id, self._turn.framework_id, carved)
         return task_info(launch, worker.task_id, details, executor)
+
+
+def _whereabouts(launch: Launch, spec: JobSpec) -> dict[str, Any]:
+    """Return what a worker tells others of itself, where it does that and not the session."""
+    if not spec.discovery:
+        return {}
+    return {"node": launch.host, "resource": asdict(launch.resource), **topology(launch)}

@@ -156,6 +156,15 @@ def task_info(launch: Launch, task_id: str, worker: WorkerLaunch, executor: dict
     }
 
 
+def topology(launch: Launch) -> dict[str, str]:
+    """Return rack and data center of a worker's agent, which Twister2's NodeInfo has, from its attributes."""
+    return {
+        name: str(values[0])
+        for name, attribute in (("rack", "rack"), ("data_center", "datacenter"))
+        if (values := launch.attributes.get(attribute))
+    }
+
+
 def launch_event(launch: Launch, task_id: str, restart_count: int, now: float, agent_url: str = "") -> Event:
     """Return the intent to launch a worker, for the journal, before ACCEPT.
 
@@ -175,10 +184,7 @@ def launch_event(launch: Launch, task_id: str, restart_count: int, now: float, a
     more: dict[str, Any] = {}
     if launch.ports:
         more["ports"] = list(launch.ports)
-    # Twister2's NodeInfo has these two of an agent.
-    for name, attribute in (("rack", "rack"), ("data_center", "datacenter")):
-        if values := launch.attributes.get(attribute):
-            more[name] = str(values[0])
+    more |= topology(launch)
     if launch.new_executor:
         more["executor_resources"] = list(launch.executor_resources)
     return Event(

@@ -22,6 +22,7 @@ from ..model.reducer import JobView, WorkerView
 from ..model.states import TaskState
 from ..model.worker_info import WorkerInfo
 from ..protocol.frames import Message
+from .zookeeper_publisher import ZooKeeperPublisher
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class _Running:
         self.launches: dict[int, Event] = {}
         self.addresses: dict[int, tuple[int, str]] = {}  # worker -> incarnation, address
         self.timer: asyncio.TimerHandle | None = None
+        self.published: Mapping[str, Any] | None = {}
 
 
 class JobMasters:
@@ -47,20 +49,30 @@ class JobMasters:
     Parameters
     ----------
     jobs : AllJobs
+    publisher : ZooKeeperPublisher, optional
+        For jobs whose workers find each other in ZooKeeper.
 
     Attributes
     ----------
     server : ChannelServer
     """
 
-    def __init__(self, jobs: AllJobs) -> None:
+    def __init__(self, jobs: AllJobs, publisher: ZooKeeperPublisher | None = None) -> None:
         self._jobs = jobs
+        self._publisher = publisher
         self._running: dict[str, _Running] = {}
         self._connections: dict[tuple[str, int], Connection] = {}
         self._commits: dict[Path, GroupCommit] = {}
         self._answers: dict[tuple[str, int | str], asyncio.Future[Answer]] = {}
         self.server = ChannelServer(self)
         jobs.listen(self._on_event)
+        self.take_up(jobs)
+
+    def take_up(self, jobs: Iterable[JobRecord]) -> None:
+        """Go on with what an earlier session has told ZooKeeper of its jobs."""
+        for job in jobs:
+            if job.spec.discovery:
+                self._publish(self._of(job))
 
     # What connections tell.
 
@@ -115,6 +127,8 @@ class JobMasters:
 
     def _on_event(self, event: Event, job: JobRecord) -> None:
         running = self._running.get(job.job_id)
+        if running is None and job.spec.discovery:
+            running = self._of(job)
         if running is None:
             return
         if event.worker_id is not None and event.kind is not EventKind.PROGRESS:
@@ -125,8 +139,18 @@ class JobMasters:
             connection = self._connections.get((job.job_id, event.worker_id))
             if connection is not None and connection.hello.get("incarnation") != worker.restarts:
                 connection.stop(SUPERSEDED)
+        if job.spec.discovery and event.kind is not EventKind.PROGRESS:
+            self._publish(running)
         if job.view.state.is_final:
             self._end(running)
+
+    def _publish(self, running: _Running) -> None:
+        """Tell workers in ZooKeeper what they need to know, if that is new."""
+        job = running.job
+        status = None if job.view.state.is_final else running.master.status()
+        if self._publisher is not None and running.published != status:
+            running.published = status
+            self._publisher.publish(job.spec.discovery, job.job_id, job.secret, status)
 
     def _end(self, running: _Running) -> None:
         self._perform(running, running.master.end())

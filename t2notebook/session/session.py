@@ -41,6 +41,7 @@ from .retention import prune_ended
 from .subscriptions import Clients
 from .time_limits import TimeLimits
 from .worker_server import Workers
+from .zookeeper_publisher import ZooKeeperPublisher
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +113,7 @@ class Session:
         self.master = ""
         self.trouble = ""
         self._workers: Workers | None = None
+        self._publisher = ZooKeeperPublisher(self._secrets.get("discovery", ""))
         self._over = asyncio.Event()
         self.is_closed = False
         self._leaving = False
@@ -178,6 +180,7 @@ class Session:
         journal.set_meta(name=self.name, home=str(self._home), socket=str(self._door.path))
         if self._workers is not None:
             self._workers.listen_at(framework.worker_port)
+            self._workers.job_masters.take_up(framework.jobs)
             self._start(framework)
         for job in framework.jobs.active:
             self._time_limits.watch(job)
@@ -383,6 +386,7 @@ class Session:
             self.own.journal.packages,
             [port for framework in reversed(self.frameworks) if (port := framework.worker_port)],
             {name: os.environ[name] for name in LOADER if os.environ.get(name)} if self._is_embedded else {},
+            self._publisher,
         )
         self._servers.append(self._workers.server)
         for framework in self.frameworks:
@@ -405,6 +409,7 @@ class Session:
             await self._masters.stop()
         if self.job_masters is not None:
             await self.job_masters.close()
+        await self._publisher.close()
         self.is_closed = True
         self._door.close()
         self.clients.close()
@@ -448,6 +453,8 @@ class Session:
         await self.check_cluster()
         if self.is_over:
             raise SessionOver("the session is ending")
+        if spec.discovery and (why := await self._publisher.check(spec.discovery)):
+            raise NotSubmitted(f"nothing was submitted: {why}")
         kept = self.own.journal.packages / f"{spec.package}.t2"
         try:
             self.own.journal.keep()

@@ -25,6 +25,7 @@ from ..package import http_api as package_http_api
 from ..scheduler.messages import ExecutorTemplate
 from .job_masters import JobMasters
 from .shared_port import SharedPort
+from .zookeeper_publisher import ZooKeeperPublisher
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,8 @@ class Workers:
         a port.
     environment : mapping
         Variables that executors start with.
+    publisher : ZooKeeperPublisher
+        For jobs whose workers find each other in ZooKeeper.
 
     Attributes
     ----------
@@ -105,6 +108,7 @@ class Workers:
         packages: Path,
         known_ports: Sequence[int],
         environment: Mapping[str, str],
+        publisher: ZooKeeperPublisher,
     ) -> None:
         self._jobs = jobs
         self._core_dir = core_dir
@@ -115,7 +119,7 @@ class Workers:
         shown = config["advertise_host"] or self._host
         self.url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
         self.contacts = Contacts()
-        self.job_masters = JobMasters(jobs)
+        self.job_masters = JobMasters(jobs, publisher)
         application = _Heard(
             self.contacts,
             [

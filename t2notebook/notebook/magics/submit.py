@@ -184,6 +184,13 @@ def make_parser() -> VerbParser:
         metavar="NAME",
         help="an environment variable of the kernel's that workers are given as well; may be given again",
     )
+    add(
+        "--discovery",
+        default="",
+        metavar="X",
+        help="zookeeper: workers find each other in the ZooKeeper of t2.configure(zookeeper=...), or of a zk:// "
+        "master; or its address, zk://h1:2181/path (default: they ask the job master)",
+    )
     add_include(parser)
     add(
         "--file",
@@ -267,6 +274,7 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
             persistent_volume=arguments.persistent_volume,
             time_limit=arguments.time_limit,
             setenv=arguments.setenv,
+            discovery=arguments.discovery,
             **options,
         )
     cell_jobs.remember(key, job)

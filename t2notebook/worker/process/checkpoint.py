@@ -12,7 +12,7 @@ from typing import Any
 from ...model.errors import CheckpointError
 from ...protocol.launch import WorkerLaunch
 from .checkpoint_files import Files, files_at, make_private
-from .job_master_client import JobMasterClient
+from .controller import Discovery
 from .snapshots import Snapshots
 
 _FOLDER = "checkpoints"
@@ -28,10 +28,10 @@ class Checkpoint:
     root : str
         The job's persistent volume: a directory that all agents have, or an address of fsspec; empty: none.
     launch : WorkerLaunch
-    client : JobMasterClient
+    client : Discovery
     """
 
-    def __init__(self, root: str, launch: WorkerLaunch, client: JobMasterClient) -> None:
+    def __init__(self, root: str, launch: WorkerLaunch, client: Discovery) -> None:
         self._root, self._launch, self._client = root, launch, client
         self._store: Files | None = None
         self._values: dict[str, Any] = {}

@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import json
 import zlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from ...model.errors import BarrierTimeout, JobFaulty
 from ...model.worker_info import WorkerInfo
-from .job_master_client import JobMasterClient
 
 #: Seconds that are waited for all workers, at a barrier, and at the init barrier, unless it is said (Twister2's).
 ALL_TIMEOUT, BARRIER_TIMEOUT, INIT_TIMEOUT = 100.0, 100.0, 600.0
+
+
+class Discovery(Protocol):
+    """The place where workers are asked for: a job master's client, or ZooKeeper's.
+
+    Attributes
+    ----------
+    faults : int or None
+        How many failures of workers this one knows of; None before it is connected.
+    welcome : mapping
+        What others are told of this worker; empty before it is connected.
+    """
+
+    faults: int | None
+    welcome: Mapping[str, Any]
+
+    def connect(self) -> None:
+        """Be connected."""
+
+    def ask(self, record: Mapping[str, Any], payload: bytes = b"") -> tuple[Mapping[str, Any], bytes]:
+        """Ask something, and wait for the answer."""
 
 
 class WorkerController:
@@ -19,13 +40,11 @@ class WorkerController:
 
     Parameters
     ----------
-    client : JobMasterClient
+    client : Discovery
     worker_id, number_of_workers, restart_count : int
     """
 
-    def __init__(
-        self, client: JobMasterClient, worker_id: int, number_of_workers: int, restart_count: int
-    ) -> None:
+    def __init__(self, client: Discovery, worker_id: int, number_of_workers: int, restart_count: int) -> None:
         self._client = client
         self._worker_id = worker_id
         self._number_of_workers = number_of_workers

@@ -21,7 +21,7 @@ from . import call as calling
 from . import finalization, hints, result, shipped_modules
 from . import remote_traceback as failures
 from .checkpoint import Checkpoint, volume_of
-from .controller import WorkerController
+from .controller import Discovery, WorkerController
 from .environment import WorkerEnvironment
 from .job_master_client import JobMasterClient
 from .messages import Messages
@@ -152,6 +152,7 @@ def _work(
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     # Processes that multiprocessing spawns need not look for its file.
     main.__spec__ = importlib.machinery.ModuleSpec("__main__", None)
+    discovery = _discovery(launch, job_master)
     env = WorkerEnvironment(
         worker_id=launch.worker_id,
         number_of_workers=launch.number_of_workers,
@@ -162,11 +163,11 @@ def _work(
         additional_ports=launch.ports,
         credentials=_credentials(launch),
         messages=Messages(job_master),
-        checkpoint=Checkpoint(launch.persistent_volume, launch, job_master),
+        checkpoint=Checkpoint(launch.persistent_volume, launch, discovery),
         persistent_volume=_volume(launch),
         volatile_volume=os.path.join(directory, VOLATILE),
         worker_controller=WorkerController(
-            job_master, launch.worker_id, launch.number_of_workers, launch.restart_count
+            discovery, launch.worker_id, launch.number_of_workers, launch.restart_count
         ),
     )
     versions: Mapping[str, str] = {}
@@ -231,6 +232,14 @@ def _execute(function: Callable[..., Any], env: WorkerEnvironment, again: int) -
                 raise
             failures.say(f"t2notebook: {error}; all workers begin anew\n")
     raise AssertionError("it returns or raises")
+
+
+def _discovery(launch: WorkerLaunch, job_master: JobMasterClient) -> Discovery:
+    if not launch.discovery:
+        return job_master
+    from .zookeeper_discovery import ZooKeeperDiscovery
+
+    return ZooKeeperDiscovery(launch)
 
 
 def _volume(launch: WorkerLaunch) -> str:
