@@ -53,7 +53,7 @@ def serve(directory: str, workers: int, pipe: Connection) -> None:
             data = {"agent": "a", "host": "h", "agent_url": "http://127.0.0.1:5051", "restart_count": 0}
             launched = Event(EventKind.LAUNCHED, job.job_id, now, worker, task, "STAGING", data=data)
             jobs.record(launched, Event(EventKind.STATUS, job.job_id, now, worker, task, "RUNNING"))
-        masters = JobMasters(everything)
+        masters = JobMasters(everything, nothing_to_scale)
         server = SharedPort(Application([]))
         server.channels = masters.server.connection
         sockets = bind_sockets(0, "127.0.0.1", backlog=4096)
@@ -64,6 +64,11 @@ def serve(directory: str, workers: int, pipe: Connection) -> None:
         server.stop()
 
     asyncio.run(run())
+
+
+async def nothing_to_scale(*_: Any) -> int:
+    """Refuse: this job is not scaled."""
+    raise AssertionError
 
 
 def raise_limit() -> None:

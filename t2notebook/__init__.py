@@ -40,6 +40,8 @@ _PUBLIC = {
     "CheckpointError": "model.errors",
     "DiscoveryError": "model.errors",
     "MessageRefused": "model.errors",
+    "ScalingError": "model.errors",
+    "WorkerEvent": "model.worker_event",
     "WorkerInfo": "model.worker_info",
     "LocalMesos": "localmesos",
     "MesosCluster": "dataflow.cluster",
@@ -60,6 +62,7 @@ __all__ = [
     "MessageRefused",
     "PackageError",
     "Placement",
+    "ScalingError",
     "SessionError",
     "SubmitError",
     "Twister2Error",
@@ -67,6 +70,7 @@ __all__ = [
     "Twister2Warning",
     "UnknownJob",
     "VersionMismatch",
+    "WorkerEvent",
     "WorkerInfo",
     "__version__",
     "attach",
@@ -95,6 +99,7 @@ if TYPE_CHECKING:
         JobFaulty,
         MessageRefused,
         PackageError,
+        ScalingError,
         SessionError,
         SubmitError,
         Twister2Error,
@@ -104,6 +109,7 @@ if TYPE_CHECKING:
     )
     from .model.job import ComputeResource, FaultTolerance, Placement, Twister2Job
     from .model.states import JobState
+    from .model.worker_event import WorkerEvent
     from .model.worker_info import WorkerInfo
 
 

@@ -151,12 +151,14 @@ def overview_row(view: JobView, spec: JobSpec) -> dict[str, Any]:
     well = (TaskState.FINISHED, TaskState.KILLED)
     unwell = (state for state in view.counts if state.is_terminal and state not in well)
     is_failing = view.state not in (JobState.COMPLETED, JobState.KILLED)
+    more, last = view.number_of_workers - spec.number_of_workers, spec.resources[-1]
     return {
         **job_row(view),
         "failed_workers": sum(view.counts[state] for state in unwell) if is_failing else 0,
         "progress": view.progress,
-        "cpus": sum(part.cpu * part.instances for part in spec.resources),
-        "mem": sum(part.ram_mega_bytes * part.instances for part in spec.resources),
+        "cpus": sum(part.cpu * part.instances for part in spec.resources) + more * last.cpu,
+        "mem": sum(part.ram_mega_bytes * part.instances for part in spec.resources)
+        + more * last.ram_mega_bytes,
         "notebook": spec.notebook,
     }
 

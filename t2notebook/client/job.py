@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..model.errors import (
     JobFailed,
     OneLine,
     PackageError,
+    ScalingError,
     SessionError,
     Twister2Error,
     UnknownJob,
@@ -29,8 +31,10 @@ from ..model.job import JobSpec
 from ..model.job_failed import failed_as
 from ..model.metrics import JobMetrics, measure
 from ..model.reducer import JobView, WorkerView
+from ..model.scaling import LEAVE_TIME, check_count, check_time
 from ..model.start_errors import without_fetcher
 from ..model.states import JobState, TaskState
+from ..model.worker_event import WorkerEvent
 from ..protocol.archive import Archive as Package
 from ..protocol.archive import ArchiveError
 from . import messages
@@ -39,6 +43,7 @@ from .logs import Output, all_output
 from .offline import OfflineSession, open_anywhere, read_output
 from .session_http import Connection, SessionBroken, SessionEnding
 from .session_link import Link
+from .worker_events import WorkerEvents
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +90,8 @@ class Job:
         self._listeners: dict[Callable[[Job], None], Callable[[], None]] = {}
         self._receiver: messages.Receiver | None = None
         self._receiver_pid = 0
+        self._worker_events: WorkerEvents | None = None
+        self._events_pid = 0
 
     @property
     def _link(self) -> Link | OfflineSession:
@@ -237,11 +244,11 @@ class Job:
             view, details = self.view(), self._errors_by_task()
             return [
                 self._load(worker.worker_id) if worker.is_good else self._failure(view, worker, details)
-                for worker in view.workers
+                for worker in view.present
             ]
         if failure := self.error():
             raise failure from failure.__cause__
-        return [self._load(worker_id) for worker_id in range(self.spec.number_of_workers)]
+        return [self._load(worker_id) for worker_id in range(self.view().number_of_workers)]
 
     def result(self, worker_id: int, timeout: float | None = None) -> Any:
         """Wait for one worker's result and return it; the others may still run.
@@ -331,18 +338,107 @@ class Job:
             self._check_worker(worker_id)
             path = f"/v1/jobs/{self.job_id}/workers/{worker_id}/kill"
             content |= {"restart": restart}
+        self._insist(path, content)
+
+    def _insist(self, path: str, content: Mapping[str, Any]) -> Any:
+        """Post a request that may be repeated, also when one session follows another; None if the job has ended."""
         deadline = time.monotonic() + KILL_PATIENCE
         first: SessionError | None = None
         while not self.state.is_final:
             try:
-                self._link.reach().post(path, content)
-                return
+                return self._link.reach().post(path, content)
             except (SessionBroken, SessionEnding) as error:
                 # The session may have died this moment; the link is about to find the one that follows it.
                 first = first or error
                 if time.monotonic() > deadline or not self._link.is_open or self._replica.lost_because:
                     raise first from None
                 time.sleep(0.1)
+        return None
+
+    # Scaling.
+
+    def scale_up_workers(self, number: int) -> int:
+        """Add workers to the job while it runs; they start when there are resources.
+
+        Parameters
+        ----------
+        number : int
+            How many more, from 1.
+
+        Returns
+        -------
+        int
+            How many workers the job has now. That is on record, whatever becomes of the session.
+
+        Raises
+        ------
+        ScalingError
+            When the job has no scalable resource, or has ended.
+        """
+        return self._scale(check_count(number), 0.0)
+
+    def scale_down_workers(self, number: int, leave_time: float = LEAVE_TIME) -> int:
+        """Take workers away from the job while it runs: those with the highest ids.
+
+        They are told first (``env.on_worker_event``), and those that wait at a barrier stop at once. What they have
+        printed stays readable, and so does the result of one that returns in time; `results` has those of the others.
+
+        Parameters
+        ----------
+        number : int
+            How many less, from 1; one worker, and those that are not scalable, stay.
+        leave_time : float
+            Seconds that they have to end by themselves; then they are killed.
+
+        Returns
+        -------
+        int
+            How many workers the job has now.
+
+        Raises
+        ------
+        ScalingError
+            When the job has not so many scalable workers, or has ended.
+        """
+        return self._scale(-check_count(number), check_time(leave_time))
+
+    def _scale(self, by: int, leave_time: float) -> int:
+        # The next session knows by the id whether the last one had done it.
+        content = {"by": by, "id": uuid.uuid4().hex, "leave_time": leave_time}
+        answer = self._insist(f"/v1/jobs/{self.job_id}/scale", content)
+        if answer is None:
+            raise ScalingError(f"job {self.job_id} has ended; it cannot be scaled")
+        if why := answer.get("error"):
+            raise ScalingError(why)
+        self._replica.await_seq(answer["seq"])
+        return int(answer["number_of_workers"])
+
+    def on_worker_event(self, callback: Callable[[WorkerEvent], Any]) -> Callable[[WorkerEvent], Any]:
+        """Have ``callback(event)`` called when workers join, fail, are restarted, come or leave (`t2.WorkerEvent`).
+
+        It runs on a thread of its own, one event after the other; what it raises is printed. What was before is not
+        told, but for that all have joined.
+
+        Parameters
+        ----------
+        callback : callable
+
+        Returns
+        -------
+        callable
+            The callback, so that this can be used as a decorator.
+
+        Raises
+        ------
+        Twister2Error
+            When the callback cannot be called.
+        """
+        if not callable(callback):
+            raise Twister2Error(f"callback is a {type(callback).__name__}; give a function of an event")
+        if self._worker_events is None or self._events_pid != os.getpid():
+            self._worker_events, self._events_pid = WorkerEvents(self._replica), os.getpid()
+        self._worker_events.add(callback)
+        return callback
 
     # Messages.
 
@@ -449,6 +545,12 @@ class Job:
                 return failure
             message = f"worker {who} was {worker.message or view.message}"
             return JobFailed(f"job {self.job_id} failed: {message}", job_id=self.job_id, worker_id=who)
+        if who >= view.number_of_workers and worker.asked == "end":
+            return JobFailed(
+                f"worker {who} of job {self.job_id} has left: {worker.message}",
+                job_id=self.job_id,
+                worker_id=who,
+            )
         message = message or worker.end_text
         traceback = (details.get(worker.task_id) or {}).get("traceback", "")
         failure = JobFailed(
@@ -558,7 +660,7 @@ class Job:
         if tail is not None and (isinstance(tail, bool) or not isinstance(tail, int) or tail < 0):
             raise Twister2Error(f"tail is {tail!r}; give a whole number of lines from 0")
         if worker_id is None:
-            outputs = [self._output(which, stream) for which in range(self.spec.number_of_workers)]
+            outputs = [self._output(which, stream) for which in range(len(self.view().workers))]
             pieces = all_output(outputs, tail, follow)
         else:
             self._check_worker(worker_id)
@@ -663,10 +765,11 @@ class Job:
             ) from error
 
     def _check_worker(self, worker_id: int) -> None:
-        if not 0 <= worker_id < self.spec.number_of_workers:
-            raise UnknownWorker(
-                f"job {self.job_id} has workers 0 to {self.spec.number_of_workers - 1}, not {worker_id}"
-            )
+        """Refuse the id of a worker that there is not and never was."""
+        with self._replica.changed:
+            number = len(self._replica.view.workers)
+        if not 0 <= worker_id < number:
+            raise UnknownWorker(f"job {self.job_id} has workers 0 to {number - 1}, not {worker_id}")
 
     def _errors_by_task(self) -> dict[str, Any]:
         """Return what came of the tasks instead of a result: type, message and traceback, by task id."""

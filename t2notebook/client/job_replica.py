@@ -27,6 +27,8 @@ class JobReplica:
         self._copies: list[WorkerView] = []
         self._stale: set[int] | None = None  # the workers whose copies are old; None: all
         self._listeners: list[Callable[[], None]] = []
+        #: Called with the worker that each event is about, or None; with `changed` held.
+        self.on_fold: Callable[[int | None], None] = lambda worker_id: None
 
     def apply(self, event: Event) -> None:
         """Fold an event in and tell whoever waits."""
@@ -34,10 +36,11 @@ class JobReplica:
             worker = self.view.apply(event)
             if worker is not None and self._stale is not None:
                 self._stale.add(worker.worker_id)
-            elif event.kind in (EventKind.SUBMITTED, EventKind.KILL):
+            elif event.kind in (EventKind.SUBMITTED, EventKind.KILL, EventKind.SCALED):
                 self._stale = None
             if event.kind not in TRANSIENT:
                 self.events.append(event)
+                self.on_fold(worker.worker_id if worker is not None else None)
             self._notify()
 
     def await_seq(self, seq: int) -> None:

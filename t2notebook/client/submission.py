@@ -105,6 +105,7 @@ def submit(
     time_limit: float | None = None,
     setenv: Sequence[str] = (),
     discovery: str = "",
+    scalable: bool = False,
 ) -> Job:
     """Run a function on workers on Mesos.
 
@@ -181,6 +182,8 @@ def submit(
         ``"zookeeper"``: workers find each other, and meet at barriers, in the ZooKeeper that the setting `zookeeper`
         names (else in that of a ``zk://`` master), with no session in between; or that ZooKeeper itself, as
         ``"zk://h1:2181,h2:2181/path"``. By default they ask their job master.
+    scalable : bool
+        Whether the number of workers may change while the job runs (`Job.scale_up_workers`).
 
     Returns
     -------
@@ -224,7 +227,13 @@ def submit(
         unreachable_timeout=unreachable_timeout,
         keep_going=keep_going,
         max_reexecutes=max_reexecutes,
+        scalable=scalable,
     )
+    if discovery and any(resource.scalable for resource in described.resources):
+        raise SubmitError(
+            f"discovery is {discovery!r}, and a resource is scalable: workers of a job that can be scaled find each other "
+            "through the job master, so leave one of the two out"
+        )
     spool = spool_directory()
     try:
         begun = time.perf_counter()

@@ -46,11 +46,31 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
-    """Something that a worker who listens is told without having asked."""
+class Stop:
+    """A worker is to stop, and why."""
 
     to: int
-    record: Mapping[str, Any]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A worker wants the job to have more workers, or fewer; `JobMaster.scaling_answered` takes what came of it.
+
+    Parameters
+    ----------
+    worker_id, incarnation, request : int
+    by : int
+        Workers to add; less than 0: to take away.
+    leave_time : float
+        Seconds that those have who leave.
+    """
+
+    worker_id: int
+    incarnation: int
+    request: int
+    by: int
+    leave_time: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,5 +143,5 @@ class DropJob:
 
 
 Write = PutBarrier | DropBarrier | PutAnswer | DropAnswers | PutMessage | DropMessages | DropJob
-Action = Write | Answer | Tell
+Action = Write | Answer | Stop | Scale
 WRITES = (PutBarrier, DropBarrier, PutAnswer, DropAnswers, PutMessage, DropMessages, DropJob)

@@ -77,7 +77,7 @@ class WorkerHandler(RequestHandler):
             incarnation = int(self.get_query_argument("incarnation", ""))
         except ValueError:
             raise HTTPError(400, reason="no incarnation") from None
-        if worker_id >= job.view.number_of_workers:
+        if worker_id >= len(job.view.workers):
             raise HTTPError(404, reason="no such worker")
         if incarnation != job.view.workers[worker_id].restarts:
             raise HTTPError(409, reason="another incarnation of this worker has been started")

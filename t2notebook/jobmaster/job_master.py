@@ -27,8 +27,10 @@ from .actions import (
     DropJob,
     PutAnswer,
     PutBarrier,
-    Tell,
+    Scale,
+    Stop,
 )
+from .happenings import Happenings
 from .mailboxes import Mailboxes
 
 #: Seconds that workers have to come back to a barrier after a job master has taken the last one's place.
@@ -54,13 +56,13 @@ class Member:
 
     presence: Presence = Presence.AWAITED
     incarnation: int = 0
+    has_failed: bool = False
     info: Mapping[str, Any] = field(default_factory=dict)
     answers: dict[int, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _OpenBarrier:
-    expected: int
     deadline: float
     arrivals: dict[int, int] = field(default_factory=dict)  # worker -> request
 
@@ -98,20 +100,25 @@ class JobMaster:
 
     Attributes
     ----------
+    members : list of Member
+        All workers that there ever were; those from `number_of_workers` on have left, or are about to.
+    number_of_workers : int
+        How many there are now.
     faults : int
         How many workers have failed that had run. A worker says at a barrier of how many it knows.
     """
 
     def __init__(self, number_of_workers: int) -> None:
         self.members = [Member() for _ in range(number_of_workers)]
+        self.number_of_workers = number_of_workers
         self.mailboxes = Mailboxes()
+        self.happenings = Happenings()
         self.faults = 0
         self._last_fault = ""
         self._present = Counter({Presence.AWAITED: number_of_workers})
         self._barriers: dict[Barrier, _OpenBarrier] = {}
         self._all: dict[int, tuple[int, float]] = {}  # worker -> request, deadline
         self._next_all = math.inf
-        self._listeners: set[int] = set()
         self._sends: dict[str, Mapping[str, Any]] = {}
         self._had_all = False
         self._told = b""
@@ -126,9 +133,9 @@ class JobMaster:
             Seconds of a clock that no adjustment moves, as everywhere here.
         """
         self.mailboxes = Mailboxes(kept.messages, dict(kept.last))
-        for barrier, (expected, left, faults) in kept.barriers.items():
+        for barrier, (_, left, faults) in kept.barriers.items():
             if barrier is Barrier.INIT or faults == self.faults:
-                self._barriers[barrier] = _OpenBarrier(expected, now + max(RETURN_TIME, left))
+                self._barriers[barrier] = _OpenBarrier(now + max(RETURN_TIME, left))
         for sender, incarnation, request, record in kept.answers:
             if sender == DRIVER:
                 self._sends[str(request)] = record
@@ -152,7 +159,7 @@ class JobMaster:
             What others are told of it (`protocol.worker_info`).
         """
         member = self.members[worker_id]
-        if incarnation < member.incarnation:
+        if incarnation < member.incarnation or worker_id >= self.number_of_workers:
             return []
         before, actions = member.presence, list[Action]()
         is_new = incarnation > member.incarnation
@@ -171,10 +178,9 @@ class JobMaster:
         if (is_new and before is Presence.JOINED) or failed:
             actions += self._fault(worker_id, is_final=failed)
         if presence is Presence.JOINED and (is_new or before is Presence.AWAITED):
-            if incarnation:
-                actions += self._tell(
-                    {"event": "restarted", "worker_id": worker_id, "restart_count": incarnation}
-                )
+            if member.has_failed:
+                member.has_failed = False
+                actions += self._happened("restarted", worker_id)
             actions += self._answer_all()
         elif presence is Presence.FINISHED:
             actions += self._answer_all()
@@ -194,6 +200,45 @@ class JobMaster:
             "hopeless": self._hopeless(),
         }
 
+    def scale(self, number_of_workers: int, incarnations: Mapping[int, int]) -> list[Action]:
+        """Note that there are more workers now, or fewer: barriers and `all` are for those that there are.
+
+        Parameters
+        ----------
+        number_of_workers : int
+        incarnations : mapping
+            Of workers that come again after they had left: the incarnation that counts from now on.
+        """
+        before, self.number_of_workers = self.number_of_workers, number_of_workers
+        self._told = b""
+        actions: list[Action] = []
+        for worker_id in range(number_of_workers, before):
+            member = self.members[worker_id]
+            self._present[member.presence] -= 1
+            was_waiting = self._all.pop(worker_id, None) is not None
+            for barrier in self._barriers.values():
+                was_waiting |= barrier.arrivals.pop(worker_id, None) is not None
+            actions += self.mailboxes.discard(worker_id)
+            if was_waiting:
+                actions.append(Stop(worker_id, self.has_left()))
+        for worker_id in range(before, number_of_workers):
+            if worker_id == len(self.members):
+                self.members.append(Member())
+            else:  # it is another one of that id, whatever becomes of the last
+                actions += self._begin_anew(worker_id)
+                self.members[worker_id] = Member(incarnation=incarnations.get(worker_id, 0))
+            self._present[Presence.AWAITED] += 1
+            self._had_all = False
+        actions += self._happened("scaled_up" if number_of_workers > before else "scaled_down")
+        for name, barrier in list(self._barriers.items()):
+            if barrier.arrivals and len(barrier.arrivals) >= number_of_workers:
+                actions += self._decide(name, BarrierResult.SUCCESS, "")
+        return actions + self._answer_all() + self._give_up_barriers()
+
+    def has_left(self) -> str:
+        """Return why a worker is to stop that is one too many."""
+        return f"the job was scaled down to {self.number_of_workers} workers"
+
     def end(self) -> list[Action]:
         """The job has ended."""
         self._barriers.clear()
@@ -205,8 +250,8 @@ class JobMaster:
         """Forget what an older incarnation asked."""
         member = self.members[worker_id]
         self._all.pop(worker_id, None)
-        self._listeners.discard(worker_id)
         self.mailboxes.forget(worker_id)
+        self.happenings.forget(worker_id)
         for barrier in self._barriers.values():
             barrier.arrivals.pop(worker_id, None)
         if not member.answers:
@@ -218,7 +263,8 @@ class JobMaster:
         self.faults += 1
         outlook = "for good" if is_final else "and is started again"
         self._last_fault = f"worker {worker_id} failed {outlook}"
-        actions = self._tell({"event": "failed", "worker_id": worker_id, "is_final": is_final})
+        self.members[worker_id].has_failed = True
+        actions = self._happened("failed", worker_id)
         if Barrier.DEFAULT in self._barriers:
             actions += self._decide(Barrier.DEFAULT, BarrierResult.JOB_FAULTY, self._last_fault)
         return actions
@@ -247,12 +293,25 @@ class JobMaster:
         if request in member.answers:
             return [*actions, Answer(worker_id, request, member.answers[request])]
         kind = record.get("kind")
+        if worker_id >= self.number_of_workers and kind in ("barrier", "all"):
+            return [*actions, Stop(worker_id, self.has_left())]
         if kind == "barrier":
             return actions + self._arrive(worker_id, request, record, now)
         if kind == "hello":
-            return [*actions, Answer(worker_id, request, {})]
+            return [*actions, Answer(worker_id, request, {"number_of_workers": self.number_of_workers})]
         if kind == "joined":
-            return [*actions, Answer(worker_id, request, {"workers": True}, self._joined())]
+            return [*actions, Answer(worker_id, request, self._workers(), self._joined())]
+        if kind == "scale":
+            by = _whole(record.get("by"))
+            leave_time = _seconds(record.get("leave_time"))
+            return [*actions, Scale(worker_id, member.incarnation, request, by, leave_time)]
+        if kind == "happenings":
+            after = _whole(record.get("after"))
+            if after < 0:  # it begins to listen: what came before is over, but for what still holds
+                kinds = ["all_joined"] if self._had_all else []
+                kinds += ["scaled_down"] if worker_id >= self.number_of_workers else []
+                return [*actions, Answer(worker_id, request, self.happenings.begin(*kinds))]
+            return actions + self.happenings.ask(worker_id, request, after)
         if kind == "all":
             deadline = now + _seconds(record.get("timeout"))
             self._all[worker_id] = (request, deadline)
@@ -269,18 +328,31 @@ class JobMaster:
             return actions + self.mailboxes.receive(worker_id, request, acknowledged, deadline, now)
         if kind == "acknowledge":
             return actions + self.mailboxes.acknowledge(worker_id, _whole(record.get("acknowledged")))
-        if kind == "listen":
-            self._listeners.add(worker_id)
-            return [*actions, Answer(worker_id, request, {})]
         error = f"this job master does not know {kind!r}; it is of another version of t2notebook"
         return [*actions, Answer(worker_id, request, {"error": error})]
 
     def disconnected(self, worker_id: int) -> None:
         """The connection of a worker's present incarnation broke: answers reach it when it has asked again."""
         self._all.pop(worker_id, None)
-        self._listeners.discard(worker_id)
         self.mailboxes.forget(worker_id)
+        self.happenings.forget(worker_id)
         # Its arrivals stay: it will ask again what came of them, and is not gone.
+
+    def scaling_answered(
+        self, worker_id: int, incarnation: int, request: int, answer: Mapping[str, Any]
+    ) -> list[Action]:
+        """Tell a worker what came of its wish for more workers, or fewer.
+
+        Parameters
+        ----------
+        worker_id, incarnation, request : int
+        answer : mapping
+        """
+        member = self.members[worker_id]
+        if incarnation != member.incarnation:
+            return []
+        member.answers[request] = answer
+        return [PutAnswer(worker_id, incarnation, request, answer), Answer(worker_id, request, answer)]
 
     # What the driver asks.
 
@@ -318,8 +390,8 @@ class JobMaster:
         for receiver in receivers:
             if receiver == DRIVER and sender != DRIVER:
                 why = ""
-            elif not isinstance(receiver, int) or not 0 <= receiver < len(self.members):
-                why = f"the job has workers 0 to {len(self.members) - 1}, not {receiver}"
+            elif not isinstance(receiver, int) or not 0 <= receiver < self.number_of_workers:
+                why = f"the job has workers 0 to {self.number_of_workers - 1}, not {receiver}"
             elif self.members[receiver].presence in (Presence.FINISHED, Presence.FAILED):
                 why = f"worker {receiver} {self.members[receiver].presence.value}"
             else:
@@ -333,7 +405,10 @@ class JobMaster:
 
     def _living(self) -> list[int]:
         ended = (Presence.FINISHED, Presence.FAILED)
-        return [number for number, member in enumerate(self.members) if member.presence not in ended]
+        return [number for number, member in enumerate(self._now()) if member.presence not in ended]
+
+    def _now(self) -> list[Member]:
+        return self.members[: self.number_of_workers]
 
     # Time.
 
@@ -352,20 +427,18 @@ class JobMaster:
             if barrier.deadline <= now:
                 came = len(barrier.arrivals)
                 missing = self._named(
-                    [number for number in range(len(self.members)) if number not in barrier.arrivals]
+                    [number for number in range(self.number_of_workers) if number not in barrier.arrivals]
                 )
-                why = f"{came} of {barrier.expected} workers came in time; missing: {missing}"
+                why = f"{came} of {self.number_of_workers} workers came in time; missing: {missing}"
                 actions += self._decide(name, BarrierResult.TIMED_OUT, why)
         for worker_id, (request, deadline) in list(self._all.items()):
             if deadline <= now:
                 del self._all[worker_id]
                 awaited = [
-                    number for number, one in enumerate(self.members) if one.presence not in _HAS_JOINED
+                    number for number, one in enumerate(self._now()) if one.presence not in _HAS_JOINED
                 ]
-                there = len(self.members) - len(awaited)
-                why = (
-                    f"{there} of {len(self.members)} workers joined in time; missing: {self._named(awaited)}"
-                )
+                there = self.number_of_workers - len(awaited)
+                why = f"{there} of {self.number_of_workers} workers joined in time; missing: {self._named(awaited)}"
                 actions.append(Answer(worker_id, request, {"timed_out": why}))
         self._next_all = min((deadline for _, deadline in self._all.values()), default=math.inf)
         return actions + self.mailboxes.tick(now)
@@ -375,27 +448,31 @@ class JobMaster:
     def _joined(self) -> bytes:
         """Return what is told of those who have joined: made once for all who ask, since all of many workers do."""
         if not self._told:
-            infos = [member.info for member in self.members if member.presence in _HAS_JOINED]
+            infos = [member.info for member in self._now() if member.presence in _HAS_JOINED]
             self._told = zlib.compress(dumps(infos).encode(), 1)
         return self._told
 
     def _answer_all(self) -> list[Action]:
-        if not (self._all or (self._listeners and not self._had_all)):
+        if self._had_all and not self._all:
             return []
-        if sum(self._present[presence] for presence in _HAS_JOINED) < len(self.members):
+        if sum(self._present[presence] for presence in _HAS_JOINED) < self.number_of_workers:
             return []
         told = self._joined() if self._all else b""
         answers: list[Action] = [
-            Answer(who, request, {"workers": True}, told) for who, (request, _) in self._all.items()
+            Answer(who, request, self._workers(), told) for who, (request, _) in self._all.items()
         ]
         self._all.clear()
         if not self._had_all:
             self._had_all = True
-            answers += self._tell({"event": "all_joined"})
+            answers += self._happened("all_joined")
         return answers
 
-    def _tell(self, record: Mapping[str, Any]) -> list[Action]:
-        return [Tell(listener, record) for listener in sorted(self._listeners)]
+    def _workers(self) -> Mapping[str, Any]:
+        return {"workers": True, "number_of_workers": self.number_of_workers}
+
+    def _happened(self, kind: str, worker_id: int = -1) -> list[Action]:
+        count = self.members[worker_id].incarnation if worker_id >= 0 else 0
+        return self.happenings.add(kind, worker_id, self.number_of_workers, count)
 
     # Barriers.
 
@@ -410,11 +487,10 @@ class JobMaster:
         actions: list[Action] = []
         barrier = self._barriers.get(name)
         if barrier is None:
-            expected = len(self.members)
-            barrier = self._barriers[name] = _OpenBarrier(expected, now + timeout)
-            actions.append(PutBarrier(name, expected, timeout, self.faults))
+            barrier = self._barriers[name] = _OpenBarrier(now + timeout)
+            actions.append(PutBarrier(name, self.number_of_workers, timeout, self.faults))
         barrier.arrivals[worker_id] = request
-        if len(barrier.arrivals) >= barrier.expected:
+        if len(barrier.arrivals) >= self.number_of_workers:
             actions += self._decide(name, BarrierResult.SUCCESS, "")
         return actions
 
@@ -423,7 +499,12 @@ class JobMaster:
         return [DropBarrier(name), *self._verdict(barrier.arrivals, result, why)]
 
     def _verdict(self, arrivals: Mapping[int, int], result: BarrierResult, why: str) -> list[Action]:
-        record = {"result": result.value, "why": why, "faults": self.faults}
+        record = {
+            "result": result.value,
+            "why": why,
+            "faults": self.faults,
+            "number_of_workers": self.number_of_workers,
+        }
         kept: list[Action] = []
         for worker_id, request in arrivals.items():
             member = self.members[worker_id]
@@ -438,7 +519,7 @@ class JobMaster:
             (Presence.FINISHED, BarrierResult.TIMED_OUT),
         ):
             if self._present[presence]:
-                ended = [number for number, one in enumerate(self.members) if one.presence is presence]
+                ended = [number for number, one in enumerate(self._now()) if one.presence is presence]
                 return result, f"{self._named(ended)}, and will never come"
         return None
 

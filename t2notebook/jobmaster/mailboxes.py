@@ -118,6 +118,12 @@ class Mailboxes:
         """A receiver waits no more: it has gone, or begun anew. Its messages stay."""
         self._waiting.pop(receiver, None)
 
+    def discard(self, receiver: int) -> list[Action]:
+        """Drop what a receiver that leaves has not read."""
+        self._waiting.pop(receiver, None)
+        box = self._boxes.get(receiver)
+        return [] if box is None else self.acknowledge(receiver, box.last)
+
     def clear(self) -> None:
         """Drop all messages but the driver's."""
         for receiver in [receiver for receiver in self._boxes if receiver != DRIVER]:

@@ -34,7 +34,8 @@ from .actions import (
     PutAnswer,
     PutBarrier,
     PutMessage,
-    Tell,
+    Scale,
+    Stop,
     Write,
 )
 from .job_master import Kept
@@ -196,7 +197,7 @@ _STATEMENTS: Mapping[type, Callable[[sqlite3.Connection, str, Any], None]] = {
     DropJob: _drop_job,
 }
 
-Perform = Callable[[str, Answer | Tell], None]
+Perform = Callable[[str, Answer | Stop | Scale], None]
 
 
 class GroupCommit:
@@ -206,7 +207,7 @@ class GroupCommit:
     ----------
     store : Store
     perform : callable
-        ``perform(job_id, action)`` carries an answer, or news, to whom it is for.
+        ``perform(job_id, action)`` does what is no record: it carries answers to whom they are for.
     """
 
     def __init__(self, store: Store, perform: Perform) -> None:
@@ -254,7 +255,7 @@ class GroupCommit:
             self._writing = None
 
     def _perform_one(self, job_id: str, action: Action) -> None:
-        assert isinstance(action, Answer | Tell)
+        assert isinstance(action, Answer | Stop | Scale)
         try:
             self._perform(job_id, action)
         except Exception:

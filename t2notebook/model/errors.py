@@ -79,6 +79,10 @@ class DiscoveryError(Twister2Error, RuntimeError):
     """ZooKeeper, through which the workers of a job find each other, cannot be used; the message says why."""
 
 
+class ScalingError(Twister2Error, ValueError):
+    """The number of workers cannot be changed so; nothing was changed."""
+
+
 class MessageRefused(Twister2Error, RuntimeError):
     """A message was not sent: its receiver has ended, reads nothing, or does not exist."""
 

@@ -18,6 +18,7 @@ class EventKind(StrEnum):
     STATUS = "STATUS"  # a Mesos status update, written before its ACKNOWLEDGE; data: uuid, exit_code
     RESULT = "RESULT"  # a worker's result has arrived; data: ok, size, error
     KILL = "KILL"  # somebody asked for the end of the job, or of one worker (data: restart); reason says who
+    SCALED = "SCALED"  # the number of workers has changed; data: number_of_workers, before, request
     PROGRESS = "PROGRESS"  # a worker's own account; data: progress, text. Not kept in the journal
     PENDING = "PENDING"  # why workers wait for resources, in words (message). Not kept in the journal
 

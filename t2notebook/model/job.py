@@ -50,7 +50,7 @@ class ComputeResource:
         How many workers share one executor; the last one may hold fewer. With ``"max"``, as many as an offer
         holds.
     scalable : bool
-        Whether the number of these workers may change while the job runs.
+        Whether the number of these workers may change while the job runs (`Job.scale_up_workers`).
     gpus : int
         Whole GPUs.
     ports : int
@@ -91,6 +91,8 @@ class ComputeResource:
             if getattr(self, name) > _LIMIT:
                 raise SubmitError(f"{name} is {getattr(self, name):g}; no agent has more than {_LIMIT:g}")
         _whole("instances", self.instances, minimum=1)
+        if not isinstance(self.scalable, bool):
+            raise SubmitError(f"scalable is {self.scalable!r}; give True or False")
         _whole("gpus", self.gpus, minimum=0)
         _whole("ports", self.ports, minimum=0)
         if self.workers_per_executor != MAX:
@@ -192,7 +194,8 @@ class Twister2Job:
     worker : callable
         ``fn(env)``, run by every worker.
     resources : sequence of ComputeResource
-        The number of workers is the sum of their `instances`; worker ids are given in this order.
+        The number of workers is the sum of their `instances`; worker ids are given in this order. At most one may be
+        scalable; it comes last, wherever it stands.
     config : mapping
         The worker finds it as ``env.config``.
     placement : Placement
@@ -231,6 +234,12 @@ class Twister2Job:
                 raise SubmitError(
                     f"resources holds a {type(resource).__name__}; give ComputeResource objects"
                 )
+        scalable = [resource for resource in self.resources if resource.scalable]
+        if len(scalable) > 1:
+            raise SubmitError(f"{len(scalable)} of the resources are scalable; at most one can be")
+        # As in Twister2: its workers have the highest ids, which come and go.
+        fixed = (resource for resource in self.resources if not resource.scalable)
+        object.__setattr__(self, "resources", (*fixed, *scalable))
         if not isinstance(self.config, Mapping):
             raise SubmitError(f"config is a {type(self.config).__name__}; give a dict")
 
@@ -312,22 +321,30 @@ class JobSpec:
 
     @property
     def number_of_workers(self) -> int:
-        """Sum of `instances` over the resources."""
+        """The number of workers at first: the sum of `instances` over the resources."""
         return sum(resource.instances for resource in self.resources)
 
+    @property
+    def scalable(self) -> ComputeResource | None:
+        """The resource whose workers may be more or fewer later, if there is one."""
+        last = self.resources[-1]
+        return last if last.scalable else None
+
     def resource_of(self, worker_id: int) -> ComputeResource:
-        """Return the resources of worker `worker_id` (0 to N-1).
+        """Return the resources of a worker; of one that came later, those of the scalable resource.
 
         Raises
         ------
         IndexError
-            When there is no such worker.
+            When there can be no such worker.
         """
         first = 0
         for resource in self.resources:
             first += resource.instances
             if worker_id < first:
                 return resource
+        if self.scalable is not None:
+            return self.scalable
         raise IndexError(f"job {self.name} has no worker {worker_id}")
 
     def to_dict(self) -> dict[str, Any]:

@@ -115,6 +115,12 @@ def measure(events: Iterable[Event], finished: float | None = None, package: flo
             submitted = event.time
             workers = [_Worker(event.time) for _ in range(int(event.data["number_of_workers"]))]
             unseen = set(range(len(workers)))
+        elif event.kind is EventKind.SCALED:
+            number = int(event.data["number_of_workers"])
+            for worker in workers[int(event.data["before"]) :]:
+                worker.waits_since = event.time  # one that left before comes again
+            workers += [_Worker(event.time) for _ in range(number - len(workers))]
+            unseen = {worker_id for worker_id in unseen if worker_id < number}
         elif event.worker_id is not None and event.worker_id < len(workers):
             worker = workers[event.worker_id]
             if event.kind is EventKind.LAUNCHED:

@@ -19,8 +19,8 @@ class WorkerView:
     `result` is ``""`` until the worker's result has arrived, then ``"ok"`` or ``"error"``. `restarts` counts
     the tasks that the worker has had before this one, its incarnation; `failures` those of them that count
     against ``max_worker_restarts``, and `retries` the launches that were lost since it last ran. `changed` is
-    when its state last changed. `asked` says what somebody wants of this worker alone: ``"end"``, for good, or
-    ``"restart"``.
+    when its state last changed. `asked` says what somebody wants of this worker alone: ``"end"``, for good,
+    ``"restart"``, or ``"again"``: it was to leave and is to come back, so it is started anew however it ends.
     """
 
     worker_id: int
@@ -76,7 +76,9 @@ class WorkerView:
 class JobView:
     """A job as its events tell it.
 
-    `apply` folds one event in, at constant cost. `counts` says how many workers are in each state.
+    `apply` folds one event in, at constant cost. `workers` are all that there ever were, by worker id; those from
+    `number_of_workers` on have left, or are about to, since the job was scaled down. `counts` says how many of the
+    others are in each state. `scalings` has the number of workers after each change of it, by who asked for it.
     """
 
     job_id: str
@@ -93,6 +95,7 @@ class JobView:
     kill_reason: str = ""
     kill_message: str = ""
     failed_worker: int | None = None
+    scalings: dict[str, int] = field(default_factory=dict)
     last_seq: int = 0
     _done: int = 0
 
@@ -116,9 +119,14 @@ class JobView:
         if not self.workers:
             return 0.0
         total = sum(
-            1.0 if worker.state is TaskState.FINISHED else (worker.progress or 0.0) for worker in self.workers
+            1.0 if worker.state is TaskState.FINISHED else (worker.progress or 0.0) for worker in self.present
         )
-        return total / len(self.workers)
+        return total / self.number_of_workers
+
+    @property
+    def present(self) -> list[WorkerView]:
+        """The workers that the job has now: those that have left are not among them."""
+        return self.workers[: self.number_of_workers]
 
     def _fold(self, event: Event) -> WorkerView | None:
         if event.kind is EventKind.SUBMITTED:
@@ -127,6 +135,9 @@ class JobView:
             self.workers = [WorkerView(worker_id) for worker_id in range(self.number_of_workers)]
             self.counts = Counter({TaskState.PENDING: self.number_of_workers})
             self.submitted = event.time
+            return None
+        if event.kind is EventKind.SCALED:
+            self._scale(event)
             return None
         if event.kind is EventKind.KILL and event.worker_id is not None:
             return self._ask(event)
@@ -161,8 +172,51 @@ class JobView:
                 return None
             worker.progress = event.data.get("progress", worker.progress)
             worker.text = event.data.get("text") or ""
-        self._done += worker.is_done - was_done
+        self._done += (worker.is_done - was_done) * self._is_present(worker)
         return worker
+
+    def _is_present(self, worker: WorkerView) -> bool:
+        return worker.worker_id < self.number_of_workers
+
+    def _scale(self, event: Event) -> None:
+        """Let the highest workers leave, or more come; one that is on its way out is started anew if it is to stay."""
+        number = int(event.data["number_of_workers"])
+        if self.state in FINAL_JOB_STATES:
+            return
+        self.scalings[str(event.data.get("request", ""))] = number
+        if len(self.scalings) > _SCALINGS:
+            del self.scalings[next(iter(self.scalings))]
+        for worker in self.workers[number : self.number_of_workers]:
+            self.counts[worker.state] -= 1
+            self._done -= worker.is_done
+        before, self.number_of_workers = self.number_of_workers, number
+        for worker in self.workers[number:before]:
+            if not worker.state.is_terminal:
+                worker.asked, worker.asked_because = "end", event.message
+            if worker.state is TaskState.PENDING:
+                self._end_pending(worker, event)
+        for worker_id in range(before, number):
+            if worker_id == len(self.workers):
+                self.workers.append(WorkerView(worker_id))
+            worker = self.workers[worker_id]
+            self.counts[worker.state] += 1
+            self._done += worker.is_done
+            if worker.is_on_mesos:
+                worker.asked, worker.asked_because = "again", event.message
+            elif worker.state.is_terminal:
+                self._done -= worker.is_done
+                self._renew(worker, event.time)
+        if not self.counts[TaskState.PENDING]:
+            self.waiting_for = ""
+
+    def _renew(self, worker: WorkerView, time: float) -> None:
+        """Have a worker that had left come again, as another incarnation of itself."""
+        self._move(worker, TaskState.PENDING, time)
+        worker.restarts += bool(worker.task_id)
+        worker.retries, worker.not_before = 0, 0.0
+        worker.started = worker.finished = worker.progress = worker.exit_code = None
+        worker.text = worker.source = worker.reason = worker.message = worker.result = ""
+        worker.asked = worker.asked_because = ""
 
     def _ask(self, event: Event) -> WorkerView | None:
         """Note that one worker is to end, for good or to be started anew; the others go on."""
@@ -181,7 +235,7 @@ class JobView:
     def _launch(self, worker: WorkerView, event: Event) -> WorkerView | None:
         if worker.state is not TaskState.PENDING and not worker.state.is_terminal:
             return None
-        self._done -= worker.is_done
+        self._done -= worker.is_done and self._is_present(worker)
         self._move(worker, TaskState.STAGING, event.time)
         data = event.data
         worker.task_id = event.task_id
@@ -209,7 +263,8 @@ class JobView:
             worker.reason = worker.reason or self.kill_reason
             worker.message = worker.message or self._killed_because()
         elif state is TaskState.KILLED and worker.asked == "end":
-            worker.reason, worker.message = worker.reason or "USER", worker.message or worker.asked_because
+            who = "USER" if self._is_present(worker) else "SCALED_DOWN"
+            worker.reason, worker.message = worker.reason or who, worker.message or worker.asked_because
         if state is TaskState.RUNNING and worker.started is None:
             worker.started = event.time
             worker.retries = 0
@@ -245,11 +300,12 @@ class JobView:
         self._move(worker, TaskState.KILLED, event.time)
         worker.finished = event.time
         worker.source, worker.reason, worker.message = event.source, event.reason, event.message
-        self._done += 1
+        self._done += self._is_present(worker)
 
     def _move(self, worker: WorkerView, state: TaskState, time: float) -> None:
-        self.counts[worker.state] -= 1
-        self.counts[state] += 1
+        if self._is_present(worker):
+            self.counts[worker.state] -= 1
+            self.counts[state] += 1
         worker.state, worker.changed = state, time
 
     def _settle(self, time: float) -> None:
@@ -267,13 +323,13 @@ class JobView:
             self.message = self._verdict(state) or self.message
 
     def _derive(self) -> JobState:
-        if self._done == len(self.workers):
+        if self._done == self.number_of_workers and not self._is_being_left():
             if self.kill_reason not in ("", "WORKER_FAILED") and self.counts[TaskState.KILLED]:
                 return JobState.KILLED  # also when a worker had failed before, and the others were to go on
             if self.failed_worker is not None:
                 return JobState.FAILED
-            if self.counts[TaskState.FINISHED] == len(self.workers):
-                failed = [worker for worker in self.workers if worker.result == "error"]
+            if self.counts[TaskState.FINISHED] == self.number_of_workers:
+                failed = [worker for worker in self.present if worker.result == "error"]
                 if failed:
                     self.failed_worker = failed[0].worker_id
                     return JobState.FAILED
@@ -285,18 +341,25 @@ class JobView:
             return JobState.STARTING if self.started is None else self.state
         return JobState.STARTED
 
+    def _is_being_left(self) -> bool:
+        """Whether workers that are to leave have not ended."""
+        return any(worker.is_on_mesos for worker in self.workers[self.number_of_workers :])
+
     def _verdict(self, state: JobState) -> str:
         if state is JobState.FAILED and self.failed_worker is not None:
             text = self.workers[self.failed_worker].end_text
             # Without a kill, each of them came to its own end.
-            failed = 0 if self.kill_reason else sum(not worker.is_good for worker in self.workers)
+            failed = 0 if self.kill_reason else sum(not worker.is_good for worker in self.present)
             if failed > 1:
-                text = f"{failed} of {len(self.workers)} workers failed; the first: {text}"
+                text = f"{failed} of {self.number_of_workers} workers failed; the first: {text}"
             return text
         if state is JobState.KILLED and not self.kill_reason:
-            return next((worker.end_text for worker in self.workers if worker.asked == "end"), "")
+            return next((worker.end_text for worker in self.present if worker.asked == "end"), "")
         return ""
 
+
+#: How many of the last changes of the number of workers are remembered, for who asks for one again.
+_SCALINGS = 1000
 
 _VERBS = {
     TaskState.KILLED: "was killed",

@@ -61,6 +61,8 @@ class WorkerLaunch:
         The fields of its `ComputeResource`.
     discovery : str
         ``zk://h1:2181,h2:2181/path``, where workers find each other; empty: with their job master.
+    scalable : bool
+        Whether the number of workers may change.
     """
 
     job_id: str
@@ -87,6 +89,7 @@ class WorkerLaunch:
     data_center: str = ""
     resource: Mapping[str, Any] = field(default_factory=dict)
     discovery: str = ""
+    scalable: bool = False
 
     def encode(self) -> str:
         """Return the base64 text for `TaskInfo.data`."""

@@ -119,6 +119,17 @@ class KillWorker:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """A job is to have another number of workers; the highest leave, who have `leave_time` seconds for it."""
+
+    job_id: str
+    number_of_workers: int
+    request: str
+    source: str
+    leave_time: float = 0.0
+
+
+@dataclass(frozen=True)
 class TimerFired:
     """A timer that was set is due."""
 
@@ -169,6 +180,7 @@ Input = (
     | Submitted
     | KillJob
     | KillWorker
+    | Scale
     | TimerFired
     | ClusterRead
     | Settle

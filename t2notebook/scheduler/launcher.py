@@ -76,7 +76,9 @@ class Launcher:
         """Match new offers, and those that are held, with all that waits."""
         now = self._turn.now
         self._tracker.hosts.seen(offer.host for offer in offers)
-        requests = self._waiting.requests(now, self._is_running)
+        requests = self._waiting.requests(
+            now, self._is_running, lambda job_id: self._jobs[job_id].view.number_of_workers
+        )
         plan = self._matcher.round(
             offers,
             requests,
@@ -143,7 +145,7 @@ class Launcher:
             job_id=launch.job_id,
             worker_id=launch.worker_id,
             restart_count=worker.restarts,
-            number_of_workers=job.spec.number_of_workers,
+            number_of_workers=job.view.number_of_workers,
             secret=job.secret,
             url=self._worker_url,
             package=job.spec.package,
@@ -158,6 +160,7 @@ class Launcher:
             persistent_volume=job.spec.persistent_volume,
             restore_jobs=job.spec.restore_jobs,
             max_reexecutes=job.spec.faults.max_reexecutes,
+            scalable=job.spec.scalable is not None,
             credentials={name: job.credentials.get(name) for name in job.spec.credentials},
             discovery=job.spec.discovery,
             **_whereabouts(launch, job.spec),

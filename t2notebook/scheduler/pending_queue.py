@@ -127,7 +127,10 @@ class PendingQueue:
         self._on_drop(job_id)
 
     def requests(
-        self, now: float, is_running: Callable[[str], bool] = lambda job_id: False
+        self,
+        now: float,
+        is_running: Callable[[str], bool] = lambda job_id: False,
+        number_of_workers: Callable[[str], int] = lambda job_id: 0,
     ) -> list[ResourceRequest]:
         """Return what matching is to place: the workers of a job that ask for the same are one demand.
 
@@ -139,6 +142,8 @@ class PendingQueue:
         is_running : callable
             Whether any worker of a job runs, or is about to. A gang of which some run needs the rest one by
             one.
+        number_of_workers : callable
+            Of a job; 0: as many as it was submitted with.
         """
         requests = []
         for job_id, job in self._jobs.items():
@@ -158,7 +163,7 @@ class PendingQueue:
                     job.spec.resource_of(ids[0]),
                     placement,
                     gang,
-                    job.spec.number_of_workers,
+                    number_of_workers(job_id) or job.spec.number_of_workers,
                 )
                 for ids in groups.values()
             ]

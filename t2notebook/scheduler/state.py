@@ -113,6 +113,7 @@ class SchedulerState:
             inputs.Submitted: self._submitted,
             inputs.KillJob: self._kill_job,
             inputs.KillWorker: self._kill_worker,
+            inputs.Scale: self._scale,
             inputs.TimerFired: lambda told: timers.fired(told.name),
             inputs.ClusterRead: lambda told: self.explainer.cluster_read(told.cluster),
             inputs.Settle: lambda told: recovery.settle(self.jobs, self.tracker),
@@ -180,6 +181,11 @@ class SchedulerState:
     def _kill_worker(self, told: inputs.KillWorker) -> None:
         job = self.jobs[told.job_id]
         self.tracker.kill_worker(job, told.worker_id, told.reason, told.message, restart=told.restart)
+
+    def _scale(self, told: inputs.Scale) -> None:
+        """Look for resources for those who come; have those who leave end."""
+        job = self.jobs[told.job_id]
+        self.tracker.scale(job, told.number_of_workers, told.request, told.source, told.leave_time)
 
     def _subscribed(self, told: inputs.Subscribed) -> None:
         """Resume: ask what became of the tasks, and repeat what may have been lost."""

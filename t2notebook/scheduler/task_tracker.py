@@ -120,6 +120,54 @@ class TaskTracker:
             self.end_task(worker.task_id, worker.agent)
         self._settle(job)
 
+    def scale(
+        self, job: JobRecord, number_of_workers: int, request: str, source: str, leave_time: float
+    ) -> None:
+        """Change the number of a job's workers.
+
+        Parameters
+        ----------
+        job : JobRecord
+        number_of_workers : int
+        request : str
+            The same for a repetition, which changes nothing.
+        source : str
+            Who asked.
+        leave_time : float
+            Seconds that those have who leave.
+        """
+        view, before = job.view, job.view.number_of_workers
+        if view.state.is_final or request in view.scalings:
+            return
+        how = "up" if number_of_workers > before else "down"
+        message = f"scaled {how} to {number_of_workers} worker{'s' * (number_of_workers != 1)}"
+        data = {"number_of_workers": number_of_workers, "before": before, "request": request}
+        self._turn.record(
+            Event(
+                EventKind.SCALED,
+                job.job_id,
+                self._turn.today,
+                source=source,
+                reason=f"SCALED_{how.upper()}",
+                message=message,
+                data=data,
+            )
+        )
+        for worker in view.workers[number_of_workers:before]:
+            self._waiting.withdraw(job.job_id, worker.worker_id)
+        for worker in view.workers[before:number_of_workers]:
+            if worker.state is TaskState.PENDING:
+                self._waiting.requeue(job.job_id, job.spec, worker.worker_id, self._turn.now, self._turn.now)
+        if number_of_workers > before:
+            self._flow.expect()
+            self._flow.revive()
+            self.kill_tasks(job)  # those that were to leave, and come back as others
+        elif leave_time:
+            self._timers.later(f"leave {job.job_id}", leave_time, lambda: self.kill_tasks(job), sooner=True)
+        else:
+            self.kill_tasks(job)
+        self._settle(job)
+
     def kill_tasks(self, job: JobRecord) -> None:
         """Kill what is to be killed of a job: all of it, or single workers."""
         for worker in job.view.workers:
@@ -231,7 +279,10 @@ class TaskTracker:
         if newline:
             data = {**data, "details": rest.strip()}
         asked = bool(job.view.kill_reason) or worker.asked == "end"
-        cause = Cause.ANEW if worker.asked == "restart" else str(data.get("cause", ""))
+        is_back = worker.asked == "again" and not asked
+        if is_back and state is TaskState.FINISHED:
+            state, message = TaskState.KILLED, "it had left, and comes again"
+        cause = Cause.ANEW if worker.asked in ("restart", "again") else str(data.get("cause", ""))
         if not cause and (user := unknown_user(message)):
             cause = Cause.USER
             message = (
@@ -240,7 +291,7 @@ class TaskTracker:
             )
         rule = decide(state, reason, asked=asked, ran=worker.started is not None, cause=cause)
         restart = None
-        if worker.result == "ok" and rule.decision in (Decision.RETRY, Decision.RESTART):
+        if worker.result == "ok" and not is_back and rule.decision in (Decision.RETRY, Decision.RESTART):
             # It had ended well, and only the news of that is lost.
             message = f"its result had come before: {message or reason or state.value}"
             state, rule = TaskState.FINISHED, decide(TaskState.FINISHED)

@@ -201,10 +201,11 @@ def log_page(place: Place, worker_id: int, stream: str, offset: int) -> dict[str
     UnknownJob
         When the job has no such worker.
     """
-    specs = read_jobs(place.directory)
+    spec = read_jobs(place.directory).get(place.job_id)
+    # Of a job that can be scaled there may be more workers, or have been: who has no output has none to be read.
     if (
-        place.job_id not in specs
-        or worker_id >= specs[place.job_id].number_of_workers
+        spec is None
+        or (spec.scalable is None and worker_id >= spec.number_of_workers)
         or stream not in STREAMS
     ):
         raise UnknownJob(f"job {place.job_id} has no {stream} of a worker {worker_id}")

@@ -22,7 +22,7 @@ from ..mesos.agent_files import Sandbox
 from ..mesos.credentials import Credentials
 from ..mesos.detector import MasterDetector
 from ..mesos.driver import Driver
-from ..model.errors import JournalError, NotOwner
+from ..model.errors import JournalError, NotOwner, ScalingError
 from ..model.events import Event, EventKind
 from ..model.job import JobSpec
 from ..protocol.launch import KILL_GRACE
@@ -335,6 +335,36 @@ class Framework:
             self.jobs.record(
                 Event(EventKind.KILL, job.job_id, now, worker_id, reason=reason, message=message)
             )
+
+    def scale(
+        self, job: JobRecord, number_of_workers: int, request: str, source: str, leave_time: float
+    ) -> None:
+        """Change the number of a job's workers.
+
+        Parameters
+        ----------
+        job : JobRecord
+        number_of_workers : int
+        request : str
+            The same for a repetition, which changes nothing.
+        source : str
+            Who asks.
+        leave_time : float
+            Seconds that those have who leave.
+
+        Raises
+        ------
+        NotOwner
+            When it is somebody else's.
+        ScalingError
+            When there is no master yet.
+        """
+        self._check_owner()
+        if self.runner is None or self.driver is None or self.life.is_over:
+            raise ScalingError(
+                f"job {job.job_id} cannot be scaled yet: {self.trouble or 'no master is known'}"
+            )
+        self.runner.feed(inputs.Scale(job.job_id, number_of_workers, request, source, leave_time))
 
     def _check_owner(self) -> None:
         if self.journal.is_lost:

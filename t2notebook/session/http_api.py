@@ -14,7 +14,7 @@ from ..frames import job_row, task_rows
 from ..journal.job_store import JobRecord
 from ..mesos.agent_files import PAGE, SandboxError
 from ..mesos.transport import BROKEN
-from ..model.errors import JournalError, NotOwner, Twister2Error
+from ..model.errors import JournalError, NotOwner, ScalingError, Twister2Error
 from ..model.job import JobSpec
 from ..model.text import dumps, loads
 from ..model.watchers import OBSERVER_HEADER
@@ -197,6 +197,22 @@ class KillWorkerHandler(ApiHandler):
         self.finish({"state": job.view.workers[worker_id].state.value})
 
 
+class ScaleHandler(ApiHandler):
+    """``POST /v1/jobs/ID/scale``: ``{"by": workers to add, or less than 0, "id": ..., "leave_time": seconds}``."""
+
+    async def post(self, job_id: str) -> None:
+        """Change the number of workers; ``error`` says why it was not."""
+        job, record = self.job(job_id), self.content()
+        try:
+            number = await self.session.scale(
+                job, int(record["by"]), str(record["id"]), "USER", float(record.get("leave_time", 0.0))
+            )
+        except ScalingError as error:
+            self.finish({"error": str(error)})
+            return
+        self.finish({"number_of_workers": number, "seq": job.view.last_seq})
+
+
 class WhyHandler(ApiHandler):
     """``GET /v1/jobs/ID/why``."""
 
@@ -221,7 +237,7 @@ class LogsHandler(ApiHandler):
         stream = self.get_query_argument("stream", "stdout")
         offset = int(self.get_query_argument("offset", "0"))
         worker_id = int(worker)
-        if stream not in STREAMS or worker_id >= job.view.number_of_workers:
+        if stream not in STREAMS or worker_id >= len(job.view.workers):
             raise Refused(404, f"job {job_id} has no {stream} of a worker {worker_id}")
         place = self.session.framework_of(job).sandbox(job, worker_id)
         self.set_header("Content-Type", "application/octet-stream")
@@ -257,7 +273,7 @@ class TailsHandler(ApiHandler):
         job = self.job(job_id)
         record = self.content()
         for file in record["files"]:
-            if file["stream"] not in STREAMS or not 0 <= file["worker_id"] < job.view.number_of_workers:
+            if file["stream"] not in STREAMS or not 0 <= file["worker_id"] < len(job.view.workers):
                 raise HTTPError(404, f"job {job_id} has no {file['stream']} of a worker {file['worker_id']}")
         most = int(record.get("most", MOST_BYTES))
         sandbox = self.session.framework_of(job).sandbox
@@ -437,6 +453,7 @@ def routes(session: Session) -> list[Any]:
         (rf"{job}/kill", KillHandler, settings),
         (rf"{job}/tasks", TasksHandler, settings),
         (rf"{job}/workers/([0-9]{{1,9}})/kill", KillWorkerHandler, settings),
+        (rf"{job}/scale", ScaleHandler, settings),
         (rf"{job}/why", WhyHandler, settings),
         (rf"{job}/logs/([0-9]{{1,9}})", LogsHandler, settings),
         (rf"{job}/tails", TailsHandler, settings),

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..jobmaster.actions import DRIVER, Action, Answer, Tell
+from ..jobmaster.actions import DRIVER, Action, Answer, Scale, Stop
 from ..jobmaster.channel_server import ChannelServer, Connection
 from ..jobmaster.job_master import JobMaster, Presence
 from ..jobmaster.store import GroupCommit, Store
 from ..journal.job_store import AllJobs, JobRecord
-from ..model.events import Event, EventKind
+from ..model.errors import Twister2Error
+from ..model.events import TRANSIENT, Event, EventKind
 from ..model.reducer import JobView, WorkerView
 from ..model.states import TaskState
 from ..model.worker_info import WorkerInfo
@@ -29,18 +30,53 @@ log = logging.getLogger(__name__)
 SUPERSEDED = "a newer worker replaces this one"
 OVER = "the job is over"
 
+#: ``scale(job, by, request, source, leave_time)`` changes the number of a job's workers, and returns it.
+Scaler = Callable[[JobRecord, int, str, str, float], Awaitable[int]]
+
 
 class _Running:
-    """A job's master, and what belongs to it."""
+    """A job's master, and what belongs to it.
+
+    It has a view of its own, of what has been told so far: that of the job is ahead of it by what is not on the disk
+    yet, and a job master that takes this one's place is told the same events, one by one.
+    """
 
     def __init__(self, job: JobRecord, commit: GroupCommit) -> None:
         self.job = job
         self.commit = commit
-        self.master = JobMaster(job.view.number_of_workers)
+        self.view = JobView(job.job_id)
+        self.master = JobMaster(0)
         self.launches: dict[int, Event] = {}
         self.addresses: dict[int, tuple[int, str]] = {}  # worker -> incarnation, address
         self.timer: asyncio.TimerHandle | None = None
         self.published: Mapping[str, Any] | None = {}
+
+    def take(self, event: Event, is_past: bool = False) -> list[Action]:
+        """Tell the job master of an event; of the past it need not know where workers were."""
+        if event.kind in TRANSIENT or event.seq <= self.view.last_seq:
+            return []
+        self.view.apply(event)
+        if event.kind is EventKind.SUBMITTED:
+            self.master = JobMaster(self.view.number_of_workers)
+        elif event.kind is EventKind.SCALED:
+            number, before = self.view.number_of_workers, self.master.number_of_workers
+            if number == before:
+                return []
+            coming = self.view.workers[before:number]
+            return self.master.scale(
+                number, {one.worker_id: one.restarts + one.is_on_mesos for one in coming}
+            )
+        elif event.worker_id is not None and event.worker_id < len(self.view.workers):
+            if event.kind is EventKind.LAUNCHED:
+                self.launches[event.worker_id] = event
+            return self.observe(event.worker_id, is_past)
+        return []
+
+    def observe(self, worker_id: int, is_past: bool = False) -> list[Action]:
+        """Tell the job master how a worker is, and where."""
+        worker = self.view.workers[worker_id]
+        info = {} if is_past else _info(self, worker)
+        return self.master.observe(worker_id, worker.restarts, _presence(worker), info)
 
 
 class JobMasters:
@@ -49,6 +85,8 @@ class JobMasters:
     Parameters
     ----------
     jobs : AllJobs
+    scale : Scaler
+        Changes the number of a job's workers, for one of them.
     publisher : ZooKeeperPublisher, optional
         For jobs whose workers find each other in ZooKeeper.
 
@@ -57,9 +95,10 @@ class JobMasters:
     server : ChannelServer
     """
 
-    def __init__(self, jobs: AllJobs, publisher: ZooKeeperPublisher | None = None) -> None:
-        self._jobs = jobs
+    def __init__(self, jobs: AllJobs, scale: Scaler, publisher: ZooKeeperPublisher | None = None) -> None:
+        self._jobs, self._scale = jobs, scale
         self._publisher = publisher
+        self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[str, _Running] = {}
         self._connections: dict[tuple[str, int], Connection] = {}
         self._commits: dict[Path, GroupCommit] = {}
@@ -88,7 +127,7 @@ class JobMasters:
         if job is None or job.view.state.is_final or job.view.kill_reason:
             connection.stop(OVER)
             return
-        if not 0 <= key[1] < job.view.number_of_workers:
+        if not 0 <= key[1] < len(job.view.workers):
             connection.stop(f"the job has no worker {key[1]}")
             return
         worker = job.view.workers[key[1]]
@@ -101,9 +140,15 @@ class JobMasters:
             running.master.disconnected(key[1])
         self._connections[key] = connection
         running.addresses[key[1]] = (worker.restarts, str(connection.hello.get("address", "")))
-        self._observe(running, worker)
-        info = running.master.members[key[1]].info
-        connection.send({"welcome": dict(info), "faults": running.master.faults})
+        self._perform(running, running.observe(key[1]))
+        connection.send(
+            {
+                "welcome": dict(_info(running, running.view.workers[key[1]])),
+                "faults": running.master.faults,
+                "happened": running.master.happenings.last,
+                "number_of_workers": running.master.number_of_workers,
+            }
+        )
 
     def received(self, connection: Connection, message: Message) -> None:
         """A worker asks something."""
@@ -131,13 +176,11 @@ class JobMasters:
             running = self._of(job)
         if running is None:
             return
+        self._perform(running, running.take(event))
         if event.worker_id is not None and event.kind is not EventKind.PROGRESS:
-            if event.kind is EventKind.LAUNCHED:
-                running.launches[event.worker_id] = event
-            worker = job.view.workers[event.worker_id]
-            self._observe(running, worker)
             connection = self._connections.get((job.job_id, event.worker_id))
-            if connection is not None and connection.hello.get("incarnation") != worker.restarts:
+            restarts = job.view.workers[event.worker_id].restarts
+            if connection is not None and connection.hello.get("incarnation") != restarts:
                 connection.stop(SUPERSEDED)
         if job.spec.discovery and event.kind is not EventKind.PROGRESS:
             self._publish(running)
@@ -160,11 +203,6 @@ class JobMasters:
             if running.timer is not None:
                 running.timer.cancel()
             self._running.pop(running.job.job_id, None)
-
-    def _observe(self, running: _Running, worker: WorkerView) -> None:
-        info = _info(running, worker)
-        actions = running.master.observe(worker.worker_id, worker.restarts, _presence(worker), info)
-        self._perform(running, actions)
 
     # What the driver asks.
 
@@ -227,17 +265,10 @@ class JobMasters:
         if (commit := self._commits.get(directory)) is None:
             commit = self._commits[directory] = GroupCommit(Store(directory), self._carry)
         running = _Running(job, commit)
-        past = JobView(job.job_id)
         for event in job.events:
-            past.apply(event)
-            if event.worker_id is not None and event.worker_id < len(past.workers):
-                if event.kind is EventKind.LAUNCHED:
-                    running.launches[event.worker_id] = event
-                worker = past.workers[event.worker_id]
-                running.master.observe(worker.worker_id, worker.restarts, _presence(worker), {})
-        for worker in job.view.workers:
-            info = _info(running, worker)
-            running.master.observe(worker.worker_id, worker.restarts, _presence(worker), info)
+            running.take(event, is_past=True)
+        for worker in running.view.workers:
+            running.observe(worker.worker_id)
         running.master.restore(Store(directory).load(job.job_id), asyncio.get_running_loop().time())
         self._running[job.job_id] = running
         self._await_deadline(running)
@@ -247,17 +278,38 @@ class JobMasters:
         running.commit.add(running.job.job_id, actions)
         self._await_deadline(running)
 
-    def _carry(self, job_id: str, action: Answer | Tell) -> None:
-        """Bring an answer, or news, to whom it is for."""
-        if isinstance(action, Tell):
+    def _carry(self, job_id: str, action: Answer | Stop | Scale) -> None:
+        """Bring an answer, or a word, to whom it is for."""
+        if isinstance(action, Stop):
             if (connection := self._connections.get((job_id, action.to))) is not None:
-                connection.send(action.record)
+                connection.stop(action.why)
+        elif isinstance(action, Scale):
+            task = asyncio.get_running_loop().create_task(self._scale_for(job_id, action))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         elif action.to == DRIVER:
             future = self._answers.pop((job_id, action.request), None)
             if future is not None and not future.done():
                 future.set_result(action)
         elif (connection := self._connections.get((job_id, action.to))) is not None:
             connection.send({**action.record, "request": action.request}, action.payload)
+
+    async def _scale_for(self, job_id: str, asked: Scale) -> None:
+        """Carry out a worker's wish, once, whether or not it has to ask again."""
+        if (running := self._running.get(job_id)) is None:
+            return
+        request = f"{asked.worker_id}.{asked.incarnation}.{asked.request}"
+        source = f"WORKER {asked.worker_id}"
+        answer: dict[str, Any]
+        try:
+            number = await self._scale(running.job, asked.by, request, source, asked.leave_time)
+            answer = {"number_of_workers": number}
+        except Twister2Error as error:
+            answer = {"error": str(error)}
+        master = running.master
+        self._perform(
+            running, master.scaling_answered(asked.worker_id, asked.incarnation, asked.request, answer)
+        )
 
     def _await_deadline(self, running: _Running) -> None:
         deadline = running.master.next_deadline
@@ -278,6 +330,8 @@ class JobMasters:
                 running.timer.cancel()
         for future in self._answers.values():
             future.cancel()
+        for task in self._tasks:
+            task.cancel()
         self.server.close()
         for commit in self._commits.values():
             await commit.close()

@@ -31,6 +31,7 @@ from ..model.errors import JournalError, NotOwner, SessionError
 from ..model.events import Event, EventKind
 from ..model.job import JobSpec
 from ..model.process import LOADER, user_name
+from ..model.scaling import scaled
 from ..scheduler.messages import framework_info
 from .client_socket import Door
 from .embedded import Cluster
@@ -387,6 +388,7 @@ class Session:
             [port for framework in reversed(self.frameworks) if (port := framework.worker_port)],
             {name: os.environ[name] for name in LOADER if os.environ.get(name)} if self._is_embedded else {},
             self._publisher,
+            self.scale,
         )
         self._servers.append(self._workers.server)
         for framework in self.frameworks:
@@ -490,6 +492,34 @@ class Session:
         reason, message : str
         """
         self.framework_of(job).kill(job, reason, message)
+
+    async def scale(self, job: JobRecord, by: int, request: str, source: str, leave_time: float) -> int:
+        """Change the number of a job's workers, and return it; when this returns, it is on the disk.
+
+        Parameters
+        ----------
+        job : JobRecord
+        by : int
+            Workers to add; less than 0: to take away.
+        request : str
+            The same for a repetition, which changes nothing.
+        source : str
+            Who asks.
+        leave_time : float
+            Seconds that those have who leave.
+
+        Raises
+        ------
+        ScalingError
+            When it cannot be; then nothing was changed.
+        JournalError
+            When it cannot be written down.
+        """
+        if (known := job.view.scalings.get(request)) is None:
+            known = scaled(job.spec, job.view, by)
+            self.framework_of(job).scale(job, known, request, source, leave_time)
+        await self.jobs.durable(job.job_id)
+        return known
 
     def _refuse(self, job: JobRecord) -> None:
         """End a job that can never start, since there is no framework."""

@@ -23,7 +23,7 @@ from ..model.process import user_name
 from ..package import core_package
 from ..package import http_api as package_http_api
 from ..scheduler.messages import ExecutorTemplate
-from .job_masters import JobMasters
+from .job_masters import JobMasters, Scaler
 from .shared_port import SharedPort
 from .zookeeper_publisher import ZooKeeperPublisher
 
@@ -80,6 +80,8 @@ class Workers:
         Variables that executors start with.
     publisher : ZooKeeperPublisher
         For jobs whose workers find each other in ZooKeeper.
+    scale : Scaler
+        Changes the number of a job's workers.
 
     Attributes
     ----------
@@ -109,6 +111,7 @@ class Workers:
         known_ports: Sequence[int],
         environment: Mapping[str, str],
         publisher: ZooKeeperPublisher,
+        scale: Scaler,
     ) -> None:
         self._jobs = jobs
         self._core_dir = core_dir
@@ -119,7 +122,7 @@ class Workers:
         shown = config["advertise_host"] or self._host
         self.url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
         self.contacts = Contacts()
-        self.job_masters = JobMasters(jobs, publisher)
+        self.job_masters = JobMasters(jobs, scale, publisher)
         application = _Heard(
             self.contacts,
             [

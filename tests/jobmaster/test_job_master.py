@@ -18,7 +18,8 @@ from t2notebook.jobmaster.actions import (
     PutAnswer,
     PutBarrier,
     PutMessage,
-    Tell,
+    Scale,
+    Stop,
 )
 from t2notebook.jobmaster.job_master import RETURN_TIME, JobMaster, Kept, Presence
 from t2notebook.jobmaster.mailboxes import MOST_MESSAGES
@@ -142,10 +143,79 @@ def test_finished_workers_still_count_as_joined() -> None:
 
 def test_listeners_hear_of_failures_and_restarts() -> None:
     master = running(2)
-    master.request(0, 1, {"kind": "listen"}, b"", 0.0)
-    heard = [one.record for one in master.observe(1, 1, Presence.AWAITED, {}) if isinstance(one, Tell)]
-    heard += [one.record for one in master.observe(1, 1, Presence.JOINED, {}) if isinstance(one, Tell)]
-    assert [(one["event"], one.get("worker_id")) for one in heard][:2] == [("failed", 1), ("restarted", 1)]
+    assert told(listen(master, 0, 1, -1)) == [("all_joined", -1)]
+    assert told(listen(master, 0, 2, 1)) == []
+    assert told(master.observe(1, 1, Presence.AWAITED, {})) == [("failed", 1)]
+    master.observe(1, 1, Presence.JOINED, {})
+    assert told(listen(master, 0, 3, 1)) == [("failed", 1), ("restarted", 1)], "repeated, it is told again"
+    assert told(listen(master, 0, 4, 2)) == [("restarted", 1)]
+
+
+def listen(master: JobMaster, who: int, request: int, after: int) -> list[Action]:
+    return master.request(who, request, {"kind": "happenings", "after": after, "low": request}, b"", 0.0)
+
+
+def told(actions: Iterable[Action]) -> list[tuple[str, int]]:
+    records = [one.record for one in actions if isinstance(one, Answer) and "happened" in one.record]
+    return [(one["kind"], one["worker_id"]) for record in records for one in record["happened"]]
+
+
+def stops(actions: Iterable[Action]) -> list[int]:
+    return [one.to for one in actions if isinstance(one, Stop)]
+
+
+def test_barriers_and_all_follow_the_number_of_workers() -> None:
+    master = running(3)
+    arrive(master, 0)
+    arrive(master, 2)
+    master.request(2, 9, {"kind": "all", "timeout": 5.0}, b"", 0.0)
+    listen(master, 1, 1, 1)
+    fewer = master.scale(2, {})
+    assert stops(fewer) == [2] and told(fewer) == [("scaled_down", -1)]
+    assert master.observe(2, 0, Presence.FAILED, {}) == [] and master.faults == 0, "it is no fault to leave"
+    assert stops(arrive(master, 2, request=2)) == [2]
+    assert ("scaled_down", -1) in told(listen(master, 2, 3, -1)), "also one that listens only now"
+    assert answers(arrive(master, 1)) == {0: "SUCCESS", 1: "SUCCESS"}
+    arrive(master, 0, request=2)
+    arrive(master, 1, request=2)
+    # More come to a barrier that some are at: it waits for them, and so does who asks for all.
+    arrive(master, 0, request=3)
+    master.scale(3, {2: 1})
+    assert master.request(0, 4, {"kind": "all", "timeout": 5.0}, b"", 0.0) == []
+    assert answers(arrive(master, 1, request=3)) == {}
+    assert master.observe(2, 0, Presence.FINISHED, {}) == [], "the one that had left does not count"
+    joined = master.observe(2, 1, Presence.JOINED, {})
+    assert [one.record["number_of_workers"] for one in joined if isinstance(one, Answer)] == [3]
+    assert answers(arrive(master, 2)) == dict.fromkeys(range(3), "SUCCESS") and master.faults == 0
+
+
+def test_a_barrier_is_passed_when_the_one_that_it_waits_for_leaves() -> None:
+    master = running(3)
+    arrive(master, 0)
+    arrive(master, 1)
+    assert answers(master.scale(2, {})) == {0: "SUCCESS", 1: "SUCCESS"}
+
+
+def test_what_one_that_leaves_has_not_read_goes_with_it() -> None:
+    master = running(2)
+    send(master, 0, 1, 1, b"x")
+    assert DropMessages(1, 1) in master.scale(1, {})
+    assert "workers 0 to 0, not 1" in answers_of_send(send(master, 0, 2, 1, b"x"))["error"]
+    assert answers_of_send(master.driver_send("b", None, b"x")) == {"sent": 1}
+    master.scale(2, {1: 1})
+    master.observe(1, 1, Presence.JOINED, {})
+    assert letters(receive(master, 1, 1, 0, timeout=0.0)) == []
+
+
+def test_a_worker_that_scales_is_answered_once_and_again() -> None:
+    master = running(1)
+    wish = {"kind": "scale", "by": 2, "leave_time": 3, "low": 1}
+    assert master.request(0, 1, wish, b"", 0.0) == [Scale(0, 0, 1, 2, 3.0)]
+    done = master.scaling_answered(0, 0, 1, {"number_of_workers": 3})
+    assert [type(one) for one in done] == [PutAnswer, Answer]
+    again = master.request(0, 1, wish, b"", 0.0)
+    assert [one.record for one in again if isinstance(one, Answer)] == [{"number_of_workers": 3}]
+    assert master.scaling_answered(0, 1, 1, {}) == [], "another incarnation did not ask"
 
 
 class Disk:

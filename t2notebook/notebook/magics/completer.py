@@ -109,7 +109,7 @@ def _jobs(namespace: dict[str, Any]) -> list[str]:
 def _workers(name: str, namespace: dict[str, Any]) -> list[str]:
     for variable, job in handles(namespace).items():
         if name == variable or job.job_id.startswith(name):
-            number = job.spec.number_of_workers
+            number = len(job.view().workers)
             return [str(worker_id) for worker_id in range(min(number, _MOST_WORKERS))]
     return []
 

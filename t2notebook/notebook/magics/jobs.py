@@ -106,7 +106,7 @@ def logs(ip: Any, arguments: argparse.Namespace) -> None:
         When the job has no such worker.
     """
     job = find_job(arguments.job, ip.user_ns)
-    number = job.spec.number_of_workers
+    number = len(job.view().workers)
     if arguments.worker is not None and arguments.worker >= number:
         raise UsageError(f"job {job.job_id} has workers 0 to {number - 1}, not {arguments.worker}")
     stream = "stderr" if arguments.stderr else "stdout"

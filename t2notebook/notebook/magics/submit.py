@@ -154,6 +154,11 @@ def make_parser() -> VerbParser:
         help="when a worker fails, let the others go on: job.results(return_exceptions=True)",
     )
     add(
+        "--scalable",
+        action="store_true",
+        help="let the number of workers change while the job runs: job.scale_up_workers(n), job.scale_down_workers(n)",
+    )
+    add(
         "--replace",
         action="store_true",
         help="first end the unfinished jobs of this cell's earlier runs, and with --name those of the name",
@@ -255,6 +260,7 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
         "gang_timeout": arguments.gang_timeout,
         "max_worker_restarts": arguments.max_restarts,
         "keep_going": arguments.keep_going,
+        "scalable": arguments.scalable,
         "files": tuple(arguments.file),
     }
     client = the_client()

@@ -23,10 +23,13 @@ class Discovery(Protocol):
         How many failures of workers this one knows of; None before it is connected.
     welcome : mapping
         What others are told of this worker; empty before it is connected.
+    number_of_workers : int
+        How many workers the job has, as was heard last; 0 before anything was.
     """
 
     faults: int | None
     welcome: Mapping[str, Any]
+    number_of_workers: int
 
     def connect(self) -> None:
         """Be connected."""
@@ -42,17 +45,34 @@ class WorkerController:
     ----------
     client : Discovery
     worker_id, number_of_workers, restart_count : int
+    scalable : bool
+        Whether the number of workers may change.
     """
 
-    def __init__(self, client: Discovery, worker_id: int, number_of_workers: int, restart_count: int) -> None:
+    def __init__(
+        self,
+        client: Discovery,
+        worker_id: int,
+        number_of_workers: int,
+        restart_count: int,
+        scalable: bool = False,
+    ) -> None:
         self._client = client
         self._worker_id = worker_id
         self._number_of_workers = number_of_workers
         self._restart_count = restart_count
+        self._scalable = scalable
+
+    @property
+    def number_of_workers(self) -> int:
+        """The number of workers, as this one last heard of it: with each barrier, list of workers, or worker event."""
+        return self._client.number_of_workers or self._number_of_workers
 
     def get_number_of_workers(self) -> int:
-        """Return how many workers the job has."""
-        return self._number_of_workers
+        """Return how many workers the job has now; of one that can be scaled, the job master is asked."""
+        if self._scalable:
+            self._client.ask({"kind": "hello"})
+        return self.number_of_workers
 
     def worker_restart_count(self) -> int:
         """Return how often this worker was restarted."""
@@ -129,7 +149,7 @@ class WorkerController:
         self._wait("INIT", timeout)
 
     def __repr__(self) -> str:
-        return f"<worker controller of worker {self._worker_id} of {self._number_of_workers}>"
+        return f"<worker controller of worker {self._worker_id} of {self.number_of_workers}>"
 
     def _wait(self, barrier: str, timeout: float) -> None:
         seconds = _seconds(timeout)

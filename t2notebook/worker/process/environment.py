@@ -6,9 +6,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ...model.errors import ScalingError
+from ...model.scaling import LEAVE_TIME, check_count, check_time
+
 if TYPE_CHECKING:
+    from ...model.worker_event import WorkerEvent
     from .checkpoint import Checkpoint
     from .controller import WorkerController
+    from .listeners import Listeners
     from .messages import Messages
 
 _MAX_TEXT = 200
@@ -24,6 +29,7 @@ class WorkerEnvironment:
     worker_id : int
         From 0 to ``number_of_workers - 1``; a restarted worker keeps it.
     number_of_workers : int
+        As this worker last heard of it, if the job is scaled while it runs.
     job_id : str
     config : mapping
         The job's configuration.
@@ -39,6 +45,10 @@ class WorkerEnvironment:
         Finds the other workers, and waits for them.
     messages : Messages
         Carries messages.
+    listeners : Listeners
+        Tells of what happens to the job's workers.
+    ask : callable
+        Asks the job master.
     checkpoint : Checkpoint
         Variables that outlive the worker.
     persistent_volume : str
@@ -48,7 +58,6 @@ class WorkerEnvironment:
     """
 
     worker_id: int
-    number_of_workers: int
     job_id: str
     config: Mapping[str, Any]
     restart_count: int
@@ -72,12 +81,14 @@ class WorkerEnvironment:
         credentials: Mapping[str, str] | None = None,
         worker_controller: WorkerController | None = None,
         messages: Messages | None = None,
+        listeners: Listeners | None = None,
+        ask: Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], bytes]] | None = None,
         checkpoint: Checkpoint | None = None,
         persistent_volume: str = "",
         volatile_volume: str = "",
     ) -> None:
         self.worker_id = worker_id
-        self.number_of_workers = number_of_workers
+        self._number_of_workers = number_of_workers
         self.job_id = job_id
         self.config = config
         self.restart_count = restart_count
@@ -85,12 +96,18 @@ class WorkerEnvironment:
         self.credentials = dict(credentials or {})
         if worker_controller is not None:
             self.worker_controller = worker_controller
-        self._messages = messages
+        self._messages, self._listeners, self._ask = messages, listeners, ask
         if checkpoint is not None:
             self.checkpoint = checkpoint
         self.persistent_volume = persistent_volume
         self.volatile_volume = volatile_volume
         self._report = report
+
+    @property
+    def number_of_workers(self) -> int:
+        """The number of workers of the job."""
+        controller: WorkerController | None = getattr(self, "worker_controller", None)
+        return self._number_of_workers if controller is None else controller.number_of_workers
 
     def progress(self, done: float, total: float | None = None, text: str = "") -> None:
         """Say how far the worker is; it shows in ``job.tasks`` and in the job's widget.
@@ -173,6 +190,68 @@ class WorkerEnvironment:
         if timeout is not None:
             timeout = _number("timeout", timeout, "messages")
         return self._mail().receive(timeout)
+
+    def scale_up_workers(self, number: int) -> int:
+        """Add workers to the job, and return how many it has then; they start when there are resources.
+
+        Parameters
+        ----------
+        number : int
+            How many more, from 1.
+
+        Raises
+        ------
+        ScalingError
+            When the job has no scalable resource, or is ending.
+        """
+        return self._scale(check_count(number), 0.0)
+
+    def scale_down_workers(self, number: int, leave_time: float = LEAVE_TIME) -> int:
+        """Take workers away from the job, those with the highest ids, and return how many it has then.
+
+        They are told first (`on_worker_event`), and at once if they are at a barrier; this worker may be one of them.
+
+        Parameters
+        ----------
+        number : int
+            How many less, from 1.
+        leave_time : float
+            Seconds that they have to end by themselves; then they are killed.
+
+        Raises
+        ------
+        ScalingError
+            When the job has not so many scalable workers, or is ending.
+        """
+        return self._scale(-check_count(number), check_time(leave_time))
+
+    def _scale(self, by: int, leave_time: float) -> int:
+        assert self._ask is not None
+        record, _ = self._ask({"kind": "scale", "by": by, "leave_time": leave_time})
+        if why := record.get("error"):
+            raise ScalingError(why)
+        return int(record["number_of_workers"])
+
+    def on_worker_event(self, callback: Callable[[WorkerEvent], Any]) -> Callable[[WorkerEvent], Any]:
+        """Have ``callback(event)`` called when workers join, fail, are restarted, come or leave (`t2.WorkerEvent`).
+
+        It runs on a thread of its own, which the first call of this starts, one event after the other. What it raises
+        is printed. A process that the worker forks hears nothing.
+
+        Parameters
+        ----------
+        callback : callable
+
+        Returns
+        -------
+        callable
+            The callback, so that this can be used as a decorator.
+        """
+        if not callable(callback):
+            raise TypeError(f"callback is a {type(callback).__name__}; give a function of an event")
+        assert self._listeners is not None
+        self._listeners.add(callback)
+        return callback
 
     def _mail(self) -> Messages:
         assert self._messages is not None

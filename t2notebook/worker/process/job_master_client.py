@@ -74,6 +74,11 @@ class JobMasterClient:
         Why the last connection broke.
     welcome : mapping
         What the job master says of this worker; empty before the first connection.
+    number_of_workers : int
+        How many workers the job has, as the job master said last; 0 before it said anything.
+    on_contact : callable
+        Called with False when the job master cannot be reached, and with True when it can be again; with the lock held,
+        so it must return at once.
     """
 
     def __init__(
@@ -92,7 +97,9 @@ class JobMasterClient:
         self._pid = os.getpid()
         self.faults: int | None = None
         self.welcome: Mapping[str, Any] = {}
-        self.on_event: Callable[[Mapping[str, Any]], None] = lambda record: None
+        self.number_of_workers = 0
+        self.on_contact: Callable[[bool], None] = lambda is_there: None
+        self._is_missed = False
         _all.add(self)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -211,6 +218,9 @@ class JobMasterClient:
             self._away_since = now
         if was_connected:
             return
+        if self.faults is not None and not self._is_missed:
+            self._is_missed = True
+            self.on_contact(False)
         pause = min(_LONGEST_PAUSE, max(_PAUSE, (now - self._away_since) / 2))
         # Spread, so that a thousand workers do not meet a new session at once; woken, if the executor knows of it.
         self._changed.wait(pause * random.uniform(0.5, 1.0))
@@ -229,6 +239,9 @@ class JobMasterClient:
 
     def _use(self, link: _Link) -> None:
         self._link, self._away_since = link, None
+        if self._is_missed:
+            self._is_missed = False
+            self.on_contact(True)
         if self._stopped:
             self._drop()
         for number, pending in sorted(self._pending.items()):
@@ -262,8 +275,7 @@ class JobMasterClient:
                 self._drop()
             elif (pending := self._pending.get(record.get("request", 0))) is not None:
                 pending.answer = (record, message.payload)
-            elif "event" in record:
-                self.on_event(record)
+                self.number_of_workers = int(record.get("number_of_workers", self.number_of_workers))
 
     def _has_moved(self, link: _Link) -> bool:
         return self._session_address is not None and self._session_address.read()[0] != link.number
@@ -299,6 +311,7 @@ class JobMasterClient:
                         return link
                     if "welcome" in message.record:
                         self.welcome = message.record["welcome"]
+                        self.number_of_workers = int(message.record["number_of_workers"])
                         if self.faults is None:
                             self.faults = int(message.record["faults"])
                         return link

@@ -24,6 +24,7 @@ from .checkpoint import Checkpoint, volume_of
 from .controller import Discovery, WorkerController
 from .environment import WorkerEnvironment
 from .job_master_client import JobMasterClient
+from .listeners import Listeners
 from .messages import Messages
 from .missing_names import IS_CELL, NAMES, notebook_has
 from .progress import ProgressReporter
@@ -167,8 +168,14 @@ def _work(
         persistent_volume=_volume(launch),
         volatile_volume=os.path.join(directory, VOLATILE),
         worker_controller=WorkerController(
-            discovery, launch.worker_id, launch.number_of_workers, launch.restart_count
+            discovery,
+            launch.worker_id,
+            launch.number_of_workers,
+            launch.restart_count,
+            launch.scalable,
         ),
+        listeners=Listeners(job_master),
+        ask=job_master.ask,
     )
     versions: Mapping[str, str] = {}
     facts: Mapping[str, Any] = {}

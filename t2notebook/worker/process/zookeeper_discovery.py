@@ -64,6 +64,7 @@ class ZooKeeperDiscovery:
         self._pid = os.getpid()
         self.faults: int | None = None
         self.welcome: Mapping[str, Any] = {}
+        self.number_of_workers = launch.number_of_workers  # a job that can be scaled has a job master
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a worker's connection to ZooKeeper cannot be pickled")
