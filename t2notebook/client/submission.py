@@ -231,8 +231,8 @@ def submit(
     )
     if discovery and any(resource.scalable for resource in described.resources):
         raise SubmitError(
-            f"discovery is {discovery!r}, and a resource is scalable: workers of a job that can be scaled find each other "
-            "through the job master, so leave one of the two out"
+            f"discovery is {discovery!r}, and a resource is scalable: workers of a job that can be scaled find each "
+            "other through the job master, so leave one of the two out"
         )
     spool = spool_directory()
     try:

@@ -246,6 +246,11 @@ class WorkerEnvironment:
         -------
         callable
             The callback, so that this can be used as a decorator.
+
+        Raises
+        ------
+        TypeError
+            When the callback cannot be called.
         """
         if not callable(callback):
             raise TypeError(f"callback is a {type(callback).__name__}; give a function of an event")
