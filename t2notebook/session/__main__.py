@@ -35,6 +35,9 @@ def main() -> None:
     except BaseException as error:
         _tell(news, {"error": f"{type(error).__name__}: {error}"})
         raise
+    finally:
+        if cluster is not None:
+            cluster.abandon()
 
 
 def _secrets() -> dict[str, str]:

@@ -36,6 +36,10 @@ class Cluster:
         self.master = self._handle.wait().master
         return self.master
 
+    def abandon(self) -> None:
+        """End it where nobody else can know of it yet: the session could not start."""
+        self._handle.abandon()
+
     def is_gone(self) -> bool:
         """Whether it has ended, or another has taken its place."""
         info = running(self._runtime_dir)

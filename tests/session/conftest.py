@@ -130,6 +130,15 @@ def clean(home: Path) -> Iterator[Path]:
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.fixture
+def uncalled(clean: Path) -> Iterator[None]:
+    """The embedded Mesos ends with the test, and need not wait until the session that failed surely does not come."""
+    from t2notebook import client
+
+    yield
+    client.stop_cluster()
+
+
 def submit(steps: int, on_exit: str | None = None, then: str = "") -> tuple[subprocess.Popen[str], str]:
     code = SUBMIT.format(steps=steps, on_exit=on_exit) + then
     process = kernel(code)

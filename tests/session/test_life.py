@@ -159,7 +159,8 @@ def test_an_agent_without_the_python_says_what_to_do(clean: Path, monkeypatch: p
     t2.shutdown()
 
 
-def test_a_session_that_cannot_start_says_why(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("uncalled")
+def test_a_session_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     import t2notebook as t2
 
     monkeypatch.setenv("T2_BIND", "192.0.2.1")  # nobody's address (RFC 5737)

@@ -160,6 +160,8 @@ def test_a_relative_folder_is_where_the_kernel_was_when_it_began(
     monkeypatch.chdir(short)
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", "run")
     monkeypatch.setenv("JUPYTER_DATA_DIR", "data")
+    # a test that ran IPython in this process leaves its history of directories
+    monkeypatch.delattr(sys.modules["__main__"], "_dh", raising=False)
     monkeypatch.setattr(config, "_BEGINNING", config._here())
     assert config.runtime_dir() == short / "run" / "t2notebook"
     (short / "below").mkdir()

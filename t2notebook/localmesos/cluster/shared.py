@@ -86,6 +86,16 @@ class SharedHandle:
         finally:
             self._unlock()
 
+    def abandon(self) -> None:
+        """End a cluster that this very call began to start and nobody has found yet: `wait` is not called any more."""
+        if self._lock is None:
+            return
+        try:
+            if self._spawned is not None:
+                self._spawned.abandon()
+        finally:
+            self._unlock()
+
     def _unlock(self) -> None:
         if self._lock is not None:
             os.close(self._lock)

@@ -109,6 +109,14 @@ class Spawned:
         self._line = line
         return line
 
+    def abandon(self) -> None:
+        """End what was started and has not been waited for."""
+        if self._line is None:
+            # The group: a detached supervisor is no child any more, but still in it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
     def _said(self) -> str:
         self._stderr.seek(0)
         text = self._stderr.read().decode("utf-8", "replace").strip()
