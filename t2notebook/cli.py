@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import sys
+import time
 from collections.abc import Sequence
 
 from ._version import __version__
@@ -70,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("-f", "--follow", action="store_true", help="go on until the worker ends")
     logs.add_argument("--stderr", action="store_true")
     logs.set_defaults(run=_logs)
+    top = verbs.add_parser("top", help="show what a job's workers use: cpu, memory, bytes, GPUs")
+    top.add_argument("job")
+    top.add_argument("--by", choices=("worker", "cpu", "mem"), default="worker", help="order")
+    top.add_argument("-f", "--follow", action="store_true", help="show it anew until the job ends")
+    top.set_defaults(run=_top)
     kill = verbs.add_parser("kill", help="end a job")
     kill.add_argument("job")
     kill.set_defaults(run=_kill)
@@ -122,6 +128,23 @@ def _logs(options: argparse.Namespace) -> None:
     text = job.logs(options.worker, stream, follow=options.follow, tail=options.tail)
     for piece in text if options.follow else [text]:
         print(piece, end="", flush=True)
+
+
+def _top(options: argparse.Namespace) -> None:
+    from . import client
+    from .client.top import top_text
+
+    job = client.attach(options.job)
+    # The first look that comes after attaching tells what is so now; without one there is what the journal has.
+    job.await_use(2.0)
+    while True:
+        view = job.view()
+        if options.follow and sys.stdout.isatty():
+            print("\033[H\033[2J", end="")
+        print(top_text(view, options.by), flush=True)
+        if not options.follow or view.state.is_final or not job.is_attached:
+            return
+        time.sleep(2.0)
 
 
 def _kill(options: argparse.Namespace) -> None:

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .model.events import TRANSIENT, Event
+from .model.events import TRANSIENT, Event, EventKind
 from .model.job import JobSpec
 from .model.metrics import PHASES, JobMetrics
 from .model.reducer import JobView
 from .model.states import JobState, TaskState
+from .model.use import Use, use_of, workers_use
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,9 @@ TASK_COLUMNS = {
     "finished": "time",
     "cpus": "float64",
     "mem": "float64",
+    "cpu_used": "float64",
+    "mem_now": "float64",
+    "mem_peak": "float64",
     "ports": "str",
     "reason": "str",
     "agent": "str",
@@ -70,6 +74,20 @@ WHY_COLUMNS = {
     "message": "str",
 }
 
+USAGE_COLUMNS = {
+    "time": "time",
+    "worker_id": "int64",
+    "cpu": "float64",
+    "mem": "float64",
+    "read": "int64",
+    "written": "int64",
+    "gpu": "float64",
+    "gpu_mem": "float64",
+}
+
+#: Seconds before a worker's end of which `usage_frame` tells nothing by themselves.
+_MOMENT = 0.5
+
 _STATES = {"job_state": [state.value for state in JobState], "state": [state.value for state in TaskState]}
 
 
@@ -77,7 +95,7 @@ def task_rows(view: JobView) -> list[dict[str, Any]]:
     """Return one row a worker, by worker id, with the columns of ``job.tasks``.
 
     Times are seconds since 1970 or None; states are strings; `mem` is MiB; `progress` a fraction of 1 or
-    None.
+    None; `cpu_used` (mean cpus), `mem_now` and `mem_peak` (MiB) are None until they have been measured.
     """
     return [
         {
@@ -92,6 +110,9 @@ def task_rows(view: JobView) -> list[dict[str, Any]]:
             "finished": worker.finished,
             "cpus": worker.cpus,
             "mem": worker.mem,
+            "cpu_used": None if worker.use is None else round(worker.use.cpu_used, 3),
+            "mem_now": None if worker.use is None or worker.state.is_terminal else round(worker.use.mem, 1),
+            "mem_peak": None if worker.use is None else round(worker.use.mem_peak, 1),
             "ports": ", ".join(f"{worker.host}:{port}" for port in worker.ports),
             "reason": worker.reason,
             "agent": worker.agent,
@@ -120,9 +141,64 @@ def events_frame(events: Iterable[Event]) -> pd.DataFrame:
             "task_id": event.task_id,
         }
         for event in events
-        if event.kind not in TRANSIENT
+        if event.kind not in TRANSIENT and event.kind is not EventKind.USAGE
     ]
     return _frame(rows, EVENT_COLUMNS, "state")
+
+
+def usage_frame(events: Iterable[Event], view: JobView, now: float) -> pd.DataFrame:
+    """Return ``job.usage``: one row a worker and look, oldest first.
+
+    Parameters
+    ----------
+    events : iterable of Event
+        All of the job's.
+    view : JobView
+        For what has been seen of workers since the last event.
+    now : float
+        Seconds since 1970.
+    """
+    rows: list[dict[str, Any]] = []
+    last: dict[int, tuple[int, Use]] = {}
+    restarts = [0] * len(view.workers)
+
+    def add(time: float, worker_id: int, restart: int, use: Use) -> None:
+        before = last.get(worker_id)
+        since = before[1] if before is not None and before[0] == restart else Use(0.0, 0.0, 0.0, 0.0, 0.0)
+        if (seconds := use.seconds - since.seconds) <= 0:
+            return
+        last[worker_id] = restart, use
+        rows.append(
+            {
+                "time": time,
+                "worker_id": worker_id,
+                "cpu": round(max(0.0, use.cpu - since.cpu) / seconds, 3),
+                "mem": use.mem,
+                "read": use.read,
+                "written": use.written,
+                "gpu": use.gpu,
+                "gpu_mem": use.gpu_mem,
+            }
+        )
+
+    for event in events:
+        if event.kind is EventKind.USAGE:
+            for worker_id, restart, use in workers_use(event.data):
+                add(event.time, worker_id, restart, use)
+        elif event.worker_id is None or event.worker_id >= len(restarts):
+            continue
+        elif event.kind is EventKind.LAUNCHED:
+            restarts[event.worker_id] = int(event.data.get("restart_count", 0))
+        elif event.kind is EventKind.STATUS and (ended := use_of(event.data)) is not None:
+            known = last.get(event.worker_id)
+            is_new = known is None or known[0] != restarts[event.worker_id]
+            # Over a moment, the cpu of a process that ends is noise.
+            if is_new or (known is not None and ended.seconds - known[1].seconds >= _MOMENT):
+                add(event.time, event.worker_id, restarts[event.worker_id], ended)
+    for worker in view.workers:
+        if worker.use is not None and not worker.state.is_terminal:
+            add(now, worker.worker_id, worker.restarts, worker.use)
+    return _frame(rows, USAGE_COLUMNS, "state")
 
 
 def job_row(view: JobView) -> dict[str, Any]:

@@ -25,3 +25,11 @@ def test_dask_on_mesos_is_measured_beside_a_local_cluster() -> None:
     from benchmarks import dask
 
     assert set(dask.CASES) == {"local", "mesos"} and dask.increment(1) == 2
+
+
+def test_looks_at_workers_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import workers
+
+    monkeypatch.setattr(workers, "WORKERS", 2)
+    monkeypatch.setattr(workers, "ROUNDS", 2)
+    assert 0 < workers.sampling() < 1

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ..frames import events_frame, metrics_series, phases_frame, tasks_frame, why_frame
+from ..frames import events_frame, metrics_series, phases_frame, tasks_frame, usage_frame, why_frame
 from ..journal import result_path
 from ..model.errors import (
     JobFailed,
@@ -134,6 +134,37 @@ class Job:
         with self._replica.changed:
             events = list(self._replica.events)
         return events_frame(events)
+
+    @property
+    def usage(self) -> pd.DataFrame:
+        """Use of the workers over time: one row a worker and look, oldest first; times UTC.
+
+        ``cpu`` is the mean number of cpus since the row before of that worker, ``mem`` the most memory of its own in
+        that time (MiB, pages of files left out), ``read`` and ``written`` are bytes since the worker began; ``gpu``
+        (0.5 is half of one) and ``gpu_mem`` (MiB) are NaN where no `nvidia-smi` is on the agent. Processes that the
+        worker has started count with it. There is a row a second at first, and one each five minutes after some
+        hours.
+        """
+        with self._replica.changed:
+            events = list(self._replica.events)
+        return usage_frame(events, self.view(), time.time())
+
+    def await_use(self, timeout: float) -> bool:
+        """Wait until use has been measured that is newer than what the journal has; return whether it has.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds; a job of which nothing runs is not waited for.
+        """
+
+        def is_there() -> bool:
+            workers = self._replica.view.workers
+            running = [worker for worker in workers if worker.state is TaskState.RUNNING]
+            return not running or any(worker.cpu_now is not None for worker in running)
+
+        with self._replica.changed:
+            return self._wait_for(lambda: is_there() or self._has_ended(quiet=True), timeout)
 
     @property
     def why(self) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from ..model.events import TRANSIENT, Event, EventKind
 from ..model.reducer import JobView, WorkerView
+from ..model.use import workers_use
 
 #: Seconds to wait for events that the session has already sent.
 CATCH_UP = 10.0
@@ -38,10 +39,16 @@ class JobReplica:
                 self._stale.add(worker.worker_id)
             elif event.kind in (EventKind.SUBMITTED, EventKind.KILL, EventKind.SCALED):
                 self._stale = None
+            elif event.kind in (EventKind.USE, EventKind.USAGE) and self._stale is not None:
+                self._stale.update(
+                    worker_id
+                    for worker_id, _, _ in workers_use(event.data)
+                    if worker_id < len(self.view.workers)
+                )
             if event.kind not in TRANSIENT:
                 self.events.append(event)
                 self.on_fold(worker.worker_id if worker is not None else None)
-            self._notify()
+            self._notify(quietly=event.kind in (EventKind.USE, EventKind.USAGE))
 
     def await_seq(self, seq: int) -> None:
         """Wait until the event `seq` is here: requests and events come on different connections."""
@@ -89,7 +96,10 @@ class JobReplica:
             if listener in self._listeners:
                 self._listeners.remove(listener)
 
-    def _notify(self) -> None:
+    def _notify(self, quietly: bool = False) -> None:
+        """Wake whoever waits, and tell the listeners; not of figures, which come all the time."""
         self.changed.notify_all()
+        if quietly:
+            return
         for listener in list(self._listeners):
             listener()

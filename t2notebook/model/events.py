@@ -20,11 +20,13 @@ class EventKind(StrEnum):
     KILL = "KILL"  # somebody asked for the end of the job, or of one worker (data: restart); reason says who
     SCALED = "SCALED"  # the number of workers has changed; data: number_of_workers, before, request
     PROGRESS = "PROGRESS"  # a worker's own account; data: progress, text. Not kept in the journal
+    USAGE = "USAGE"  # use of the workers since the last such event; data: workers, a list each (`model.use`)
+    USE = "USE"  # use of some workers now; data as of USAGE. Not kept in the journal
     PENDING = "PENDING"  # why workers wait for resources, in words (message). Not kept in the journal
 
 
 #: Events that live views want but nobody needs again after a restart.
-TRANSIENT = frozenset({EventKind.PROGRESS, EventKind.PENDING})
+TRANSIENT = frozenset({EventKind.PROGRESS, EventKind.PENDING, EventKind.USE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from .events import Event, EventKind
 from .states import FINAL_JOB_STATES, JOB_TRANSITIONS, TASK_TRANSITIONS, JobState, TaskState
+from .use import Use, use_of, workers_use
 
 
 @dataclass
@@ -21,6 +22,8 @@ class WorkerView:
     against ``max_worker_restarts``, and `retries` the launches that were lost since it last ran. `changed` is
     when its state last changed. `asked` says what somebody wants of this worker alone: ``"end"``, for good,
     ``"restart"``, or ``"again"``: it was to leave and is to come back, so it is started anew however it ends.
+    `use` is what its present task has used as far as is known, and `cpu_now` how many cpus it used between the last
+    two looks.
     """
 
     worker_id: int
@@ -48,6 +51,19 @@ class WorkerView:
     result: str = ""
     asked: str = ""
     asked_because: str = ""
+    use: Use | None = None
+    cpu_now: float | None = None
+
+    def note_use(self, use: Use) -> None:
+        """Take figures that are newer than those that are known."""
+        before = self.use
+        if before is not None and use.seconds < before.seconds:
+            return
+        if before is None or use.seconds - before.seconds > 0.2:
+            seconds = use.seconds - (before.seconds if before is not None else 0.0)
+            spent = use.cpu - (before.cpu if before is not None else 0.0)
+            self.cpu_now = max(0.0, spent / seconds) if seconds > 0 else None
+        self.use = use
 
     @property
     def is_on_mesos(self) -> bool:
@@ -153,6 +169,13 @@ class JobView:
         if event.kind is EventKind.PENDING:
             self.waiting_for = event.message
             return None
+        if event.kind in (EventKind.USE, EventKind.USAGE):
+            for worker_id, restarts, use in workers_use(event.data):
+                if worker_id < len(self.workers):
+                    worker = self.workers[worker_id]
+                    if worker.restarts == restarts and not worker.state.is_terminal and worker.task_id:
+                        worker.note_use(use)
+            return None
         if event.worker_id is None or event.worker_id >= len(self.workers):
             return None
         worker = self.workers[event.worker_id]
@@ -247,6 +270,7 @@ class JobView:
         worker.started = worker.finished = worker.progress = worker.exit_code = None
         worker.text = worker.source = worker.reason = worker.message = worker.result = ""
         worker.asked = worker.asked_because = ""
+        worker.use = worker.cpu_now = None
         if not self.counts[TaskState.PENDING]:
             self.waiting_for = ""
         return worker
@@ -268,6 +292,8 @@ class JobView:
         if state is TaskState.RUNNING and worker.started is None:
             worker.started = event.time
             worker.retries = 0
+        if (use := use_of(event.data)) is not None:
+            worker.note_use(use)
         restart = None if self.kill_reason or worker.asked == "end" else event.data.get("restart")
         if state.is_terminal and restart:
             self._await_restart(worker, event, restart)

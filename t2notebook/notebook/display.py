@@ -139,8 +139,16 @@ class JobSink:
             self.place.update(bundle(self._record(view), beside=self.display_id), self.display_id)
 
     def beat(self) -> None:
-        """Let the widget know that this kernel lives; without one there is nobody to tell."""
-        if self._widget is not None:
+        """Let the widget know that this kernel lives, and what its workers use now: that costs no message more.
+
+        Without a widget there is nobody to tell.
+        """
+        if self._widget is None:
+            return
+        view = self.job.view()
+        if len(view.workers) <= MANY_ROWS and any(worker.use is not None for worker in view.workers):
+            self.write(view)
+        else:
             self._widget.beat += 1
 
     def is_ready(self, view: JobView) -> bool:

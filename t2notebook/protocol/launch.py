@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from ..model.text import dumps, loads
+from ..model.use import Use
 
 FORMAT = 1
 #: Seconds between SIGTERM and SIGKILL for a worker (Mesos's own default, docs/task-configuration.md).
@@ -129,7 +130,10 @@ class Cause(StrEnum):
 
 
 def encode_status_data(
-    exit_code: int | None, cause: Cause = Cause.NONE, phases: Mapping[str, float] | None = None
+    exit_code: int | None,
+    cause: Cause = Cause.NONE,
+    phases: Mapping[str, float] | None = None,
+    use: Use | None = None,
 ) -> str:
     """Return base64 for `TaskStatus.data`. The whole cluster can see it: never a secret.
 
@@ -139,8 +143,12 @@ def encode_status_data(
     cause : Cause
     phases : mapping, optional
         Seconds, by the names of `model.metrics.PHASES`.
+    use : Use, optional
+        What the worker has used.
     """
     record: dict[str, Any] = {"exit_code": exit_code}
+    if use is not None:
+        record["use"] = use.to_list()
     if cause:
         record["cause"] = cause.value
     if phases:

@@ -23,6 +23,8 @@ from ..model.reducer import JobView, WorkerView
 from ..model.states import TaskState
 from ..model.worker_info import WorkerInfo
 from ..protocol.frames import Message
+from .executors import Executors
+from .usage import UsageRecorder
 from .zookeeper_publisher import ZooKeeperPublisher
 
 log = logging.getLogger(__name__)
@@ -93,6 +95,8 @@ class JobMasters:
     Attributes
     ----------
     server : ChannelServer
+    executors : Executors
+        The executors that run the workers, which have connections of their own.
     """
 
     def __init__(self, jobs: AllJobs, scale: Scaler, publisher: ZooKeeperPublisher | None = None) -> None:
@@ -104,6 +108,7 @@ class JobMasters:
         self._commits: dict[Path, GroupCommit] = {}
         self._answers: dict[tuple[str, int | str], asyncio.Future[Answer]] = {}
         self.server = ChannelServer(self)
+        self.executors = Executors(UsageRecorder(jobs).take)
         jobs.listen(self._on_event)
         self.take_up(jobs)
 
@@ -126,6 +131,9 @@ class JobMasters:
         job = self._jobs.get(key[0])
         if job is None or job.view.state.is_final or job.view.kill_reason:
             connection.stop(OVER)
+            return
+        if "executor" in connection.hello:
+            self.executors.opened(connection)
             return
         if not 0 <= key[1] < len(job.view.workers):
             connection.stop(f"the job has no worker {key[1]}")
@@ -152,6 +160,9 @@ class JobMasters:
 
     def received(self, connection: Connection, message: Message) -> None:
         """A worker asks something."""
+        if "executor" in connection.hello:
+            self.executors.received(connection, message)
+            return
         key = _key(connection)
         running = self._running.get(key[0])
         number = message.record.get("request")  # 0: no answer is waited for
@@ -162,6 +173,9 @@ class JobMasters:
 
     def closed(self, connection: Connection) -> None:
         """A worker's connection is gone; the worker may come back."""
+        if "executor" in connection.hello:
+            self.executors.closed(connection)
+            return
         key = _key(connection)
         if self._connections.get(key) is connection:
             del self._connections[key]
@@ -171,18 +185,20 @@ class JobMasters:
     # What befalls jobs.
 
     def _on_event(self, event: Event, job: JobRecord) -> None:
+        if job.view.state.is_final:
+            self.executors.end(job.job_id, OVER)
         running = self._running.get(job.job_id)
         if running is None and job.spec.discovery:
             running = self._of(job)
         if running is None:
             return
         self._perform(running, running.take(event))
-        if event.worker_id is not None and event.kind is not EventKind.PROGRESS:
+        if event.worker_id is not None and event.kind not in TRANSIENT:
             connection = self._connections.get((job.job_id, event.worker_id))
             restarts = job.view.workers[event.worker_id].restarts
             if connection is not None and connection.hello.get("incarnation") != restarts:
                 connection.stop(SUPERSEDED)
-        if job.spec.discovery and event.kind is not EventKind.PROGRESS:
+        if job.spec.discovery and event.kind not in TRANSIENT:
             self._publish(running)
         if job.view.state.is_final:
             self._end(running)

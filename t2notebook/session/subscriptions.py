@@ -94,7 +94,7 @@ class Clients:
 
 
 def _present(job: JobRecord, now: float) -> Iterator[Event]:
-    """Yield what is so now and stands in no journal: how far workers are, and what they wait for."""
+    """Yield what is so now and stands in no journal: how far workers are, what they use and wait for."""
     view = job.view
     if view.state.is_final:
         return
@@ -102,5 +102,11 @@ def _present(job: JobRecord, now: float) -> Iterator[Event]:
         if worker.progress is not None and not worker.state.is_terminal:
             data = {"progress": worker.progress, "text": worker.text}
             yield Event(EventKind.PROGRESS, job.job_id, now, worker.worker_id, worker.task_id, data=data)
+    if uses := [
+        [worker.worker_id, worker.restarts, *worker.use.to_list()]
+        for worker in view.workers
+        if worker.use is not None and not worker.state.is_terminal
+    ]:
+        yield Event(EventKind.USE, job.job_id, now, data={"workers": uses})
     if view.waiting_for:
         yield Event(EventKind.PENDING, job.job_id, now, message=view.waiting_for)

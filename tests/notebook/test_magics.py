@@ -365,7 +365,7 @@ def test_help_needs_no_cell_and_is_no_error(shell, fake_client, capsys):
         ("stats", "there is no verb 'stats'; did you mean status?"),
         (
             "xyz",
-            "there is no verb 'xyz'; there are submit, status, list, why, logs, kill, restart, clear, attach, "
+            "there is no verb 'xyz'; there are submit, status, list, why, logs, top, kill, restart, clear, attach, "
             "cluster, config, setup",
         ),
     ],

@@ -8,6 +8,7 @@ from t2fakes import Job
 from t2notebook.frames import task_rows
 from t2notebook.model.events import EventKind
 from t2notebook.model.states import JobState, TaskState
+from t2notebook.model.use import Use
 from t2notebook.notebook.rendering.html import job_html, jobs_html
 from t2notebook.notebook.rendering.snapshot import (
     COLUMNS,
@@ -82,7 +83,8 @@ def test_the_html_has_the_texts_that_the_widget_gets(job):
     record = snapshot(job.view())
     head, *body = Cells(job_html(record)).rows
     # what is empty in all rows is left out, what all have in common stands above, and all started at once
-    assert record["columns"] == [key for key, _ in COLUMNS if key not in ("restarts", "cpus", "mem")]
+    left_out = ("restarts", "cpus", "mem", "cpu_used", "mem_now")
+    assert record["columns"] == [key for key, _ in COLUMNS if key not in left_out]
     assert record["each"] == "0.5 cpus and 1.5 GiB each" and record["each"] in job_html(record)
     shown = [key for key in record["columns"] if key != "started"]
     assert head == [heading for key, heading in COLUMNS if key in shown]
@@ -392,3 +394,20 @@ def test_a_late_start_and_unlike_workers_have_columns(job):
     view.workers[2].mem = 128
     html = job_html(snapshot(view))
     assert "Started" in html and "128&nbsp;MiB" in html and "each" not in html
+
+
+def test_use_stands_in_the_view_and_what_would_have_been_enough_at_its_end():
+    job = Job("pi", 1, 1.0, 512.0)
+    job.start()
+    use = Use(seconds=20.0, cpu=4.0, cpu_peak=0.3, mem=70.2, mem_peak=90.0)
+    job.apply(EventKind.USE, data={"workers": [[0, job.view().workers[0].restarts, *use.to_list()]]})
+    record = snapshot(job.view())
+    row = record["rows"][0]
+    assert (cell_text(row, "cpu_used"), cell_text(row, "mem_now")) == ("0.2", "71 MiB")
+    assert record["advice"] == "" and "71&nbsp;MiB" in job_html(record)
+    job.status(0, "FINISHED", data={"use": use.to_list()})
+    job.finish(0)
+    record = snapshot(job.view())
+    assert cell_text(record["rows"][0], "mem_now") == "90 MiB"
+    line = "used at most 0.3 of 1 cpu and 90 of 512 MiB a worker: --cpus 0.5 --ram 128 would do"
+    assert record["advice"] == line and line in job_html(record) and line in job_text(record)

@@ -11,13 +11,14 @@ from typing import Any
 
 from .cluster import ACTIONS
 from .dispatch import VERBS, parser_of
+from .inside import ORDERS
 from .parser import MAX
 from .submit import ON_EXIT
 from .targets import handles
 
 _LINE = re.compile(r"^(?:.*=)?\s*(?P<magic>%%?)twister2(?P<rest>\s.*)$", re.DOTALL)
 #: Verbs whose first word is a job.
-_TAKES_JOB = frozenset({"status", "why", "logs", "kill", "restart", "clear", "attach"})
+_TAKES_JOB = frozenset({"status", "why", "logs", "top", "kill", "restart", "clear", "attach"})
 #: Never more worker ids than a person can read.
 _MOST_WORKERS = 100
 
@@ -74,6 +75,8 @@ def _values(name: str, namespace: dict[str, Any]) -> Iterable[str]:
         return [MAX]
     if name == "output":
         return handles(namespace)
+    if name == "by":
+        return ORDERS
     if name == "on_exit":
         return ON_EXIT
     if name == "where":

@@ -11,7 +11,7 @@ from typing import Any
 from ...model.errors import JobFailed, Twister2Error
 from ..errors import UsageError, without_frames
 from ..rendering.text import align
-from . import cluster, jobs, setup, submit
+from . import cluster, inside, jobs, setup, submit
 from .parser import CLOSE, HelpRequested, VerbParser, refuse_unexpanded, split
 
 
@@ -29,6 +29,7 @@ VERBS: dict[str, Verb] = {
     "list": Verb(jobs.list_parser, jobs.list_jobs),
     "why": Verb(jobs.why_parser, jobs.why),
     "logs": Verb(jobs.logs_parser, jobs.logs),
+    "top": Verb(inside.top_parser, inside.top),
     "kill": Verb(jobs.kill_parser, jobs.kill),
     "restart": Verb(jobs.restart_parser, jobs.restart),
     "clear": Verb(jobs.clear_parser, jobs.clear),

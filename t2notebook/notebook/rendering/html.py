@@ -120,6 +120,8 @@ def _notes(record: Mapping[str, Any], *, is_kept: bool) -> str:
         notes += _note("Lost", record["lost"], _DOT["bad"])
     if record["reason"]:
         notes += _note("Why", record["reason"], _DOT["bad" if record["tone"] == "bad" else "ended"])
+    if record["advice"]:
+        notes += _note("Resources", f"{record['advice']}.", _DOT["ended"])
     if failure := record["failure"]:
         notes += (
             f'<details style="margin:2px 0 8px"><summary style="cursor:pointer;{_MUTED}">'
@@ -189,7 +191,7 @@ def _cells(row: Mapping[str, Any], columns: Collection[str]) -> Iterable[str]:
             text = f'<div style="max-width:14em;overflow-wrap:break-word">{text}</div>'
         elif key == "message" and len(text) > 2 * FITTING:
             text = f'<div title="{text}" style="{_TWO_LINES}">{text}</div>'
-        elif key in ("cpus", "mem", "started", "runtime"):
+        elif key in ("cpus", "mem", "mem_now", "started", "runtime"):
             text = text.replace(" ", "&nbsp;")
         yield f'<td style="{style}">{text}</td>'
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...model.reducer import JobView, WorkerView
 from ...model.states import JobState, TaskState
+from ...model.use import SHOWN, advice
 
 #: Up to this many workers a view has a row each.
 ALL_ROWS = 200
@@ -31,6 +32,8 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("host", "Agent"),
     ("cpus", "CPUs"),
     ("mem", "Memory"),
+    ("cpu_used", "CPU use"),
+    ("mem_now", "Mem. use"),
     ("progress", "Progress"),
     ("started", "Started"),
     ("runtime", "Runtime"),
@@ -39,7 +42,9 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("message", "Message"),
 )
 #: Columns of figures, aligned to the right.
-NUMERIC = frozenset({"worker_id", "cpus", "mem", "started", "runtime", "restarts", "exit_code"})
+NUMERIC = frozenset(
+    {"worker_id", "cpus", "mem", "cpu_used", "mem_now", "started", "runtime", "restarts", "exit_code"}
+)
 
 #: How a state looks: the tone that both renderings colour.
 TONES: dict[str, str] = {
@@ -85,11 +90,11 @@ def snapshot(
     -------
     dict
         ``rows`` has a record per shown worker: the columns of ``job.tasks`` as they are there, ``runtime``
-        in seconds, and under ``text`` what to show where that is not the value itself. ``hidden`` says in
-        words which workers have no row; ``each`` what each of them has, if all have the same; ``columns`` has the
-        keys of the columns that are not empty in all rows; ``failure`` has a title and a text, ``output`` the
-        newest lines, ``[worker_id, stream, text]`` each. Times are seconds since 1970, and local where they are
-        texts. Very long texts are cut.
+        in seconds, and under ``text`` what to show where that is not the value itself. ``hidden`` says in words
+        which workers have no row; ``each`` what each of them has, if all have the same; ``columns`` has the keys of
+        the columns that are not empty in all rows; ``failure`` has a title and a text, ``output`` the newest lines,
+        ``[worker_id, stream, text]`` each; ``advice`` says at the end what would have been enough. Times are
+        seconds since 1970, and local where they are texts. Very long texts are cut.
     """
     from ...frames import task_rows
 
@@ -130,6 +135,7 @@ def snapshot(
         "failure": None if failure is None or is_told else _failure(*failure),
         "output": _lines(output, failure) if output else [],
         "each": each,
+        "advice": advice(view.workers) if view.state.is_final else "",
         "columns": [
             key
             for key, _ in COLUMNS
@@ -310,6 +316,11 @@ def _row(
         row["message"] = shorten(row["message"])
     row["tone"] = TONES[worker.state.value]
     row["text"] = text = {"cpus": "", "mem": "", "started": "", "runtime": "", "progress": "", "restarts": ""}
+    text["cpu_used"] = text["mem_now"] = ""
+    if worker.use is not None and worker.use.seconds >= SHOWN:
+        is_over = worker.state.is_terminal
+        text["cpu_used"] = f"{worker.use.cpu_used if is_over else worker.cpu_now or 0.0:.1f}"
+        text["mem_now"] = mebibytes(math.ceil(worker.use.mem_peak if is_over else worker.use.mem))
     text["state"] = _words(worker.state)
     text["host"] = names.get(worker.agent, worker.host)
     message = worker.message or ("" if worker.state in _FINE else _reason(worker.reason))

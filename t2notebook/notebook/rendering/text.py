@@ -25,6 +25,8 @@ def job_text(record: Mapping[str, Any], *, rows: bool = True) -> str:
         lines.append(f"lost: {record['lost']}")
     if record["reason"]:
         lines.append(f"why: {record['reason']}")
+    if record["advice"]:
+        lines.append(f"resources: {record['advice']}")
     if rows and record["rows"]:
         shown = record["rows"][:TEXT_ROWS]
         columns = [(key, heading) for key, heading in COLUMNS if key in record["columns"]]

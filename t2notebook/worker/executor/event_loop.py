@@ -41,11 +41,17 @@ class Loop:
 
     def add_reader(self, file: Any, callback: Callback) -> None:
         """Call `callback` whenever `file` (or descriptor) can be read."""
-        self._selector.register(file, selectors.EVENT_READ, callback)
+        self._selector.register(file, selectors.EVENT_READ, (callback, None))
 
     def remove_reader(self, file: Any) -> None:
-        """Stop watching `file`; it has to be open still."""
+        """Stop watching `file`, also for writing; it has to be open still."""
         self._selector.unregister(file)
+
+    def watch_writing(self, file: Any, callback: Callback | None) -> None:
+        """Call `callback` whenever `file`, which has a reader, can be written; None: no more."""
+        reader = self._selector.get_key(file).data[0]
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if callback is not None else 0)
+        self._selector.modify(file, events, (reader, callback))
 
     def on_signal(self, number: int, callback: Callback) -> None:
         """Call `callback` from the loop after a signal."""
@@ -64,10 +70,13 @@ class Loop:
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
         timeout = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
-        for key, _ in self._selector.select(timeout):
-            # An earlier callback of this round may have closed it.
-            if self._selector.get_map().get(key.fd) is key:
-                key.data()
+        for key, mask in self._selector.select(timeout):
+            for event, callback in zip(
+                (selectors.EVENT_WRITE, selectors.EVENT_READ), key.data[::-1], strict=True
+            ):
+                # An earlier callback of this round may have closed it.
+                if mask & event and callback is not None and self._selector.get_map().get(key.fd) is key:
+                    callback()
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
             timer = heapq.heappop(self._timers)[2]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...model.process import default_signals
 from ...model.states import TaskState
+from ...model.use import Use
 from ...protocol.launch import KILL_GRACE, Cause, WorkerLaunch
 from ..session_address import SessionAddress
 from .agent_api import Agent, Refused, StreamEnded
@@ -26,6 +27,7 @@ from .lifecycle import Action, Trigger
 from .memory import MemoryWatch
 from .settings import Settings
 from .status_updates import UpdateLog
+from .surveillance import Surveillance
 from .task import Task, log
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class Executor:
         self._loop = Loop()
         self._store: PackageStore | None = None
         self._memory = MemoryWatch(self._loop)
+        self._surveillance = Surveillance(self._loop, self._memory, settings.executor_id)
         self._updates = UpdateLog()
         self._tasks: dict[str, Task] = {}
         self._ended: dict[str, None] = {}
@@ -301,6 +304,7 @@ class Executor:
                     task.inherited,
                     lambda used, pids: self._over_memory(task, used, pids),
                 )
+            self._surveillance.add(task)
             self._apply(task, Trigger.FORKED)
 
     def _over_memory(self, task: Task, used: int, pids: list[int]) -> None:
@@ -320,11 +324,12 @@ class Executor:
 
     def _send_exit_status(self, task: Task) -> None:
         exit_status = task.exit_status()
+        use = self._surveillance.remove(task)
         used = self._memory.remove(task.task_id)
         if task.exit_code == -signal.SIGKILL and used > _SUSPICIOUS * task.memory_limit:
             # The kernel was quicker than we, which kills who has most.
             task.refusal = f"{task.over_memory(used)} when it was killed, probably for lack of memory"
-            self._send_limited(task)
+            self._send_limited(task, use)
             return
         self._send(
             task,
@@ -333,11 +338,17 @@ class Executor:
             exit_status.exit_code,
             exit_status.cause,
             exit_status.phases,
+            use=use,
         )
 
-    def _send_limited(self, task: Task) -> None:
+    def _send_limited(self, task: Task, use: Use | None = None) -> None:
         reason = "REASON_CONTAINER_LIMITATION_MEMORY"
-        self._send(task, TaskState.FAILED, task.refusal, task.exit_code, reason=reason)
+        use = use or self._surveillance.remove(task)
+        self._send(task, TaskState.FAILED, task.refusal, task.exit_code, reason=reason, use=use)
+
+    def _send_killed(self, task: Task) -> None:
+        use = self._surveillance.remove(task)
+        self._send(task, TaskState.KILLED, task.refusal, task.exit_code, use=use)
 
     def _start_grace(self, task: Task) -> None:
         # A scheduler repeats its KILLs; that must not put off the end.
@@ -348,6 +359,7 @@ class Executor:
 
     def _release(self, task: Task) -> None:
         task.stop_timer()
+        self._surveillance.remove(task)
         self._memory.remove(task.task_id)
         task.close()
         if self._store is not None:
@@ -367,8 +379,9 @@ class Executor:
         cause: Cause = Cause.NONE,
         phases: Mapping[str, float] | None = None,
         reason: str = "",
+        use: Use | None = None,
     ) -> None:
-        self._updates.add(task.task_id, f"TASK_{state}", message, exit_code, cause, phases, reason)
+        self._updates.add(task.task_id, f"TASK_{state}", message, exit_code, cause, phases, reason, use)
         log(f"{task.name}: {state}{f' ({message})' if message else ''}")
 
     def _reap(self) -> None:
@@ -441,6 +454,7 @@ class Executor:
     def _shed(self) -> None:
         """Close, in a forked child, what belongs to the executor."""
         self._agent.close()
+        self._surveillance.shed()
         self._loop.close()
 
 
@@ -456,10 +470,8 @@ _ACTIONS: dict[Action, Callable[[Executor, Task], None]] = {
         task, TaskState.FAILED, task.refusal, None, task.cause
     ),
     Action.SEND_EXIT_STATUS: Executor._send_exit_status,
-    Action.SEND_KILLED: lambda executor, task: executor._send(
-        task, TaskState.KILLED, task.refusal, task.exit_code
-    ),
-    Action.SEND_LIMITED: Executor._send_limited,
+    Action.SEND_KILLED: Executor._send_killed,
+    Action.SEND_LIMITED: lambda executor, task: executor._send_limited(task),
     Action.TERMINATE: lambda executor, task: task.signal(signal.SIGTERM),
     Action.START_GRACE: Executor._start_grace,
     Action.STOP_GRACE: lambda executor, task: task.stop_timer(),

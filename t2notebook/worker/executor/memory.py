@@ -40,6 +40,15 @@ def anonymous(pid: int | str = "self") -> int:
         return 0
 
 
+def resident() -> int:
+    """Return the memory of this process in bytes as `ru_maxrss` counts it; 0 where there is no `/proc`."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 @dataclass
 class _Watched:
     """A worker: its limits, its processes (the first one first), and what was measured."""
@@ -49,6 +58,8 @@ class _Watched:
     over: Callable[[int, list[int]], None]
     pids: list[int]
     shared: int = 0
+    now: int = 0
+    most: int = 0
     peak: int = 0
     peak_at: float = 0.0
     quiet_until: float = 0.0
@@ -64,8 +75,11 @@ class _Watched:
 
     def note(self, used: int, now: float) -> None:
         """Remember the most of the last seconds, since a dying process has less and less."""
+        self.now = used
         if used >= self.peak or now - self.peak_at > RECENT:
             self.peak, self.peak_at = used, now
+        # Beyond its limit only what has been confirmed counts: what processes share stands in each of them.
+        self.most = max(self.most, min(used, self.limit))
 
     def confirm(self) -> None:
         """Measure exactly before anything is ended."""
@@ -74,6 +88,7 @@ class _Watched:
         exact, used = proportional(self.pids), self.measure()
         used = used if exact is None else min(used, exact)
         if used > self.limit:
+            self.most = max(self.most, used)
             self.quiet_until = float("inf")
             self.over(used, self.pids)
         else:
@@ -118,6 +133,15 @@ class MemoryWatch:
         """Stop watching a worker; return the most that it used in its last seconds."""
         watched = self._watched.pop(key, None)
         return 0 if watched is None else watched.peak
+
+    def figures(self, key: str) -> tuple[list[int], int, int, int]:
+        """Return a worker's processes, and the bytes that it uses now, has used at the most in its last seconds, and at
+        the most ever; nothing of one that is not watched.
+        """
+        watched = self._watched.get(key)
+        if watched is None:
+            return [], 0, 0, 0
+        return watched.pids, watched.now, min(watched.peak, watched.most), watched.most
 
     def _look(self) -> None:
         self._timer = None

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...model.text import sendable
+from ...model.use import Use
 from ...protocol.launch import Cause, encode_status_data
 
 #: Characters of a message; Mesos sets no limit, and keeps each in the master's memory.
@@ -34,6 +35,7 @@ class UpdateLog:
         cause: Cause = Cause.NONE,
         phases: Mapping[str, float] | None = None,
         reason: str = "",
+        use: Use | None = None,
     ) -> None:
         """Add an update.
 
@@ -47,6 +49,8 @@ class UpdateLog:
         cause : Cause
         phases : mapping, optional
             Seconds, by the names of `model.metrics.PHASES`.
+        use : Use, optional
+            What the worker has used.
         """
         uuid = bytearray(os.urandom(16))
         uuid[6] = uuid[6] & 0x0F | 0x40  # RFC 9562, version 4
@@ -62,8 +66,8 @@ class UpdateLog:
             status["reason"] = reason
         if message:
             status["message"] = sendable(message, MAX_MESSAGE)
-        if exit_code is not None or cause or phases:
-            status["data"] = encode_status_data(exit_code, cause, phases)
+        if exit_code is not None or cause or phases or use is not None:
+            status["data"] = encode_status_data(exit_code, cause, phases, use)
         self._statuses[status["uuid"]] = status
         self._unposted[status["uuid"]] = None
 

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 
@@ -53,6 +54,13 @@ class Task:
         Anonymous memory that its process had of the executor's at the fork, in bytes.
     received, fetched : float
         When it came, and when its package was here, on the monotonic clock.
+    begun : float
+        When its process was made, on the same clock.
+    cpu : float
+        Cpu-seconds of its process and of those that it has waited for; 0 until it has ended.
+    grown : int
+        Bytes by which its process was larger at the most than the executor at the fork, pages of files included; 0
+        until it has ended.
     """
 
     def __init__(self, task_id: str, sandbox: str, grace: float) -> None:
@@ -67,7 +75,9 @@ class Task:
         self.exit_code: int | None = None
         self.timer: Timer | None = None
         self.deadline = math.inf
-        self.received = self.fetched = time.monotonic()
+        self.received = self.fetched = self.begun = time.monotonic()
+        self.cpu = 0.0
+        self.grown = self._resident = 0
         self._directory = os.path.join(sandbox, task_id)
         self.inherited = 0
         self._pid = 0
@@ -122,8 +132,8 @@ class Task:
         os.makedirs(os.path.join(directory, "tmp"), exist_ok=True)
         self._pipe, report = os.pipe()
         os.set_blocking(self._pipe, False)
-        begun = time.monotonic()
-        self.inherited = memory.anonymous()
+        begun = self.begun = time.monotonic()
+        self.inherited, self._resident = memory.anonymous(), memory.resident()
 
         def work() -> int:
             os.makedirs(os.path.join(directory, VOLATILE), mode=0o700, exist_ok=True)
@@ -163,12 +173,15 @@ class Task:
             if os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 return False
             self.signal(signal.SIGKILL)
-            status = os.waitpid(self._pid, 0)[1]
+            _, status, usage = os.wait4(self._pid, 0)
         else:
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            pid, status, usage = os.wait4(self._pid, os.WNOHANG)
             if not pid:
                 return False
             self.signal(signal.SIGKILL)
+        self.cpu = usage.ru_utime + usage.ru_stime
+        largest = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # macOS counts bytes
+        self.grown = max(0, largest - self._resident) if self._resident else 0
         self._pid = 0
         self.exit_code = os.waitstatus_to_exitcode(status)
         # Everybody on the cluster may read a sandbox, and it is kept for days.
