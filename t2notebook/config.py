@@ -85,6 +85,9 @@ class Config:
         Mesos role (``"eng"``, ``"eng/ml"``) and user of the framework; an empty user is the one who runs the session.
     gpus : bool
         Have Mesos offer agents that have GPUs, too; it keeps them for who asks for that.
+    containerizer : str
+        Which of Mesos's containerizers runs the images of workers that name one: ``"docker"`` (on the embedded Mesos
+        by podman or docker) or ``"mesos"``, for agents with ``--image_providers=docker``.
     bind, advertise_host, port
         Where the session serves workers; empty and 0: found out.
     start_timeout : float
@@ -110,6 +113,7 @@ class Config:
     role: str = "*"
     user: str = ""
     gpus: bool = False
+    containerizer: str = "docker"
     bind: str = ""
     advertise_host: str = ""
     port: int = 0
@@ -118,6 +122,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.on_exit not in ("kill", "detach"):
             raise Twister2Error(f"on_exit is {self.on_exit!r}; give 'kill' or 'detach'")
+        if self.containerizer not in ("docker", "mesos"):
+            raise Twister2Error(f"containerizer is {self.containerizer!r}; give 'docker' or 'mesos'")
         if self.master != "local":
             _check_master(self.master)
         if self.zookeeper:
@@ -177,6 +183,8 @@ class Config:
             parts += ("gpus",)
         if self.zookeeper:  # whose password the session has from the kernel that starts it
             parts += (self.zookeeper,)
+        if self.containerizer != "docker":
+            parts += (self.containerizer,)
         if self.master == "local" and (loader := [(n, os.environ[n]) for n in LOADER if os.environ.get(n)]):
             # Executors on this machine start with them.
             parts += (tuple(loader),)

@@ -88,6 +88,7 @@ def submit(
     on_exit: str | None = None,
     gpus: int = 0,
     ports: int = 0,
+    image: str = "",
     nodes: Sequence[str] | str = (),
     where: str = "",
     gang: bool = False,
@@ -136,6 +137,9 @@ def submit(
         Whole GPUs for each worker.
     ports : int
         How many ports of its host each worker has to itself, as ``env.additional_ports``.
+    image : str
+        Container image that the workers run in, as ``"python:3.12-slim"``: it has to have ``/bin/sh`` and this
+        notebook's version of CPython; what else workers import is the image's. The agents need a container engine.
     nodes : sequence of str, or str
         Host names of the agents that may be used; a text has commas between them.
     where : str
@@ -218,6 +222,7 @@ def submit(
         config=config,
         gpus=gpus,
         ports=ports,
+        image=image,
         nodes=nodes,
         where=where,
         gang=gang,

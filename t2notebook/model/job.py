@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, asdict, dataclass, field, fields
 from typing import Any
 
+from .container_image import NO_IMAGE, ContainerImage, is_image_name
 from .errors import SubmitError
 from .placement import Constraint, parse_where
 from .process import user_name
@@ -55,6 +56,9 @@ class ComputeResource:
         Whole GPUs.
     ports : int
         How many ports each worker gets from the offer; it finds them as ``env.additional_ports``.
+    image : str
+        The container image that these workers run in: it has to have `/bin/sh` and the notebook's version of CPython.
+        Empty: none, they run in the agent's own file system.
     cpus : float, optional
         Another spelling of `cpu`.
     ram : float or str, optional
@@ -74,6 +78,7 @@ class ComputeResource:
     scalable: bool = False
     gpus: int = 0
     ports: int = 0
+    image: str = ""
     cpus: InitVar[float | None] = field(default=None, kw_only=True)
     ram: InitVar[float | str | None] = field(default=None, kw_only=True)
 
@@ -95,6 +100,11 @@ class ComputeResource:
             raise SubmitError(f"scalable is {self.scalable!r}; give True or False")
         _whole("gpus", self.gpus, minimum=0)
         _whole("ports", self.ports, minimum=0)
+        if self.image and not is_image_name(self.image):
+            raise SubmitError(
+                f"image is {self.image!r}; give the name of a container image, such as 'python:3.12-slim' or "
+                "'registry:5000/team/image:tag' (--image)"
+            )
         if self.workers_per_executor != MAX:
             _whole("workers_per_executor", self.workers_per_executor, minimum=1, also=' or "max"')
 
@@ -346,6 +356,13 @@ class JobSpec:
         if self.scalable is not None:
             return self.scalable
         raise IndexError(f"job {self.name} has no worker {worker_id}")
+
+    def image_of(self, resource: ComputeResource) -> ContainerImage:
+        """Return the surroundings of the workers of a resource: the image, and the volumes that they need there."""
+        if not resource.image:
+            return NO_IMAGE
+        volume = self.persistent_volume
+        return ContainerImage(resource.image, (volume,) if volume.startswith("/") else ())
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready record."""

@@ -18,6 +18,57 @@ _NO_USER = re.compile(
 )
 
 
+#: Mesos's words (`slave/containerizer/composing.cpp`, `docker/docker.cpp`, `mesos/provisioner/provisioner.cpp`).
+_NO_ENGINE = "None of the enabled containerizers"
+_NO_PROVIDER = re.compile(r"Unsupported container image|[Ii]mage provider .*not supported")
+_PULL = re.compile(r"Failed to run '[^']* pull [^']*'|Failed to perform 'curl'|Failed to pull|could not pull")
+_STDERR = re.compile(r"stderr='?(?P<text>.*)")
+_DEAF_ENGINE = re.compile(
+    r"Cannot connect to|daemon running|docker API at|connect to the Docker|Podman socket"
+)
+_FAR = re.compile(
+    r"no such host|connection refused|i/o timeout|timed? ?out|network is unreachable|no route to host|handshake|x509|"
+    r"certificate|[Tt]emporary failure|server misbehaving|Could not resolve|Couldn't connect|unexpected EOF|"
+    r"did not answer"
+)
+
+
+def image_failure(message: str, image: str, host: str) -> str:
+    """Return in one line why a container could not be made from its image; empty if it is something else.
+
+    Parameters
+    ----------
+    message : str
+        Mesos's.
+    image, host : str
+        The image, and the agent's host.
+    """
+    if _NO_ENGINE in message:
+        return (
+            f"{host} has no container engine for the image {image}: install podman or docker there (a mesos-agent "
+            "needs --containerizers=docker,mesos), or run the job without an image"
+        )
+    if _NO_PROVIDER.search(message):
+        return (
+            f"{host} runs no images by Mesos's own containerizer (mesos-agent --image_providers=docker); "
+            "t2.configure(containerizer='docker') asks for Docker's"
+        )
+    told = _STDERR.search(message)
+    detail = (told["text"] if told else message.rpartition(": ")[2]).strip().rstrip("'").strip()[:_LONGEST]
+    if _DEAF_ENGINE.search(message):
+        return (
+            f"the container engine of {host} does not answer ({detail}); start it there for the image {image}"
+        )
+    if not _PULL.search(message):
+        return ""
+    if _FAR.search(detail):
+        return (
+            f"{host} cannot reach the registry of the image {image} ({detail}); pull it there by hand, or name an "
+            "image that the agent has"
+        )
+    return f"{host} has no image {image}, and no registry gave it ({detail}); build or pull it there, or name another"
+
+
 def without_fetcher(stderr: str) -> str:
     """Return the text without the lines of Mesos's fetcher."""
     return "".join(line for line in stderr.splitlines(keepends=True) if not _FETCHER.match(line))

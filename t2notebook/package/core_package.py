@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..model.container_image import SANDBOX
+
 #: Everything that goes in, as (name in the archive, source). Packages are taken whole, without their tests.
 _PACKAGES = (
     "t2notebook/model",
@@ -29,12 +31,13 @@ _INDEX = "t2-core.json"
 _DATE = (1980, 1, 1, 0, 0, 0)
 # Plain enough for any Python that an agent may have as "python".
 _MAIN = """\
-import sys
+import os, sys
 if sys.version_info[:2] != {version}:
+    where = "image" if os.environ.get("MESOS_SANDBOX") == {sandbox!r} else "agent"
     sys.stderr.write(
-        "t2notebook: this job was submitted by Python {python}, but this agent starts Python %d.%d (%s); "
-        "install Python {python} on the agent, or run the notebook under Python %d.%d\\n"
-        % (sys.version_info[:2] + (sys.executable,) + sys.version_info[:2])
+        "t2notebook: this job was submitted by Python {python}, but this %s starts Python %d.%d (%s); "
+        "use an %s with Python {python}, or run the notebook under Python %d.%d\\n"
+        % ((where,) + sys.version_info[:2] + (sys.executable, where) + sys.version_info[:2])
     )
     sys.exit(2)
 if __name__ == "__main__":
@@ -138,7 +141,7 @@ def _known(index: Path, stamp: str) -> CorePackage | None:
 def _zip(inputs: list[tuple[str, Path]]) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        main = _MAIN.format(version=tuple(sys.version_info[:2]), python=_python())
+        main = _MAIN.format(version=tuple(sys.version_info[:2]), python=_python(), sandbox=SANDBOX)
         members = {"__main__.py": main.encode()}
         members |= {f"{name}c": _compile(name, path) for name, path in inputs}
         for name in sorted(members):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..model.container_image import NO_IMAGE, ContainerImage
 from ..model.job import MAX
 from .placement.requests import RunningExecutor
 
@@ -21,6 +22,7 @@ class _Executor:
     limit: int | str = MAX
     resources: tuple[dict[str, Any], ...] = ()
     preload: tuple[str, ...] = ()
+    image: ContainerImage = NO_IMAGE
 
     @property
     def role(self) -> str:
@@ -80,6 +82,7 @@ class Executors:
         limit: int | str = MAX,
         resources: Sequence[dict[str, Any]] = (),
         preload: tuple[str, ...] = (),
+        image: ContainerImage = NO_IMAGE,
     ) -> None:
         """A task is on its way to an executor, new or old.
 
@@ -92,9 +95,11 @@ class Executors:
             What a new executor was given: its ExecutorInfo may never change.
         preload : tuple of str
             Modules that it imports for this task, and has from now on.
+        image : ContainerImage
+            The image that a new executor runs in.
         """
         executor = self._executors.setdefault(
-            executor_id, _Executor(executor_id, agent, resources=tuple(resources))
+            executor_id, _Executor(executor_id, agent, resources=tuple(resources), image=image)
         )
         if not executor.tasks:
             executor.limit = MAX
@@ -108,6 +113,11 @@ class Executors:
         """Return the `Resource` objects that an executor was given."""
         executor = self._executors.get(executor_id)
         return executor.resources if executor is not None else ()
+
+    def image(self, executor_id: str) -> ContainerImage:
+        """Return the image that an executor runs in."""
+        executor = self._executors.get(executor_id)
+        return executor.image if executor is not None else NO_IMAGE
 
     def count(self, executor_id: str) -> int:
         """Return how many tasks an executor has."""
@@ -174,6 +184,7 @@ class Executors:
                 len(executor.tasks),
                 executor.limit,
                 executor.role,
+                executor.image,
             )
             for executor in self._executors.values()
             if not executor.adopted

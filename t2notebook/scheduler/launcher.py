@@ -132,6 +132,7 @@ class Launcher:
                 launch.resource.workers_per_executor,
                 launch.executor_resources,
                 job.spec.preload,
+                launch.image,
             )
             self._tracker.launched(job, worker)
         for acceptance in plan.acceptances:
@@ -154,8 +155,9 @@ class Launcher:
             cpus=launch.resource.cpu,
             mem=launch.resource.ram_mega_bytes,
             ports=launch.ports,
-            path=job.spec.path,
-            environment={**job.spec.environment, **job.spec.setenv},
+            # Of the notebook's own file system, which is not the image's.
+            path=() if launch.image.name else job.spec.path,
+            environment={**({} if launch.image.name else job.spec.environment), **job.spec.setenv},
             preload=job.spec.preload,
             persistent_volume=job.spec.persistent_volume,
             restore_jobs=job.spec.restore_jobs,
@@ -166,7 +168,9 @@ class Launcher:
             **_whereabouts(launch, job.spec),
         )
         carved = self._executors.resources(launch.executor_id)
-        executor = self._template.info(launch.executor_id, self._turn.framework_id, carved)
+        executor = self._template.info(
+            launch.executor_id, self._turn.framework_id, carved, self._executors.image(launch.executor_id)
+        )
         return task_info(launch, worker.task_id, details, executor)
 
 

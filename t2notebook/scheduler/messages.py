@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..model.container_image import NO_IMAGE, ContainerImage
 from ..model.events import Event, EventKind
 from ..model.states import TaskState
 from ..protocol.launch import KILL_GRACE, WorkerLaunch
@@ -67,6 +69,8 @@ class ExecutorTemplate:
         Seconds after which an idle executor ends by itself.
     environment : mapping
         Variables that have to be there when its program starts. The whole cluster can see them.
+    containerizer : str
+        ``"docker"`` or ``"mesos"``: of Mesos's containerizers the one that runs images.
     """
 
     pythons: tuple[str, ...]
@@ -75,9 +79,14 @@ class ExecutorTemplate:
     core_file: str
     idle_timeout: float
     environment: Mapping[str, str] = field(default_factory=dict)
+    containerizer: str = "docker"
 
     def info(
-        self, executor_id: str, framework_id: str, resources: Sequence[dict[str, Any]] = ()
+        self,
+        executor_id: str,
+        framework_id: str,
+        resources: Sequence[dict[str, Any]] = (),
+        image: ContainerImage = NO_IMAGE,
     ) -> dict[str, Any]:
         """Return the ExecutorInfo; for one id it is always the same, so `resources` must be.
 
@@ -86,8 +95,12 @@ class ExecutorTemplate:
         executor_id, framework_id : str
         resources : sequence of dict
             `Resource` objects; without any, plain ones of no role and without reservations.
+        image : ContainerImage
+            The image that it runs in.
         """
+        container = {"container": self._container(image)} if image.name else {}
         return {
+            **container,
             "type": "CUSTOM",
             "executor_id": {"value": executor_id},
             "framework_id": {"value": framework_id},
@@ -95,9 +108,10 @@ class ExecutorTemplate:
             "source": "t2notebook",
             "command": {
                 "shell": True,
-                "value": self._command(),
+                "value": self._command_in(image.name) if image.name else self._command(),
                 "uris": [{"value": self.core_url, "extract": False, "cache": True}],
-                **self._environment(),
+                # What the notebook's loader needs here means nothing in an image.
+                **({} if image.name else self._environment()),
             },
             "resources": list(resources) or scalars(EXECUTOR),
             "shutdown_grace_period": {"nanoseconds": int((KILL_GRACE + 2) * 1e9)},
@@ -107,16 +121,39 @@ class ExecutorTemplate:
         variables = [{"name": name, "value": value} for name, value in self.environment.items()]
         return {"environment": {"variables": variables}} if variables else {}
 
+    def _container(self, image: ContainerImage) -> dict[str, Any]:
+        """Return the ContainerInfo, on the host's network as containers without an image are."""
+        volumes = [{"container_path": path, "host_path": path, "mode": "RW"} for path in image.volumes]
+        more = {"volumes": volumes} if volumes else {}
+        if self.containerizer == "mesos":
+            of_mesos = {"image": {"type": "DOCKER", "docker": {"name": image.name}}}
+            return {"type": "MESOS", "mesos": of_mesos, **more}
+        return {"type": "DOCKER", "docker": {"image": image.name, "network": "HOST"}, **more}
+
     def _command(self) -> str:
-        run = f"{shlex.quote(self.core_file)} --idle-timeout {self.idle_timeout:g}"
-        complaint = (
-            f"t2notebook: this agent has no {' and no '.join(self.pythons)}; workers need CPython {self.version}. "
-            "Install it on the agents, or name it: t2.configure(python=...)"
+        return self._first_of(
+            self.pythons,
+            f"this agent has no {' and no '.join(self.pythons)}; workers need CPython {self.version}. "
+            "Install it on the agents, or name it: t2.configure(python=...)",
         )
+
+    def _command_in(self, image: str) -> str:
+        # A path of the notebook's is none of the image's.
+        named = [one for one in self.pythons if one != sys.executable]
+        pythons = tuple(dict.fromkeys([*named, f"python{self.version}", "python3", "python"]))
+        return self._first_of(
+            pythons,
+            f"the image {image} has no Python; workers need CPython {self.version} there. Put it into the image, or "
+            "name another image",
+        )
+
+    def _first_of(self, pythons: Sequence[str], complaint: str) -> str:
+        """Return the shell's command that runs the executor by the first Python that is there."""
+        run = f"{shlex.quote(self.core_file)} --idle-timeout {self.idle_timeout:g}"
         return (
-            f"for python in {shlex.join(self.pythons)}; do "
+            f"for python in {shlex.join(pythons)}; do "
             f'command -v "$python" >/dev/null && exec "$python" {run}; '
-            f"done; echo {shlex.quote(complaint)} >&2; exit 127"
+            f"done; echo {shlex.quote(f't2notebook: {complaint}')} >&2; exit 127"
         )
 
 

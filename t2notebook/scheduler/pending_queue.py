@@ -164,6 +164,7 @@ class PendingQueue:
                     placement,
                     gang,
                     number_of_workers(job_id) or job.spec.number_of_workers,
+                    job.spec.image_of(job.spec.resource_of(ids[0])),
                 )
                 for ids in groups.values()
             ]

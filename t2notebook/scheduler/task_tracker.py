@@ -9,7 +9,7 @@ from typing import Any
 from ..model.events import Event, EventKind
 from ..model.job_table import JobRecord
 from ..model.reducer import WorkerView
-from ..model.start_errors import unknown_user
+from ..model.start_errors import image_failure, unknown_user
 from ..model.states import JobState, TaskState
 from ..protocol.launch import KILL_GRACE, Cause
 from .actions import Kill, Reconcile
@@ -289,6 +289,10 @@ class TaskTracker:
                 f"there is no user {user!r} on {worker.host or 'the agent'}; "
                 "name whom workers are to run as with t2.configure(user=...)"
             )
+        image = job.spec.resource_of(worker.worker_id).image
+        if image and not cause and (text := image_failure(message, image, worker.host or "the agent")):
+            data = {**data, "details": "\n".join(filter(None, [message, data.get("details", "")]))}
+            cause, message = Cause.START, text
         rule = decide(state, reason, asked=asked, ran=worker.started is not None, cause=cause)
         restart = None
         if worker.result == "ok" and not is_back and rule.decision in (Decision.RETRY, Decision.RESTART):

@@ -81,5 +81,7 @@ class EndDetails:
         if not (line := start_failure(text.decode("utf-8", "replace"))):
             return status
         where = job.view.workers[worker_id].host or "the agent"
+        image = job.spec.resource_of(worker_id).image
+        where = f"{where} in the image {image}" if image else where
         message = f"the executor cannot start on {where}: {line}\n{status.get('message', '')}"
         return {**status, "message": message, "data": encode_status_data(None, Cause.START)}

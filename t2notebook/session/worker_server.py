@@ -142,6 +142,7 @@ class Workers:
             core_file=package.path.name,
             idle_timeout=2 * float(config["executor_linger"]) + EXECUTOR_FALLBACK,
             environment=environment,
+            containerizer=str(config.get("containerizer", "docker")),
         )
 
     def keep(self) -> None:

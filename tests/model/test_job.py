@@ -28,6 +28,14 @@ from t2notebook.protocol.launch import WorkerLaunch, decode_status_data, encode_
         ({"instances": 1.5}, "instances is 1.5; give a whole number from 1"),
         ({"workers_per_executor": 0}, 'workers_per_executor is 0; give a whole number from 1 or "max"'),
         ({"gpus": True}, "gpus is True; give a whole number from 0"),
+        *(
+            (
+                {"image": name},
+                f"image is {name!r}; give the name of a container image, such as 'python:3.12-slim' or "
+                "'registry:5000/team/image:tag' (--image)",
+            )
+            for name in ("a b", "-v", "x;y", "x:", "$(x)", "a\n", 7, "x" * 501)
+        ),
     ],
 )
 def test_resources_that_cannot_be(fields: dict[str, object], message: str) -> None:

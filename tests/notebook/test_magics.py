@@ -36,6 +36,7 @@ def test_submit_passes_what_was_asked_for(shell, fake_client):
         "workers_per_executor": 2,
         "gpus": 0,
         "ports": 0,
+        "image": "",
         "nodes": (),
         "where": "",
         "gang": False,
@@ -221,11 +222,12 @@ def test_a_dry_run_submits_nothing_and_says_what_would_travel(shell, fake_client
 
 def test_a_dry_run_says_where_and_how_workers_would_start(shell, fake_client, capsys):
     line = "--name pi --gpus 1 --ports 2 --workers-per-executor 1 --nodes h1,h2 --where rack=r1 --gang --max-restarts 0"
-    submit(shell, f"{line} --dry-run")
-    assert capsys.readouterr().out.splitlines()[1:8] == [
+    submit(shell, f"{line} --image python:3.12-slim --dry-run")
+    assert capsys.readouterr().out.splitlines()[1:9] == [
         "job        pi",
         "workers    1, each with 1 cpu, 512 MiB of memory, 1 GPU, 2 ports",
         "executors  1 worker in each",
+        "image      python:3.12-slim",
         "nodes      only h1, h2",
         "agents     rack=r1",
         "gang       all workers at once; offers are gathered for 30 s",
@@ -236,7 +238,7 @@ def test_a_dry_run_says_where_and_how_workers_would_start(shell, fake_client, ca
 def test_submit_hands_placement_and_restarts_on(shell, fake_client):
     submit(
         shell,
-        "--nodes h1,h2 --where unique:hostname --ports 1 --gpus 2 --gang --gang-timeout 9 --max-restarts 1",
+        "--nodes h1,h2 --where unique:hostname --ports 1 --gpus 2 --gang --gang-timeout 9 --max-restarts 1 --image x:1",
     )
     options = fake_client.submitted[0].options
     wanted = {
@@ -247,6 +249,7 @@ def test_submit_hands_placement_and_restarts_on(shell, fake_client):
         "gang": True,
         "gang_timeout": 9.0,
         "max_worker_restarts": 1,
+        "image": "x:1",
     }
     assert {name: options[name] for name in wanted} == wanted
 

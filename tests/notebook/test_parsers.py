@@ -21,6 +21,7 @@ def test_submit_has_the_defaults_of_a_compute_resource():
         "workers_per_executor": "max",
         "gpus": 0,
         "ports": 0,
+        "image": "",
         "nodes": [],
         "where": "",
         "gang": False,
@@ -43,7 +44,8 @@ def test_submit_has_the_defaults_of_a_compute_resource():
 def test_submit_understands_every_option():
     line = (
         'submit --name "my job" --workers 4 --cpus .5 --ram 256 --disk 1.5 --workers-per-executor 2 '
-        "--gpus 1 --ports 2 --nodes h1,h2 --where rack=r1,unique:hostname --gang --gang-timeout 5 --max-restarts 0 "
+        "--gpus 1 --ports 2 --image python:3.12-slim --nodes h1,h2 --where rack=r1,unique:hostname "
+        "--gang --gang-timeout 5 --max-restarts 0 "
         "--persistent-volume /mnt/t2 --time-limit 60 --setenv A --setenv B "
         "--keep-going --replace --on-exit detach -i a,b --include c --file data.csv --file 'img/*.png' "
         "-o job --wait --dry-run"
@@ -57,6 +59,7 @@ def test_submit_understands_every_option():
         "workers_per_executor": 2,
         "gpus": 1,
         "ports": 2,
+        "image": "python:3.12-slim",
         "nodes": ["h1", "h2"],
         "where": "rack=r1,unique:hostname",
         "gang": True,

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from ..common.task_states import Json
 from .containerizer import sandbox
+from .containerizer.docker import command_line
 from .containerizer.paths import sandbox_path
 from .containerizer.sandbox import SandboxError, User
-from .containerizer.volumes import prepare
+from .containerizer.volumes import VolumeError, prepare
 from .executors.command import command_executor
 from .executors.executor import SHUTDOWN_GRACE, ExecutorKind
 from .executors.lifecycle import Lifecycle
@@ -87,7 +88,8 @@ class ExecutorLaunch:
         # A group's tasks have containers of their own.
         container = info.get("container") or (task.info.get("container") if command else None)
         variables = cmd.get("environment", {}).get("variables", [])
-        fault = prepare(container, variables, directory, None, user)
+        engine = self._runtime.has_engine()
+        fault = prepare(container, variables, directory, None, user, engine=engine)
         if fault is not None:
             self._fail(run, fault)
         elif run.default:
@@ -132,6 +134,31 @@ class ExecutorLaunch:
             whole = f"Failed to fetch all URIs for container '{run.container_id}': {failure}"
             self._fail(run, f"Failed to launch container: {whole}")
             return
+        if (container := _of_engine(run)) is None:
+            self._launch(run, user, None)
+            return
+        docker = container["docker"]
+
+        def provided(failure: str | None) -> None:
+            if run.destroyed:
+                self._kind_of(run).ended(run, None)
+            elif failure is not None:
+                self._fail(run, failure)
+            else:
+                self._launch(run, user, container)
+
+        self._runtime.provide_image(
+            docker["image"], pull=docker.get("force_pull_image", False), done=provided
+        )
+
+    def _launch(self, run: ExecutorRun, user: User, container: Json | None) -> None:
+        """Start the container.
+
+        Parameters
+        ----------
+        container
+            The ContainerInfo, if an engine is to make it.
+        """
         framework = self._state.frameworks[run.framework_id]
         task = next(iter(run.queued.values())) if run.command else None
         command = task.info["command"] if task is not None else run.info["command"]
@@ -146,12 +173,31 @@ class ExecutorLaunch:
             role=run.role if run.command else None,
             variables=command.get("environment", {}).get("variables", []),
         )
-        run.launched = sandbox.launch_request(
-            run.container_id, command, env, run.directory, user, checkpoint=checkpoint
-        )
+        if container is None:
+            run.launched = sandbox.launch_request(
+                run.container_id, command, env, run.directory, user, checkpoint=checkpoint
+            )
+        else:
+            engine, owner = self._runtime.engine()
+            limits = run.limits
+            wanted = command_line.Container(
+                run.container_id, container, command, env, run.directory, user, limits, owner
+            )
+            try:
+                run.launched = command_line.launch_request(engine, wanted, checkpoint=checkpoint)
+            except VolumeError as error:
+                self._fail(run, f"Failed to launch container: {error}")
+                return
         run.sized = True
         self._limits.fit(run)
         self._runtime.launch(run.launched)
+
+
+def _of_engine(run: ExecutorRun) -> Json | None:
+    """Give the ContainerInfo of an executor, or command task, that runs in a container of an engine."""
+    task = next(iter(run.queued.values()), None) if run.command else None
+    container: Json | None = run.info.get("container") if task is None else task.info.get("container")
+    return container if container is not None and container["type"] == "DOCKER" else None
 
 
 def _original(info: Json) -> Json:

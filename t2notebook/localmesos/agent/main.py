@@ -20,6 +20,8 @@ from ..v1 import executor_calls, requests
 from . import http
 from .agent import Agent
 from .containerizer import sandbox
+from .containerizer.docker.command_line import Engine
+from .containerizer.docker.engine import EngineClient
 from .containerizer.fetcher import Fetcher, FetchError
 from .containerizer.fetcher_cache import Cache
 from .containerizer.isolator import Isolator
@@ -62,6 +64,12 @@ class AgentProcess:
         self._tasks: set[asyncio.Task[None]] = set()
         self._isolator = Isolator(options.cgroups, options.owner, self._over_memory)
         log.info("isolation: %s %s", self._isolator.name, options.cgroups or "")
+        self._engine = EngineClient(
+            options.docker,
+            options.owner,
+            os.path.join(options.work_dir, "meta", "containers"),
+            cfs=options.cgroups is not None and options.cgroups.cfs,
+        )
         self._collector = Collector(
             options.work_dir,
             options.gc_delay,
@@ -81,6 +89,14 @@ class AgentProcess:
             self._link.send(message)
 
     def launch(self, request: Json) -> None:
+        if "engine" in request:
+            directory = "/"
+            if "end" in request:
+                directory = self._engine.client_directory(request["id"])
+                os.makedirs(directory, mode=0o700, exist_ok=True)
+            env = {**os.environ, **request["env"]}
+            self._launcher.send({**request, "cwd": directory, "env": env})
+            return
         procs = self._isolator.procs_files(request["limited"])
         self._launcher.send({**request, "cgroups": procs} if procs else request)
 
@@ -119,13 +135,33 @@ class AgentProcess:
 
         self._keep(work())
 
+    def has_engine(self) -> bool:
+        return self._engine.program() is not None
+
+    def provide_image(self, image: str, *, pull: bool, done: Callable[[str | None], None]) -> None:
+        async def work() -> None:
+            done(await self._engine.provide(image, pull=pull))
+
+        self._keep(work())
+
+    def engine(self) -> tuple[Engine, str]:
+        return self._engine.engine, self._engine.owner
+
+    def _is_engines(self, container_id: str) -> bool:
+        run = None if self._agent is None else self._agent.state.containers.get(container_id)
+        return run is not None and run.has_engine
+
     def limit(self, container_id: str, limits: Limits) -> None:
-        self._isolator.limit(container_id, limits)
+        if self._is_engines(container_id):
+            self._engine.limit(container_id, limits)
+        else:
+            self._isolator.limit(container_id, limits)
 
     def over_memory(self, container_id: str) -> str | None:
-        return self._isolator.over_memory(container_id)
+        return self._engine.over_memory(container_id) or self._isolator.over_memory(container_id)
 
     def release(self, container_id: str) -> None:
+        self._engine.release(container_id)
         self._isolator.release(container_id)
 
     def schedule_gc(self, directory: str) -> None:
@@ -159,12 +195,15 @@ class AgentProcess:
         elif message["op"] == "failed":
             self._agent.container_failed(message["id"], message["error"])
         else:
+            self._engine.ended(message["id"], message["status"], message.get("printed", ""))
             self._agent.container_exited(message["id"], message["status"], message.get("error"))
 
     def _launcher_lost(self) -> None:
         """End: without its launcher an agent can start nothing and clean up nothing."""
         if self._agent is not None:
             self._sweep(self._agent)
+            runs = self._agent.state.containers.values()
+            self._engine.remove_now(run.container_id for run in runs if run.has_engine)
         self.exit_code = 1
         self.done.set()
 
@@ -204,6 +243,8 @@ class AgentProcess:
             agent.recover(containers_there["living"], containers_there["ended"])
             self._isolator.keep_only(agent.container_ids)
             self._look_for_garbage(agent)
+        if self._engine.has_run_something():
+            self._keep(self._engine.sweep())
         self._keep(self._every_second(), vital=True)
         self._keep(self._collector.watch())
         while self._agent is not None and self._agent.state.reconnecting:
@@ -332,7 +373,7 @@ class AgentProcess:
 
     def _check_memory(self, run: ExecutorRun) -> None:
         try:
-            if not run.destroyed and run.leaders:
+            if not run.destroyed and run.leaders and not run.has_engine:
                 self._isolator.check_memory(run.container_id, run.leaders)
         except OSError:
             log.exception("looking at container %s", run.container_id)

@@ -31,6 +31,8 @@ class AgentOptions:
         What the agent calls its host; empty: its ip.
     port
         Where it listens; 0: where it was before, or anywhere.
+    docker
+        The container engine's command line; empty: podman or docker, whichever is on PATH; "none": none.
     gc_delay, gc_disk_headroom, disk_watch_interval
         As Mesos's flags of these names; seconds, a share of the disk, seconds.
     """
@@ -53,3 +55,4 @@ class AgentOptions:
     disk_watch_interval: float = DISK_WATCH
     hostname: str = ""
     port: int = 0
+    docker: str = ""

@@ -134,6 +134,12 @@ def add_agent_flags(parser: argparse.ArgumentParser) -> None:
         "--cgroups-enable-cfs", action="store_true", help="with control groups: cpus are a limit, not a share"
     )
     group.add_argument(
+        "--docker",
+        default="",
+        metavar="PROGRAM",
+        help="what runs containers with images: podman or docker (by default whichever is on PATH), or none",
+    )
+    group.add_argument(
         "--gc-delay",
         type=_seconds,
         default=WEEK,

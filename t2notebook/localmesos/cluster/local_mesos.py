@@ -99,8 +99,8 @@ class LocalMesos:
         A file with credentials (as `mesos-master --credentials` reads it): frameworks and readers must say who
         they are.
     agent_flags
-        mesos-agent's flags by name, of which the embedded agents know `isolation`, `cgroups_enable_cfs`, `gc_delay`,
-        `gc_disk_headroom` and `disk_watch_interval`: `{"gc_delay": "2days"}`.
+        mesos-agent's flags by name, of which the embedded agents know `isolation`, `cgroups_enable_cfs`, `docker`,
+        `gc_delay`, `gc_disk_headroom` and `disk_watch_interval`: `{"gc_delay": "2days"}`.
 
     Attributes
     ----------

@@ -139,6 +139,7 @@ class ClusterProcesses:
             disk_watch_interval=options.disk_watch_interval,
             hostname=options.hostname,
             port=options.agent_port,
+            docker=options.docker,
         )
         body = partial(agent_main.main, agent, channel, processes.Watched(self._supervisor_pipe))
         self._fork(name, [channel], body)

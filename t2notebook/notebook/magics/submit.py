@@ -117,6 +117,13 @@ def make_parser() -> VerbParser:
         help="ports of its host that each worker has to itself: env.additional_ports (default: 0)",
     )
     add(
+        "--image",
+        default="",
+        metavar="NAME",
+        help="container image that the workers run in, with this notebook's version of CPython: python:3.12-slim "
+        "(default: none, the agent's own file system)",
+    )
+    add(
         "--nodes",
         type=names("--nodes"),
         default=[],
@@ -254,6 +261,7 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
         "name": name,
         "gpus": arguments.gpus,
         "ports": arguments.ports,
+        "image": arguments.image,
         "nodes": tuple(arguments.nodes),
         "where": arguments.where,
         "gang": arguments.gang,
@@ -429,6 +437,7 @@ def describe(prepared: Any, arguments: argparse.Namespace, name: str) -> str:
             if share == MAX
             else f"{share} worker{'s' * (share != 1)} in each",
         ],
+        *([["image", arguments.image]] if arguments.image else []),
         *_placement(arguments),
         ["package", f"{size(prepared.size)}, {prepared.digest}"],
     ]

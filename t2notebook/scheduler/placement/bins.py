@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from ...model.container_image import NO_IMAGE, ContainerImage
 from ...model.job import MAX, Placement
 from ...model.placement import HOSTNAME, Attributes, Constraint, Operator, value_of
 from .capacity_tree import CapacityTree, Needs
@@ -22,7 +23,7 @@ FREE, HELD = "", "*"
 @dataclass(slots=True, eq=False)
 class Bin:
     """An agent with its offers of one role in this round, while workers are assigned to it; `free` in the order of
-    `NAMES`.
+    `NAMES`, `idle` its waiting executors by the image that they run in.
     """
 
     agent: str
@@ -30,7 +31,7 @@ class Bin:
     offers: list[Offer]
     free: list[int]
     attributes: Attributes
-    idle: list[str] = field(default_factory=list)
+    idle: dict[ContainerImage, list[str]] = field(default_factory=dict)
     holder: str = ""
     excluded: str = ""
     excluded_as: str = ""
@@ -52,6 +53,7 @@ class Slot:
     held: int
     limit: int | str
     resources: tuple[Json, ...] = ()
+    image: ContainerImage = NO_IMAGE
 
     def capacity(self, limit: int | str) -> int | float:
         limits = [int(one) for one in (self.limit, limit) if one != MAX]
@@ -164,11 +166,12 @@ class Job:
 
 class Index:
     """Bins that a `Placement` admits, in their order, with a capacity tree over them; and the same by the value of
-    an attribute.
+    an attribute. Executors of one image count as waiting.
     """
 
-    def __init__(self, bins: list[Bin], least: Sequence[int]) -> None:
+    def __init__(self, bins: list[Bin], least: Sequence[int], image: ContainerImage = NO_IMAGE) -> None:
         self.bins = bins
+        self.image = image
         self._least = least
         self._ordered: tuple[OrderedBins, OrderedBins] | None = None
         self._parts: dict[str, dict[str, Index]] = {}
@@ -177,7 +180,7 @@ class Index:
     def ordered_bins(self) -> tuple[OrderedBins, OrderedBins]:
         """The bins with a waiting executor, and all."""
         if self._ordered is None:
-            warm = [bin_ for bin_ in self.bins if bin_.idle]
+            warm = [bin_ for bin_ in self.bins if bin_.idle.get(self.image)]
             self._ordered = OrderedBins(warm, self._least), OrderedBins(self.bins, self._least)
         return self._ordered
 
@@ -188,7 +191,9 @@ class Index:
             for bin_ in self.bins:
                 if (value := value_of(attribute, bin_.host, bin_.attributes)) is not None:
                     bins.setdefault(value, []).append(bin_)
-            self._parts[attribute] = {value: Index(some, self._least) for value, some in bins.items()}
+            self._parts[attribute] = {
+                value: Index(some, self._least, self.image) for value, some in bins.items()
+            }
         return self._parts[attribute]
 
 
@@ -261,7 +266,7 @@ class FirstFit:
                 trees, number = ordered.trees, 0
                 while (number := trees.first(number, needs)) >= 0:
                     bin_ = ordered.bins[number]
-                    if is_warm and not bin_.idle:
+                    if is_warm and not bin_.idle.get(index.image):
                         trees.close(number)
                     elif not fits(bin_.free, needs):
                         trees.update(number, bin_.free)  # trees learn of others' workers when they meet them

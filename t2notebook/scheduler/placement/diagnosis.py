@@ -100,7 +100,7 @@ def vetoes_of(bin_: Bin, job: Job, which: int, has_slot: bool, *, in_all: bool =
         yield veto(lacked, text)
     if refused:
         return
-    overhead = {} if has_slot or bin_.idle else EXECUTOR
+    overhead = {} if has_slot or bin_.idle.get(request.image) else EXECUTOR
     for position, name in enumerate(NAMES):
         asked = job.asked[which].get(name, 0) * unit + overhead.get(name, 0)
         if bin_.free[position] < asked:

@@ -209,6 +209,7 @@ def _accept(bin_: Bin, fresh: Callable[[], str]) -> Acceptance:
                     slot.resources,
                     ports,
                     bin_.offers[0].attributes,
+                    slot.image,
                 )
             )
     return Acceptance(bin_.agent, bin_.host, tuple(bin_.offers), tuple(launches))

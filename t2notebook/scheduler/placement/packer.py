@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from ...model.container_image import ContainerImage
 from ...model.job import MAX, Placement
 from ...model.placement import Attributes
 from .bins import (
@@ -80,9 +81,11 @@ class Packer:
                 continue
             bin_ = beside[0]
             if not executor.job_id:
-                bin_.idle.append(executor.executor_id)
+                bin_.idle.setdefault(executor.image, []).append(executor.executor_id)
             else:
-                slot = Slot(bin_, executor.executor_id, executor.workers, executor.limit)
+                slot = Slot(
+                    bin_, executor.executor_id, executor.workers, executor.limit, image=executor.image
+                )
                 self._slots.setdefault(executor.job_id, []).append(slot)
         self._scoped: dict[str, list[Bin]] = defaultdict(list)
         for bin_ in self.bins:
@@ -189,7 +192,7 @@ class Packer:
             unit = 1 if limit == MAX else int(min(int(limit), left, job.spread.cap))
             if search is None or search.unit != unit:
                 attribute = partition(request.placement)
-                indices = [self._index(scope, request.placement) for scope in scopes]
+                indices = [self._index(scope, request.placement, request.image) for scope in scopes]
                 search = FirstFit(indices, job, asked, unit, attribute, gather)
             found = search.next_bin()
             if found is None:
@@ -203,7 +206,8 @@ class Packer:
             if limit == MAX and id(bin_) in opened:  # its turn came again
                 self._take(job, which, opened[id(bin_)], count, asked)
                 continue
-            slot = opened[id(bin_)] = Slot(bin_, bin_.idle.pop(0) if is_warm else "", 0, MAX)
+            executor_id = bin_.idle[request.image].pop(0) if is_warm else ""
+            slot = opened[id(bin_)] = Slot(bin_, executor_id, 0, MAX, image=request.image)
             job.slots.append(slot)
             self._take(job, which, slot, count, asked, is_new=not is_warm, was_idle=is_warm)
 
@@ -217,6 +221,8 @@ class Packer:
             bin_ = slot.bin
             if not left:
                 return
+            if slot.image != request.image:
+                continue
             if bin_.excluded or not bin_.is_in(scopes) or (gather and is_others(bin_, job)):
                 continue
             if not is_admitted(bin_.host, bin_.attributes, placement):
@@ -270,7 +276,7 @@ class Packer:
             job.assigned[assignment.which] -= assignment.count
             job.spread.add(bin_, -assignment.count)
             if assignment.was_idle:
-                bin_.idle.insert(0, slot.executor_id)
+                bin_.idle[slot.image].insert(0, slot.executor_id)
             if assignment.was_idle or assignment.is_new:
                 job.slots.pop()
             touched[id(bin_)] = bin_
@@ -278,10 +284,10 @@ class Packer:
             for trees, number in bin_.leaves:
                 trees.update(number, bin_.free)
 
-    def _index(self, scope: str, placement: Placement) -> Index:
+    def _index(self, scope: str, placement: Placement, image: ContainerImage) -> Index:
         """Return the bins of a scope that a placement admits, whoever asks; each kind is looked for once."""
         fixed = tuple(one for one in placement.constraints if not one.operator.counts_workers)
-        key = (scope, placement.nodes, fixed)
+        key = (scope, placement.nodes, fixed, image)
         if key not in self._indices:
             bins = self._scoped.get(scope, [])
             if placement.nodes:
@@ -297,7 +303,7 @@ class Packer:
                 )
             if fixed:
                 bins = [bin_ for bin_ in bins if all(one.admits(bin_.host, bin_.attributes) for one in fixed)]
-            self._indices[key] = Index(bins, self._least or [0] * len(NAMES))
+            self._indices[key] = Index(bins, self._least or [0] * len(NAMES), image)
         return self._indices[key]
 
     def close(self) -> None:

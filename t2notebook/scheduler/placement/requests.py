@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ...model.container_image import NO_IMAGE, ContainerImage
 from ...model.job import MAX, ComputeResource, Placement
 from ...model.placement import Attributes
 from .offers import Json, Offer
@@ -24,6 +25,8 @@ class ResourceRequest:
         Place all workers of the job's requests, or none.
     number_of_workers : int
         Of the whole job, for spread limits; by default those that wait.
+    image : ContainerImage
+        The image that they run in: they share executors only with workers of the same.
     """
 
     job_id: str
@@ -32,6 +35,7 @@ class ResourceRequest:
     placement: Placement = field(default_factory=Placement)
     gang: bool = False
     number_of_workers: int = 0
+    image: ContainerImage = NO_IMAGE
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class RunningExecutor:
         The smallest `workers_per_executor` of those that it runs.
     role : str
         The role to which its own resources are allocated; empty: not known. It runs no tasks of another role.
+    image : ContainerImage
+        The image that it runs in.
     """
 
     executor_id: str
@@ -57,6 +63,7 @@ class RunningExecutor:
     workers: int = 0
     limit: int | str = MAX
     role: str = ""
+    image: ContainerImage = NO_IMAGE
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class Launch:
     """A worker to be launched, in an executor that may be new.
 
     `resources` and `executor_resources` (of a new executor) are `Resource` objects carved from the offers;
-    `ports` are the worker's, `attributes` its agent's.
+    `ports` are the worker's, `attributes` its agent's, `image` is its executor's.
     """
 
     agent: str
@@ -86,6 +93,7 @@ class Launch:
     executor_resources: tuple[Json, ...] = ()
     ports: tuple[int, ...] = ()
     attributes: Attributes = field(default_factory=dict)
+    image: ContainerImage = NO_IMAGE
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from t2notebook.model.container_image import ContainerImage
 from t2notebook.model.job import MAX, ComputeResource, Placement
 from t2notebook.model.placement import value_of
 from t2notebook.scheduler.placement.matcher import Plan
@@ -45,7 +46,8 @@ def request(
     resource = ComputeResource(cpu=cpu, ram_mega_bytes=64, workers_per_executor=per_executor, **fields)
     placement = placement or Placement()
     ids = range(workers) if isinstance(workers, int) else workers
-    return ResourceRequest(job, ids, resource, placement, placement.gang)
+    image = ContainerImage(resource.image)
+    return ResourceRequest(job, ids, resource, placement, placement.gang, image=image)
 
 
 def placed(plan: Plan) -> list[tuple[str, str, int]]:
@@ -124,11 +126,14 @@ def _check_executors(launches: Sequence[Launch], executors: Iterable[RunningExec
         held[launch.executor_id].append(launch)
     for executor_id, mine in held.items():
         assert len({(launch.agent, launch.job_id, launch.new_executor) for launch in mine}) == 1
+        # Everything in an executor runs in its image.
+        assert {launch.resource.image for launch in mine} == {mine[0].image.name}
         known = before.get(executor_id)
         assert mine[0].new_executor == (known is None)
         if known is not None:
             assert known.job_id in ("", mine[0].job_id)
             assert known.agent == mine[0].agent
+            assert known.image == mine[0].image
         limits = [launch.resource.workers_per_executor for launch in mine]
         limits += [known.limit] if known is not None and known.job_id else []
         count = len(mine) + (known.workers if known is not None else 0)
@@ -168,6 +173,7 @@ requests = st.builds(
     st.sampled_from("abcd"),
     placements,
     ports=st.integers(0, 2),
+    image=st.sampled_from(["", "", "a:1", "b"]),
 )
 several = st.lists(requests, max_size=4, unique_by=lambda one: one.job_id)
 offers = st.lists(
@@ -186,16 +192,24 @@ offers = st.lists(
 )
 executors = st.lists(
     st.builds(
-        lambda agent, job, workers, limit: (agent, job, workers, limit),
+        lambda *row: row,
         st.integers(0, 7),
         st.sampled_from(["", "", "a", "b"]),
         st.integers(1, 2),
         st.sampled_from([MAX, 2, 3]),
+        st.sampled_from(["", "", "a:1", "b"]),
     ),
     max_size=6,
 ).map(
     lambda rows: [
-        RunningExecutor(f"t2-{number}", f"S{agent}", job, workers if job else 0, limit)
-        for number, (agent, job, workers, limit) in enumerate(rows)
+        RunningExecutor(
+            f"t2-{number}",
+            f"S{agent}",
+            job,
+            workers if job else 0,
+            limit,
+            image=ContainerImage(image),
+        )
+        for number, (agent, job, workers, limit, image) in enumerate(rows)
     ]
 )

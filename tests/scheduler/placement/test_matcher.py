@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from t2notebook.model.container_image import ContainerImage
 from t2notebook.model.job import MAX, Placement
 from t2notebook.scheduler.placement.host_health import Excluded
 from t2notebook.scheduler.placement.matcher import match
@@ -47,6 +48,27 @@ def test_an_agent_with_a_waiting_executor_comes_first_and_needs_no_overhead() ->
     warm = RunningExecutor("t2-7", "S2")
     plan = match([offer(1, 3.0), offer(2, 4.0)], [request(4)], [warm])
     assert placed(plan) == [("h2", "t2-7", worker) for worker in range(4)]
+
+
+def test_an_executor_is_shared_only_by_workers_of_its_image() -> None:
+    image = ContainerImage("python:3.12-slim")
+    plain, other = RunningExecutor("t2-1", "S1"), RunningExecutor("t2-2", "S1", image=ContainerImage("b"))
+    plan = match([offer(1)], [request(1, image=image.name)], [plain, other])
+    assert placed(plan) == [("h1", "executor-0", 0)]
+    plan = match(
+        [offer(1)], [request(1, image=image.name)], [plain, RunningExecutor("t2-3", "S1", image=image)]
+    )
+    assert placed(plan) == [("h1", "t2-3", 0)]
+    mine = RunningExecutor("t2-4", "S1", "a", 1, image=image)
+    assert placed(match([offer(1)], [request([1])], [mine])) == [("h1", "executor-0", 1)]
+    assert placed(match([offer(1)], [request([1], image=image.name)], [mine])) == [("h1", "t2-4", 1)]
+
+
+def test_a_waiting_executor_of_another_image_leaves_the_overhead_to_be_had() -> None:
+    warm = RunningExecutor("t2-1", "S1", image=ContainerImage("a"))
+    plan = match([offer(1, 1.0)], [request(1)], [warm])
+    assert messages(plan) == ["h1: 1.0 cpus free, 1.1 asked, 0.1 of it for the executor"]
+    assert hosts(match([offer(1, 1.0)], [request(1, image="a")], [warm])) == ["h1"]
 
 
 def test_an_executor_of_this_job_with_room_comes_before_a_warm_one() -> None:

@@ -6,8 +6,11 @@ next one; the others are killed with it. The launcher itself lives on a socket p
 end any more (neither an agent nor the supervisor that would start another), nothing of any container is left.
 As a subreaper it also inherits what containers leave behind (daemons that left their session).
 
+A container engine's containers are not its children; the client of one is. What ends such a container comes with its
+launch (`end`): it is run when the client has ended, or is to, and what it prints goes to the agent.
+
 Requests, one JSON a line: attach (an agent's first), launch, signal, destroy. Answers: attached (the containers
-that live, the raw wait statuses of those that ended), started, failed, exited (raw wait status).
+that live, the raw wait statuses of those that ended), started, failed, exited (raw wait status, output of `end`).
 """
 
 from __future__ import annotations
@@ -20,10 +23,11 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from ...common import processes
 from .cgroups import Cgroups
@@ -36,8 +40,29 @@ _DEFAULT = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
 MAX_COMPLAINT = 500
 """Characters; escaped, they still fit into what a pipe takes whole."""
 
+END_SECONDS = 20.0
+"""So long the commands that end an engine's containers may take when the launcher itself ends."""
+
 MAX_ENDED = 1000
 """Wait statuses that are kept for an agent that was dead when they came."""
+
+
+@dataclass
+class _Ending:
+    """The command that ends a container, where it runs, and what it has printed.
+
+    It runs when the client has ended; while that lives it runs now, and once more after the client's end.
+    """
+
+    argv: list[str]
+    cwd: str
+    env: dict[str, str]
+    pid: int = 0
+    runs: int = 0
+    is_last: bool = False
+    is_done: bool = False
+    output: IO[bytes] | None = None
+    printed: str = ""
 
 
 @dataclass
@@ -45,6 +70,7 @@ class _Container:
     id: str
     pid: int
     checkpoint: bool
+    ending: _Ending | None = None
     seen: set[int] = field(default_factory=set)
     status: int | None = None
 
@@ -86,8 +112,7 @@ class Launcher:
                 elif fd == self._agent:
                     self._agent_died()
                 elif not self._receive():
-                    for container in list(self._containers.values()):
-                        self._destroy(container)
+                    self._destroy_all()
                     processes.send(processes.descendants(os.getpid()), signal.SIGKILL)
                     return
 
@@ -125,7 +150,10 @@ class Launcher:
         container = self._containers.get(container_id)
         if container is None:
             return
-        if op == "signal":
+        if op == "signal" and container.ending is not None:
+            # The engine's client passes it on to the first process in there.
+            processes.send([container.pid], request["signal"])
+        elif op == "signal":
             # As `os::killtree` does: stopped first, so that no parent sees its child die before its own signal.
             members = self._members(container)
             for signum in (signal.SIGSTOP, request["signal"], signal.SIGCONT):
@@ -167,7 +195,10 @@ class Launcher:
             return
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEFAULT)
-        self._containers[request["id"]] = _Container(request["id"], pid, request.get("checkpoint", False))
+        container = _Container(request["id"], pid, request.get("checkpoint", False))
+        if "end" in request:
+            container.ending = _Ending(request["end"], request["cwd"], request["env"])
+        self._containers[container.id] = container
         self._send({"op": "started", "id": request["id"], "pid": pid})
 
     def _reap(self) -> None:
@@ -182,6 +213,70 @@ class Launcher:
                 if container.pid == pid:
                     container.status = status
                     self._destroy(container)
+                elif container.ending is not None and container.ending.pid == pid:
+                    self._has_ended(container.ending)
+                    self._destroy(container)
+
+    def _destroy_all(self) -> None:
+        """Kill all containers; those of an engine first, since nobody else would."""
+        for container in list(self._containers.values()):
+            self._destroy(container)
+        deadline = time.monotonic() + END_SECONDS
+        while self._containers and time.monotonic() < deadline:
+            self._reap()
+            time.sleep(0.01)
+        for container in list(self._containers.values()):
+            container.ending = None
+            self._destroy(container)
+
+    def _is_ending(self, container: _Container) -> bool:
+        """Have an engine end its container; tell whether it is still at it."""
+        ending = container.ending
+        if ending is None or ending.is_done:
+            return False
+        if ending.pid:
+            return True
+        if ending.runs:
+            # A client that lives yet may be about to make the container.
+            self._kill(container)
+        ending.runs += 1
+        ending.is_last = container.status is not None
+        try:
+            ending.output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has been read
+            ending.pid = self._fork_ending(ending)
+        except OSError as error:
+            print(f"launcher: cannot end {container.id}: {error}", file=sys.stderr)
+            ending.is_done = True
+            return False
+        return True
+
+    @staticmethod
+    def _fork_ending(ending: _Ending) -> int:
+        assert ending.output is not None
+        pid = os.fork()
+        if pid == 0:
+            with contextlib.suppress(BaseException):
+                os.setsid()
+                signal.set_wakeup_fd(-1)
+                for signum in _DEFAULT:
+                    signal.signal(signum, signal.SIG_DFL)
+                os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+                os.dup2(ending.output.fileno(), 1)
+                os.dup2(0, 2)
+                os.closerange(3, 4096)
+                os.chdir(ending.cwd)
+                os.execvpe(ending.argv[0], ending.argv, ending.env)
+            os._exit(1)
+        return pid
+
+    @staticmethod
+    def _has_ended(ending: _Ending) -> None:
+        ending.pid, ending.is_done = 0, ending.is_last
+        if ending.output is not None:
+            ending.output.seek(0)
+            ending.printed += ending.output.read(4096).decode("utf-8", "replace")
+            ending.output.close()
+            ending.output = None
 
     def _members(self, container: _Container) -> list[int]:
         """Find a container's processes: the leader's descendants, its session, and orphans that name its sandbox."""
@@ -208,6 +303,20 @@ class Launcher:
 
     def _destroy(self, container: _Container) -> None:
         """Kill all of a container, and tell the agent when nothing of it is left."""
+        if self._is_ending(container):
+            return
+        self._kill(container)
+        if self._containers.pop(container.id, None) is not None:
+            self._ended.append((container.id, container.status))
+            self._hear_complaints()
+            error = self._failures.pop(container.id, None)
+            message = {"op": "exited", "id": container.id, "status": container.status}
+            if container.ending is not None:
+                message["printed"] = container.ending.printed
+            self._send(message if error is None else {**message, "error": error})
+
+    def _kill(self, container: _Container) -> None:
+        """Kill what is this launcher's own of a container, and collect its first process."""
         for attempt in range(200):
             members = self._members(container)
             if not members:
@@ -222,12 +331,6 @@ class Launcher:
         if container.status is None:
             with contextlib.suppress(ChildProcessError):
                 container.status = os.waitpid(container.pid, 0)[1]
-        if self._containers.pop(container.id, None) is not None:
-            self._ended.append((container.id, container.status))
-            self._hear_complaints()
-            error = self._failures.pop(container.id, None)
-            message = {"op": "exited", "id": container.id, "status": container.status}
-            self._send(message if error is None else {**message, "error": error})
 
     def _hear_complaints(self) -> None:
         """Learn which containers could not even get as far as their command."""

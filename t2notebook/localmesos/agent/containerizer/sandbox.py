@@ -54,14 +54,16 @@ def find_user(name: str, directory: str) -> User:
     return User(name, entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(name, entry.pw_gid)))
 
 
-def image_fault(container: Json | None) -> str | None:
-    """Say in Mesos's words why a container cannot be: there is no Docker here, and nothing that unpacks images.
+def image_fault(container: Json | None, *, engine: bool) -> str | None:
+    """Say in Mesos's words why a container cannot be: there is no container engine, or nothing that unpacks images.
 
     The text is a whole message.
     """
     if container is None:
         return None
     if container["type"] == "DOCKER":
+        if engine:
+            return None
         return (
             "None of the enabled containerizers (mesos) could create a container "
             "for the provided TaskInfo/ExecutorInfo message"

@@ -29,6 +29,8 @@ def source_of(volume: Json, sandbox: str, parent: str | None) -> tuple[str, str]
     ----------
     sandbox, parent
         The container's sandbox, and its parent's if it is nested.
+    engine
+        There is a container engine; it mounts the volumes of its containers itself.
 
     Returns
     -------
@@ -78,7 +80,13 @@ def source_of(volume: Json, sandbox: str, parent: str | None) -> tuple[str, str]
 
 
 def prepare(
-    container: Json | None, variables: list[Json], sandbox: str, parent: str | None, user: User
+    container: Json | None,
+    variables: list[Json],
+    sandbox: str,
+    parent: str | None,
+    user: User,
+    *,
+    engine: bool = False,
 ) -> str | None:
     """Make what a container needs before its launch.
 
@@ -94,12 +102,12 @@ def prepare(
     str or None
         Mesos's message if something cannot be had.
     """
-    whole = image_fault(container)
+    whole = image_fault(container, engine=engine)
     if whole is not None:
         return whole
     fault = secret_fault(variables)
     try:
-        if fault is None:
+        if fault is None and (container is None or container["type"] != "DOCKER"):
             provide(container, sandbox, parent, user)
     except VolumeError as error:
         fault = str(error)

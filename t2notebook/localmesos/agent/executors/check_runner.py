@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ...checks.checker import Checker, News
 from ...common.task_states import Json
 from ..containerizer import sandbox
+from ..containerizer.docker import command_line
 from ..state.model import ExecutorRun, TaskRun
 from ..state.runtime import Connecting, Runtime
 
@@ -96,12 +97,15 @@ class CheckRunner:
             return
         if checker.kind == "COMMAND":
             command, launched = checker.command, probing.launched
-            variables = command.get("environment", {}).get("variables", [])
-            env = launched["env"] | sandbox.values_of(variables)
+            values = sandbox.values_of(command.get("environment", {}).get("variables", []))
             own = sandbox.command_line(command)
             probing.probe = str(uuid.uuid4())
             self._probes[probing.probe] = probing
-            self._runtime.launch({**launched, "id": probing.probe, "env": env, **own})
+            if "engine" in launched:
+                self._runtime.launch(command_line.probe(launched, probing.probe, own, values))
+            else:
+                env = launched["env"] | values
+                self._runtime.launch({**launched, "id": probing.probe, "env": env, **own})
             if checker.timeout:
                 probing.timer = self._runtime.later(checker.timeout, self._timed_out, probing, probing.probe)
             return

@@ -184,6 +184,11 @@ class ExecutorRun:
         return self.command or self.default
 
     @property
+    def has_engine(self) -> bool:
+        """Tell whether a container engine has made its container."""
+        return self.launched is not None and "engine" in self.launched
+
+    @property
     def resources(self) -> Resources:
         """Give what the executor and its tasks hold."""
         total = COMMAND_EXECUTOR if self.command else Resources.from_json(self.info.get("resources", []))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ...common.task_states import Json
+from ..containerizer.docker.command_line import Engine
 from ..containerizer.limits import Limits
 from ..containerizer.sandbox import User
 
@@ -63,6 +64,23 @@ class Runtime(Protocol):
 
     def fetch(self, what: Fetching, done: Callable[[str | None], None]) -> None:
         """Fetch into a sandbox, and call `done` with None or what went wrong."""
+
+    # Containers with images
+
+    def has_engine(self) -> bool:
+        """Tell whether this host has a container engine."""
+
+    def provide_image(self, image: str, *, pull: bool, done: Callable[[str | None], None]) -> None:
+        """Have an image at hand, and call `done` with None or Mesos's message of what went wrong.
+
+        Parameters
+        ----------
+        pull
+            Ask the registry even if it is there.
+        """
+
+    def engine(self) -> tuple[Engine, str]:
+        """Give the engine that provided an image, and the owner that its containers are to name."""
 
     def connect(self, where: Connecting, done: Callable[[int | bool | None], None]) -> None:
         """Try a connection; `done` gets whether it stood, or the answer's status code; None for nothing in time."""

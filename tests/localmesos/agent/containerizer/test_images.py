@@ -1,12 +1,13 @@
-"""Containers with images: there is nothing here that could run them, and the reason says so."""
+"""Containers with images where there is nothing that could run them: the reason says so."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from t2notebook.localmesos import LocalMesos
 from tests.localmesos.agent.executors.test_check_runner import group
 from tests.localmesos.client import Framework, task
 from tests.localmesos.conftest import executor_info
@@ -18,6 +19,13 @@ NONE = (
     "for the provided TaskInfo/ExecutorInfo message"
 )
 UNSUPPORTED = "Failed to launch container: Unsupported container image: DOCKER"
+
+
+@pytest.fixture(scope="module")
+def master() -> Iterator[str]:
+    """Agents that know of no container engine, whatever this machine has."""
+    with LocalMesos(agents=1, cpus=4, mem=4096, agent_flags={"docker": "none"}) as cluster:
+        yield cluster.master
 
 
 @pytest.mark.parametrize(("container", "text"), [(DOCKER, NONE), (MESOS, UNSUPPORTED)])
