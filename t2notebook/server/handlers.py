@@ -66,6 +66,7 @@ class SummaryHandler(Handler):
         """Answer our version and how many jobs go on."""
         await self.job_list.refreshed()
         self.answer({"version": __version__, "active": self.job_list.active})
+        self.job_list.warm()
 
 
 class JobsHandler(Handler):

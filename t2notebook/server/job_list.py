@@ -30,6 +30,8 @@ Listener = Callable[[Change], None]
 LOOK = 1.0
 #: Seconds that a session has to say which jobs it has.
 PATIENCE = 3.0
+#: Seconds between two parts of what is read before anybody looks.
+PAUSE = 0.02
 RETRIES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -62,6 +64,7 @@ class JobList:
         self._attempts: dict[str, int] = {}
         self._waker: Waker | None = None
         self._is_stopped = False
+        self._is_warming = False
 
     # Life.
 
@@ -119,6 +122,12 @@ class JobList:
             self._looking = None
         self._rest()
 
+    def warm(self) -> None:
+        """Read all journals once, in passing: somebody has a page, where a side bar may be opened at any moment."""
+        if not self.is_complete and not self._is_warming:
+            self._is_warming = True
+            self.refresh()
+
     def on_transition(self, listener: Callable[[Row | None, Row], None]) -> None:
         """Call `listener` with a job's earlier and present row when its state has changed, or its session's."""
         self._transitions.append(listener)
@@ -167,9 +176,17 @@ class JobList:
         try:
             while True:
                 self._again = False
-                parts = self._journals.scan(self._wanted())
+                reads_all = bool(self._listeners) or self._is_warming
+                parts = self._journals.scan(self._wanted(reads_all))
                 while (part := await self.run(next, parts, None)) is not None:
                     self._take(part)
+                    if not self._listeners:
+                        await asyncio.sleep(
+                            PAUSE
+                        )  # nobody waits for it: let the server do what it is there for
+                if reads_all and not self.is_complete:
+                    self.is_complete, self._is_warming = True, False
+                    self._tell({"complete": True})
                 if not self._again:
                     break
         except Exception:
@@ -197,18 +214,15 @@ class JobList:
         if part.known is not None:
             known = {str(path) for path in part.known} | self._streamed
             self._drop([job_id for job_id, row in self.rows.items() if row["directory"] not in known])
-            if self._listeners and not self.is_complete:
-                self.is_complete = True
-                self._tell({"complete": True})
 
     @property
     def _streamed(self) -> set[str]:
         """Journals of sessions that we hear of."""
         return {str(stream.directory) for stream in self.streams.values()}
 
-    def _wanted(self) -> Callable[[Path], bool]:
-        """Return which dead journals are to be read: all while somebody listens, else those whose jobs went on."""
-        if self._listeners:
+    def _wanted(self, reads_all: bool) -> Callable[[Path], bool]:
+        """Return which dead journals are to be read: all, or those whose jobs went on."""
+        if reads_all:
             return lambda directory: True
         left = {row["directory"] for row in self.rows.values() if is_active(row)}
         return lambda directory: str(directory) in left

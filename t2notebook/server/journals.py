@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..client import locator
 from ..frames import overview_row
-from ..journal import FILE, is_owned, read_meta, session_directories
-from ..journal.content import read_content
+from ..journal import FILE, is_owned, session_directories
+from ..journal.content import JournalContent, read_content
 from ..model.reducer import reduce
 from .trust import is_our_journal
 
@@ -19,8 +20,8 @@ Row = dict[str, Any]
 
 #: What a job's row says of its session: it lives, is gone after the job's end, or was lost before it.
 LIVING, ENDED, LOST = "living", "ended", "lost"
-#: Journals that are read before their jobs are passed on.
-CHUNK = 25
+#: Seconds of reading after which the jobs that were found are passed on.
+CHUNK = 0.02
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Journals:
             return 0
 
     def scan(self, wanted: Callable[[Path], bool]) -> Iterator[Scan]:
-        """Yield what there is: who lives first, then the dead, the newest first.
+        """Yield what there is, the newest first: a part each `CHUNK` seconds.
 
         Parameters
         ----------
@@ -65,43 +66,50 @@ class Journals:
         """
         directories = [path for path in session_directories(locator.sessions()) if is_our_journal(path)]
         living: dict[Path, dict[str, str]] = {}
-        dead: list[Path] = []
+        dead: dict[Path, list[Row]] = {}
+        begun = time.monotonic()
         for directory in reversed(directories):
-            if self._signatures.get(directory) == _signature(directory):
+            signature = _signature(directory)
+            if self._signatures.get(directory) == signature:
                 continue
+            is_wanted = wanted(directory)
             try:
-                meta = read_meta(directory)
+                content, is_living = _read(directory, is_wanted)
+                rows = dead_rows(directory, content)
             except Exception:
                 continue  # not a journal that we can read
-            if is_owned(meta):
-                living[directory] = meta
+            if is_living:
+                living[directory] = content.meta
                 self._signatures.pop(directory, None)
-            else:
-                dead.append(directory)
-        yield Scan(living=living)
-        dead = [directory for directory in dead if wanted(directory)]
-        for first in range(0, len(dead), CHUNK):
-            yield Scan(dead=dict(self._read(dead[first : first + CHUNK])))
-        yield Scan(known=set(directories))
+            elif is_wanted:
+                dead[directory] = rows
+                self._signatures[directory] = signature
+            if time.monotonic() - begun > CHUNK:
+                yield Scan(living, dead)
+                living, dead = {}, {}
+                begun = time.monotonic()
+        yield Scan(living, dead, set(directories))
 
     def forget(self, directory: Path) -> None:
         """Read this journal again the next time."""
         self._signatures.pop(directory, None)
 
-    def _read(self, directories: list[Path]) -> Iterator[tuple[Path, list[Row]]]:
-        for directory in directories:
-            signature = _signature(directory)
-            try:
-                rows = dead_rows(directory)
-            except Exception:
-                continue
-            self._signatures[directory] = signature
-            yield directory, rows
+
+def _read(directory: Path, is_wanted: bool) -> tuple[JournalContent, bool]:
+    """Return what is in a journal, and whether its owner lives; its jobs only if it is dead and wanted."""
+    is_living = False
+
+    def jobs_are_wanted(meta: Mapping[str, str]) -> bool:
+        nonlocal is_living
+        is_living = is_owned(meta)
+        return is_wanted and not is_living
+
+    content = read_content(directory, jobs_are_wanted)
+    return content, is_living
 
 
-def dead_rows(directory: Path) -> list[Row]:
+def dead_rows(directory: Path, content: JournalContent) -> list[Row]:
     """Return the rows of a journal that nobody owns, oldest job first."""
-    content = read_content(directory)
     rows = []
     for job_id, (spec, events) in content.jobs.items():
         view = reduce(job_id, events)

@@ -42,11 +42,17 @@ HELD = 'import re\nre.match(r"(a+)+$", "a" * 28 + "b")'
 CELLS = ("%load_ext t2notebook", SUBMIT, BUSY.format(25))
 
 
+def environment_of(folder: Path) -> dict[str, str]:
+    """Return what keeps a test's server, kernels, sessions and cluster to themselves."""
+    names = ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    lingers = {"T2_SESSION_LINGER": "1", "T2_LOCAL_LINGER": "1"}
+    return {name: str(folder / name) for name in names} | lingers
+
+
 @contextmanager
 def lab(folder: Path, *cells: str, app: str = "lab", **size: int) -> Iterator[tuple[Any, str]]:
     """Open a notebook with `cells` in JupyterLab or Notebook 7."""
-    environment = {name: str(folder / name) for name in ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
-    environment |= {"T2_SESSION_LINGER": "1", "T2_LOCAL_LINGER": "1", "PYTHONPATH": str(ROOT)}
+    environment = environment_of(folder) | {"PYTHONPATH": str(ROOT)}
     # A folder of the test's own is asked before the environment's.
     environment["JUPYTER_PREFER_ENV_PATH"] = "0"
     if cells:

@@ -17,17 +17,26 @@ DRIVER = "/usr/bin/chromedriver"
 
 
 @contextmanager
-def jupyterlab(folder: Path, app: str = "lab", **environment: str):
-    """A server of Lab, or of Notebook 7 (``"notebook"``), whose kernels are this Python; gives its address."""
-    port = free_port()
+def jupyterlab(
+    folder: Path,
+    app: str = "lab",
+    *,
+    python: str = sys.executable,
+    base: str = "/",
+    port: int = 0,
+    **environment: str,
+):
+    """A server of Lab, or of Notebook 7 (``"notebook"``), whose kernels are `python`; gives its address."""
+    port = port or free_port()
     news = folder / ".settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     news.parent.mkdir(parents=True)
     news.write_text('{"fetchNews": "false", "checkForUpdates": false}')
     settings = {"IdentityProvider.token": "", "ServerApp.password": "", "LabApp.news_url": ""}
     module, name = {"lab": ("jupyterlab", "LabApp"), "notebook": ("notebook", "JupyterNotebookApp")}[app]
-    command = [sys.executable, "-m", module, "--allow-root", "--no-browser", f"--port={port}"]
+    command = [python, "-m", module, "--allow-root", "--no-browser", f"--port={port}"]
     command += [
         "--ServerApp.port_retries=0",
+        f"--ServerApp.base_url={base}",
         f"--{name}.expose_app_in_browser=True",
         f"--notebook-dir={folder}",
     ]
@@ -44,7 +53,7 @@ def jupyterlab(folder: Path, app: str = "lab", **environment: str):
         open(folder / "lab.log", "wb") as log,
         subprocess.Popen(command, env=variables, cwd=folder, stdout=log, stderr=log) as server,
     ):
-        address = f"http://127.0.0.1:{port}"
+        address = f"http://127.0.0.1:{port}{base}".rstrip("/")
         try:
             _wait_for_server(address, server)
             yield address
