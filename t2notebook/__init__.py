@@ -45,6 +45,7 @@ _PUBLIC = {
     "WorkerInfo": "model.worker_info",
     "LocalMesos": "localmesos",
     "MesosCluster": "dataflow.cluster",
+    "ResourceForm": "notebook.forms.form",
 }
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "MessageRefused",
     "PackageError",
     "Placement",
+    "ResourceForm",
     "ScalingError",
     "SessionError",
     "SubmitError",
@@ -111,6 +113,7 @@ if TYPE_CHECKING:
     from .model.states import JobState
     from .model.worker_event import WorkerEvent
     from .model.worker_info import WorkerInfo
+    from .notebook.forms.form import ResourceForm
 
 
 def __getattr__(name: str) -> Any:

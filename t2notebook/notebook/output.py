@@ -44,6 +44,20 @@ class OutputContext:
         finally:
             self._ip.reset_thread_parent(tokens)
 
+    def act(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call `function` on the thread that takes the kernel's messages, as if the cell did.
+
+        There a click arrives, as a message of its own, to which no cell listens.
+        """
+        before = self._ip.get_parent()
+        self._ip.set_parent(self.parent)
+        try:
+            return function(*arguments)
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            self._ip.set_parent(before)
+
     def update(self, bundle: dict[str, Any], display_id: str) -> None:
         """Replace the output `display_id` by `bundle`, as a message of the cell that made it."""
         send_update(self._ip, bundle, display_id, self.parent)

@@ -31,6 +31,8 @@ from .actions import (
     Suppress,
 )
 from .cluster_query import ClusterQuery
+from .placement.cluster_inventory import Cluster
+from .placement.requests import RunningExecutor
 from .state import SchedulerState
 
 log = logging.getLogger(__name__)
@@ -141,6 +143,14 @@ class Runner:
             return None
         url, driver = agents[worker.agent], self.driver
         return Sandbox(url, driver.framework_id, worker.executor_id, driver.credentials), worker.task_id
+
+    async def cluster(self) -> Cluster | None:
+        """Return what the master's agents have, whatever is offered now; None if that cannot be had."""
+        return await self._query.ask()
+
+    def executors(self) -> list[RunningExecutor]:
+        """Return the living executors of this framework."""
+        return self.state.executors.running()
 
     def suppressed_roles(self) -> list[str]:
         """Return the roles that SUBSCRIBE, which follows at once, is to suppress."""

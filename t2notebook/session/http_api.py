@@ -14,10 +14,11 @@ from ..frames import job_row, task_rows
 from ..journal.job_store import JobRecord
 from ..mesos.agent_files import PAGE, SandboxError
 from ..mesos.transport import BROKEN
-from ..model.errors import JournalError, NotOwner, ScalingError, Twister2Error
+from ..model.errors import JournalError, NotOwner, ScalingError, SubmitError, Twister2Error
 from ..model.job import JobSpec
 from ..model.text import dumps, loads
 from ..model.watchers import OBSERVER_HEADER
+from .forecasts import Unknown, request_of
 from .session import NotSubmitted, Session, SessionOver
 from .tails import MOST_BYTES, read_tails
 
@@ -408,6 +409,27 @@ class ClusterHandler(ApiHandler):
         self.finish(answer.body)
 
 
+class ForecastHandler(ApiHandler):
+    """``POST /v1/forecast``: how many workers of a kind fit."""
+
+    async def post(self) -> None:
+        """Answer numbers of workers, and the agents with them.
+
+        Raises
+        ------
+        Refused
+            400 when there can be no such workers, 502 when the master does not say what it has.
+        """
+        try:
+            workers, resource, placement = request_of(self.content())
+            found = await self.session.forecasts.of(workers, resource, placement)
+        except SubmitError as error:
+            raise Refused(400, str(error)) from None
+        except Unknown as error:
+            raise Refused(502, self.session.trouble or str(error)) from None
+        self.finish({**found, "master": self.session.master})
+
+
 class AdoptHandler(ApiHandler):
     """``POST /v1/adopt``: take over what a dead session has left."""
 
@@ -462,6 +484,7 @@ def routes(session: Session) -> list[Any]:
         (rf"{client}/watch", WatchHandler, settings),
         (rf"{client}/exit", ExitHandler, settings),
         (r"/v1/cluster", ClusterHandler, settings),
+        (r"/v1/forecast", ForecastHandler, settings),
         (r"/v1/adopt", AdoptHandler, settings),
         (r"/v1/shutdown", ShutdownHandler, settings),
     ]

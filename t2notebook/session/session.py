@@ -35,6 +35,7 @@ from ..model.scaling import scaled
 from ..scheduler.messages import framework_info
 from .client_socket import Door
 from .embedded import Cluster
+from .forecasts import Forecasts
 from .framework import Framework
 from .job_masters import JobMasters
 from .observers import Observers, knock
@@ -111,6 +112,7 @@ class Session:
         self._runtime = Path(settings["runtime_dir"])
         self.frameworks: list[Framework] = []
         self.own = self._add(journal)
+        self.forecasts = Forecasts(self.own, bool(self.config.get("gpus", False)))
         self.master = ""
         self.trouble = ""
         self._workers: Workers | None = None

@@ -369,7 +369,7 @@ def test_help_needs_no_cell_and_is_no_error(shell, fake_client, capsys):
         (
             "xyz",
             "there is no verb 'xyz'; there are submit, status, list, why, logs, top, kill, restart, clear, attach, "
-            "cluster, config, setup",
+            "cluster, resources, config, setup",
         ),
     ],
 )

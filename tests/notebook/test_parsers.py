@@ -37,6 +37,7 @@ def test_submit_has_the_defaults_of_a_compute_resource():
         "file": [],
         "output": None,
         "wait": False,
+        "form": False,
         "dry_run": False,
     }
 
@@ -48,7 +49,7 @@ def test_submit_understands_every_option():
         "--gang --gang-timeout 5 --max-restarts 0 "
         "--persistent-volume /mnt/t2 --time-limit 60 --setenv A --setenv B "
         "--keep-going --replace --on-exit detach -i a,b --include c --file data.csv --file 'img/*.png' "
-        "-o job --wait --dry-run"
+        "-o job --wait --form --dry-run"
     )
     assert vars(parse(line)) == {
         "name": "my job",
@@ -75,6 +76,7 @@ def test_submit_understands_every_option():
         "file": ["data.csv", "img/*.png"],
         "output": "job",
         "wait": True,
+        "form": True,
         "dry_run": True,
     }
     assert parse("submit --workers-per-executor max").workers_per_executor == "max"

@@ -144,3 +144,57 @@ def test_a_notebook_that_ends_before_its_job_says_so_on_stderr(tmp_path):
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("t2notebook: ")]
     assert line.startswith("t2notebook: killed job ") and "-last-" in line
     assert "--wait waits for the end" in line and 'on_exit="detach" lets jobs go on' in line
+
+
+def form_state(real, model_id, condition):
+    """Return the first state of a form that fits."""
+    found = {}
+
+    def fits(message):
+        if message["msg_type"] != "comm_msg" or message["content"]["comm_id"] != model_id:
+            return False
+        state = message["content"]["data"].get("state", {}).get("state")
+        if state and condition(state):
+            found.update(state)
+        return bool(found)
+
+    real.wait(fits, timeout=40)
+    return found
+
+
+def send_to_form(real, model_id, **content):
+    data = {"method": "custom", "content": content}
+    real.client.shell_channel.send(real.client.session.msg("comm_msg", {"comm_id": model_id, "data": data}))
+
+
+def test_the_form_follows_the_cluster_and_its_button_submits_the_last_cell(real):
+    assert real.run("%twister2 resources --text").text.startswith("2 agents of ")
+    assert "run a %%twister2 submit cell first" in real.run("t2.ResourceForm().submit()").error
+    ran = real.run(
+        "%%twister2 submit --form --name train --workers 2 --cpus 1 --ram 64 -o job\nenv.number_of_workers"
+    )
+    assert ran.error == "" and real.run("job").error.strip().endswith("name 'job' is not defined")
+    form, kept = ran.displays
+    (model_id,) = (data["model_id"] for kind, data in form["data"].items() if "widget-view" in kind)
+    assert "2 workers, each with 1 cpu and 64 MiB" in kept["data"]["text/html"]
+    state = form_state(real, model_id, lambda state: state["forecast"])
+    now = state["forecast"]["now"]["workers"]
+    assert state["cell"] == "train" and state["tone"] == "good"
+    assert state["fits"] == f"Fits now: {now} workers of this size on 2 agents."
+
+    values = {**state["values"], "workers": now}
+    send_to_form(real, model_id, kind="change", sequence=1, values={**values, "cpus": 0})
+    assert "cpu is 0" in form_state(real, model_id, lambda state: state["sequence"] == 1)["problem"]
+    send_to_form(real, model_id, kind="change", sequence=2, values=values)
+    state = form_state(real, model_id, lambda state: state["sequence"] == 2)
+    assert not state["problem"] and state["line"] == (
+        f"%%twister2 submit --workers {now} --cpus 1 --ram 64 --name train -o job"
+    )
+    assert sum(agent["planned"] for agent in state["forecast"]["agents"]) == now
+
+    # what the click brings stands in the form's own output
+    send_to_form(real, model_id, kind="submit")
+    told = real.wait(lambda m: m["msg_type"] == "stream" and "Submitted as" in m["content"]["text"], ran.id)
+    assert state["line"] in told["content"]["text"]
+    real.wait(lambda m: m["msg_type"] == "display_data" and "train" in str(m["content"]["data"]), ran.id)
+    assert real.run("print(set(job.results(timeout=40)), len(job.results()))").text == f"{{{now}}} {now}\n"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from t2notebook import LocalMesos
+from t2notebook.notebook.forms.form import ask
 from tests.localmesos.client import Framework, resources, task
 from tests.session.test_placement import until
 
@@ -126,3 +127,28 @@ def test_agents_that_cannot_connect_back_are_told_early_and_at_the_end(t2: Any) 
         )
         t2.shutdown()
         t2.configure(bind="", port=0, advertise_host="")
+
+
+def test_what_fits_is_told_from_the_masters_state(cluster: LocalMesos, t2: Any) -> None:
+    """Offers are suppressed while no job waits; so the master is asked what its agents have."""
+    form = t2.ResourceForm(workers=3, cpus=0.5, ram=64)
+    found = form.forecast()
+    assert (found["now"]["workers"], found["later"]["workers"]) == (3, 3)
+    assert [agent["planned"] for agent in found["agents"]] == [3] and found["hosts"] == ["127.0.0.1"]
+    other = Framework(cluster.master).subscribed()
+    (offer,) = other.offers()
+    other.accept(offer, [task("t", offer, {"value": "sleep 1000"}, resources=resources(cpus=1.0, mem=32))])
+    deadline = time.monotonic() + 20
+    while (found := form.forecast())["now"]["workers"] != 1:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+    assert found["later"]["workers"] == 3 and [agent["waiting"] for agent in found["agents"]] == [2]
+    other.call("TEARDOWN")
+    other.close()
+
+
+def test_a_master_that_is_not_there_is_named_instead_of_what_fits(t2: Any) -> None:
+    t2.configure(master="127.0.0.1:9")
+    with pytest.raises(t2.SessionError):
+        ask(t2.ResourceForm().values, 1.0)
+    t2.shutdown()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -12,6 +14,36 @@ from typing import Any
 _LONGEST = 24
 #: The jobs of this kernel by cell, the newest last.
 _jobs: dict[str, list[Any]] = {}
+
+
+@dataclass(frozen=True)
+class SubmitCell:
+    """A ``%%twister2 submit`` cell, to be submitted again.
+
+    Parameters
+    ----------
+    words : sequence of str
+        What follows the verb in its first line, variables replaced.
+    text : str
+        What stands below that.
+    key : str
+        By which its jobs are known.
+    name : str
+        Its jobs'.
+    """
+
+    words: Sequence[str]
+    text: str
+    key: str
+    name: str
+
+
+_last: SubmitCell | None = None
+
+
+def last_cell() -> SubmitCell | None:
+    """Return the cell that this notebook has submitted last."""
+    return _last
 
 
 def default_name(ip: Any) -> str:
@@ -55,6 +87,8 @@ def unfinished(key: str) -> list[Any]:
     return list(_jobs[key])
 
 
-def remember(key: str, job: Any) -> None:
-    """Note that `job` is of a cell."""
-    _jobs.setdefault(key, []).append(job)
+def remember(cell: SubmitCell, job: Any) -> None:
+    """Note that `job` is of a cell, which is the last one that was submitted."""
+    global _last
+    _jobs.setdefault(cell.key, []).append(job)
+    _last = cell

@@ -11,7 +11,7 @@ from typing import Any
 from ...model.errors import JobFailed, Twister2Error
 from ..errors import UsageError, without_frames
 from ..rendering.text import align
-from . import cluster, inside, jobs, setup, submit
+from . import cluster, inside, jobs, resources, setup, submit
 from .parser import CLOSE, HelpRequested, VerbParser, refuse_unexpanded, split
 
 
@@ -35,6 +35,7 @@ VERBS: dict[str, Verb] = {
     "clear": Verb(jobs.clear_parser, jobs.clear),
     "attach": Verb(jobs.attach_parser, jobs.attach),
     "cluster": Verb(cluster.cluster_parser, cluster.cluster),
+    "resources": Verb(resources.resources_parser, resources.resources),
     "config": Verb(cluster.config_parser, cluster.config),
     "setup": Verb(setup.make_parser, setup.run),
 }
@@ -103,6 +104,7 @@ def _run(ip: Any, line: str, cell: str | None) -> Any:
     parser = parser_of(name)
     refuse_unexpanded(line, ip.user_ns)
     arguments = parser.parse(rest)
+    arguments.words = rest
     if parser.cell:
         if cell is None and not parser.line:
             raise UsageError(f"{name} takes a cell: begin the cell with {parser.prog}, with two % signs")

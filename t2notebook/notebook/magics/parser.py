@@ -97,6 +97,11 @@ class VerbParser(argparse.ArgumentParser):
             self._refuse(unknown[0])
         return arguments
 
+    def takes_value(self, option: str) -> bool:
+        """Whether an option is followed by a value, as a word of its own."""
+        action = self.options().get(option)
+        return action is not None and action.nargs != 0
+
     def options(self) -> dict[str, argparse.Action]:
         """Return every option string with its action, ``--help`` last."""
         found = {text: action for action in self.added for text in action.option_strings}

@@ -16,7 +16,8 @@ from ..publisher import Watch
 from ..rendering.snapshot import mebibytes, size, snapshot
 from ..rendering.text import align, job_text
 from . import cell_jobs
-from .parser import MAX, VerbParser, add_include, amount, choice, memory, names, variable, whole
+from .parser import MAX, VerbParser, add_include, amount, choice, variable, whole
+from .resources import add_resources
 from .targets import the_client
 
 #: How long the final view may take after the job has ended, s.
@@ -64,51 +65,7 @@ def make_parser() -> VerbParser:
     )
     add = parser.add_argument
     add("--name", metavar="NAME", help="name of the job (default: the notebook's, and N of In [N])")
-    add(
-        "--workers",
-        type=whole("--workers", minimum=1),
-        default=1,
-        metavar="N",
-        help="number of workers (default: 1)",
-    )
-    add(
-        "--cpus",
-        "--cpu",
-        type=amount("--cpus", "cpus per worker"),
-        default=1.0,
-        metavar="X",
-        help="cpus per worker, also parts of one (default: 1)",
-    )
-    add(
-        "--ram",
-        "--ram-mega-bytes",
-        type=memory("--ram", "MiB per worker"),
-        default=512.0,
-        metavar="MIB",
-        help="memory per worker, MiB, or with a unit: 1GB (default: 512)",
-    )
-    add(
-        "--disk",
-        "--disk-giga-bytes",
-        type=amount("--disk", "GiB per worker", zero=True),
-        default=0.0,
-        metavar="GIB",
-        help="disk per worker, GiB (default: 0)",
-    )
-    add(
-        "--workers-per-executor",
-        type=whole("--workers-per-executor", minimum=1, also=MAX),
-        default=MAX,
-        metavar="N",
-        help="workers that share one executor: a number, or max, as many as an offer holds (default: max)",
-    )
-    add(
-        "--gpus",
-        type=whole("--gpus", minimum=0),
-        default=0,
-        metavar="N",
-        help="whole GPUs per worker (default: 0)",
-    )
+    add_resources(parser)
     add(
         "--ports",
         type=whole("--ports", minimum=0),
@@ -122,21 +79,6 @@ def make_parser() -> VerbParser:
         metavar="NAME",
         help="container image that the workers run in, with this notebook's version of CPython: python:3.12-slim "
         "(default: none, the agent's own file system)",
-    )
-    add(
-        "--nodes",
-        type=names("--nodes"),
-        default=[],
-        metavar="H1,H2",
-        help="hosts of the agents that may be used (default: any)",
-    )
-    add(
-        "--where",
-        default="",
-        metavar="C1,C2",
-        help="agents by their attributes: rack=r1, rack=r1|r2, zone!=b, keys=1200 (in one of its ranges), "
-        "unique:hostname (one worker a host), spread:rack (evenly over the racks); "
-        "values with a comma or | stand in quotes: 'note=\"a,b\"'",
     )
     add("--gang", action="store_true", help="launch all workers at once, or none")
     add(
@@ -221,6 +163,11 @@ def make_parser() -> VerbParser:
     )
     add("--wait", action="store_true", help=WAIT_HELP)
     add(
+        "--form",
+        action="store_true",
+        help="show sliders for workers, cpus, memory, ... that know the cluster; their button submits the cell",
+    )
+    add(
         "--dry-run",
         action="store_true",
         help="print what would be submitted, and submit nothing",
@@ -250,8 +197,42 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
         After a wait for a job that failed.
     """
     name = arguments.name or cell_jobs.default_name(ip)
-    refuse_magics(cell)
-    function = cell_worker(cell, ip.user_ns, name, arguments.include)
+    this = cell_jobs.SubmitCell(arguments.words, cell, cell_jobs.cell_key(ip, cell), name)
+    if arguments.form:
+        refuse_magics(cell)
+        cell_worker(cell, ip.user_ns, name, arguments.include)  # better now than when somebody clicks
+        from ..forms.form import show_for
+
+        show_for(ip, arguments, this)
+        return None
+    return submit_cell(ip, arguments, this)
+
+
+def submit_cell(ip: Any, arguments: argparse.Namespace, cell: cell_jobs.SubmitCell) -> list[Any] | None:
+    """Submit a cell.
+
+    Parameters
+    ----------
+    ip : InteractiveShell
+    arguments : argparse.Namespace
+        Of a line, which need not be the cell's own.
+    cell : SubmitCell
+
+    Returns
+    -------
+    list or None
+        The results, after a wait where no variable has the handle.
+
+    Raises
+    ------
+    UsageError
+        When options contradict each other, or the cell cannot run on workers.
+    JobFailed
+        After a wait for a job that failed.
+    """
+    name = cell.name
+    refuse_magics(cell.text)
+    function = cell_worker(cell.text, ip.user_ns, name, arguments.include)
     options = {
         "workers": arguments.workers,
         "cpu": arguments.cpus,
@@ -275,8 +256,7 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
     if arguments.dry_run:
         print(describe(client.prepare(function, **options), arguments, name))
         return None
-    key = cell_jobs.cell_key(ip, cell)
-    earlier = cell_jobs.unfinished(key)
+    earlier = cell_jobs.unfinished(cell.key)
     if arguments.replace:
         if arguments.name:
             earlier += client.unfinished_named(arguments.name)
@@ -291,7 +271,7 @@ def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
             discovery=arguments.discovery,
             **options,
         )
-    cell_jobs.remember(key, job)
+    cell_jobs.remember(cell, job)
     if earlier and not arguments.replace:
         print(_still_running(earlier))
     if arguments.output:

@@ -2,6 +2,9 @@
 // and the static HTML cannot differ. Only times that run are counted on here, by the rule of `duration`, and times of
 // day are those of the browser.
 
+import { Bar, clock, cover, duration, element, setShown, setText, watchSight } from "./dom.js";
+import { askServer, jupyterServer } from "./server.js";
+
 const ARMED_MS = 4000;
 const ANSWER_MS = 3000;
 // A server that takes a job over from a session that was lost starts another session first.
@@ -14,66 +17,12 @@ const SILENT_MS = 30000;
 // Lines that are kept of each worker, so that its log opens at once also while the kernel is busy.
 const KEPT_LINES = 200;
 
-function element(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
-
-function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
-function setShown(node, shown) {
-  if (node.hidden === shown) node.hidden = !shown;
-}
-
-export function duration(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  const two = (number) => String(number).padStart(2, "0");
-  if (whole < 60) return `${whole} s`;
-  const minutes = Math.floor(whole / 60);
-  if (minutes < 60) return `${minutes} m ${two(whole % 60)} s`;
-  const hours = Math.floor(minutes / 60);
-  if (hours < 24) return `${hours} h ${two(minutes % 60)} m`;
-  return `${Math.floor(hours / 24)} d ${two(hours % 24)} h`;
-}
-
-// The time of day here; with the day, unless that is today.
-function clock(seconds) {
-  const moment = new Date(1000 * seconds);
-  const two = (number) => String(number).padStart(2, "0");
-  const time = [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two);
-  if (moment.toDateString() === new Date().toDateString()) return time.join(":");
-  return `${moment.toLocaleDateString(undefined, { day: "2-digit", month: "short" })} ${time[0]}:${time[1]}`;
-}
-
 function cellText(row, key) {
   if (key === "started" && row.started) return clock(row.started);
   const text = row.text[key];
   if (text !== undefined) return text;
   const value = row[key];
   return value === null || value === undefined ? "" : String(value);
-}
-
-class Bar {
-  constructor(label) {
-    this.node = element("span", "t2-bar");
-    this.node.setAttribute("role", "progressbar");
-    this.node.setAttribute("aria-label", label);
-    this.node.setAttribute("aria-valuemin", "0");
-    this.node.setAttribute("aria-valuemax", "100");
-    this.fill = element("span", "t2-bar-fill");
-    this.node.append(this.fill);
-  }
-
-  set(fraction, tone) {
-    const percent = Math.floor(100 * (fraction ?? 0));
-    this.node.setAttribute("aria-valuenow", String(percent));
-    this.fill.style.width = `${percent}%`;
-    this.fill.dataset.tone = tone;
-  }
 }
 
 class Row {
@@ -244,27 +193,6 @@ class Lifeline {
   }
 }
 
-// The Jupyter server that this page comes from; null where there is none that we know.
-function jupyterServer() {
-  let base = document.body.dataset.baseUrl;
-  let token = "";
-  try {
-    const config = JSON.parse(document.getElementById("jupyter-config-data").textContent);
-    base = config.baseUrl ?? base;
-    token = config.token ?? "";
-  } catch {
-    // nbclassic has the base only
-  }
-  return base ? { base: base.replace(/\/*$/, "/"), token } : null;
-}
-
-function askServer({ base, token }, path, options = {}) {
-  const xsrf = document.cookie.match(/(?:^|;\s*)_xsrf=([^;]+)/)?.[1];
-  const headers = xsrf ? { "X-XSRFToken": xsrf } : {};
-  if (token) headers.Authorization = `token ${token}`;
-  return fetch(base + path, { credentials: "same-origin", cache: "no-store", ...options, headers });
-}
-
 // Whether the server extension has killed a job; false where it is not installed, or cannot reach the job.
 async function killThroughServer(jobId) {
   const server = jupyterServer();
@@ -350,40 +278,6 @@ class Output {
     this.lines.replaceChildren(...nodes);
     if (isAtEnd || toEnd) this.lines.scrollTop = this.lines.scrollHeight;
   }
-}
-
-// Hides the static HTML that stands below this view, as long as this view lives.
-function cover(name) {
-  const style = element("style");
-  if (name) {
-    const own = `.t2-beside.${CSS.escape(name)}`;
-    style.textContent =
-      `${own}, .jp-OutputArea-child:has(${own}), .output_area:has(${own}) { display: none !important; }`;
-  }
-  document.head.append(style);
-  return () => style.remove();
-}
-
-// Tells the kernel whether anybody can see the view: it reads no output for nobody.
-function watchSight(node, model) {
-  let isSeen = true;
-  let isInside = true;
-  const tell = () => {
-    const now = isInside && document.visibilityState !== "hidden";
-    if (now === isSeen) return;
-    isSeen = now;
-    model.send({ kind: "show", is_shown: now });
-  };
-  const observer = new IntersectionObserver((entries) => {
-    isInside = entries.at(-1).isIntersecting;
-    tell();
-  });
-  observer.observe(node);
-  document.addEventListener("visibilitychange", tell);
-  return () => {
-    observer.disconnect();
-    document.removeEventListener("visibilitychange", tell);
-  };
 }
 
 function render({ model, el }) {

@@ -5,15 +5,13 @@ anybody sees it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.resources import files
 from typing import Any
 
 import anywidget
 import traitlets
 
 from ..rendering.snapshot import COLUMNS, NUMERIC
-
-_HERE = files(__package__)
+from .esm import bundled, text_of
 
 
 class JobWidget(anywidget.AnyWidget):
@@ -41,8 +39,8 @@ class JobWidget(anywidget.AnyWidget):
     """
 
     # as text: given a path, anywidget would watch the file
-    _esm = (_HERE / "job_view.js").read_text(encoding="utf-8")
-    _css = (_HERE / "job_view.css").read_text(encoding="utf-8")
+    _esm = bundled("job_view.js")
+    _css = text_of("job_view.css")
 
     snapshot = traitlets.Dict().tag(sync=True)
     output: Any = traitlets.Dict().tag(sync=True)

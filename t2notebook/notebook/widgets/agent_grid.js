@@ -1,0 +1,115 @@
+// Agents with what of them is used and planned: a box each, or a cell each where there are many.
+
+import { element, setText } from "./dom.js";
+
+const MANY = 24;
+
+function share(part, whole) {
+  return whole > 0 ? Math.min(1, Math.max(0, part / whole)) : 0;
+}
+
+function amount(value) {
+  return String(Math.round(10 * value) / 10);
+}
+
+function gibibytes(mebibytes) {
+  return mebibytes < 1024 ? `${Math.round(mebibytes)} MiB` : `${amount(mebibytes / 1024)} GiB`;
+}
+
+// One resource of an agent: used by others, planned, free.
+class Meter {
+  constructor(label) {
+    this.node = element("div", "t2-meter");
+    this.label = element("span", "t2-meter-label", label);
+    const track = element("span", "t2-meter-track");
+    this.used = element("span", "t2-meter-used");
+    this.planned = element("span", "t2-meter-planned");
+    this.waiting = element("span", "t2-meter-waiting");
+    track.append(this.used, this.planned, this.waiting);
+    this.text = element("span", "t2-meter-text");
+    this.node.append(this.label, track, this.text);
+  }
+
+  set(used, planned, waiting, total, text) {
+    // What is to wait takes the place of what is used now.
+    const waits = share(waiting, total);
+    const uses = Math.max(0, share(used, total) - waits);
+    this.used.style.width = `${100 * uses}%`;
+    this.planned.style.width = `${100 * Math.min(1 - uses - waits, share(planned, total))}%`;
+    this.waiting.style.width = `${100 * waits}%`;
+    setText(this.text, text);
+  }
+}
+
+class AgentBox {
+  constructor() {
+    this.node = element("li", "t2-agent");
+    this.head = element("div", "t2-agent-head");
+    this.name = element("strong", "t2-agent-name");
+    this.count = element("span", "t2-agent-count");
+    this.head.append(this.name, this.count);
+    this.cpus = new Meter("cpus");
+    this.mem = new Meter("mem");
+    this.node.append(this.head, this.cpus.node, this.mem.node);
+  }
+
+  set(agent, name, each) {
+    setText(this.name, name);
+    const words = [];
+    if (agent.planned) words.push(`+${agent.planned}`);
+    if (agent.waiting) words.push(`+${agent.waiting} later`);
+    setText(this.count, words.join(", "));
+    const { total, used, planned, waiting } = agent;
+    this.cpus.set(
+      used.cpus, planned * each.cpus, waiting * each.cpus, total.cpus,
+      `${amount(used.cpus)}/${amount(total.cpus)}`,
+    );
+    this.mem.set(
+      used.mem, planned * each.ram, waiting * each.ram, total.mem,
+      total.mem < 1024
+        ? `${Math.round(used.mem)}/${Math.round(total.mem)} MiB`
+        : `${amount(used.mem / 1024)}/${amount(total.mem / 1024)} GiB`,
+    );
+    this.node.dataset.planned = planned ? "now" : waiting ? "later" : "";
+    const text =
+      `${name}: ${amount(used.cpus)} of ${amount(total.cpus)} cpus and ` +
+      `${gibibytes(used.mem)} of ${gibibytes(total.mem)} used` +
+      (planned ? `; ${planned} of these workers start here` : "") +
+      (waiting ? `; ${waiting} more when something has ended` : "");
+    this.node.title = text;
+    this.node.setAttribute("aria-label", text);
+  }
+}
+
+// The agents' names: their hosts, with the end of the id where several are on one host.
+function agentNames(agents) {
+  const counts = new Map();
+  for (const { host } of agents) counts.set(host, (counts.get(host) ?? 0) + 1);
+  return agents.map(({ host, agent }) => (counts.get(host) > 1 ? `${host} ${agent.split("-").pop()}` : host));
+}
+
+export class AgentGrid {
+  constructor() {
+    this.node = element("ul", "t2-agents");
+    this.node.setAttribute("aria-label", "Agents");
+    this.boxes = new Map();
+  }
+
+  draw(agents, each) {
+    const names = agentNames(agents);
+    const next = new Map();
+    agents.forEach((agent, at) => {
+      const box = this.boxes.get(agent.agent) ?? new AgentBox();
+      box.set(agent, names[at], each);
+      next.set(agent.agent, box);
+    });
+    const order = [...next.values()].map((box) => box.node);
+    const shown = this.node.children;
+    if (order.length !== shown.length || order.some((node, at) => node !== shown[at])) {
+      this.node.replaceChildren(...order);
+    }
+    this.boxes = next;
+    this.node.classList.toggle("t2-many", agents.length > MANY);
+    this.node.tabIndex = agents.length > MANY ? 0 : -1;
+  }
+}

@@ -1,0 +1,35 @@
+"""One ES module out of several, as anywidget wants it: modules are joined in the order in which they need each other.
+
+Only what our own modules use is understood: ``import { a, b } from "./x.js";`` without other names for them, and
+``export`` before a declaration. Names of declarations at the top of modules must differ.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+_HERE = files(__package__)
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async function|function|class|const|let)\b)", re.MULTILINE)
+
+
+def text_of(name: str) -> str:
+    """Return a file that lies beside this module."""
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+def bundled(name: str) -> str:
+    """Return the module `name` with all that it imports; it exports its default only."""
+    parts: dict[str, str] = {}
+    _add(name, parts)
+    return "\n".join(parts.values())
+
+
+def _add(name: str, parts: dict[str, str]) -> None:
+    if name in parts:
+        return
+    text = text_of(name)
+    for needed in _IMPORT.findall(text):
+        _add(needed, parts)
+    parts[name] = f"// {name}\n{_EXPORT.sub('', _IMPORT.sub('', text))}"
