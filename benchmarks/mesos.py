@@ -24,7 +24,7 @@ from t2notebook.localmesos.common.resources import Resources
 from t2notebook.localmesos.http.recordio import Decoder, encode_event
 from t2notebook.localmesos.master.allocator.hierarchical import Allocator
 from t2notebook.localmesos.master.master import Master
-from t2notebook.localmesos.master.state import ToStream
+from t2notebook.localmesos.master.state import MasterState, ToStream
 
 Json = dict[str, Any]
 AGENT = Resources.of(cpus=4, mem=4096, disk=10240, ports=[(31000, 31999)])
@@ -241,25 +241,26 @@ def allocator_seconds(agents: int, frameworks: int) -> float:
 
 def master_seconds(agents: int, frameworks: int) -> float:
     """Seconds that the master takes for the same, its events written for the wire included."""
-    master = Master("127.0.0.1", 5050)
+    state = MasterState("127.0.0.1", 5050)
+    master = Master(state)
     message: Json = {"op": "register", "pid": "slave(1)@127.0.0.1:5051", "agent_id": None}
     for index in range(agents):
         info = {"hostname": f"host{index}", "port": 5051, "resources": AGENT.to_json()}
-        master.register_agent(0.0, f"link{index}", {**message, "index": index, "info": info})
+        master.agents.register(0.0, f"link{index}", {**message, "index": index, "info": info})
     for index in range(frameworks):
         info = {"user": "nobody", "name": f"f{index}", "checkpoint": False, "failover_timeout": 0.0}
         info |= {"roles": ["*"], "capabilities": [{"type": "MULTI_ROLE"}]}
         call = {"subscribe": {"framework_info": info, "suppressed_roles": ["*"]}}
         master.subscribe(0.0, call, f"stream{index}")
-    for framework in master.frameworks.values():
+    for framework in state.frameworks.values():
         framework.suppressed.clear()
-        master.allocator.add_framework(framework.id, ["*"], gpus=False, suppressed=[])
-    master.out.clear()
+        state.allocator.add_framework(framework.id, ["*"], gpus=False, suppressed=[])
+    state.out.clear()
     began = time.perf_counter()
-    master.allocate(1.0)
-    wire = [encode_event(one.event) for one in master.out if isinstance(one, ToStream)]
+    state.allocate(1.0)
+    wire = [encode_event(one.event) for one in state.out if isinstance(one, ToStream)]
     taken = time.perf_counter() - began
-    assert len(master.offers) == agents and len(wire) == min(agents, frameworks)
+    assert len(state.offers) == agents and len(wire) == min(agents, frameworks)
     return taken
 
 

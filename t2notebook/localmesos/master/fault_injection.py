@@ -10,7 +10,7 @@ from typing import Any
 
 from ..faults import faults
 from .agent_links import AgentLinks
-from .master import Master
+from .state import MasterState
 
 Json = dict[str, Any]
 
@@ -20,12 +20,16 @@ class MasterFaults:
 
     Parameters
     ----------
+    state
+        The master's.
+    agent_links
+        Its links to agents.
     changed
         Called when the master may have something to send.
     """
 
-    def __init__(self, master: Master, agent_links: AgentLinks, changed: Callable[[], None]) -> None:
-        self._master = master
+    def __init__(self, state: MasterState, agent_links: AgentLinks, changed: Callable[[], None]) -> None:
+        self._state = state
         self._agent_links = agent_links
         self._changed = changed
         self._links = faults.LinkFaults()
@@ -81,11 +85,11 @@ class MasterFaults:
         self._changed()
 
     def _rescind(self, now: float, index: int | None) -> int:
-        before = len(self._master.offers)
-        for agent in list(self._master.agents.values()):
+        before = len(self._state.offers)
+        for agent in list(self._state.agents.values()):
             if index is None or (agent.link is not None and self._agent_links.index(agent.link) == index):
-                self._master.rescind(now, agent)
-        return before - len(self._master.offers)
+                self._state.rescind(now, agent)
+        return before - len(self._state.offers)
 
     def update(self, name: str, message: Json, deliver: Callable[[Json], None]) -> None:
         """Deliver an agent's status update: at once and once, or as the faults have it.

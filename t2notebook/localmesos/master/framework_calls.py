@@ -15,8 +15,17 @@ from .operator_messages import framework_event, task_json
 from .state import CallError, MasterState, ToAgent
 
 
-class MasterCalls(MasterState):
-    """The frameworks' calls to a master."""
+class FrameworkCalls:
+    """The frameworks' calls to a master, all but SUBSCRIBE.
+
+    Parameters
+    ----------
+    state
+        The master's.
+    """
+
+    def __init__(self, state: MasterState) -> None:
+        self._state = state
 
     def authorize(self, call: Json, stream_id: str | None) -> Framework:
         """Find the framework that a call (not SUBSCRIBE) comes from.
@@ -26,7 +35,7 @@ class MasterCalls(MasterState):
         CallError
             400 or 403, as recorded.
         """
-        framework = self.frameworks.get(call["framework_id"]["value"])
+        framework = self._state.frameworks.get(call["framework_id"]["value"])
         if framework is None:
             raise CallError(400, "Framework cannot be found")
         if framework.stream_id is None:
@@ -41,7 +50,7 @@ class MasterCalls(MasterState):
             )
         return framework
 
-    def call(self, now: float, framework: Framework, call: Json) -> int:
+    def handle(self, now: float, framework: Framework, call: Json) -> int:
         """Handle a call of a subscribed framework.
 
         Parameters
@@ -67,16 +76,16 @@ class MasterCalls(MasterState):
             for item in call["decline"].get("offer_ids", []):
                 offer = framework.offers.get(item["value"])
                 if offer is not None:
-                    self._take_back(now, offer, 5.0 if refuse is None else refuse)
+                    self._state.take_back(now, offer, 5.0 if refuse is None else refuse)
         elif kind == "REVIVE":
             roles = set(call.get("revive", {}).get("roles") or framework.roles) & set(framework.roles)
             framework.suppressed -= roles
-            self.allocator.revive(framework.id, roles)
-            self.allocate(now)
+            self._state.allocator.revive(framework.id, roles)
+            self._state.allocate(now)
         elif kind == "SUPPRESS":
             roles = set(call.get("suppress", {}).get("roles") or framework.roles) & set(framework.roles)
             framework.suppressed |= roles
-            self.allocator.suppress(framework.id, roles)
+            self._state.allocator.suppress(framework.id, roles)
         elif kind == "KILL":
             self._kill(framework, call["kill"])
         elif kind == "SHUTDOWN":
@@ -88,7 +97,7 @@ class MasterCalls(MasterState):
         elif kind == "RECONCILE":
             self._reconcile(framework, call["reconcile"].get("tasks", []))
         elif kind == "TEARDOWN":
-            self.remove_framework(now, framework)
+            self._state.remove_framework(now, framework)
         elif kind == "UPDATE_FRAMEWORK":
             self._update_framework(now, framework, call["update_framework"])
             return 200
@@ -107,39 +116,39 @@ class MasterCalls(MasterState):
             raise CallError(400, f"FrameworkInfo update is not valid: {fault}")
         framework.info = info
         framework.suppressed = set(suppressed)
-        self._enter(framework)
-        self.announce("FRAMEWORK_UPDATED", lambda: framework_event(framework))
-        self.allocate(now)
-        for agent in self.agents_of(framework):
+        self._state.enter(framework)
+        self._state.announce("FRAMEWORK_UPDATED", lambda: framework_event(framework))
+        self._state.allocate(now)
+        for agent in self._state.agents_of(framework):
             if agent.link is not None:
                 message = {"op": "update_framework", "framework": info, "framework_id": framework.id}
-                self.out.append(ToAgent(agent.link, message))
+                self._state.out.append(ToAgent(agent.link, message))
 
     def _accept(self, now: float, framework: Framework, accept: Json) -> None:
         operations = accept.get("operations", [])
         ids = [item["value"] for item in accept.get("offer_ids", [])]
-        fault = validation.offers(ids, self.offers, framework) if ids else "No offers specified"
+        fault = validation.offers(ids, self._state.offers, framework) if ids else "No offers specified"
         found = [
             framework.offers[offer_id] for offer_id in dict.fromkeys(ids) if offer_id in framework.offers
         ]
         tasks = [info for operation in operations for info in _tasks_of(operation)]
         if fault is not None:
             for offer in found:
-                self._take_back(now, offer, None)
+                self._state.take_back(now, offer, None)
             lost = state_for(framework.info, "TASK_DROPPED")
             for info in tasks:
                 message = f"Task launched with invalid offers: {fault}"
-                self._status(framework, _ids(info), lost, message, "REASON_INVALID_OFFERS")
+                self._state.tell_status(framework, _ids(info), lost, message, "REASON_INVALID_OFFERS")
             for operation in operations:
                 self._refuse_operation(
                     framework, operation, f"Operation attempted with invalid offers: {fault}"
                 )
             return
-        role, agent = found[0].role, self.agents[found[0].agent_id]
+        role, agent = found[0].role, self._state.agents[found[0].agent_id]
         remaining = Resources()
         for offer in found:
             remaining = remaining + offer.resources
-            self._forget_offer(offer)
+            self._state.forget_offer(offer)
         for operation in operations:
             if operation.get("type") == "LAUNCH_GROUP":
                 remaining = remaining - self._accept_group(
@@ -150,11 +159,11 @@ class MasterCalls(MasterState):
             for info in _tasks_of(operation):
                 fault = validation.task(info, framework, agent, remaining, role)
                 if fault is not None:
-                    self._status(framework, _ids(info), "TASK_ERROR", fault, "REASON_TASK_INVALID")
+                    self._state.tell_status(framework, _ids(info), "TASK_ERROR", fault, "REASON_TASK_INVALID")
                     continue
                 remaining = remaining - self._launch(framework, agent, role, info)
         refuse = accept.get("filters", {}).get("refuse_seconds", 5.0)
-        self.allocator.recover(framework.id, role, agent.id, remaining, now=now, refuse=refuse)
+        self._state.allocator.recover(framework.id, role, agent.id, remaining, now=now, refuse=refuse)
 
     def _launch(self, framework: Framework, agent: Agent, role: str, info: Json) -> Resources:
         """Launch one valid task; give what it takes from the offer."""
@@ -174,7 +183,7 @@ class MasterCalls(MasterState):
                 "role": role,
                 "new_executor": held is not None,
             }
-            self.out.append(ToAgent(agent.link, message))
+            self._state.out.append(ToAgent(agent.link, message))
         return taken if held is None else taken + held
 
     def _accept_group(
@@ -186,7 +195,9 @@ class MasterCalls(MasterState):
         fault = validation.task_group(infos, original, framework, agent, remaining, role)
         if fault is not None:
             for info in infos:
-                self._status(framework, _ids(info), "TASK_ERROR", fault, "REASON_TASK_GROUP_INVALID")
+                self._state.tell_status(
+                    framework, _ids(info), "TASK_ERROR", fault, "REASON_TASK_GROUP_INVALID"
+                )
             return Resources()
         executor, held = self._admit_executor(framework, agent, role, original)
         taken, tasks = held or Resources(), []
@@ -204,7 +215,7 @@ class MasterCalls(MasterState):
                 "role": role,
                 "new_executor": held is not None,
             }
-            self.out.append(ToAgent(agent.link, message))
+            self._state.out.append(ToAgent(agent.link, message))
         return taken
 
     def _admit_executor(
@@ -240,7 +251,7 @@ class MasterCalls(MasterState):
         framework.served_by[agent.id] = None
         framework.tasks[task.id] = task
         agent.tasks[(framework.id, task.id)] = task
-        self.announce("TASK_ADDED", lambda: {"task": task_json(task)})
+        self._state.announce("TASK_ADDED", lambda: {"task": task_json(task)})
         return task.resources
 
     def _refuse_operation(self, framework: Framework, operation: Json, why: str) -> None:
@@ -260,7 +271,7 @@ class MasterCalls(MasterState):
 
     def _operation_status(self, framework: Framework, status: Json) -> None:
         event = {"type": "UPDATE_OPERATION_STATUS", "update_operation_status": {"status": status}}
-        self._send(framework, event)
+        self._state.send(framework, event)
 
     def _kill(self, framework: Framework, kill: Json) -> None:
         task_id = kill["task_id"]["value"]
@@ -271,29 +282,29 @@ class MasterCalls(MasterState):
         message: Json = {"op": "kill_task", "framework_id": framework.id, "task_id": task_id}
         if "kill_policy" in kill:
             message["kill_policy"] = kill["kill_policy"]
-        agent = self.agents[task.agent_id]
+        agent = self._state.agents[task.agent_id]
         if agent.link is None:
             agent.kills.append(message)
         else:
-            self.out.append(ToAgent(agent.link, message))
+            self._state.out.append(ToAgent(agent.link, message))
 
     def _to_executor(self, framework: Framework, op: str, ids: Json, **more: Any) -> None:
-        agent = self.agents.get(ids["agent_id"]["value"])
+        agent = self._state.agents.get(ids["agent_id"]["value"])
         if agent is not None and agent.link is not None:
             executor_id = ids["executor_id"]["value"]
             message = {"op": op, "framework_id": framework.id, "executor_id": executor_id, **more}
-            self.out.append(ToAgent(agent.link, message))
+            self._state.out.append(ToAgent(agent.link, message))
 
     def _acknowledge(self, framework: Framework, ack: Json) -> None:
-        task_id, agent = ack["task_id"]["value"], self.agents.get(ack["agent_id"]["value"])
+        task_id, agent = ack["task_id"]["value"], self._state.agents.get(ack["agent_id"]["value"])
         if agent is None:
             return
         task = framework.tasks.get(task_id)
         if task is not None and task.update_state in TERMINAL and task.update_uuid == ack["uuid"]:
-            self._complete(framework, task)
+            self._state.complete(framework, task)
         if agent.link is not None:
             message = {"op": "ack", "framework_id": framework.id, "task_id": task_id, "uuid": ack["uuid"]}
-            self.out.append(ToAgent(agent.link, message))
+            self._state.out.append(ToAgent(agent.link, message))
 
     def _reconcile(self, framework: Framework, wanted: Iterable[Json]) -> None:
         wanted = list(wanted)
@@ -308,19 +319,19 @@ class MasterCalls(MasterState):
             task_id = item["task_id"]["value"]
             task = framework.tasks.get(task_id)
             agent_id = item.get("agent_id", {}).get("value", "")
-            agent = self.agents.get(agent_id)
+            agent = self._state.agents.get(agent_id)
             if task is not None:
                 self._latest(framework, task)
-            elif self.recovered and (not agent_id or agent_id in self.recovered):
+            elif self._state.recovered and (not agent_id or agent_id in self._state.recovered):
                 pass  # an agent of an earlier master may still bring it: no answer is the answer
-            elif agent_id in self.unreachable_ids:
+            elif agent_id in self._state.unreachable_ids:
                 state = state_for(framework.info, "TASK_UNREACHABLE")
-                more = {"unreachable_time": nanoseconds(self.unreachable_ids[agent_id])}
+                more = {"unreachable_time": nanoseconds(self._state.unreachable_ids[agent_id])}
                 self._reconciled(framework, ids, state, "Task is unreachable", **more)
             elif task_id in framework.unreachable or (agent is not None and not agent.reachable):
                 lost_task = framework.unreachable.get(task_id)
                 if lost_task is not None:
-                    agent = self.agents.get(lost_task.agent_id, agent)
+                    agent = self._state.agents.get(lost_task.agent_id, agent)
                     ids["agent_id"] = {"value": lost_task.agent_id}
                 since = agent.unreachable_since if agent is not None else None
                 more = {} if since is None else {"unreachable_time": nanoseconds(since)}
@@ -343,7 +354,9 @@ class MasterCalls(MasterState):
         self._reconciled(framework, ids, task.known_state, "Latest task state", **more)
 
     def _reconciled(self, framework: Framework, ids: Json, state: str, text: str, **more: Any) -> None:
-        self._status(framework, ids, state, f"Reconciliation: {text}", "REASON_RECONCILIATION", **more)
+        self._state.tell_status(
+            framework, ids, state, f"Reconciliation: {text}", "REASON_RECONCILIATION", **more
+        )
 
 
 def _tasks_of(operation: Json) -> list[Json]:

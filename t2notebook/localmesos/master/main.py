@@ -25,7 +25,7 @@ from .authentication import Authenticator
 from .fault_injection import MasterFaults
 from .leadership import Leadership
 from .master import Master
-from .state import HEARTBEAT, HEARTBEAT_SECONDS, CallError, EndStream, Save, ToStream
+from .state import HEARTBEAT, HEARTBEAT_SECONDS, CallError, EndStream, MasterState, Save, ToStream
 
 if TYPE_CHECKING:
     from ..common import zookeeper
@@ -72,14 +72,15 @@ class MasterProcess:
 
     def __init__(self, options: MasterOptions) -> None:
         self.options = options
-        self.master = Master(
+        state = self.state = MasterState(
             options.ip,
             options.port,
             agent_timeout=options.agent_timeout,
             policy=options.allocator,
             weights=options.weights,
         )
-        self.views = http.MasterViews(self.master, options.work_dir)
+        self.master = Master(state)
+        self.views = http.MasterViews(state, options.work_dir)
         self._streams: dict[str, EventStream] = {}
         self._agent_links = AgentLinks()
         self._flushing = False
@@ -91,7 +92,7 @@ class MasterProcess:
         self._observer: zookeeper.Observer | None = None
         self.exit_code = 0
         self._heartbeats: dict[str, asyncio.TimerHandle] = {}
-        self.faults = MasterFaults(self.master, self._agent_links, self._drain)
+        self.faults = MasterFaults(state, self._agent_links, self._drain)
         self.done = asyncio.Event()
         self._awaited_until = 0.0
 
@@ -117,11 +118,11 @@ class MasterProcess:
         """Take over: from the registry, and from what the agents will tell."""
         now = asyncio.get_running_loop().time()
         self._leadership.elected = True
-        self.master.idle_since = now
+        self.state.idle_since = now
         self._await_framework()
         # Not earlier: until now it was another's to write.
         self._registry = Checkpoint(os.path.join(self.options.work_dir, "registry.jsonl"))
-        self.master.recover(now, {key[0]: record for key, record in self._registry.under("agent")})
+        self.master.agents.recover(now, {key[0]: record for key, record in self._registry.under("agent")})
 
     def _contend(self, uri: str) -> None:
         from ..common import zookeeper
@@ -130,7 +131,7 @@ class MasterProcess:
             uri,
             self._leader_changed,
             lambda: self._depose("the session with ZooKeeper is over"),
-            info=self.master.info,
+            info=self.state.info,
             timeout=self.options.zk_session_timeout,
         )
 
@@ -160,7 +161,7 @@ class MasterProcess:
             self._drain()
             if self._registry is not None:
                 self._registry.mend()
-            idle, since = self.options.idle, self.master.idle_since
+            idle, since = self.options.idle, self.state.idle_since
             is_awaited = now < self._awaited_until
             if idle is not None and since is not None and now - since >= idle and not is_awaited:
                 log.info("idle for %.0f s", idle)
@@ -205,11 +206,11 @@ class MasterProcess:
                 raise CallError(400, "Subscribe calls should not include the 'Mesos-Stream-Id' header")
             self._check_principal(request, call["subscribe"]["framework_info"], "scheduler::Call")
             return self._subscribe(now, call)
-        known = self.master.frameworks.get(call["framework_id"]["value"])
+        known = self.state.frameworks.get(call["framework_id"]["value"])
         if known is not None:
             self._check_principal(request, known.info)
-        framework = self.master.authorize(call, stream_id)
-        status = self.master.call(now, framework, call)
+        framework = self.master.calls.authorize(call, stream_id)
+        status = self.master.calls.handle(now, framework, call)
         self._drain()
         return http1.Response(status)
 
@@ -241,12 +242,12 @@ class MasterProcess:
 
         def lost() -> None:
             self._streams.pop(stream_id, None)
-            self.master.operators.discard(stream_id)
+            self.state.operators.discard(stream_id)
             self._stop_beat(stream_id)
 
         stream.on_close = lost
         self._streams[stream_id] = stream
-        self.master.operators.add(stream_id)
+        self.state.operators.add(stream_id)
         stream.send(recordio.encode_event({"type": "SUBSCRIBED", "subscribed": subscribed}))
         stream.send(recordio.encode_event(HEARTBEAT))
         self._beat_later(stream_id)
@@ -274,17 +275,17 @@ class MasterProcess:
             timer.cancel()
 
     def _teardown(self, framework_id: str) -> bool:
-        framework = self.master.frameworks.get(framework_id)
+        framework = self.state.frameworks.get(framework_id)
         if framework is None:
             return False
-        self.master.remove_framework(asyncio.get_running_loop().time(), framework)
+        self.state.remove_framework(asyncio.get_running_loop().time(), framework)
         self._drain()
         return True
 
     def _drain(self) -> None:
         """Send what the state machine decided; one record is one chunk."""
-        while self.master.out:
-            outputs, self.master.out = self.master.out, []
+        while self.state.out:
+            outputs, self.state.out = self.state.out, []
             for output in outputs:
                 if isinstance(output, ToStream):
                     stream = self._streams.get(output.stream_id)
@@ -326,7 +327,7 @@ class MasterProcess:
         elif message["op"] == "ping":
             names = self._agent_links.names(peer)
             for name in names:
-                self.master.agent_heard(now, name)
+                self.master.agents.heard(now, name)
             if names:
                 peer.send({"op": "pong"})
         else:
@@ -337,7 +338,7 @@ class MasterProcess:
         fresh = [self._agent_says(now, peer, index, message) for index, message in messages]
         # Once for all: each agent changes the cluster's total, and so everybody's share of it.
         if agents := [agent_id for agent_id in fresh if agent_id is not None]:
-            self.master.allocate(now, agents)
+            self.state.allocate(now, agents)
 
     def _agent_says(self, now: float, peer: Link, index: int | None, message: Json) -> str | None:
         """Handle an agent's message; give the agent's id if it registered."""
@@ -350,25 +351,25 @@ class MasterProcess:
             name = self._agent_links.introduce(peer, index, message["index"])
         if self._agent_links.silent(name):
             return None
-        self.master.agent_heard(now, name)
+        self.master.agents.heard(now, name)
         if op == "register":
-            return self.master.register_agent(now, name, message)
+            return self.master.agents.register(now, name, message)
         if op == "update":
-            self.faults.update(name, message, lambda one: self.master.update(one["agent_id"], one))
+            self.faults.update(name, message, lambda one: self.master.agents.update(one["agent_id"], one))
         elif op == "unregister":
-            self.master.agent_unregistered(now, name)
+            self.master.agents.unregistered(now, name)
         elif op == "executor_exited":
             ids = (message["agent_id"], message["framework_id"], message["executor_id"])
-            self.master.executor_exited(*ids, message["status"])
+            self.master.agents.executor_exited(*ids, message["status"])
         elif op == "executor_message":
             ids = (message["agent_id"], message["framework_id"], message["executor_id"])
-            self.master.executor_message(*ids, message["data"])
+            self.master.agents.executor_message(*ids, message["data"])
         return None
 
     def _agent_lost(self, peer: Link) -> None:
         now = asyncio.get_running_loop().time()
         for name in self._agent_links.lost(peer):
-            self.master.agent_disconnected(now, name)
+            self.master.agents.disconnected(now, name)
         self._drain()
 
 

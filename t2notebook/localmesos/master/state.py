@@ -81,6 +81,10 @@ class MasterState:
     ----------
     started, elected
         When it started and when it began to lead (seconds since 1970; None: it does not lead yet).
+    out
+        What is to be sent and saved; the edge takes it.
+    streams
+        The framework's id by that of its stream.
     """
 
     def __init__(
@@ -115,11 +119,9 @@ class MasterState:
         self.offers: dict[str, Offer] = {}
         self.counters: dict[str, int] = {}
         self.idle_since: float | None = None
-        self._streams: dict[str, str] = {}
-        self._links: dict[str, str] = {}
+        self.streams: dict[str, str] = {}
         self._next_offer = 0
         self._next_framework = 0
-        self._next_agent = 0
 
     @property
     def info(self) -> Json:
@@ -212,7 +214,7 @@ class MasterState:
         for framework_id, found in grants.items():
             framework = self.frameworks[framework_id]
             shown = [self._offer_json(self._make_offer(framework, grant), framework) for grant in found]
-            self._send(framework, {"type": "OFFERS", "offers": {"offers": shown}})
+            self.send(framework, {"type": "OFFERS", "offers": {"offers": shown}})
 
     def _make_offer(self, framework: Framework, grant: Grant) -> Offer:
         offer = Offer(
@@ -226,31 +228,49 @@ class MasterState:
     def _offer_json(self, offer: Offer, framework: Framework) -> Json:
         return offer_json(offer, self.agents[offer.agent_id], refined=framework.can("RESERVATION_REFINEMENT"))
 
-    def _forget_offer(self, offer: Offer) -> None:
+    def forget_offer(self, offer: Offer) -> None:
+        """Strike an offer out; the caller says what becomes of its resources."""
         self.offers.pop(offer.id, None)
         self.agents[offer.agent_id].offers.pop(offer.id, None)
         self.frameworks[offer.framework_id].offers.pop(offer.id, None)
 
-    def _take_back(self, now: float, offer: Offer, refuse: float | None) -> None:
-        self._forget_offer(offer)
+    def take_back(self, now: float, offer: Offer, refuse: float | None) -> None:
+        """Take an offer back.
+
+        Parameters
+        ----------
+        now
+            Seconds.
+        refuse
+            Seconds for which its framework does not want the like; None: it may have it at once.
+        """
+        self.forget_offer(offer)
         self.allocator.recover(
             offer.framework_id, offer.role, offer.agent_id, offer.resources, now=now, refuse=refuse
         )
 
-    def _drop_offers(self, now: float, framework: Framework) -> None:
+    def drop_offers(self, now: float, framework: Framework) -> None:
+        """Take back all that a framework is offered."""
         for offer in list(framework.offers.values()):
-            self._take_back(now, offer, None)
+            self.take_back(now, offer, None)
 
     def rescind(self, now: float, agent: Agent) -> None:
         """Take an agent's offers back, and say so."""
         for offer in list(agent.offers.values()):
             framework = self.frameworks[offer.framework_id]
-            self._take_back(now, offer, None)
-            self._send(framework, {"type": "RESCIND", "rescind": {"offer_id": {"value": offer.id}}})
+            self.take_back(now, offer, None)
+            self.send(framework, {"type": "RESCIND", "rescind": {"offer_id": {"value": offer.id}}})
 
     # Frameworks and tasks
 
-    def _enter(self, framework: Framework) -> None:
+    def new_framework_id(self) -> str:
+        """Give the id of the next framework."""
+        framework_id = f"{self.id}-{self._next_framework:04d}"
+        self._next_framework += 1
+        return framework_id
+
+    def enter(self, framework: Framework) -> None:
+        """Have the allocator make offers to a framework."""
         gpus = framework.can("GPU_RESOURCES")
         self.allocator.add_framework(
             framework.id, framework.roles, gpus=gpus, suppressed=framework.suppressed
@@ -259,18 +279,18 @@ class MasterState:
     def remove_framework(self, now: float, framework: Framework) -> None:
         """Remove a framework: no updates for its tasks, its executors are told to go."""
         if framework.stream_id is not None:
-            self._streams.pop(framework.stream_id, None)
+            self.streams.pop(framework.stream_id, None)
             self.out.append(EndStream(framework.stream_id))
             framework.stream_id = None
         self.allocator.deactivate_framework(framework.id)
-        self._drop_offers(now, framework)
+        self.drop_offers(now, framework)
         framework.unregistered = self.wall()
         for task in list(framework.tasks.values()):
             if task.state not in TERMINAL:
-                self._recover(task)
+                self.recover_resources(task)
                 task.state = "TASK_KILLED"
                 self.count("tasks_killed")
-            self._complete(framework, task)
+            self.complete(framework, task)
         framework.unreachable.clear()
         for agent in self.agents_of(framework):
             for key in [key for key in agent.executors if key[0] == framework.id]:
@@ -285,11 +305,12 @@ class MasterState:
         self.completed.append(framework)
         self.announce("FRAMEWORK_REMOVED", lambda: {"framework_info": framework.info})
 
-    def _send(self, framework: Framework, event: Json) -> None:
+    def send(self, framework: Framework, event: Json) -> None:
+        """Send a framework an event, if it is connected."""
         if framework.stream_id is not None:
             self.out.append(ToStream(framework.stream_id, event))
 
-    def _status(
+    def tell_status(
         self, framework: Framework, ids: Json, state: str, message: str, reason: str, **more: Any
     ) -> None:
         """Tell a status of the master's own: no uuid, so nobody acknowledges it."""
@@ -299,19 +320,22 @@ class MasterState:
             status["agent_id"] = ids["agent_id"]
         status["timestamp"] = self.wall()
         status |= more
-        self._send(framework, {"type": "UPDATE", "update": {"status": status}})
+        self.send(framework, {"type": "UPDATE", "update": {"status": status}})
         if reason != "REASON_RECONCILIATION" and ids["task_id"]["value"] in framework.tasks:
             framework.tasks[ids["task_id"]["value"]].note(status)
-            self._announce_status(framework, status, state)
+            self.announce_status(framework, status, state)
 
-    def _announce_status(self, framework: Framework, status: Json, state: str) -> None:
+    def announce_status(self, framework: Framework, status: Json, state: str) -> None:
+        """Tell operators of a task's update."""
         ids = {"framework_id": {"value": framework.id}}
         self.announce("TASK_UPDATED", lambda: {**ids, "status": status, "state": state})
 
-    def _recover(self, task: Task) -> None:
+    def recover_resources(self, task: Task) -> None:
+        """Free what a task held."""
         self.allocator.recover(task.framework_id, task.role, task.agent_id, task.resources)
 
-    def _complete(self, framework: Framework, task: Task) -> None:
+    def complete(self, framework: Framework, task: Task) -> None:
+        """Move a task that has ended, and whose end is acknowledged, to the completed ones."""
         framework.tasks.pop(task.id, None)
         agent = self.agents.get(task.agent_id)
         if agent is not None:

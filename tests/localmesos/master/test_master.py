@@ -6,7 +6,7 @@ from typing import Any
 
 from t2notebook.localmesos.common.resources import Resources
 from t2notebook.localmesos.master.master import Master
-from t2notebook.localmesos.master.state import EndStream, ToAgent, ToStream
+from t2notebook.localmesos.master.state import EndStream, MasterState, ToAgent, ToStream
 from t2notebook.localmesos.v1 import schema
 from tests.localmesos.client import Json, resources
 
@@ -16,7 +16,8 @@ class Game:
 
     def __init__(self, *capabilities: str, failover_timeout: float = 60.0) -> None:
         self.now = 100.0
-        self.master = Master("127.0.0.1", 5050, agent_timeout=5.0, seed=1, wall=lambda: self.now)
+        state = MasterState("127.0.0.1", 5050, agent_timeout=5.0, seed=1, wall=lambda: self.now)
+        self.master = Master(state)
         self.agent = self.register()
         self.info = {"user": "u", "name": "n", "roles": ["*"], "failover_timeout": failover_timeout}
         self.info["checkpoint"] = True
@@ -26,8 +27,8 @@ class Game:
     def register(self, agent_id: str | None = None, link: str = "link", **more: Any) -> str:
         info = {"hostname": "h", "port": 1, "resources": Resources.of(cpus=4, mem=4096).to_json()}
         message = {"index": 0, "pid": "slave(1)@127.0.0.1:1", "agent_id": agent_id, "info": info, **more}
-        agent_id = self.master.register_agent(self.now, link, message)
-        self.master.allocate(self.now, [agent_id])
+        agent_id = self.master.agents.register(self.now, link, message)
+        self.master.state.allocate(self.now, [agent_id])
         return agent_id
 
     def subscribe(self, stream: str, framework_id: str | None = None) -> list[Json]:
@@ -38,12 +39,12 @@ class Game:
         return self.events()
 
     def call(self, kind: str, **payload: Any) -> None:
-        framework = self.master.frameworks[self.framework_id]
+        framework = self.master.state.frameworks[self.framework_id]
         call = {"type": kind, "framework_id": {"value": self.framework_id}, **payload}
-        self.master.call(self.now, framework, schema.parse("scheduler.Call", call))
+        self.master.calls.handle(self.now, framework, schema.parse("scheduler.Call", call))
 
     def outputs(self) -> list[object]:
-        found, self.master.out = list(self.master.out), []
+        found, self.master.state.out = list(self.master.state.out), []
         return found
 
     def events(self) -> list[Json]:
@@ -59,7 +60,7 @@ class Game:
         return [event[kind.lower()] for event in self.events() if event["type"] == kind]
 
     def launch(self, task_id: str = "t", only: str | None = None) -> None:
-        offers = [only] if only is not None else list(self.master.frameworks[self.framework_id].offers)
+        offers = [only] if only is not None else list(self.master.state.frameworks[self.framework_id].offers)
         info = {
             "name": "n",
             "task_id": {"value": task_id},
@@ -78,7 +79,7 @@ class Game:
             "uuid": uuid,
             "agent_id": {"value": self.agent},
         }
-        self.master.update(
+        self.master.agents.update(
             self.agent, {"framework_id": self.framework_id, "status": status, "latest_state": state}
         )
 
@@ -87,18 +88,18 @@ def test_failover_timeout_removes_the_framework() -> None:
     game = Game("PARTITION_AWARE", failover_timeout=10)
     game.launch()
     game.master.disconnected(game.now, "s1")
-    game.master.agents[game.agent].heard = 1e9
+    game.master.state.agents[game.agent].heard = 1e9
     game.master.tick(game.now + 9)
-    assert game.framework_id in game.master.frameworks
-    assert game.master.busy()
+    assert game.framework_id in game.master.state.frameworks
+    assert game.master.state.busy()
     game.outputs()
     game.master.tick(game.now + 10)
-    assert game.framework_id not in game.master.frameworks
+    assert game.framework_id not in game.master.state.frameworks
     told = [one.message["op"] for one in game.outputs() if isinstance(one, ToAgent)]
     assert "shutdown_framework" in told
-    assert not game.master.busy()
+    assert not game.master.state.busy()
     assert game.subscribe("s2", game.framework_id)[0]["error"]["message"] == "Framework has been removed"
-    assert game.master.allocator.free(game.agent) == Resources.of(cpus=4, mem=4096)
+    assert game.master.state.allocator.free(game.agent) == Resources.of(cpus=4, mem=4096)
 
 
 def test_a_frameworks_end_is_told_only_where_it_was() -> None:
@@ -106,7 +107,7 @@ def test_a_frameworks_end_is_told_only_where_it_was() -> None:
     game = Game()
     away, elsewhere = game.register(link="away"), game.register(link="elsewhere")
     game.agent = away
-    (offer_id,) = (one.id for one in game.master.agents[away].offers.values())
+    (offer_id,) = (one.id for one in game.master.state.agents[away].offers.values())
     game.launch(only=offer_id)
     # An agent that comes back with work of it may know more of it than the master.
     reported: Json = {"tasks": [], "executors": [], "frameworks": {game.framework_id: game.info}}
@@ -119,7 +120,7 @@ def test_a_frameworks_end_is_told_only_where_it_was() -> None:
         if isinstance(one, ToAgent) and one.message["op"] == "shutdown_framework"
     }
     assert told == {"away", "elsewhere"}
-    assert game.master.allocator.free(away) == Resources.of(cpus=4, mem=4096)
+    assert game.master.state.allocator.free(away) == Resources.of(cpus=4, mem=4096)
 
 
 def test_resubscription_in_time_keeps_the_tasks() -> None:
@@ -128,7 +129,7 @@ def test_resubscription_in_time_keeps_the_tasks() -> None:
     game.update("TASK_RUNNING")
     game.master.disconnected(game.now, "s1")
     game.subscribe("s2", game.framework_id)
-    game.master.agents[game.agent].heard = 1e9
+    game.master.state.agents[game.agent].heard = 1e9
     game.master.tick(game.now + 100)
     game.events()
     game.call("RECONCILE", reconcile={})
@@ -150,7 +151,7 @@ def test_second_subscription_ends_the_first() -> None:
     assert second == EndStream("s1")
     # The old stream's end is not the framework's.
     game.master.disconnected(game.now, "s1")
-    assert game.master.frameworks[game.framework_id].connected
+    assert game.master.state.frameworks[game.framework_id].connected
 
 
 def test_lost_agent_and_its_return() -> None:
@@ -159,7 +160,7 @@ def test_lost_agent_and_its_return() -> None:
     game.update("TASK_RUNNING")
     game.events()
     game.offer()
-    game.master.agent_disconnected(game.now, "link")
+    game.master.agents.disconnected(game.now, "link")
     assert [event["type"] for event in game.events()] == ["RESCIND"]
     game.master.tick(game.now + 4)
     assert game.events() == []
@@ -198,7 +199,7 @@ def test_short_break_of_a_link_loses_nothing_but_what_never_arrived() -> None:
     game.events()
     game.offer()
     game.launch("lost")
-    game.master.agent_disconnected(game.now, "link")
+    game.master.agents.disconnected(game.now, "link")
     game.events()
     report = {"framework_id": game.framework_id, "task_id": "arrived", "state": "TASK_RUNNING", "status": {}}
     game.register(game.agent, "link2", tasks=[report], executors=[], frameworks=[game.framework_id])
@@ -221,8 +222,8 @@ def test_acknowledged_end_completes_a_task() -> None:
     game = Game()
     game.launch()
     game.update("TASK_FINISHED", "AAAAAAAAAAAAAAAAAAAAAQ==")
-    framework = game.master.frameworks[game.framework_id]
-    assert game.master.allocator.free(game.agent).amount("cpus") in (0.0, 1.0, 4.0)
+    framework = game.master.state.frameworks[game.framework_id]
+    assert game.master.state.allocator.free(game.agent).amount("cpus") in (0.0, 1.0, 4.0)
     ack = {"agent_id": {"value": game.agent}, "task_id": {"value": "t"}, "uuid": "AAAAAAAAAAAAAAAAAAAAAA=="}
     game.call("ACKNOWLEDGE", acknowledge=ack)
     assert "t" in framework.tasks

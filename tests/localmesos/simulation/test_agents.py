@@ -78,7 +78,7 @@ def test_a_crowd_that_registers_is_ranked_once(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setattr(Sorter, "_rank", counting)
         peer = Link(process._agent_message, process._agent_lost)
         process._agent_message(peer, {"op": "many", "messages": list(crowd(300).registrations())})
-        return len(process.master.offers)
+        return len(process.state.offers)
 
     assert asyncio.run(run()) == 300
     assert ranked <= 10  # the root, a role, its own frameworks, and each of them

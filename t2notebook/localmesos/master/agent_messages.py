@@ -18,8 +18,19 @@ AGENT_RETURN = 60.0
 """Seconds that an agent of an earlier master has to return. (Mesos: 10 min; also the least time of its frameworks.)"""
 
 
-class MasterAgents(MasterState):
-    """The agents' messages to a master."""
+class AgentMessages:
+    """The agents' messages to a master, and their silence.
+
+    Parameters
+    ----------
+    state
+        The master's.
+    """
+
+    def __init__(self, state: MasterState) -> None:
+        self._state = state
+        self._links: dict[str, str] = {}
+        self._next_index = 0
 
     def recover(self, now: float, registry: Mapping[str, Json]) -> None:
         """Begin to lead, with what an earlier master knew of agents.
@@ -29,23 +40,32 @@ class MasterAgents(MasterState):
         registry
             AgentInfos by id, of lost ones with `unreachable_since`.
         """
-        self.elected = self.wall()
-        self.return_until = now + AGENT_RETURN
+        self._state.elected = self._state.wall()
+        self._state.return_until = now + AGENT_RETURN
         for agent_id, record in registry.items():
             since = record.get("unreachable_since")
             if since is None:
-                self.recovered[agent_id] = record["info"]
+                self._state.recovered[agent_id] = record["info"]
             else:
-                self.unreachable_ids[agent_id] = since
+                self._state.unreachable_ids[agent_id] = since
 
-    def give_up_recovered(self) -> None:
+    def tick(self, now: float) -> None:
+        """Give up agents that have been silent, or have not come back, for too long."""
+        for agent in list(self._state.agents.values()):
+            if now - agent.heard > self._state.agent_timeout and agent.reachable:
+                self._lost(now, agent)
+        return_until = self._state.return_until
+        if self._state.recovered and return_until is not None and now >= return_until:
+            self._give_up_recovered()
+
+    def _give_up_recovered(self) -> None:
         """Count agents that did not come back in time as unreachable."""
-        for agent_id, info in self.recovered.items():
-            since = self.unreachable_ids[agent_id] = self.wall()
-            self.out.append(Save(agent_id, {"info": info, "unreachable_since": since}))
-        self.recovered.clear()
+        for agent_id, info in self._state.recovered.items():
+            since = self._state.unreachable_ids[agent_id] = self._state.wall()
+            self._state.out.append(Save(agent_id, {"info": info, "unreachable_since": since}))
+        self._state.recovered.clear()
 
-    def register_agent(self, now: float, link: str, message: Json) -> str:
+    def register(self, now: float, link: str, message: Json) -> str:
         """Take an agent in, or back. The caller then allocates, once for all that came together.
 
         Parameters
@@ -61,26 +81,26 @@ class MasterAgents(MasterState):
         str
             Its id.
         """
-        moment = self.wall()
-        agent = self.agents.get(message.get("agent_id") or "")
+        moment = self._state.wall()
+        agent = self._state.agents.get(message.get("agent_id") or "")
         total = Resources.from_json(message["info"]["resources"])
         if agent is None:
             agent_id = message.get("agent_id")
             known = agent_id is not None
             if agent_id is None:
-                agent_id = f"{self.id}-S{message['index']}"
-                if agent_id in self.agents:
-                    agent_id = f"{self.id}-S{max(self._next_agent, len(self.agents))}"
-                self._next_agent = max(self._next_agent, message["index"] + 1)
+                agent_id = f"{self._state.id}-S{message['index']}"
+                if agent_id in self._state.agents:
+                    agent_id = f"{self._state.id}-S{max(self._next_index, len(self._state.agents))}"
+                self._next_index = max(self._next_index, message["index"] + 1)
             info = agent_info({**message["info"], "id": {"value": agent_id}})
             agent = Agent(agent_id, info, message["pid"], total, moment, link, now)
-            self.agents[agent_id] = agent
-            self.allocator.add_agent(agent_id, total)
+            self._state.agents[agent_id] = agent
+            self._state.allocator.add_agent(agent_id, total)
             self._links[link] = agent_id
-            self.recovered.pop(agent_id, None)
-            self.unreachable_ids.pop(agent_id, None)
-            self.out.append(Save(agent_id, {"info": info}))
-            self.count("slave_reregistrations" if known else "slave_registrations")
+            self._state.recovered.pop(agent_id, None)
+            self._state.unreachable_ids.pop(agent_id, None)
+            self._state.out.append(Save(agent_id, {"info": info}))
+            self._state.count("slave_reregistrations" if known else "slave_registrations")
             if known:
                 agent.reregistered = moment
                 self._adopt(now, agent, message)
@@ -90,40 +110,42 @@ class MasterAgents(MasterState):
             agent.link, agent.heard, agent.reregistered = link, now, moment
             agent.info, agent.pid = agent_info({**message["info"], "id": {"value": agent.id}}), message["pid"]
             self._links[link] = agent.id
-            self.count("slave_reregistrations")
+            self._state.count("slave_reregistrations")
             if not agent.reachable:
                 self._agent_back(agent, message)
-                self.out.append(Save(agent.id, {"info": agent.info}))
+                self._state.out.append(Save(agent.id, {"info": agent.info}))
             else:
                 self._agent_reports(agent, message)
-            self.allocator.add_agent(agent.id, agent.total)
+            self._state.allocator.add_agent(agent.id, agent.total)
         taken = agent
-        self.announce("AGENT_ADDED", lambda: {"agent": agent_json(taken)})
-        self.out.append(ToAgent(link, {"op": "registered", "agent_id": agent.id}))
+        self._state.announce("AGENT_ADDED", lambda: {"agent": agent_json(taken)})
+        self._state.out.append(ToAgent(link, {"op": "registered", "agent_id": agent.id}))
         kills, agent.kills = agent.kills, []
-        self.out += [ToAgent(link, kill) for kill in kills]
+        self._state.out += [ToAgent(link, kill) for kill in kills]
         for framework_id in sorted(message.get("frameworks", ())):
-            if framework_id in self.frameworks:
-                self.frameworks[framework_id].served_by[agent.id] = None
+            if framework_id in self._state.frameworks:
+                self._state.frameworks[framework_id].served_by[agent.id] = None
             else:
-                self.out.append(ToAgent(link, {"op": "shutdown_framework", "framework_id": framework_id}))
+                self._state.out.append(
+                    ToAgent(link, {"op": "shutdown_framework", "framework_id": framework_id})
+                )
         return agent.id
 
     def _adopt(self, now: float, agent: Agent, message: Json) -> None:
         """Learn from an agent of an earlier master what it runs, and for whom."""
         for framework_id, info in message.get("frameworks", {}).items():
-            if framework_id not in self.frameworks and framework_id not in self.removed_ids:
+            if framework_id not in self._state.frameworks and framework_id not in self._state.removed_ids:
                 framework = Framework(framework_id, info, 0.0, 0.0, recovered=True)
                 wait = max(AGENT_RETURN, float(info.get("failover_timeout", 0.0)))
                 framework.failover_at = now + wait
-                self.frameworks[framework_id] = framework
-                self._enter(framework)
-                self.allocator.deactivate_framework(framework_id)
+                self._state.frameworks[framework_id] = framework
+                self._state.enter(framework)
+                self._state.allocator.deactivate_framework(framework_id)
         for item in message.get("executors", []):
-            if item["framework_id"] in self.frameworks:
+            if item["framework_id"] in self._state.frameworks:
                 self._hold_executor(agent, item)
         for item in message.get("tasks", []):
-            known = self.frameworks.get(item["framework_id"])
+            known = self._state.frameworks.get(item["framework_id"])
             if known is None:
                 continue
             # Of what ended without its end being acknowledged only that is known; its resources are free.
@@ -145,26 +167,26 @@ class MasterAgents(MasterState):
                 task.note(item["status"])
             known.tasks[task.id] = task
             agent.tasks[(known.id, task.id)] = task
-            self.allocator.allocate_now(known.id, task.role, agent.id, task.resources)
+            self._state.allocator.allocate_now(known.id, task.role, agent.id, task.resources)
 
     def _hold_executor(self, agent: Agent, item: Json) -> None:
         held = Resources.from_json(item["info"].get("resources", []))
         key = (item["framework_id"], item["executor_id"])
         agent.executors[key] = Executor(item["original"], held, item["role"])
-        self.allocator.allocate_now(item["framework_id"], item["role"], agent.id, held)
+        self._state.allocator.allocate_now(item["framework_id"], item["role"], agent.id, held)
 
     def _agent_reports(self, agent: Agent, message: Json) -> None:
         """Settle what got lost while a link was down: tasks that never arrived, executors that are gone."""
         reported = {(item["framework_id"], item["task_id"]) for item in message.get("tasks", [])}
         for key, task in list(agent.tasks.items()):
             if key not in reported and task.state not in TERMINAL:
-                framework = self.frameworks[task.framework_id]
-                self._recover(task)
+                framework = self._state.frameworks[task.framework_id]
+                self._state.recover_resources(task)
                 state = state_for(framework.info, "TASK_DROPPED")
                 task.state = state
                 text = "Task is unknown to the agent"
-                self._status(framework, task_ids(task), state, text, "REASON_RECONCILIATION")
-                self._complete(framework, task)
+                self._state.tell_status(framework, task_ids(task), state, text, "REASON_RECONCILIATION")
+                self._state.complete(framework, task)
         executors = {(item["framework_id"], item["executor_id"]) for item in message.get("executors", [])}
         for key in [key for key in agent.executors if key not in executors]:
             self.executor_exited(agent.id, key[0], key[1], None)
@@ -172,76 +194,80 @@ class MasterAgents(MasterState):
         assert agent.link is not None
         for framework_id, executor_id in executors - set(agent.executors):
             order = {"op": "shutdown_executor", "framework_id": framework_id, "executor_id": executor_id}
-            self.out.append(ToAgent(agent.link, order))
+            self._state.out.append(ToAgent(agent.link, order))
         for item in message.get("tasks", []):
             key = (item["framework_id"], item["task_id"])
             if "info" in item and key not in agent.tasks and not item["executor_id"]:
                 order = {"op": "kill_task", "framework_id": key[0], "task_id": key[1]}
-                self.out.append(ToAgent(agent.link, order))
+                self._state.out.append(ToAgent(agent.link, order))
 
     def _agent_back(self, agent: Agent, message: Json) -> None:
         """Bring back an agent that was given up for lost, with the tasks that it still runs."""
         agent.unreachable_since = None
-        self.allocator.add_agent(agent.id, agent.total)
+        self._state.allocator.add_agent(agent.id, agent.total)
         for item in message.get("executors", []):
-            if item["framework_id"] in self.frameworks:
+            if item["framework_id"] in self._state.frameworks:
                 self._hold_executor(agent, item)
         for item in message.get("tasks", []):
-            framework = self.frameworks.get(item["framework_id"])
+            framework = self._state.frameworks.get(item["framework_id"])
             task = None if framework is None else framework.unreachable.pop(item["task_id"], None)
             if framework is None or task is None:
                 continue
             task.revive(item["state"])
             framework.tasks[task.id] = task
             agent.tasks[(framework.id, task.id)] = task
-            self.allocator.allocate_now(framework.id, task.role, agent.id, task.resources)
+            self._state.allocator.allocate_now(framework.id, task.role, agent.id, task.resources)
             more = {k: item["status"][k] for k in ("container_status",) if k in item.get("status", {})}
             text = "Unreachable agent re-reregistered"
-            self._status(framework, task_ids(task), task.state, text, "REASON_AGENT_REREGISTERED", **more)
-        for framework in self.frameworks.values():
+            self._state.tell_status(
+                framework, task_ids(task), task.state, text, "REASON_AGENT_REREGISTERED", **more
+            )
+        for framework in self._state.frameworks.values():
             for task in [one for one in framework.unreachable.values() if one.agent_id == agent.id]:
                 del framework.unreachable[task.id]
                 task.state = state_for(framework.info, "TASK_GONE")
                 framework.completed.append(task)
 
-    def agent_heard(self, now: float, link: str) -> None:
+    def heard(self, now: float, link: str) -> None:
         """Note any message of an agent."""
-        agent = self.agents.get(self._links.get(link, ""))
+        agent = self._state.agents.get(self._links.get(link, ""))
         if agent is not None:
             agent.heard = now
 
-    def agent_disconnected(self, now: float, link: str) -> None:
+    def disconnected(self, now: float, link: str) -> None:
         """Note that an agent's link broke: its offers are rescinded, its tasks wait for its return."""
-        agent = self.agents.get(self._links.pop(link, ""))
+        agent = self._state.agents.get(self._links.pop(link, ""))
         if agent is None or agent.link != link:
             return
         agent.link = None
         agent.heard = now
-        self.allocator.deactivate_agent(agent.id)
-        self.rescind(now, agent)
-        for framework in [self.frameworks[one] for one in _users(agent) if one in self.frameworks]:
+        self._state.allocator.deactivate_agent(agent.id)
+        self._state.rescind(now, agent)
+        for framework in [
+            self._state.frameworks[one] for one in _users(agent) if one in self._state.frameworks
+        ]:
             if not framework.info.get("checkpoint", False):
                 self._lose_tasks(framework, agent, "disconnected", "REASON_AGENT_DISCONNECTED")
 
-    def agent_unregistered(self, now: float, link: str) -> None:
+    def unregistered(self, now: float, link: str) -> None:
         """Remove an agent that says that it leaves."""
-        agent = self.agents.get(self._links.pop(link, ""))
+        agent = self._state.agents.get(self._links.pop(link, ""))
         if agent is None:
             return
         agent.link = None
-        self.allocator.deactivate_agent(agent.id)
-        affected = [self.frameworks[one] for one in _users(agent) if one in self.frameworks]
+        self._state.allocator.deactivate_agent(agent.id)
+        affected = [self._state.frameworks[one] for one in _users(agent) if one in self._state.frameworks]
         for framework in affected:
             self._lose_tasks(framework, agent, "removed: the agent unregistered", "REASON_AGENT_REMOVED")
-        self.rescind(now, agent)
+        self._state.rescind(now, agent)
         for framework in affected:
-            self._send(framework, {"type": "FAILURE", "failure": {"agent_id": {"value": agent.id}}})
-        self.allocator.remove_agent(agent.id)
-        self.announce("AGENT_REMOVED", lambda: {"agent_id": {"value": agent.id}})
-        del self.agents[agent.id]
-        self.out.append(Save(agent.id, None))
-        self.count("slave_removals")
-        self.count("slave_removals/reason_unregistered")
+            self._state.send(framework, {"type": "FAILURE", "failure": {"agent_id": {"value": agent.id}}})
+        self._state.allocator.remove_agent(agent.id)
+        self._state.announce("AGENT_REMOVED", lambda: {"agent_id": {"value": agent.id}})
+        del self._state.agents[agent.id]
+        self._state.out.append(Save(agent.id, None))
+        self._state.count("slave_removals")
+        self._state.count("slave_removals/reason_unregistered")
 
     def _lose_tasks(self, framework: Framework, agent: Agent, what: str, reason: str) -> None:
         """End a framework's tasks and executors on an agent, in the master's books (LOST, whatever it is aware of)."""
@@ -249,19 +275,19 @@ class MasterAgents(MasterState):
             if key[0] != framework.id:
                 continue
             if task.state not in TERMINAL:
-                self._recover(task)
+                self._state.recover_resources(task)
                 task.state = "TASK_LOST"
-                self.count("tasks_lost")
+                self._state.count("tasks_lost")
                 text = f"Agent {agent.hostname} {what}"
-                self._status(framework, task_ids(task), "TASK_LOST", text, reason)
-            self._complete(framework, task)
+                self._state.tell_status(framework, task_ids(task), "TASK_LOST", text, reason)
+            self._state.complete(framework, task)
         for key in [key for key in agent.executors if key[0] == framework.id]:
             executor = agent.executors.pop(key)
-            self.allocator.recover(framework.id, executor.role, agent.id, executor.resources)
+            self._state.allocator.recover(framework.id, executor.role, agent.id, executor.resources)
 
     def update(self, agent_id: str, message: Json) -> None:
         """Forward an agent's status update: `status`, `framework_id`, `latest_state`."""
-        framework = self.frameworks.get(message["framework_id"])
+        framework = self._state.frameworks.get(message["framework_id"])
         if framework is None:
             return
         status = message["status"]
@@ -270,13 +296,13 @@ class MasterAgents(MasterState):
             latest = message["latest_state"]
             if task.state not in TERMINAL:
                 if latest in TERMINAL:
-                    self._recover(task)
-                    self.count(latest.lower().replace("task_", "tasks_"))
+                    self._state.recover_resources(task)
+                    self._state.count(latest.lower().replace("task_", "tasks_"))
                 task.move(latest)
             task.update_state, task.update_uuid = status["state"], status["uuid"]
             task.note(status)
-            self._announce_status(framework, status, task.state)
-        self._send(framework, {"type": "UPDATE", "update": {"status": status}})
+            self._state.announce_status(framework, status, task.state)
+        self._state.send(framework, {"type": "UPDATE", "update": {"status": status}})
 
     def executor_exited(self, agent_id: str, framework_id: str, executor_id: str, status: int | None) -> None:
         """Note that a custom executor is gone: its resources are free, its framework hears FAILURE.
@@ -286,15 +312,15 @@ class MasterAgents(MasterState):
         status
             The raw wait status; None if there is none.
         """
-        agent = self.agents[agent_id]
+        agent = self._state.agents[agent_id]
         executor = agent.executors.pop((framework_id, executor_id), None)
         if executor is None:
             return
-        self.allocator.recover(framework_id, executor.role, agent_id, executor.resources)
-        framework = self.frameworks.get(framework_id)
+        self._state.allocator.recover(framework_id, executor.role, agent_id, executor.resources)
+        framework = self._state.frameworks.get(framework_id)
         if framework is not None:
             failure = {"agent_id": {"value": agent_id}, "executor_id": {"value": executor_id}}
-            self._send(
+            self._state.send(
                 framework,
                 {"type": "FAILURE", "failure": {**failure, "status": -1 if status is None else status}},
             )
@@ -307,50 +333,54 @@ class MasterAgents(MasterState):
         data
             Base64, as it came.
         """
-        framework = self.frameworks.get(framework_id)
+        framework = self._state.frameworks.get(framework_id)
         if framework is not None:
             message = {"agent_id": {"value": agent_id}, "executor_id": {"value": executor_id}, "data": data}
-            self._send(framework, {"type": "MESSAGE", "message": message})
+            self._state.send(framework, {"type": "MESSAGE", "message": message})
 
-    def _agent_lost(self, now: float, agent: Agent) -> None:
+    def _lost(self, now: float, agent: Agent) -> None:
         if agent.link is not None:
             self._links.pop(agent.link, None)
-            self.out.append(ToAgent(agent.link, {"op": "close"}))
+            self._state.out.append(ToAgent(agent.link, {"op": "close"}))
             agent.link = None
-        agent.unreachable_since = self.wall()
+        agent.unreachable_since = self._state.wall()
         for name in (
             "unreachable_scheduled",
             "unreachable_completed",
             "removals",
             "removals/reason_unhealthy",
         ):
-            self.count(f"slave_{name}")
-        self.out.append(Save(agent.id, {"info": agent.info, "unreachable_since": agent.unreachable_since}))
-        self.allocator.deactivate_agent(agent.id)
-        self.rescind(now, agent)
+            self._state.count(f"slave_{name}")
+        self._state.out.append(
+            Save(agent.id, {"info": agent.info, "unreachable_since": agent.unreachable_since})
+        )
+        self._state.allocator.deactivate_agent(agent.id)
+        self._state.rescind(now, agent)
         affected = _users(agent)
         for task in list(agent.tasks.values()):
-            framework = self.frameworks.get(task.framework_id)
+            framework = self._state.frameworks.get(task.framework_id)
             if framework is None or task.state in TERMINAL:
                 continue
-            self._recover(task)
+            self._state.recover_resources(task)
             state = state_for(framework.info, "TASK_UNREACHABLE")
             more = {"unreachable_time": nanoseconds(agent.unreachable_since)}
             ids = task_ids(task)
-            self._status(framework, ids, state, "health check timed out", "REASON_AGENT_REMOVED", **more)
+            self._state.tell_status(
+                framework, ids, state, "health check timed out", "REASON_AGENT_REMOVED", **more
+            )
             task.state = task.update_state = state
             framework.tasks.pop(task.id, None)
             framework.unreachable[task.id] = task
         agent.tasks.clear()
         for key, executor in list(agent.executors.items()):
-            self.allocator.recover(key[0], executor.role, agent.id, executor.resources)
+            self._state.allocator.recover(key[0], executor.role, agent.id, executor.resources)
         agent.executors.clear()
         for framework_id in affected:
-            if framework_id in self.frameworks:
+            if framework_id in self._state.frameworks:
                 failure = {"type": "FAILURE", "failure": {"agent_id": {"value": agent.id}}}
-                self._send(self.frameworks[framework_id], failure)
-        self.allocator.remove_agent(agent.id)
-        self.announce("AGENT_REMOVED", lambda: {"agent_id": {"value": agent.id}})
+                self._state.send(self._state.frameworks[framework_id], failure)
+        self._state.allocator.remove_agent(agent.id)
+        self._state.announce("AGENT_REMOVED", lambda: {"agent_id": {"value": agent.id}})
 
 
 def _users(agent: Agent) -> list[str]:
