@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
+from ..common import processes
 from ..common.ids import COMING_HEADER
 from .local_mesos import cluster_arguments
 from .spawn import START_SECONDS, STOP_SECONDS, Spawned, StartError
@@ -77,7 +78,7 @@ class SharedHandle:
             state = {
                 "master": line["master"],
                 "pid": pid,
-                "start": _start_time(pid),
+                "start": processes.start_time(pid),
                 "work_dir": line["work_dir"],
             }
             _write(os.path.join(self._directory, STATE), state)
@@ -234,27 +235,7 @@ def _write(path: str, state: dict[str, Any]) -> None:
 
 
 def _lives(state: dict[str, Any]) -> bool:
-    return state.get("start") is not None and _start_time(state["pid"]) == state["start"]
-
-
-def _start_time(pid: int) -> str | None:
-    """Give what, with the pid, names a process for good; None when it is gone (or a zombie)."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            line = file.read()
-        fields = line[line.rfind(b")") + 2 :].split()
-        return None if fields[0] in (b"Z", b"X") else fields[19].decode()
-    except OSError:
-        pass
-    if os.path.isdir("/proc/self"):
-        return None
-    import subprocess
-
-    shown = subprocess.run(
-        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    text = shown.stdout.strip()
-    return None if not text or text.startswith("Z") else text.split(None, 1)[1]
+    return state.get("start") is not None and processes.alive(state["pid"], state["start"])
 
 
 def _answers(master: str, timeout: float = 5.0, *, is_coming: bool = False) -> bool:

@@ -61,14 +61,15 @@ class Process:
     Attributes
     ----------
     start
-        Clock ticks after boot: with the pid it names a process for good. 0 where the system does not say.
+        With the pid it names a process for good: clock ticks after boot, or where there is no `/proc` the time that
+        `ps` shows.
     """
 
     pid: int
     parent: int
     group: int
     session: int
-    start: int
+    start: str
     zombie: bool
 
 
@@ -84,7 +85,12 @@ def process(pid: int) -> Process | None:
     # The name stands in parentheses and may itself hold blanks and parentheses.
     fields = line[line.rfind(b")") + 2 :].split()
     return Process(
-        pid, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]), zombie=fields[0] in (b"Z", b"X")
+        pid,
+        int(fields[1]),
+        int(fields[2]),
+        int(fields[3]),
+        fields[19].decode(),
+        zombie=fields[0] in (b"Z", b"X"),
     )
 
 
@@ -96,11 +102,15 @@ def table() -> list[Process]:
     import subprocess
 
     shown = subprocess.run(
-        ["ps", "-axo", "pid=,ppid=,pgid=,sess=,stat="], capture_output=True, text=True, check=False
+        ["ps", "-axo", "pid=,ppid=,pgid=,sess=,stat=,lstart="], capture_output=True, text=True, check=False
     )
-    rows = (line.split() for line in shown.stdout.splitlines())
+    rows = (line.split(None, 5) for line in shown.stdout.splitlines())
     # macOS prints the session as an address; a group stands for it, since a session's leader leads a group, too.
-    return [Process(int(r[0]), int(r[1]), int(r[2]), int(r[2]), 0, "Z" in r[4]) for r in rows if len(r) == 5]
+    return [
+        Process(int(r[0]), int(r[1]), int(r[2]), int(r[2]), r[5].strip(), "Z" in r[4])
+        for r in rows
+        if len(r) == 6
+    ]
 
 
 def children(pid: int) -> list[int]:
@@ -132,18 +142,18 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def start_time(pid: int) -> int | None:
-    """Give a process's start (ticks after boot); None when it is gone or a zombie."""
+def start_time(pid: int) -> str | None:
+    """Give a process's start, as `Process` has it; None when it is gone or a zombie."""
     one = process(pid)
     return None if one is None or one.zombie else one.start
 
 
 def identity(pid: int) -> str:
     """Name a living process for good: `pid-start`."""
-    return f"{pid}-{start_time(pid) or 0}"
+    return f"{pid}-{start_time(pid) or '0'}"
 
 
-def alive(pid: int, start: int | None = None) -> bool:
+def alive(pid: int, start: str | None = None) -> bool:
     """Tell whether a process lives; with its start, whether it is still that one."""
     found = start_time(pid)
     return found is not None and (start is None or found == start)

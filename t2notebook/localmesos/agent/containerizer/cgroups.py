@@ -188,7 +188,7 @@ class Cgroups:
         for parent in self.parents:
             for owner in _groups(os.path.join(parent, ROOT)):
                 pid, _, start = owner.partition("-")
-                if pid.isdigit() and start.isdigit() and not processes.alive(int(pid), int(start)):
+                if pid.isdigit() and start.isdigit() and not processes.alive(int(pid), start):
                     done = self._remove_tree(os.path.join(parent, ROOT, owner)) and done
         return done
 
