@@ -110,7 +110,7 @@ class Explainer:
         """Learn what the agents have; None if that cannot be had."""
         self._is_asking = False
         self._cluster = cluster
-        self._judge_by(cluster)
+        self._say_infeasible(cluster)
 
     def forget_cluster(self) -> None:
         """Another master leads, or none: what the last one said is void."""
@@ -127,13 +127,13 @@ class Explainer:
         if not self._waiting or not self._turn.connected or self._is_asking:
             return
         if self._turn.now < self._stale_at:
-            self._judge_by(self._cluster)
+            self._say_infeasible(self._cluster)
         else:
             self._stale_at = self._turn.now + FRESH
             self._is_asking = True
             self._turn.do(AskCluster())
 
-    def _judge_by(self, cluster: Cluster | None) -> None:
+    def _say_infeasible(self, cluster: Cluster | None) -> None:
         infeasible, scarce = {}, {}
         if cluster is not None:
             requests = self._waiting.requests(self._turn.now)

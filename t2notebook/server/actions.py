@@ -25,7 +25,7 @@ TAKE_OVER_TIMEOUT = 90.0
 STREAMS = ("stdout", "stderr")
 
 
-class Place:
+class JobLocation:
     """Location of a job: its journal, and the session that owns it, if one lives.
 
     Parameters
@@ -75,7 +75,7 @@ def _find(job_id: str) -> Path:
     return directory
 
 
-def kill(place: Place) -> str:
+def kill(job: JobLocation) -> str:
     """End a job: through its session, or through one that takes it over; return its state.
 
     Raises
@@ -83,22 +83,22 @@ def kill(place: Place) -> str:
     SessionError
         When it cannot be, and why.
     """
-    if place.session is not None:
+    if job.session is not None:
         try:
-            return str(_kill(place.session, place.job_id))
+            return str(_kill(job.session, job.job_id))
         except SessionEnding:
-            place = Place(place.job_id, str(place.directory))
-            if place.session is not None:
+            job = JobLocation(job.job_id, str(job.directory))
+            if job.session is not None:
                 raise
-    view = place.view()
+    view = job.view()
     if view.state.is_final:
         return view.state.value
-    if place.meta.get("over"):
-        raise SessionError(f"job {place.job_id} is lost for good: {place.meta['over']}")
-    if _is_of_this_environment(place.meta) or is_owned(place.meta):
-        connection = locator.reach(place.directory, place.job_id)
-        return str(_kill(connection, place.job_id))
-    return _kill_elsewhere(place)
+    if job.meta.get("over"):
+        raise SessionError(f"job {job.job_id} is lost for good: {job.meta['over']}")
+    if _is_of_this_environment(job.meta) or is_owned(job.meta):
+        connection = locator.reach(job.directory, job.job_id)
+        return str(_kill(connection, job.job_id))
+    return _kill_elsewhere(job)
 
 
 def _kill(connection: Connection, job_id: str) -> Any:
@@ -112,12 +112,12 @@ def _is_of_this_environment(meta: Mapping[str, str]) -> bool:
     return meta.get("home", meta.get("socket")) == str(home)
 
 
-def _kill_elsewhere(place: Place) -> str:
+def _kill_elsewhere(job: JobLocation) -> str:
     """Have the environment that submitted a job end it: ours cannot run its session."""
-    python, version = place.meta.get("python", ""), place.meta.get("version", "?")
+    python, version = job.meta.get("python", ""), job.meta.get("version", "?")
     if not os.access(python, os.X_OK):
         raise SessionError(
-            f"job {place.job_id} cannot be taken over: its session was lost, and the Python that it belongs to, "
+            f"job {job.job_id} cannot be taken over: its session was lost, and the Python that it belongs to, "
             f"{python or '(not known)'} with t2notebook {version}, is gone; mesos ends it after its failover_timeout"
         )
     command = [
@@ -126,7 +126,7 @@ def _kill_elsewhere(place: Place) -> str:
         "-m",
         "t2notebook",
         "kill",
-        place.job_id,
+        job.job_id,
     ]
     try:
         done = subprocess.run(
@@ -141,50 +141,48 @@ def _kill_elsewhere(place: Place) -> str:
         )
     except subprocess.TimeoutExpired:
         raise SessionError(
-            f"job {place.job_id}: {python} -m t2notebook kill did not end in {TAKE_OVER_TIMEOUT:g} s"
+            f"job {job.job_id}: {python} -m t2notebook kill did not end in {TAKE_OVER_TIMEOUT:g} s"
         ) from None
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
         said = lines[-1].removeprefix("t2notebook: ") if lines else f"exit code {done.returncode}"
         raise SessionError(f"{python} with t2notebook {version} cannot end it: {said}")
-    return Place(place.job_id, str(place.directory)).view().state.value
+    return JobLocation(job.job_id, str(job.directory)).view().state.value
 
 
-def tasks(place: Place) -> list[dict[str, Any]]:
+def tasks(job: JobLocation) -> list[dict[str, Any]]:
     """Return the rows of ``job.tasks``."""
-    if place.session is not None:
+    if job.session is not None:
         try:
-            found: list[dict[str, Any]] = place.session.get(f"/v1/jobs/{place.job_id}/tasks")["tasks"]
+            found: list[dict[str, Any]] = job.session.get(f"/v1/jobs/{job.job_id}/tasks")["tasks"]
             return found
         except (SessionEnding, UnknownJob):
             pass  # it has just ended, or is of a version that has no such answer
-    return task_rows(place.view())
+    return task_rows(job.view())
 
 
-def why(place: Place) -> dict[str, Any]:
+def why(job: JobLocation) -> dict[str, Any]:
     """Return why a job waits or has come to its end: ``message`` and the rows of ``job.why``."""
-    view = place.view()
+    view = job.view()
     rows: list[dict[str, Any]] = []
     waiting = ""
-    if place.session is not None:
+    if job.session is not None:
         try:
-            rows = place.session.get(f"/v1/jobs/{place.job_id}/why")["why"]
-            waiting = place.session.get(f"/v1/jobs/{place.job_id}")["message"]
+            rows = job.session.get(f"/v1/jobs/{job.job_id}/why")["why"]
+            waiting = job.session.get(f"/v1/jobs/{job.job_id}")["message"]
         except (SessionEnding, UnknownJob):
             pass
     elif not view.state.is_final:
-        waiting = (
-            place.meta.get("over") or "its session was lost; attach takes the job up again, kill ends it"
-        )
+        waiting = job.meta.get("over") or "its session was lost; attach takes the job up again, kill ends it"
     return {"message": view.message or waiting or view.waiting_for, "state": view.state.value, "why": rows}
 
 
-def log_page(place: Place, worker_id: int, stream: str, offset: int) -> dict[str, Any]:
+def log_page(job: JobLocation, worker_id: int, stream: str, offset: int) -> dict[str, Any]:
     """Return a page of what a worker wrote.
 
     Parameters
     ----------
-    place : Place
+    job : JobLocation
     worker_id : int
     stream : str
         ``"stdout"`` or ``"stderr"``.
@@ -201,24 +199,24 @@ def log_page(place: Place, worker_id: int, stream: str, offset: int) -> dict[str
     UnknownJob
         When the job has no such worker.
     """
-    spec = read_jobs(place.directory).get(place.job_id)
+    spec = read_jobs(job.directory).get(job.job_id)
     # Of a job that can be scaled there may be more workers, or have been: who has no output has none to be read.
     if (
         spec is None
         or (spec.scalable is None and worker_id >= spec.number_of_workers)
         or stream not in STREAMS
     ):
-        raise UnknownJob(f"job {place.job_id} has no {stream} of a worker {worker_id}")
+        raise UnknownJob(f"job {job.job_id} has no {stream} of a worker {worker_id}")
     data, end = b"", max(0, offset)
     try:
-        if place.session is None:
+        if job.session is None:
             raise SessionEnding
-        path = f"/v1/jobs/{place.job_id}/logs/{worker_id}"
-        data, headers = place.session.get_bytes(path, stream=stream, offset=offset)
+        path = f"/v1/jobs/{job.job_id}/logs/{worker_id}"
+        data, headers = job.session.get_bytes(path, stream=stream, offset=offset)
         end = int(headers.get("X-T2-Offset", end))
     except SessionEnding:
-        events = read_events(place.directory, place.job_id)
-        data, end = read_output(place.directory, events, worker_id, stream, offset)
+        events = read_events(job.directory, job.job_id)
+        data, end = read_output(job.directory, events, worker_id, stream, offset)
     # A character that the page cuts in two goes with the next one.
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(data)

@@ -42,7 +42,7 @@ class Handler(APIHandler):
 
         def call() -> Any:
             row = self.job_list.rows.get(job_id)
-            return function(actions.Place(job_id, row["directory"] if row else ""), *arguments)
+            return function(actions.JobLocation(job_id, row["directory"] if row else ""), *arguments)
 
         try:
             return await self.job_list.run(call)
@@ -140,7 +140,7 @@ class CellHandler(Handler):
     @authorized
     async def get(self, job_id: str) -> None:
         """Answer the source of a cell that attaches to a job."""
-        source = await self.ask(lambda place: actions.attach_cell(place.job_id), job_id)
+        source = await self.ask(lambda job: actions.attach_cell(job.job_id), job_id)
         if source is not None:
             self.answer({"source": source})
 
