@@ -1,21 +1,16 @@
-"""Records of job masters: one SQLite file a session, beside its journal, written in groups on a thread of its own.
+"""Records of job masters: one SQLite file a session, beside its journal.
 
-Records that come while a group is being written are written with the next one, and no answer leaves before all that
-it rests on is in the file. The file outlives the session's process, killed or not; it is not forced to the disk each
-time, since a machine that loses its power loses the session's connections, and with them all waiting workers, as
-well.
+The file outlives the session's process, killed or not; it is not forced to the disk each time, since a machine that
+loses its power loses the session's connections, and with them all waiting workers, as well.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,9 +18,6 @@ from typing import Any
 from ..journal.filesystem import is_on_network
 from ..model.text import dumps, loads
 from .actions import (
-    WRITES,
-    Action,
-    Answer,
     Barrier,
     DropAnswers,
     DropBarrier,
@@ -34,8 +26,6 @@ from .actions import (
     PutAnswer,
     PutBarrier,
     PutMessage,
-    Scale,
-    Stop,
     Write,
 )
 from .job_master import Kept
@@ -43,8 +33,6 @@ from .job_master import Kept
 log = logging.getLogger(__name__)
 
 FILE = "jobmaster.sqlite"
-#: Seconds until a group that could not be written is tried again.
-RETRY = 1.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS barriers (job_id TEXT, barrier TEXT, expected INTEGER, until REAL, faults INTEGER,
@@ -196,79 +184,3 @@ _STATEMENTS: Mapping[type, Callable[[sqlite3.Connection, str, Any], None]] = {
     DropMessages: _drop_messages,
     DropJob: _drop_job,
 }
-
-Perform = Callable[[str, Answer | Stop | Scale], None]
-
-
-class GroupCommit:
-    """Performs actions in their order: records into the store, then the words that follow from them.
-
-    Parameters
-    ----------
-    store : Store
-    perform : callable
-        ``perform(job_id, action)`` does what is no record: it carries answers to whom they are for.
-    """
-
-    def __init__(self, store: Store, perform: Perform) -> None:
-        self._store, self._perform = store, perform
-        self._queue: deque[tuple[str, Action]] = deque()
-        self._thread: ThreadPoolExecutor | None = None
-        self._writing: asyncio.Task[None] | None = None
-        self.trouble = ""
-
-    def add(self, job_id: str, actions: Iterable[Action]) -> None:
-        """Take actions of a job master; without a record to be written first, they are performed at once."""
-        self._queue.extend((job_id, action) for action in actions)
-        if self._writing is not None:
-            return
-        while self._queue and not isinstance(self._queue[0][1], WRITES):
-            self._perform_one(*self._queue.popleft())
-        if self._queue:
-            self._writing = asyncio.get_running_loop().create_task(self._write())
-
-    async def _write(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "t2-jobmaster")
-        try:
-            while self._queue:
-                group = list(self._queue)
-                self._queue.clear()
-                writes = [(job_id, one) for job_id, one in group if isinstance(one, WRITES)]
-                while writes:
-                    try:
-                        await loop.run_in_executor(self._thread, self._store.write, writes)
-                        self.trouble = ""
-                        break
-                    except (sqlite3.Error, OSError) as error:
-                        if not self.trouble:
-                            log.warning(
-                                "what workers wait for cannot be written, which is tried again: %s", error
-                            )
-                        self.trouble = f"the job master's file cannot be written: {error}"
-                        await asyncio.sleep(RETRY)
-                for job_id, action in group:
-                    if not isinstance(action, WRITES):
-                        self._perform_one(job_id, action)
-        finally:
-            self._writing = None
-
-    def _perform_one(self, job_id: str, action: Action) -> None:
-        assert isinstance(action, Answer | Stop | Scale)
-        try:
-            self._perform(job_id, action)
-        except Exception:
-            log.exception("an answer to a worker of %s is lost; it will ask again", job_id)
-
-    async def close(self) -> None:
-        """Write what is left, and close the file."""
-        if self._writing is not None:
-            try:
-                async with asyncio.timeout(2.0):
-                    await asyncio.shield(self._writing)
-            except TimeoutError:
-                self._writing.cancel()
-        if self._thread is not None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
-            self._thread.shutdown()

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from ..jobmaster.actions import DRIVER, Action, Answer, Scale, Stop
 from ..jobmaster.channel_server import ChannelServer, Connection
 from ..jobmaster.job_master import JobMaster, Presence
-from ..jobmaster.store import GroupCommit, Store
+from ..jobmaster.runner import Runner
+from ..jobmaster.store import Store
 from ..journal.job_store import AllJobs, JobRecord
 from ..model.errors import Twister2Error
 from ..model.events import TRANSIENT, Event, EventKind
@@ -43,9 +44,9 @@ class _Running:
     yet, and a job master that takes this one's place is told the same events, one by one.
     """
 
-    def __init__(self, job: JobRecord, commit: GroupCommit) -> None:
+    def __init__(self, job: JobRecord, runner: Runner) -> None:
         self.job = job
-        self.commit = commit
+        self.runner = runner
         self.view = JobView(job.job_id)
         self.master = JobMaster(0)
         self.launches: dict[int, Event] = {}
@@ -105,7 +106,7 @@ class JobMasters:
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[str, _Running] = {}
         self._connections: dict[tuple[str, int], Connection] = {}
-        self._commits: dict[Path, GroupCommit] = {}
+        self._runners: dict[Path, Runner] = {}
         self._answers: dict[tuple[str, int | str], asyncio.Future[Answer]] = {}
         self.server = ChannelServer(self)
         self.executors = Executors(UsageRecorder(jobs).take)
@@ -278,9 +279,9 @@ class JobMasters:
         home = self._jobs.home(job.job_id)
         assert home is not None
         directory = home.journal.directory
-        if (commit := self._commits.get(directory)) is None:
-            commit = self._commits[directory] = GroupCommit(Store(directory), self._carry)
-        running = _Running(job, commit)
+        if (runner := self._runners.get(directory)) is None:
+            runner = self._runners[directory] = Runner(Store(directory), self._carry)
+        running = _Running(job, runner)
         for event in job.events:
             running.take(event, is_past=True)
         for worker in running.view.workers:
@@ -291,7 +292,7 @@ class JobMasters:
         return running
 
     def _perform(self, running: _Running, actions: Iterable[Action]) -> None:
-        running.commit.add(running.job.job_id, actions)
+        running.runner.add(running.job.job_id, actions)
         self._await_deadline(running)
 
     def _carry(self, job_id: str, action: Answer | Stop | Scale) -> None:
@@ -349,8 +350,8 @@ class JobMasters:
         for task in self._tasks:
             task.cancel()
         self.server.close()
-        for commit in self._commits.values():
-            await commit.close()
+        for runner in self._runners.values():
+            await runner.close()
 
 
 def _key(connection: Connection) -> tuple[str, int]:

@@ -1,0 +1,98 @@
+"""The runner of job masters: it performs what they decide, records first.
+
+Records that come while a group is being written are written with the next one, on a thread of their own, and no answer
+leaves before all that it rests on is in the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from .actions import WRITES, Action, Answer, Scale, Stop
+from .store import Store
+
+log = logging.getLogger(__name__)
+
+#: Seconds until a group that could not be written is tried again.
+RETRY = 1.0
+
+Perform = Callable[[str, Answer | Stop | Scale], None]
+
+
+class Runner:
+    """Performs actions in their order: records into the store, then the words that follow from them.
+
+    Parameters
+    ----------
+    store : Store
+    perform : callable
+        ``perform(job_id, action)`` does what is no record: it carries answers to whom they are for.
+    """
+
+    def __init__(self, store: Store, perform: Perform) -> None:
+        self._store, self._perform = store, perform
+        self._queue: deque[tuple[str, Action]] = deque()
+        self._thread: ThreadPoolExecutor | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self.trouble = ""
+
+    def add(self, job_id: str, actions: Iterable[Action]) -> None:
+        """Take actions of a job master; without a record to be written first, they are performed at once."""
+        self._queue.extend((job_id, action) for action in actions)
+        if self._writing is not None:
+            return
+        while self._queue and not isinstance(self._queue[0][1], WRITES):
+            self._perform_one(*self._queue.popleft())
+        if self._queue:
+            self._writing = asyncio.get_running_loop().create_task(self._write())
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "t2-jobmaster")
+        try:
+            while self._queue:
+                group = list(self._queue)
+                self._queue.clear()
+                writes = [(job_id, one) for job_id, one in group if isinstance(one, WRITES)]
+                while writes:
+                    try:
+                        await loop.run_in_executor(self._thread, self._store.write, writes)
+                        self.trouble = ""
+                        break
+                    except (sqlite3.Error, OSError) as error:
+                        if not self.trouble:
+                            log.warning(
+                                "what workers wait for cannot be written, which is tried again: %s", error
+                            )
+                        self.trouble = f"the job master's file cannot be written: {error}"
+                        await asyncio.sleep(RETRY)
+                for job_id, action in group:
+                    if not isinstance(action, WRITES):
+                        self._perform_one(job_id, action)
+        finally:
+            self._writing = None
+
+    def _perform_one(self, job_id: str, action: Action) -> None:
+        assert isinstance(action, Answer | Stop | Scale)
+        try:
+            self._perform(job_id, action)
+        except Exception:
+            log.exception("an answer to a worker of %s is lost; it will ask again", job_id)
+
+    async def close(self) -> None:
+        """Write what is left, and close the file."""
+        if self._writing is not None:
+            try:
+                async with asyncio.timeout(2.0):
+                    await asyncio.shield(self._writing)
+            except TimeoutError:
+                self._writing.cancel()
+        if self._thread is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
+            self._thread.shutdown()
