@@ -49,6 +49,34 @@ class Response:
         return self.body.decode("utf-8", "replace").strip() or self.reason
 
 
+async def open_stream(address: Address, credentials: Credentials = ANONYMOUS) -> IOStream:
+    """Connect, with TLS where the address has it.
+
+    Raises
+    ------
+    OSError
+        Also for a host that does not resolve, and for a time-out.
+    StreamClosedError
+        When TLS does not come about; its `real_error` says why.
+    """
+    try:
+        stream = await TCPClient().connect(
+            address.host, address.port, max_buffer_size=_UNLIMITED, timeout=CONNECT_TIMEOUT
+        )
+    except TimeoutError:
+        raise TimeoutError("no answer in time") from None
+    stream.set_nodelay(True)
+    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if address.tls:
+        handshake = stream.start_tls(False, credentials.tls or tls_context(), address.name or address.host)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                stream = await handshake
+        except TimeoutError:
+            raise TimeoutError("no answer in time to our TLS; is it a master by http://?") from None
+    return stream
+
+
 class Connection:
     """One TCP connection to a master.
 
@@ -74,24 +102,7 @@ class Connection:
         StreamClosedError
             When TLS does not come about; its `real_error` says why.
         """
-        try:
-            stream = await TCPClient().connect(
-                address.host, address.port, max_buffer_size=_UNLIMITED, timeout=CONNECT_TIMEOUT
-            )
-        except TimeoutError:
-            raise TimeoutError("no answer in time") from None
-        stream.set_nodelay(True)
-        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if address.tls:
-            handshake = stream.start_tls(
-                False, credentials.tls or tls_context(), address.name or address.host
-            )
-            try:
-                async with asyncio.timeout(CONNECT_TIMEOUT):
-                    stream = await handshake
-            except TimeoutError:
-                raise TimeoutError("no answer in time to our TLS; is it a master by http://?") from None
-        return cls(stream, address, credentials)
+        return cls(await open_stream(address, credentials), address, credentials)
 
     @property
     def closed(self) -> bool:
