@@ -35,9 +35,9 @@ display(job)
 
 def _over():
     view = job._replica.view
-    return view.state.is_final or all(worker.state == "FINISHED" for worker in view.workers)
+    return view.state.is_final or view.counts["FINISHED"] == {workers}
 
-_found = _tick(_over, 120.0)
+_found = _tick(_over, 300.0)
 _found["seconds"] = _time.perf_counter() - _begun
 _found["states"] = {{state.value: count for state, count in job.view().counts.items() if count}}
 print(json.dumps(_found))

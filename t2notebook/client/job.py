@@ -131,9 +131,7 @@ class Job:
     @property
     def events(self) -> pd.DataFrame:
         """One row a status change, oldest first; times UTC."""
-        with self._replica.changed:
-            events = list(self._replica.events)
-        return events_frame(events)
+        return events_frame(self._replica.events())
 
     @property
     def usage(self) -> pd.DataFrame:
@@ -145,9 +143,7 @@ class Job:
         worker has started count with it. There is a row a second at first, and one each five minutes after some
         hours.
         """
-        with self._replica.changed:
-            events = list(self._replica.events)
-        return usage_frame(events, self.view(), time.time())
+        return usage_frame(self._replica.events(), self.view(), time.time())
 
     def await_use(self, timeout: float) -> bool:
         """Wait until use has been measured that is newer than what the journal has; return whether it has.
@@ -202,8 +198,8 @@ class Job:
 
     def _measure(self) -> JobMetrics:
         with self._replica.changed:
-            events, finished = list(self._replica.events), self._replica.view.finished
-        return measure(events, finished, self.spec.package_seconds)
+            finished = self._replica.view.finished
+        return measure(self._replica.events(), finished, self.spec.package_seconds)
 
     def view(self) -> JobView:
         """Return an independent snapshot of the job."""
@@ -719,9 +715,8 @@ class Job:
             data, headers = self._link.reach().get_bytes(path, stream=stream, offset=offset)
             return data, int(headers.get("X-T2-Offset") or max(0, offset) + len(data))
         except (SessionEnding, UnknownJob):
-            with self._replica.changed:
-                events = list(self._replica.events)
-            return read_output(self._directory, events, worker_id, stream, offset)
+            launches = self._replica.events(EventKind.LAUNCHED)
+            return read_output(self._directory, launches, worker_id, stream, offset)
 
     # Listening.
 
@@ -804,12 +799,7 @@ class Job:
 
     def _errors_by_task(self) -> dict[str, Any]:
         """Return what came of the tasks instead of a result: type, message and traceback, by task id."""
-        with self._replica.changed:
-            return {
-                event.task_id: event.data.get("error")
-                for event in self._replica.events
-                if event.kind is EventKind.RESULT
-            }
+        return {event.task_id: event.data.get("error") for event in self._replica.events(EventKind.RESULT)}
 
     def _cause(self, worker_id: int) -> BaseException | None:
         try:

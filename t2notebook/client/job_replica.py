@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable, Mapping
 
 from ..model.events import TRANSIENT, Event, EventKind
-from ..model.reducer import JobView, WorkerView
-from ..model.use import workers_use
+from ..model.packed_workers import PackedWorkers
+from ..model.reducer import JobView
+from ..model.text import loads
 
 #: Seconds to wait for events that the session has already sent.
 CATCH_UP = 10.0
@@ -19,36 +20,41 @@ class JobReplica:
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
-        self.view = JobView(job_id)
-        self.events: list[Event] = []
+        self.view = JobView(job_id, workers=PackedWorkers())
+        self._lines: list[bytes] = []  # of events: text is none of the garbage collector's
         self.changed = threading.Condition()
         self.lost_because = ""
         self.directory = ""
         self.credentials: Mapping[str, str] = {}
-        self._copies: list[WorkerView] = []
-        self._stale: set[int] | None = None  # the workers whose copies are old; None: all
         self._listeners: list[Callable[[], None]] = []
         #: Called with the worker that each event is about, or None; with `changed` held.
         self.on_fold: Callable[[int | None], None] = lambda worker_id: None
 
-    def apply(self, event: Event) -> None:
-        """Fold an event in and tell whoever waits."""
+    def apply(self, event: Event, line: bytes = b"") -> None:
+        """Fold an event in and tell whoever waits.
+
+        Parameters
+        ----------
+        event : Event
+        line : bytes
+            The line of the session's stream that it came as; empty if it came another way.
+        """
         with self.changed:
             worker = self.view.apply(event)
-            if worker is not None and self._stale is not None:
-                self._stale.add(worker.worker_id)
-            elif event.kind in (EventKind.SUBMITTED, EventKind.KILL, EventKind.SCALED):
-                self._stale = None
-            elif event.kind in (EventKind.USE, EventKind.USAGE) and self._stale is not None:
-                self._stale.update(
-                    worker_id
-                    for worker_id, _, _ in workers_use(event.data)
-                    if worker_id < len(self.view.workers)
-                )
             if event.kind not in TRANSIENT:
-                self.events.append(event)
+                self._lines.append(line or f'{{"event":{event.to_json()}}}'.encode())
                 self.on_fold(worker.worker_id if worker is not None else None)
             self._notify(quietly=event.kind in (EventKind.USE, EventKind.USAGE))
+
+    def events(self, kind: EventKind | None = None) -> list[Event]:
+        """Return the events that are kept, oldest first; with `kind`, those of that kind."""
+        with self.changed:
+            lines = self._lines.copy()
+        if kind is not None:
+            sign = b'"kind":"%b"' % kind.value.encode()
+            lines = [line for line in lines if sign in line]
+        found = [Event.from_dict(loads(line)["event"]) for line in lines]
+        return [event for event in found if kind in (None, event.kind)]
 
     def await_seq(self, seq: int) -> None:
         """Wait until the event `seq` is here: requests and events come on different connections."""
@@ -69,20 +75,13 @@ class JobReplica:
             self._notify()
 
     def snapshot(self) -> JobView:
-        """Return a copy of the view, at a cost that grows with what has changed since the last one.
-
-        Its workers are shared with other copies, and are not to be changed.
-        """
+        """Return a copy of the view."""
         with self.changed:
             twin = copy.copy(self.view)
-            if self._stale is None:
-                self._copies = [copy.copy(worker) for worker in self.view.workers]
-            else:
-                for worker_id in self._stale:
-                    self._copies[worker_id] = copy.copy(self.view.workers[worker_id])
-            self._stale = set()
-            twin.workers = self._copies.copy()
+            twin.workers = copy.copy(self.view.workers)
             twin.counts = self.view.counts.copy()
+            twin.scalings = self.view.scalings.copy()
+            twin.troubled = self.view.troubled.copy()
             return twin
 
     def listen(self, listener: Callable[[], None]) -> None:

@@ -70,7 +70,7 @@ def read_job(directory: Path, job_id: str) -> tuple[JobSpec, JobReplica]:
 
 
 def read_output(
-    directory: Path, events: list[Event], worker_id: int, stream: str, offset: int
+    directory: Path, launches: list[Event], worker_id: int, stream: str, offset: int
 ) -> tuple[bytes, int]:
     """Return a page of what a worker wrote, read from its sandbox, and the offset of its end.
 
@@ -80,8 +80,8 @@ def read_output(
     ----------
     directory : Path
         The session's.
-    events : list of Event
-        All of the job's.
+    launches : list of Event
+        The job's.
     worker_id : int
     stream : str
         ``"stdout"`` or ``"stderr"``.
@@ -93,7 +93,7 @@ def read_output(
     SessionError
         When the agent does not answer, refuses the credentials, or has removed the sandbox.
     """
-    launches = [e for e in events if e.kind is EventKind.LAUNCHED and e.worker_id == worker_id]
+    launches = [e for e in launches if e.kind is EventKind.LAUNCHED and e.worker_id == worker_id]
     if not launches:
         return b"", max(0, offset)
     launch, meta = launches[-1], read_meta(directory)

@@ -253,7 +253,7 @@ class Link:
                 record = loads(line)
                 if "event" in record:
                     event = Event.from_dict(record["event"])
-                    self.replica(event.job_id).apply(event)
+                    self.replica(event.job_id).apply(event, line)
                 else:
                     self.replica(record["lost"]).mark_lost(record["why"])
                 if self._is_replaced and not self._awaited():

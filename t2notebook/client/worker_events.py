@@ -62,10 +62,15 @@ class Watcher:
             elif changed in self._failed and worker.started is not None and not worker.state.is_terminal:
                 self._failed.discard(changed)
                 found.append(WorkerEvent(WorkerEventKind.RESTARTED.value, number, changed, worker.restarts))
-        if not self._had_all and all(map(_has_run, view.present)):
+        # Each of them is looked at only when none is known to wait.
+        if not self._had_all and not _waiting(view) and all(map(_has_run, view.present)):
             self._had_all = True
             found.append(WorkerEvent(WorkerEventKind.ALL_JOINED.value, number))
         return found
+
+
+def _waiting(view: JobView) -> int:
+    return sum(view.counts[state] for state in (TaskState.PENDING, TaskState.STAGING, TaskState.STARTING))
 
 
 def _has_run(worker: Any) -> bool:

@@ -239,7 +239,7 @@ class Journal:
         meta : mapping, optional
             Facts of the session.
         """
-        rows = [(event.seq, event.job_id, dumps(event.to_dict())) for event in events]
+        rows = [(event.seq, event.job_id, event.to_json()) for event in events]
         made = [(job.job_id, dumps(job.spec.to_dict()), job.secret) for job in jobs]
         with self._lock, self._explaining(), self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)", made)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from .text import dumps
+
 
 class EventKind(StrEnum):
     """The kind of an event."""
@@ -66,6 +68,7 @@ class Event:
     message: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
     seq: int = 0
+    _json: str = field(default="", init=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready record without empty fields."""
@@ -78,6 +81,12 @@ class Event:
         if self.data:
             record["data"] = dict(self.data)
         return record
+
+    def to_json(self) -> str:
+        """Return `to_dict` as text, which is made once: the journal and each kernel get the same."""
+        if not self._json:
+            object.__setattr__(self, "_json", dumps(self.to_dict()))
+        return self._json
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Event:

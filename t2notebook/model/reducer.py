@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableSequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +76,11 @@ class WorkerView:
         return self.state is TaskState.FINISHED and self.result == "ok"
 
     @property
+    def partial_progress(self) -> float:
+        """Progress so far, as a fraction of 1; 0 once it has finished."""
+        return 0.0 if self.state is TaskState.FINISHED else self.progress or 0.0
+
+    @property
     def end_text(self) -> str:
         """The end of a worker that failed, in words."""
         where = f" on {self.host}" if self.host else ""
@@ -95,6 +100,9 @@ class JobView:
     `apply` folds one event in, at constant cost. `workers` are all that there ever were, by worker id; those from
     `number_of_workers` on have left, or are about to, since the job was scaled down. `counts` says how many of the
     others are in each state. `scalings` has the number of workers after each change of it, by who asked for it.
+    `troubled` says which workers have failed, were started again, or ended or are away unasked; those that went with
+    their job are not among them. `workers` may be any sequence that can be changed: a worker that has changed is stored
+    there again.
     """
 
     job_id: str
@@ -106,14 +114,17 @@ class JobView:
     finished: float | None = None
     message: str = ""
     waiting_for: str = ""
-    workers: list[WorkerView] = field(default_factory=list)
+    workers: MutableSequence[WorkerView] = field(default_factory=list)
     counts: Counter[TaskState] = field(default_factory=Counter)
     kill_reason: str = ""
     kill_message: str = ""
     failed_worker: int | None = None
     scalings: dict[str, int] = field(default_factory=dict)
     last_seq: int = 0
+    troubled: set[int] = field(default_factory=set, compare=False, repr=False)
     _done: int = 0
+    #: The sum of the progress of the workers that are present and have not finished.
+    _partial: float = field(default=0.0, compare=False, repr=False)
 
     def apply(self, event: Event) -> WorkerView | None:
         """Fold `event` in; return the worker that changed, or None.
@@ -134,21 +145,20 @@ class JobView:
         """Mean progress of the workers, as a fraction of 1; a finished worker counts as 1."""
         if not self.workers:
             return 0.0
-        total = sum(
-            1.0 if worker.state is TaskState.FINISHED else (worker.progress or 0.0) for worker in self.present
-        )
-        return total / self.number_of_workers
+        total = self.counts[TaskState.FINISHED] + max(0.0, self._partial)
+        return min(1.0, total / self.number_of_workers)
 
     @property
     def present(self) -> list[WorkerView]:
         """The workers that the job has now: those that have left are not among them."""
-        return self.workers[: self.number_of_workers]
+        return list(self.workers[: self.number_of_workers])
 
     def _fold(self, event: Event) -> WorkerView | None:
         if event.kind is EventKind.SUBMITTED:
             self.name = str(event.data.get("name", ""))
             self.number_of_workers = int(event.data["number_of_workers"])
-            self.workers = [WorkerView(worker_id) for worker_id in range(self.number_of_workers)]
+            make: Callable[[Iterable[WorkerView]], MutableSequence[WorkerView]] = type(self.workers)
+            self.workers = make(map(WorkerView, range(self.number_of_workers)))
             self.counts = Counter({TaskState.PENDING: self.number_of_workers})
             self.submitted = event.time
             return None
@@ -165,6 +175,7 @@ class JobView:
                 for worker in self.workers:
                     if worker.state is TaskState.PENDING:
                         self._end_pending(worker, event)
+                        self._store(worker)
             return None
         if event.kind is EventKind.PENDING:
             self.waiting_for = event.message
@@ -175,10 +186,19 @@ class JobView:
                     worker = self.workers[worker_id]
                     if worker.restarts == restarts and not worker.state.is_terminal and worker.task_id:
                         worker.note_use(use)
+                        self.workers[worker_id] = worker
             return None
         if event.worker_id is None or event.worker_id >= len(self.workers):
             return None
         worker = self.workers[event.worker_id]
+        partial = worker.partial_progress
+        changed = self._fold_worker(worker, event)
+        if changed is not None:
+            self._partial += (worker.partial_progress - partial) * self._is_present(worker)
+            self._store(worker)
+        return changed
+
+    def _fold_worker(self, worker: WorkerView, event: Event) -> WorkerView | None:
         if event.kind is EventKind.LAUNCHED:
             return self._launch(worker, event)
         if event.task_id != worker.task_id:
@@ -198,6 +218,23 @@ class JobView:
         self._done += (worker.is_done - was_done) * self._is_present(worker)
         return worker
 
+    def _store(self, worker: WorkerView) -> None:
+        """Put a worker back that has changed, and keep `troubled` true of it."""
+        is_expected = worker.state in _FINE or (
+            worker.state in (TaskState.KILLED, TaskState.KILLING) and bool(self.kill_reason)
+        )
+        if worker.restarts or worker.result == "error" or not is_expected:
+            self.troubled.add(worker.worker_id)
+        else:
+            self.troubled.discard(worker.worker_id)
+        self.workers[worker.worker_id] = worker
+
+    def _count(self, worker: WorkerView, sign: int) -> None:
+        """Count a worker among those that are present, or with -1 no more."""
+        self.counts[worker.state] += sign
+        self._done += sign * worker.is_done
+        self._partial += sign * worker.partial_progress
+
     def _is_present(self, worker: WorkerView) -> bool:
         return worker.worker_id < self.number_of_workers
 
@@ -210,31 +247,30 @@ class JobView:
         if len(self.scalings) > _SCALINGS:
             del self.scalings[next(iter(self.scalings))]
         for worker in self.workers[number : self.number_of_workers]:
-            self.counts[worker.state] -= 1
-            self._done -= worker.is_done
+            self._count(worker, -1)
         before, self.number_of_workers = self.number_of_workers, number
         for worker in self.workers[number:before]:
             if not worker.state.is_terminal:
                 worker.asked, worker.asked_because = "end", event.message
             if worker.state is TaskState.PENDING:
                 self._end_pending(worker, event)
+            self._store(worker)
         for worker_id in range(before, number):
             if worker_id == len(self.workers):
                 self.workers.append(WorkerView(worker_id))
             worker = self.workers[worker_id]
-            self.counts[worker.state] += 1
-            self._done += worker.is_done
             if worker.is_on_mesos:
                 worker.asked, worker.asked_because = "again", event.message
             elif worker.state.is_terminal:
-                self._done -= worker.is_done
                 self._renew(worker, event.time)
+            self._count(worker, 1)
+            self._store(worker)
         if not self.counts[TaskState.PENDING]:
             self.waiting_for = ""
 
     def _renew(self, worker: WorkerView, time: float) -> None:
         """Have a worker that had left come again, as another incarnation of itself."""
-        self._move(worker, TaskState.PENDING, time)
+        worker.state, worker.changed = TaskState.PENDING, time
         worker.restarts += bool(worker.task_id)
         worker.retries, worker.not_before = 0, 0.0
         worker.started = worker.finished = worker.progress = worker.exit_code = None
@@ -253,6 +289,7 @@ class JobView:
         worker.asked_because = event.message
         if worker.state is TaskState.PENDING and worker.asked == "end":
             self._end_pending(worker, event)
+        self._store(worker)
         return worker
 
     def _launch(self, worker: WorkerView, event: Event) -> WorkerView | None:
@@ -386,6 +423,11 @@ class JobView:
 
 #: How many of the last changes of the number of workers are remembered, for who asks for one again.
 _SCALINGS = 1000
+
+#: States of a worker with which all is well.
+_FINE = frozenset(
+    {TaskState.PENDING, TaskState.STAGING, TaskState.STARTING, TaskState.RUNNING, TaskState.FINISHED}
+)
 
 _VERBS = {
     TaskState.KILLED: "was killed",

@@ -11,6 +11,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from ..model.reducer import JobView, WorkerView
@@ -181,10 +182,9 @@ class Tails:
 
 def _followed(view: JobView) -> list[WorkerView]:
     """Return the workers that have, or had, a task that runs."""
-    workers = view.workers
-    if len(workers) > MOST_WORKERS:
-        troubled = [worker for worker in workers[MOST_WORKERS:] if worker.result == "error"]
-        workers = workers[:MOST_WORKERS] + troubled[:ROUND]
+    workers = list(view.workers[:MOST_WORKERS])
+    further = (view.workers[worker_id] for worker_id in sorted(view.troubled) if worker_id >= MOST_WORKERS)
+    workers += islice((worker for worker in further if worker.result == "error"), ROUND)
     return [worker for worker in workers if worker.task_id and worker.started is not None]
 
 

@@ -281,10 +281,37 @@ class TailsHandler(ApiHandler):
         self.finish({"files": await read_tails(job, sandbox, record["files"], most)})
 
 
-class StreamHandler(ApiHandler):
-    """``GET /v1/clients/ID/stream``: a kernel is attached while this connection lives; a line an event."""
+class LineStreamHandler(ApiHandler):
+    """An answer without an end, in lines; those of one turn of the loop go out together."""
 
     is_for_any = True
+    _is_due = _has_ended = False
+
+    def send(self, line: str) -> None:
+        """Write a line."""
+        if self._has_ended:
+            return
+        self.write(line + "\n")
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_due = False
+        if not self._has_ended:
+            self.flush()
+
+    def end(self) -> None:
+        """End the stream, from our side."""
+        self.on_connection_close()
+        self.finish()
+
+    def on_connection_close(self) -> None:
+        self._has_ended = True
+
+
+class StreamHandler(LineStreamHandler):
+    """``GET /v1/clients/ID/stream``: a kernel is attached while this connection lives; a line an event."""
 
     async def get(self, client_id: str) -> None:
         """Keep the connection open, as long as the kernel does.
@@ -302,26 +329,15 @@ class StreamHandler(ApiHandler):
         self.send(dumps({"hello": self.session.info()}))
         self._auto_finish = False
 
-    def send(self, line: str) -> None:
-        """Write a line."""
-        self.write(line + "\n")
-        self.flush()
-
-    def end(self) -> None:
-        """End the stream, from our side."""
-        self.on_connection_close()
-        self.finish()
-
     def on_connection_close(self) -> None:
+        super().on_connection_close()
         if hasattr(self, "client_id"):
             self.session.clients.detach(self.client_id, self.send)
         self.session.touch()
 
 
-class ObserverHandler(ApiHandler):
+class ObserverHandler(LineStreamHandler):
     """``GET /v1/stream``: rows of all jobs, a line each time that some have changed; it keeps nothing alive."""
-
-    is_for_any = True
 
     async def get(self) -> None:
         """Keep the connection open, as long as the observer does."""
@@ -330,17 +346,8 @@ class ObserverHandler(ApiHandler):
         self.session.observers.attach(self.send, self.end)
         self._auto_finish = False
 
-    def send(self, line: str) -> None:
-        """Write a line."""
-        self.write(line + "\n")
-        self.flush()
-
-    def end(self) -> None:
-        """End the stream, from our side."""
-        self.on_connection_close()
-        self.finish()
-
     def on_connection_close(self) -> None:
+        super().on_connection_close()
         self.session.observers.detach(self.send)
 
 

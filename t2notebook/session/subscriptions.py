@@ -90,7 +90,7 @@ class Clients:
             self._send(client_id, event)
 
     def _send(self, client_id: str, event: Event) -> None:
-        self._streams[client_id](dumps({"event": event.to_dict()}))
+        self._streams[client_id](f'{{"event":{event.to_json()}}}')
 
 
 def _present(job: JobRecord, now: float) -> Iterator[Event]:

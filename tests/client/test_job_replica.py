@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from t2notebook.client.job_replica import JobReplica
 from t2notebook.model.events import Event, EventKind
+from t2notebook.model.text import dumps
 
 KINDS = st.sampled_from(
     ["LAUNCHED", "RUNNING", "FINISHED", "FAILED", "result", "progress", "end", "kill", "look"]
@@ -43,3 +44,17 @@ def test_a_copy_is_what_the_job_was_then(steps: list[tuple[str, int]]) -> None:
     taken.append((replica.snapshot(), copy.deepcopy(replica.view)))
     for found, was in taken:
         assert found == was
+
+
+def test_events_are_kept_as_they_came() -> None:
+    replica = JobReplica("job")
+    first = Event(EventKind.SUBMITTED, "job", 0.0, data={"number_of_workers": 1, "name": "n"}, seq=1)
+    second = Event(EventKind.LAUNCHED, "job", 1.0, 0, "t0", message='"kind":"RESULT"', seq=2)
+    progress = Event(EventKind.PROGRESS, "job", 2.0, 0, "t0", data={"progress": 0.5})
+    third = Event(EventKind.RESULT, "job", 3.0, 0, "t0", data={"ok": True, "size": 3}, seq=3)
+    replica.apply(first)
+    replica.apply(second, dumps({"event": second.to_dict()}).encode() + b"\n")
+    replica.apply(progress)
+    replica.apply(third)
+    assert replica.events() == [first, second, third]
+    assert replica.events(EventKind.RESULT) == [third]

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t2notebook.model.events import Event, EventKind
+from t2notebook.model.packed_workers import PackedWorkers
 from t2notebook.model.reducer import JobView, reduce
 from t2notebook.model.states import JOB_TRANSITIONS, TASK_TRANSITIONS, JobState, TaskState
 
@@ -225,3 +226,52 @@ def test_a_worker_that_is_ended_to_be_restarted_waits_for_that() -> None:
     assert (view.state, view.workers[0].failures) == (JobState.PENDING, 0)
     view.apply(launched(0, incarnation=1))
     assert view.workers[0].asked == "", "the next one is not asked anything"
+
+
+told_progress = st.builds(
+    lambda worker, incarnation, progress: Event(
+        EventKind.PROGRESS, JOB, 3.0, worker, f"t-{worker}-{incarnation}", data={"progress": progress}
+    ),
+    st.integers(0, WORKERS + 1),
+    st.integers(0, 2),
+    st.floats(0, 1),
+)
+scaled = st.builds(
+    lambda number: Event(EventKind.SCALED, JOB, 3.0, data={"number_of_workers": number}),
+    st.integers(1, WORKERS + 2),
+)
+one_worker_asked = st.builds(
+    lambda worker, restart: Event(
+        EventKind.KILL, JOB, 3.0, worker, reason="USER", data={"restart": True} if restart else {}
+    ),
+    st.integers(0, WORKERS - 1),
+    st.booleans(),
+)
+
+
+@given(st.lists(st.one_of(any_event, told_progress, scaled, one_worker_asked), max_size=60))
+def test_what_is_kept_of_all_workers_is_what_a_look_at_each_would_find(events: list[Event]) -> None:
+    """A view of 50,000 workers must not look at each of them."""
+    view, packed = JobView(JOB), JobView(JOB, workers=PackedWorkers())
+    for event in [submitted(WORKERS), *events]:
+        view.apply(event)
+        packed.apply(event)
+        assert list(packed.workers) == view.workers
+        parts = [
+            1.0 if worker.state is TaskState.FINISHED else worker.progress or 0.0 for worker in view.present
+        ]
+        assert abs(view.progress - sum(parts) / view.number_of_workers) < 1e-9
+        assert packed.progress == view.progress and packed.troubled == view.troubled
+        ended = (TaskState.KILLED, TaskState.KILLING)
+        fine = (
+            TaskState.PENDING,
+            TaskState.STAGING,
+            TaskState.STARTING,
+            TaskState.RUNNING,
+            TaskState.FINISHED,
+        )
+        for worker in view.workers:
+            if worker.restarts or worker.result == "error" or worker.state not in (*fine, *ended):
+                assert worker.worker_id in view.troubled
+            elif worker.state in fine:
+                assert worker.worker_id not in view.troubled

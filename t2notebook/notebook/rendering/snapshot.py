@@ -100,7 +100,7 @@ def snapshot(
 
     now = time.time() if now is None else now
     shown = select(view)
-    names = _agent_names(view)
+    names = _agent_names(shown.workers)
     rows = [
         _row(task, worker, now, names, _said(view, worker))
         for task, worker in zip(task_rows(replace(view, workers=shown.workers)), shown.workers, strict=True)
@@ -159,7 +159,8 @@ def select(view: JobView) -> Selection:
     workers = view.workers
     if len(workers) <= ALL_ROWS:
         return Selection(list(workers))
-    troubled = [worker for worker in workers if _is_troubled(worker, view)]
+    troubled = [workers[worker_id] for worker_id in sorted(view.troubled)]
+    troubled = [worker for worker in troubled if _is_troubled(worker, view)]
     troubled.sort(key=lambda worker: _gravity(worker, view))
     chosen = {worker.worker_id: worker for worker in troubled[:TROUBLED_ROWS]}
     for worker in workers:
@@ -222,10 +223,10 @@ def _lines(output: Mapping[str, Any], failure: tuple[int, str, str] | None) -> l
     return [line for line in lines if line[1] != "stderr" or line[2] not in shown]
 
 
-def _agent_names(view: JobView) -> dict[str, str]:
+def _agent_names(workers: Collection[WorkerView]) -> dict[str, str]:
     """Return what each agent is shown as: its host, with the end of its id where that does not tell it from others."""
     hosts: dict[str, set[str]] = {}
-    for worker in view.workers:
+    for worker in workers:
         hosts.setdefault(worker.host, set()).add(worker.agent)
     names = {}
     for host, agents in hosts.items():

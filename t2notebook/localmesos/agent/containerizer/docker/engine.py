@@ -266,7 +266,7 @@ def _orphans(listing: str) -> list[str]:
         pid, _, start = launcher.partition("-")
         if space != here or not (pid.isdigit() and start.isdigit()):
             continue
-        if not processes.alive(int(pid), int(start)):
+        if not processes.alive(int(pid), start):
             found.append(name)
     return found
 
