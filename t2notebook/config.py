@@ -296,16 +296,34 @@ def get_config() -> Config:
     Twister2Error
         When a place names a setting that there is not, or a value that cannot be.
     """
-    values = {
-        name: _convert(name, value, f"{jupyter_config.SECTION}.{name} in {layer.source}", layer.folder)
-        for layer in jupyter_config.layers()
-        for name, value in layer.values.items()
-    }
-    values |= _from_file(config_file())
+    return replace(Config(), **{name: value for name, (value, _) in _decided().items()})
+
+
+def sources_of_settings() -> dict[str, str]:
+    """Return the place that each setting comes from: ``T2_MASTER``, a file, ``t2.configure``; empty: a default.
+
+    Raises
+    ------
+    Twister2Error
+        As `get_config` does.
+    """
+    decided = _decided()
+    return {one.name: decided[one.name][1] if one.name in decided else "" for one in fields(Config)}
+
+
+def _decided() -> dict[str, tuple[Any, str]]:
+    """Return the settings that some place names: the value, and the nearest place."""
+    found: dict[str, tuple[Any, str]] = {}
+    for layer in jupyter_config.layers():
+        for name, value in layer.values.items():
+            source = f"{jupyter_config.SECTION}.{name} in {layer.source}"
+            found[name] = (_convert(name, value, source, layer.folder), str(layer.source))
+    found |= {name: (value, str(config_file())) for name, value in _from_file(config_file()).items()}
     for name in _TYPES:
-        if (text := os.environ.get(f"T2_{name.upper()}")) is not None:
-            values[name] = _convert(name, text, f"T2_{name.upper()}")
-    return replace(Config(), **{**values, **_configured})
+        variable = f"T2_{name.upper()}"
+        if (text := os.environ.get(variable)) is not None:
+            found[name] = (_convert(name, text, variable), variable)
+    return found | {name: (value, "t2.configure") for name, value in _configured.items()}
 
 
 def secrets_of(config: Config) -> Secrets:

@@ -40,6 +40,9 @@ def test_what_is_nearer_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     t2.configure(master="call:1")
     assert config.get_config().master == "call:1"
     assert config.get_config().executor_linger == 5.0
+    sources = config.sources_of_settings()
+    assert sources["master"] == "t2.configure" and sources["role"] == ""
+    assert sources["executor_linger"] == str(tmp_path / "t2notebook.toml")
 
 
 @pytest.mark.parametrize(

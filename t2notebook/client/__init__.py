@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..config import configure, get_config
+from ..config import configure, get_config, help_of_settings, sources_of_settings
 from .cluster import cluster_figures, cluster_info, jobs_on_cluster, start_cluster, stop_cluster
 from .handles import attach, job_ids, jobs, named, shutdown, unfinished_named
 from .job import Job
@@ -21,6 +21,7 @@ __all__ = [
     "cluster_info",
     "configure",
     "get_config",
+    "help_of_settings",
     "job_ids",
     "jobs",
     "jobs_on_cluster",
@@ -29,6 +30,7 @@ __all__ = [
     "restart",
     "setup",
     "shutdown",
+    "sources_of_settings",
     "start_cluster",
     "stop_cluster",
     "submit",

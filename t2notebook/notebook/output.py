@@ -58,6 +58,16 @@ class OutputContext:
                 stream.flush()
             self._ip.set_parent(before)
 
+    def write(self, text: str) -> None:
+        """Print `text` as the cell that made it would, from any thread."""
+        publisher = self._ip.display_pub
+        session = getattr(publisher, "session", None)
+        if session is None or getattr(publisher, "pub_socket", None) is None:
+            print(text, end="", flush=True)
+            return
+        message = session.msg("stream", {"name": "stdout", "text": text}, parent=self.parent)
+        session.send(publisher.pub_socket, message, ident=publisher.topic)
+
     def update(self, bundle: dict[str, Any], display_id: str) -> None:
         """Replace the output `display_id` by `bundle`, as a message of the cell that made it."""
         send_update(self._ip, bundle, display_id, self.parent)

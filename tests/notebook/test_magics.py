@@ -7,6 +7,7 @@ import pytest
 
 from t2notebook.model.errors import JobFailed, PackageError, SubmitError, Twister2Error, UnknownJob
 from t2notebook.notebook.errors import CellSyntaxError, Interrupted, UsageError
+from t2notebook.notebook.magics.completer import complete
 from tests.busy import longer
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -189,6 +190,22 @@ def test_an_interrupt_during_wait_kills_the_job_and_says_so(shell, fake_client):
     job = shell.user_ns["job"]
     assert job.killed_by_client and job.state == "KILLED"
     assert rendered(caught.value) == f"Interrupted: you stopped the cell, so job {job.job_id} was killed"
+
+
+def test_an_interrupt_may_leave_the_job_to_run(shell, fake_client):
+    def script(job):
+        job.start()
+        time.sleep(0.2)
+        _thread.interrupt_main()
+
+    fake_client.script = script
+    with pytest.raises(Interrupted) as caught:
+        submit(shell, "--name pi --wait --on-interrupt detach -o job")
+    job = shell.user_ns["job"]
+    assert not job.killed_by_client and job.state == "STARTED"
+    assert rendered(caught.value) == (
+        f"Interrupted: you stopped the cell; job {job.job_id} goes on, and %twister2 kill ends it"
+    )
 
 
 def test_an_interrupt_that_cannot_kill_says_why(shell, fake_client, monkeypatch):
@@ -567,7 +584,19 @@ def test_cluster_and_config(shell, fake_client, capsys):
     with pytest.raises(UsageError, match="cluster begin: say show, start or stop"):
         twister2(shell, "cluster begin")
     twister2(shell, "config")
-    assert ["master", "local"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["master", "local", "default"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_setting_says_where_it_comes_from_and_what_it_means(shell, fake_client, capsys, monkeypatch):
+    monkeypatch.setenv("T2_ROLE", "research")
+    twister2(shell, "config")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["setting", "value", "from"] and ["role", "research", "T2_ROLE"] in lines
+    twister2(shell, "config role")
+    assert capsys.readouterr().out.startswith("role = 'research', from T2_ROLE\nMesos role")
+    with pytest.raises(UsageError, match=r"there is no setting .rol.; did you mean role"):
+        twister2(shell, "config rol")
+    assert "session_linger" in complete("%twister2 config s", {})
 
 
 def test_a_lost_session_is_said_under_wait(shell, fake_client):

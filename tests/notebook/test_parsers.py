@@ -37,6 +37,8 @@ def test_submit_has_the_defaults_of_a_compute_resource():
         "file": [],
         "output": None,
         "wait": False,
+        "on_interrupt": "kill",
+        "follow": False,
         "form": False,
         "dry_run": False,
     }
@@ -49,7 +51,7 @@ def test_submit_understands_every_option():
         "--gang --gang-timeout 5 --max-restarts 0 "
         "--persistent-volume /mnt/t2 --time-limit 60 --setenv A --setenv B "
         "--keep-going --replace --on-exit detach -i a,b --include c --file data.csv --file 'img/*.png' "
-        "-o job --wait --form --dry-run"
+        "-o job --wait --on-interrupt detach --follow --form --dry-run"
     )
     assert vars(parse(line)) == {
         "name": "my job",
@@ -76,6 +78,8 @@ def test_submit_understands_every_option():
         "file": ["data.csv", "img/*.png"],
         "output": "job",
         "wait": True,
+        "on_interrupt": "detach",
+        "follow": True,
         "form": True,
         "dry_run": True,
     }

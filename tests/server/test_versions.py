@@ -121,9 +121,11 @@ def test_behind_jupyter_server_proxy(tmp_path: Path) -> None:
         "JUPYTER_RUNTIME_DIR": str(tmp_path / "b"),
     }
     address = f"http://127.0.0.1:{port}"
+    # Both are one host to a browser: each has a cookie of its own.
+    own = ("--IdentityProvider.cookie_name=behind",)
     with (
         (tmp_path / "front.log").open("wb") as log,
-        t2lab.jupyterlab(tmp_path, port=back, base=base, **environment_of(tmp_path)),
+        t2lab.jupyterlab(tmp_path, port=back, base=base, arguments=own, **environment_of(tmp_path)),
         subprocess.Popen(command, cwd=tmp_path, env=alone, stdout=log, stderr=log) as process,
         t2lab.browser(tmp_path) as driver,
     ):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 from ..errors import UsageError
 from ..rendering.snapshot import mebibytes
 from ..rendering.text import align
-from .parser import VerbParser
+from .parser import CLOSE, VerbParser
 from .targets import the_client
 
 ACTIONS = ("show", "start", "stop")
@@ -100,12 +102,40 @@ def _memory(metrics: Mapping[str, float], which: str) -> str:
 
 def config_parser() -> VerbParser:
     """Return the parser of ``%twister2 config``."""
-    return VerbParser("config", "Show the settings that hold now; t2notebook.configure(...) changes them.")
+    parser = VerbParser(
+        "config",
+        "Show the settings that hold now, and where each comes from.",
+        epilog="The nearest place decides: t2.configure(NAME=value) or %config T2Notebook.NAME = value, a variable "
+        "T2_NAME,\nt2notebook.toml in Jupyter's configuration folder, c.T2Notebook.NAME in IPython's and Jupyter's "
+        "files.\n",
+    )
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="a setting: also what it means (default: all)"
+    )
+    return parser
 
 
 def config(ip: Any, arguments: argparse.Namespace) -> None:
-    """Print the settings."""
-    print(table(the_client().get_config()))
+    """Print the settings.
+
+    Raises
+    ------
+    UsageError
+        When there is no such setting.
+    """
+    client = the_client()
+    values, sources = asdict(client.get_config()), client.sources_of_settings()
+    if not arguments.name:
+        rows = [[name, _plain(value), sources[name] or "default"] for name, value in values.items()]
+        print("\n".join(align([["setting", "value", "from"], *rows])))
+        return
+    if arguments.name not in values:
+        close = difflib.get_close_matches(arguments.name, values, n=1, cutoff=CLOSE)
+        hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(values)}"
+        raise UsageError(f"there is no setting {arguments.name!r}{hint}")
+    print(f"{arguments.name} = {values[arguments.name]!r}, from {sources[arguments.name] or 'the default'}")
+    if text := client.help_of_settings().get(arguments.name, ""):
+        print(textwrap.fill(text, 96))
 
 
 def table(record: Any) -> str:

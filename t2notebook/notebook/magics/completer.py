@@ -7,8 +7,10 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
+from ...config import Config
 from .cluster import ACTIONS
 from .dispatch import VERBS, parser_of
 from .inside import ORDERS
@@ -67,6 +69,8 @@ def _candidates(words: list[str], word: str, cell: bool, namespace: dict[str, An
         return _workers(plain[0], namespace)
     if verb == "cluster" and not plain:
         return ACTIONS
+    if verb == "config" and not plain:
+        return [one.name for one in fields(Config)]
     return [option for option in options if option.startswith("--")] if parser_of(verb).cell else []
 
 
@@ -77,7 +81,7 @@ def _values(name: str, namespace: dict[str, Any]) -> Iterable[str]:
         return handles(namespace)
     if name == "by":
         return ORDERS
-    if name == "on_exit":
+    if name in ("on_exit", "on_interrupt"):
         return ON_EXIT
     if name == "where":
         return ["unique:hostname", "spread:hostname"]

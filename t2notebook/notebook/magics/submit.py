@@ -10,6 +10,7 @@ from ...model.job import FaultTolerance, Placement
 from ...model.states import JobState
 from ..display import display_job
 from ..errors import CellSyntaxError, Interrupted, UsageError
+from ..follow import follow
 from ..notices import told
 from ..output import kernel_shell
 from ..publisher import Watch
@@ -163,6 +164,18 @@ def make_parser() -> VerbParser:
     )
     add("--wait", action="store_true", help=WAIT_HELP)
     add(
+        "--on-interrupt",
+        type=choice("--on-interrupt", ON_EXIT),
+        default="kill",
+        metavar="X",
+        help="what the stop button does to the job during --wait or --follow: kill or detach (default: kill)",
+    )
+    add(
+        "--follow",
+        action="store_true",
+        help="print what workers write below the cell, as it comes; each line with its worker's id before it",
+    )
+    add(
         "--form",
         action="store_true",
         help="show sliders for workers, cpus, memory, ... that know the cluster; their button submits the cell",
@@ -278,12 +291,20 @@ def submit_cell(ip: Any, arguments: argparse.Namespace, cell: cell_jobs.SubmitCe
         ip.user_ns[arguments.output] = job
     if not arguments.wait:
         display_job(job)
+        if arguments.follow and follow(job) is None:
+            _print_lines(job)
         return None
-    watch = None
+    watch = followed = None
     try:
         watch = display_job(job, is_told=True)
-        wait(job, watch)
+        if arguments.follow and (followed := follow(job)) is None:
+            _print_lines(job)
+        wait(job, watch, followed)
     except KeyboardInterrupt:
+        if arguments.on_interrupt == "detach":
+            raise Interrupted(
+                f"you stopped the cell; job {job.job_id} goes on, and %twister2 kill ends it"
+            ) from None
         raise Interrupted(_kill(job, watch)) from None
     return None if arguments.output else list(job.results())
 
@@ -297,8 +318,14 @@ def _still_running(jobs: list[Any]) -> str:
     )
 
 
-def wait(job: Any, watch: Watch | None) -> None:
-    """Wait for the job's end and for its last view.
+def _print_lines(job: Any) -> None:
+    """Print what workers write until the job's end: in a terminal, where nothing goes on below the prompt."""
+    for piece in job.logs(follow=True):
+        print(piece, end="", flush=True)
+
+
+def wait(job: Any, *watches: Watch | None) -> None:
+    """Wait for the job's end and for its last view, and lines.
 
     Raises
     ------
@@ -306,9 +333,10 @@ def wait(job: Any, watch: Watch | None) -> None:
         When it did not end well.
     """
     state = job.wait()
-    if watch is not None:
-        watch.finish(DRAW_TIMEOUT)
-    elif kernel_shell() is None:
+    for watch in watches:
+        if watch is not None:
+            watch.finish(DRAW_TIMEOUT)
+    if kernel_shell() is None:
         print(job_text(snapshot(job.view())))
     if state is not JobState.COMPLETED:
         raise job.error() or JobFailed(f"job {job.job_id} ended as {state}", job_id=job.job_id)

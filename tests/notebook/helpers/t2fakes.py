@@ -10,7 +10,7 @@ import time
 import types
 from dataclasses import dataclass, field, replace
 
-from t2notebook.config import Config
+from t2notebook.config import get_config, help_of_settings, sources_of_settings
 from t2notebook.frames import events_frame, job_row, jobs_frame, tasks_frame, why_frame
 from t2notebook.model.errors import JobFailed, SessionError, SubmitError, UnknownJob
 from t2notebook.model.events import Event, EventKind
@@ -257,7 +257,10 @@ class FakeClient(types.ModuleType):
             raise UnknownJob(f"no session knows job {job_id}") from None
 
     def get_config(self):
-        return Config()
+        return get_config()
+
+    sources_of_settings = staticmethod(sources_of_settings)
+    help_of_settings = staticmethod(help_of_settings)
 
     def cluster_figures(self):
         names = {"slaves_active": 2, "slaves_unreachable": 1, "cpus_used": 3.4, "cpus_total": 8.8}

@@ -24,6 +24,7 @@ def jupyterlab(
     python: str = sys.executable,
     base: str = "/",
     port: int = 0,
+    arguments: tuple[str, ...] = (),
     **environment: str,
 ):
     """A server of Lab, or of Notebook 7 (``"notebook"``), whose kernels are `python`; gives its address."""
@@ -40,7 +41,7 @@ def jupyterlab(
         f"--{name}.expose_app_in_browser=True",
         f"--notebook-dir={folder}",
     ]
-    command += [f"--{name}={value}" for name, value in settings.items()]
+    command += [*(f"--{name}={value}" for name, value in settings.items()), *arguments]
     variables = {
         **os.environ,
         "JUPYTER_CONFIG_DIR": str(folder / ".config"),
