@@ -6,9 +6,10 @@ import contextlib
 import os
 import shutil
 import signal
+import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,29 @@ def pytest_unconfigure() -> None:
     for directory in _short_ways() - _there:  # pytest's folders have long paths
         if not any(directory.glob("*.sock")):
             shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)  # within pytest-cov's
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Remove files of coverage that processes have left that were killed before they could write anything.
+
+    pytest-cov, which looks at them next, would warn of each and leave it there.
+    """
+    result = yield
+    if not hasattr(session.config, "workerinput"):
+        for path in REPOSITORY.glob(".coverage.*"):
+            if _is_unfinished(path):
+                path.unlink(missing_ok=True)
+    return result
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether a file of coverage's has nothing in it: its tables come in one transaction, before all else."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
+            return not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'coverage_schema'").fetchall()
+    except sqlite3.Error:
+        return False  # that is worth a warning
 
 
 def system_files() -> dict[str, tuple[int, ...]]:
