@@ -80,6 +80,14 @@ class Stream:
             except OSError:
                 pass  # the other side was quicker
 
+    def finish(self) -> None:
+        """Ask the session to end it: what it has sent by then still comes, and after that the end."""
+        if (sock := self._connection.sock) is not None:
+            try:
+                sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # the other side was quicker
+
     def leave_to_parent(self) -> None:
         """Close a fork's copy of the connection, and no more: the parent goes on with it.
 

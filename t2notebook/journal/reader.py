@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,9 +90,13 @@ def read_unfinished(directory: Path) -> Unfinished:
 
 def session_directories(root: Path) -> Iterator[Path]:
     """Yield the directories below `root` that hold a journal, oldest first."""
+    found = []
     if root.is_dir():
-        found = [path for path in root.iterdir() if (path / FILE).is_file()]
-        yield from sorted(found, key=lambda path: (path / FILE).stat().st_mtime)
+        for path in root.iterdir():
+            # A session may remove its journal while we look.
+            with suppress(FileNotFoundError, NotADirectoryError):
+                found.append(((path / FILE).stat().st_mtime, path))
+    yield from (path for _, path in sorted(found))
 
 
 class _reading:

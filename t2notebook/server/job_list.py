@@ -86,7 +86,7 @@ class JobList:
             if task is not None:
                 task.cancel()
         for stream in list(self.streams.values()):
-            stream.close()
+            stream.abort()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     @property
@@ -163,34 +163,40 @@ class JobList:
     async def refreshed(self) -> None:
         """Look for sessions, and wait until that is done."""
         self.refresh()
-        while self._scanning is not None:
-            await asyncio.shield(self._scanning)
         try:
-            async with asyncio.timeout(PATIENCE):
-                for stream in list(self.streams.values()):
-                    await stream.begun.wait()
+            async with asyncio.timeout(PATIENCE) as limit:
+                while True:
+                    while self._scanning is not None:
+                        limit.reschedule(None)  # reading many journals takes its time
+                        await asyncio.shield(self._scanning)
+                        limit.reschedule(asyncio.get_running_loop().time() + PATIENCE)
+                    streams = self.streams.values()
+                    awaited = [stream.ended if stream.is_missed else stream.begun for stream in streams]
+                    if all(event.is_set() for event in awaited):
+                        break
+                    for event in awaited:
+                        await event.wait()
         except TimeoutError:
             pass  # a stopped one; what is known of it is what its journal said
 
     async def _scan(self) -> None:
         try:
-            while True:
+            self._again = True
+            while self._again:
                 self._again = False
-                reads_all = bool(self._listeners) or self._is_warming
-                parts = self._journals.scan(self._wanted(reads_all))
-                while (part := await self.run(next, parts, None)) is not None:
-                    self._take(part)
-                    if not self._listeners:
-                        await asyncio.sleep(
-                            PAUSE
-                        )  # nobody waits for it: let the server do what it is there for
-                if reads_all and not self.is_complete:
-                    self.is_complete, self._is_warming = True, False
-                    self._tell({"complete": True})
-                if not self._again:
-                    break
-        except Exception:
-            log.exception("t2notebook: the journals cannot be read")
+                try:
+                    reads_all = bool(self._listeners) or self._is_warming
+                    parts = self._journals.scan(self._wanted(reads_all))
+                    while (part := await self.run(next, parts, None)) is not None:
+                        self._take(part)
+                        if not self._listeners:
+                            # Nobody waits for it: let the server do what it is there for.
+                            await asyncio.sleep(PAUSE)
+                    if reads_all and not self.is_complete:
+                        self.is_complete, self._is_warming = True, False
+                        self._tell({"complete": True})
+                except Exception:
+                    log.exception("t2notebook: the journals cannot be read")
         finally:
             self._scanning = None
             self._rest()
@@ -207,7 +213,10 @@ class JobList:
     def _take(self, part: Scan) -> None:
         for directory, meta in part.living.items():
             name = meta.get("name", "") or str(directory)
-            if name not in self.streams and not self._is_stopped:
+            if (stream := self.streams.get(name)) is not None:
+                # What the session has to say may come too late for one that is closing.
+                stream.is_missed = stream.is_closing
+            elif not self._is_stopped:
                 self.streams[name] = SessionStream(meta, directory, self._on_line, self._on_end)
         changed = [row for rows in part.dead.values() for row in rows]
         self._put(changed)
@@ -232,20 +241,23 @@ class JobList:
             stream.master = record["hello"].get("master") or stream.master
             self._attempts.pop(stream.name, None)
             return
-        self._put({**row, "session": LIVING, "master": stream.master} for row in record.get("jobs", ()))
         stream.begun.set()
+        self._put({**row, "session": LIVING, "master": stream.master} for row in record.get("jobs", ()))
         if gone := [self.rows[job_id] for job_id in record.get("gone", ()) if job_id in self.rows]:
             for row in gone:
                 self._journals.forget(Path(row["directory"]))
             self.refresh()
 
     def _on_end(self, stream: SessionStream) -> None:
-        stream.begun.set()
         if self.streams.get(stream.name) is stream:
             del self.streams[stream.name]
-        if not self._is_stopped and self.is_awake:
+        if self._is_stopped:
+            return
+        attempt = self._attempts.get(stream.name, 0)
+        if stream.is_missed:
+            self.refresh()
+        elif self.is_awake or (stream.is_refused and attempt < len(RETRIES)):
             # Its process may take a moment to be gone: until then its journal is not a dead one's.
-            attempt = self._attempts.get(stream.name, 0)
             self._attempts[stream.name] = attempt + 1
             delay = RETRIES[min(attempt, len(RETRIES) - 1)]
             asyncio.get_running_loop().call_later(delay, self.refresh)
@@ -277,7 +289,7 @@ class JobList:
             listener(change)
 
     def _rest(self) -> None:
-        """Fall asleep when nobody needs us."""
+        """Fall asleep when nobody needs us; a session that has not yet said which jobs it has is waited for."""
         if not self.is_awake and self._scanning is None:
             for stream in list(self.streams.values()):
                 stream.close()

@@ -35,6 +35,14 @@ class SessionStream:
     ----------
     begun : asyncio.Event
         Set when its jobs are known, or will not be.
+    ended : asyncio.Event
+        Set when nothing more will come.
+    is_closing : bool
+        Whether it was asked to end. What the session had said by then still comes.
+    is_missed : bool
+        Whether there was news of the session meanwhile, so that another stream is to follow.
+    is_refused : bool
+        Whether it ended before the session said anything.
     """
 
     def __init__(
@@ -49,18 +57,29 @@ class SessionStream:
         self.master = meta.get("master", "")
         self.connection = Connection.of(meta, directory, is_observer=True)
         self._on_line, self._on_end = on_line, on_end
-        self.begun = asyncio.Event()
+        self.begun, self.ended = asyncio.Event(), asyncio.Event()
+        self.is_closing = self.is_missed = self.is_refused = False
         self._loop = asyncio.get_running_loop()
         self._stream: Stream | None = None
-        self._is_closed = False
+        self._is_aborted = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._read, name="t2-observer", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """End it from our side; `on_end` is still called."""
+        """Ask the session to end it, once it has begun; `on_end` is called when it has."""
+        if self.is_closing or not self.begun.is_set():
+            return
+        self.is_closing = True
         with self._lock:
-            self._is_closed = True
+            if self._stream is not None:
+                self._stream.finish()
+
+    def abort(self) -> None:
+        """End it from our side, whatever the session has to say."""
+        self.is_closing = True
+        with self._lock:
+            self._is_aborted = True
             if self._stream is not None:
                 self._stream.abort()
 
@@ -70,11 +89,11 @@ class SessionStream:
             stream = self.connection.open_stream("/v1/stream")
         except SessionError as error:
             log.debug("session %s cannot be watched: %s", self.name, error)
-            self._call(self._on_end, self)
+            self._call(self._end)
             return
         with self._lock:
             self._stream = stream
-            if self._is_closed:
+            if self._is_aborted:
                 stream.abort()
         try:
             while line := stream.readline():
@@ -84,7 +103,13 @@ class SessionStream:
         with self._lock:
             self._stream = None
             stream.close()
-        self._call(self._on_end, self)
+        self._call(self._end)
+
+    def _end(self) -> None:
+        self.is_refused = not self.begun.is_set()
+        self.begun.set()
+        self.ended.set()
+        self._on_end(self)
 
     def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
         try:

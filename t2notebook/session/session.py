@@ -185,6 +185,7 @@ class Session:
             self._workers.listen_at(framework.worker_port)
             self._workers.job_masters.take_up(framework.jobs)
             self._start(framework)
+            knock(self._runtime)
         for job in framework.jobs.active:
             self._time_limits.watch(job)
         self.observers.tell(framework.jobs)
@@ -479,8 +480,8 @@ class Session:
                 raise
             raise NotSubmitted(f"nothing was submitted: {error}") from None
         self.clients.watch(client, job)
-        if not self.observers:
-            knock(self._runtime)
+        # Also when somebody observes: that may be one who is about to leave.
+        knock(self._runtime)
         if self.trouble:
             self._refuse(job)
         return job

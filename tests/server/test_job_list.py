@@ -1,0 +1,117 @@
+"""The list of jobs of a Jupyter server that nobody looks at: whatever comes late, a job that goes on is known."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from t2notebook.client.session_http import Connection, Stream
+from t2notebook.server.job_list import JobList
+from tests.session.conftest import end, home, kernel, unconfigured
+
+__all__ = ["home", "unconfigured"]
+
+KERNEL = """
+    import time
+    import t2notebook as t2
+    t2.submit(lambda: time.sleep({first})).wait()
+    job = t2.submit(lambda: time.sleep(100))
+    print(job.job_id)
+    time.sleep(100)
+"""
+
+#: Seconds for which a thread of a busy server does not run.
+LATE = 0.6
+
+
+def _before(name: str, of: type) -> Callable[[pytest.MonkeyPatch], None]:
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        call = getattr(of, name)
+
+        def late(self: Any, *arguments: Any) -> Any:
+            time.sleep(LATE)
+            return call(self, *arguments)
+
+        monkeypatch.setattr(of, name, late)
+
+    return patch
+
+
+def _after(name: str, of: type) -> Callable[[pytest.MonkeyPatch], None]:
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        call = getattr(of, name)
+
+        def late(self: Any, *arguments: Any) -> Any:
+            answer = call(self, *arguments)
+            time.sleep(LATE)
+            return answer
+
+        monkeypatch.setattr(of, name, late)
+
+    return patch
+
+
+def _beside(name: str, of: type) -> Callable[[pytest.MonkeyPatch], None]:
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        call = getattr(of, name)
+
+        def late(self: Any) -> None:
+            threading.Timer(LATE, call, [self]).start()
+
+        monkeypatch.setattr(of, name, late)
+
+    return patch
+
+
+@pytest.mark.parametrize("first", [0, 0.4])
+@pytest.mark.parametrize(
+    "delay",
+    [
+        _before("open_stream", Connection),
+        _after("open_stream", Connection),
+        _after("readline", Stream),
+        _beside("finish", Stream),
+    ],
+    ids=["opened-late", "read-late", "lines-late", "closed-late"],
+)
+def test_a_job_is_known_whatever_comes_late(
+    home: Path, monkeypatch: pytest.MonkeyPatch, delay: Callable[[pytest.MonkeyPatch], None], first: float
+) -> None:
+    """The stream of a session was closed before the session had said which jobs it has, and what it told a stream that
+    was being closed was lost: the status bar stayed empty.
+    """
+    delay(monkeypatch)
+
+    async def watch() -> None:
+        jobs = JobList()
+        jobs.start()
+        process = kernel(KERNEL.format(first=first))
+        try:
+            async with asyncio.timeout(40):
+                while not jobs.active:
+                    assert process.poll() is None
+                    await asyncio.sleep(0.05)
+                process.kill()
+                # and its session, whose kernel is gone, is let go of when the job has ended
+                (row,) = [row for row in jobs.rows.values() if row["state"] != "COMPLETED"]
+                await jobs.run(_kill, row)
+                while jobs.active or jobs.streams:
+                    await asyncio.sleep(0.05)
+        finally:
+            await jobs.stop()
+            process.kill()
+            end(process)
+
+    asyncio.run(watch())
+
+
+def _kill(row: dict[str, Any]) -> None:
+    from t2notebook.server import actions
+
+    actions.kill(actions.Place(row["job_id"], row["directory"]))
