@@ -106,18 +106,18 @@ class JobSink:
         self.interval = INTERVAL if widget is not None else 1.0
         self.final: dict[str, Any] | None = None
         self.has_widget = widget is not None
-        self.reading = Reading(job, self._has_read)
         self._is_told = is_told
         self._widget = widget
         self._mark: Callable[[], None] = lambda: None
         self._hurry: Callable[[], None] = lambda: None
         self._ended: float | None = None
         self._kept = ("", time.monotonic())
+        self.reading = Reading(job, self._has_read)
 
     def begin(self, mark: Callable[[], None], hurry: Callable[[], None]) -> None:
-        """Read the workers' output from now on; `mark` asks for a write, `hurry` for the last one."""
+        """Show the workers' output from now on: `mark` asks for a write, `hurry` for the last one."""
         self._mark, self._hurry = mark, hurry
-        reader.follow(self.reading)
+        mark()
 
     def write(self, view: JobView) -> None:
         """Show `view` in the widget; without one, as HTML."""

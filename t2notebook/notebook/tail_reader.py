@@ -24,7 +24,7 @@ LAST_PATIENCE, LAST_ROUNDS = 0.7, 8
 
 
 class Reading:
-    """The output of one job, read for one view of it.
+    """The output of one job for one view of it; all views of a job share what is read.
 
     Parameters
     ----------
@@ -35,44 +35,91 @@ class Reading:
     """
 
     def __init__(self, job: Any, on_change: Callable[[], None]) -> None:
-        self.job = job
+        self.on_change = on_change
         self.is_shown = True
-        #: Whether the job has ended and all was read that could be in time.
+        self.opened: int | None = None
+        self.output = reader.join(self, job)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the job has ended and all was read that could be in time."""
+        return self.output.is_complete
+
+    @property
+    def failure(self) -> tuple[int, str, str] | None:
+        """What the worker that failed left behind, as `Job.failure_text` has it, once the job has ended."""
+        return self.output.failure
+
+    def newest(self) -> dict[str, Any]:
+        """Return the newest lines of all workers, as `Tails.newest` does."""
+        return self.output.newest()
+
+    def log(self) -> dict[str, Any]:
+        """Return the opened log, as `Tails.log` does; empty if none is."""
+        return {} if self.opened is None else self.output.log(self.opened)
+
+    def open_log(self, worker_id: int | None) -> None:
+        """Follow one worker more closely, or none."""
+        self.opened = worker_id
+        self.output.follow_opened()
+        reader.wake()
+
+    def show(self, is_shown: bool) -> None:
+        """Say whether anybody can see it: nothing is read for nobody."""
+        self.is_shown = is_shown
+        if is_shown:
+            self.output.due = 0.0
+        reader.wake()
+
+
+class JobOutput:
+    """The output of one job, read once for all its views.
+
+    Parameters
+    ----------
+    job : Job
+
+    Attributes
+    ----------
+    views : list of Reading
+    due : float
+        When the next round is, by the monotonic clock.
+    is_complete, failure
+        As of `Reading`.
+    """
+
+    def __init__(self, job: Any) -> None:
+        self.job = job
+        self.views: list[Reading] = []
         self.is_complete = False
-        #: What the worker that failed left behind, as `Job.failure_text` has it, once the job has ended.
         self.failure: tuple[int, str, str] | None = None
         self.due = 0.0
-        self._on_change = on_change
         self._lock = threading.Lock()
         self._tails = Tails()
-        self._opened: int | None = None
-        self._to_fill: int | None = None
+        self._opened: set[int] = set()
+        self._to_fill: set[int] = set()
 
     def newest(self) -> dict[str, Any]:
         """Return the newest lines of all workers, as `Tails.newest` does."""
         with self._lock:
             return self._tails.newest()
 
-    def log(self) -> dict[str, Any]:
-        """Return the opened log, as `Tails.log` does; empty if none is."""
+    def log(self, worker_id: int) -> dict[str, Any]:
+        """Return an opened log, as `Tails.log` does."""
         with self._lock:
-            return {} if self._opened is None else self._tails.log(self._opened)
+            return self._tails.log(worker_id)
 
-    def open_log(self, worker_id: int | None) -> None:
-        """Follow one worker more closely, or none."""
+    def follow_opened(self) -> None:
+        """Follow the workers whose logs are open in a view more closely, and no others."""
+        wanted = {view.opened for view in list(self.views) if view.opened is not None}
         with self._lock:
-            if self._opened is not None:
-                self._tails.close_log(self._opened)
-            self._opened = self._to_fill = worker_id
-            if worker_id is not None:
+            for worker_id in self._opened - wanted:
+                self._tails.close_log(worker_id)
+            for worker_id in wanted - self._opened:
                 self._tails.open_log(worker_id)
+            self._to_fill = (self._to_fill & wanted) | (wanted - self._opened)
+            self._opened = wanted
         self.due = 0.0
-        reader.wake()
-
-    def show(self, is_shown: bool) -> None:
-        """Say whether anybody can see it: nothing is read for nobody."""
-        self.is_shown = is_shown
-        reader.wake()
 
     def read(self) -> None:
         """Do one round; the last ones if the job has ended."""
@@ -81,7 +128,7 @@ class Reading:
         if view.state.is_final:
             self._read_last(began)
             return
-        if not self.is_shown:
+        if not any(one.is_shown for one in list(self.views)):
             self.due = began + TROUBLE_PAUSE
             return
         worked = time.thread_time()
@@ -95,7 +142,7 @@ class Reading:
         worked = time.thread_time() - worked
         self.due = max(began + PAUSE, time.monotonic() + worked / SHARE)
         if has_changed:
-            self._on_change()
+            self._tell()
 
     def _round(self, view: Any, *, last: bool = False) -> tuple[bool, bool]:
         """Return whether there was a file to look at, and whether there was anything new in one."""
@@ -108,19 +155,20 @@ class Reading:
             return True, self._tails.take(answers)
 
     def _fill(self, view: Any) -> bool:
-        """Read what stands in a log that has just been opened."""
+        """Read what stands in logs that have just been opened."""
         with self._lock:
-            worker_id, self._to_fill = self._to_fill, None
-        if worker_id is None or not 0 <= worker_id < len(view.workers):
-            return False
-        task_id = view.workers[worker_id].task_id
-        files = [
-            {"worker_id": worker_id, "task_id": task_id, "stream": stream, "offset": -1} for stream in STREAMS
-        ]
-        answers = self.job.tails(files, LOG_BYTES) if task_id else []
-        with self._lock:
-            self._tails.fill_log(worker_id, {answer["stream"]: answer["text"] for answer in answers})
-        return True
+            opened, self._to_fill = self._to_fill, set()
+        opened = {worker_id for worker_id in opened if 0 <= worker_id < len(view.workers)}
+        for worker_id in opened:
+            task_id = view.workers[worker_id].task_id
+            files = [
+                {"worker_id": worker_id, "task_id": task_id, "stream": stream, "offset": -1}
+                for stream in STREAMS
+            ]
+            answers = self.job.tails(files, LOG_BYTES) if task_id else []
+            with self._lock:
+                self._tails.fill_log(worker_id, {answer["stream"]: answer["text"] for answer in answers})
+        return bool(opened)
 
     def _read_last(self, began: float) -> None:
         try:
@@ -132,7 +180,11 @@ class Reading:
         except Exception as error:
             log.info("no last output of %s: %s", self.job.job_id, error)
         self.is_complete = True
-        self._on_change()
+        self._tell()
+
+    def _tell(self) -> None:
+        for view in list(self.views):
+            view.on_change()
 
 
 class TailReader:
@@ -140,24 +192,31 @@ class TailReader:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._readings: list[Reading] = []
+        self._outputs: dict[str, JobOutput] = {}
         self._thread: threading.Thread | None = None
 
-    def follow(self, reading: Reading) -> None:
-        """Read for `reading` until it is complete or `leave` is called."""
+    def join(self, reading: Reading, job: Any) -> JobOutput:
+        """Read for `reading` until the job has ended or `leave` is called; return what it shares with other views."""
         with self._condition:
-            self._readings.append(reading)
+            output = self._outputs.setdefault(job.job_id, JobOutput(job))
+            output.views.append(reading)
+            output.due = 0.0
             if self._thread is None:
                 self._thread = threading.Thread(target=self._loop, name="t2notebook-output", daemon=True)
                 self._thread.start()
             self._condition.notify()
+            return output
 
     def leave(self, reading: Reading) -> None:
         """Read no more for it."""
+        output = reading.output
         with self._condition:
-            if reading in self._readings:
-                self._readings.remove(reading)
-            self._condition.notify()
+            if reading in output.views:
+                output.views.remove(reading)
+            if not output.views:
+                self._forget(output)
+        output.follow_opened()
+        self.wake()
 
     def wake(self) -> None:
         """Look again what is due."""
@@ -167,27 +226,32 @@ class TailReader:
     def hurry(self, reading: Reading) -> None:
         """Let the next round be now, as the job has ended."""
         with self._condition:
-            reading.due = 0.0
+            reading.output.due = 0.0
             self._condition.notify()
 
+    def _forget(self, output: JobOutput) -> None:
+        if self._outputs.get(output.job.job_id) is output:
+            del self._outputs[output.job.job_id]
+
     def _loop(self) -> None:
-        while (reading := self._next()) is not None:
+        while (output := self._next()) is not None:
             try:
-                reading.read()
+                output.read()
             except Exception:
                 log.warning("the output of a job could not be read", exc_info=True)
-                reading.due = time.monotonic() + TROUBLE_PAUSE
-            if reading.is_complete:
-                self.leave(reading)
+                output.due = time.monotonic() + TROUBLE_PAUSE
+            if output.is_complete:
+                with self._condition:
+                    self._forget(output)
 
-    def _next(self) -> Reading | None:
+    def _next(self) -> JobOutput | None:
         with self._condition:
-            while self._readings:
+            while self._outputs:
                 now = time.monotonic()
-                reading = min(self._readings, key=lambda each: each.due)
-                if reading.due <= now:
-                    return reading
-                self._condition.wait(reading.due - now)
+                output = min(self._outputs.values(), key=lambda each: each.due)
+                if output.due <= now:
+                    return output
+                self._condition.wait(output.due - now)
             self._thread = None
             return None
 
