@@ -484,6 +484,7 @@ def _private(path: Path, variable: str) -> Path:
 
 
 _TYPES: dict[str, type[Any]] = {one.name: type(one.default) for one in fields(Config)}
+_WANTED = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
 
 
 def _truth(value: Any) -> bool:
@@ -528,7 +529,7 @@ def _convert(name: str, value: Any, where: str, folder: Path | None = None) -> A
     try:
         value = _truth(value) if _TYPES[name] is bool else _of_type(_TYPES[name], value)
     except (TypeError, ValueError, OverflowError):
-        raise Twister2Error(f"{where} is {value!r}; give a {_TYPES[name].__name__}") from None
+        raise Twister2Error(f"{where} is {value!r}; give {_WANTED[_TYPES[name]]}") from None
     if name in _ZOOKEEPERS:
         value, _ = address.split_userinfo(value)
     if name in PATHS and value and value != SYSTEM_CA:

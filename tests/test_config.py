@@ -52,7 +52,7 @@ def test_what_is_nearer_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             {"mastr": "h:1"},
             "configure(mastr=...): there is no setting 'mastr'; there are advertise_host, bind, ",
         ),
-        ({"local_cpus": "many"}, "configure(local_cpus=...) is 'many'; give a float"),
+        ({"local_cpus": "many"}, "configure(local_cpus=...) is 'many'; give a number"),
         ({"local_cpus": -1}, "local_cpus is -1; give more than 0"),
         ({"session_linger": -1}, "session_linger is -1; give a number of seconds from 0"),
         ({"on_exit": "stay"}, "on_exit is 'stay'; give 'kill' or 'detach'"),
@@ -213,7 +213,7 @@ def test_a_yes_or_no_from_the_environment(monkeypatch: pytest.MonkeyPatch, text:
     assert found.gpus is gpus
     assert (found.session_key == config.Config().session_key) is not gpus, "a framework has GPUs or has none"
     monkeypatch.setenv("T2_GPUS", "some")
-    with pytest.raises(t2.Twister2Error, match="T2_GPUS is 'some'; give a bool"):
+    with pytest.raises(t2.Twister2Error, match="T2_GPUS is 'some'; give True or False"):
         config.get_config()
 
 
@@ -226,14 +226,14 @@ def test_a_yes_or_no_from_the_environment(monkeypatch: pytest.MonkeyPatch, text:
         ("advertise_host", "[::1]", "give a name or an address, as"),
         ("user", "ada lovelace", "a user whom the agents have"),
         ("user", "ada:staff", "a user whom the agents have"),
-        ("port", 4040.5, "give a int"),
-        ("port", True, "give a int"),
-        ("local_agents", 2.5, "give a int"),
-        ("local_agents", float("inf"), "give a int"),
+        ("port", 4040.5, "give a whole number"),
+        ("port", True, "give a whole number"),
+        ("local_agents", 2.5, "give a whole number"),
+        ("local_agents", float("inf"), "give a whole number"),
         ("start_timeout", float("inf"), "give a number"),
         ("failover_timeout", float("nan"), "give a number"),
-        ("master", None, "give a str"),
-        ("role", ["a"], "give a str"),
+        ("master", None, "give a text"),
+        ("role", ["a"], "give a text"),
     ],
 )
 def test_each_bad_value_is_named_with_its_setting(name: str, value: object, why: str) -> None:

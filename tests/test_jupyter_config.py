@@ -81,7 +81,10 @@ def test_relative_paths_begin_at_the_file_that_names_them(folder: Path) -> None:
             "c.T2Notebook.mastr = 'h:1'",
             r"T2Notebook\.mastr in .*t2notebook_config\.py: there is no setting 'mastr'",
         ),
-        ("c.T2Notebook.port = 'x'", r"T2Notebook\.port in .*t2notebook_config\.py is 'x'; give a int"),
+        (
+            "c.T2Notebook.port = 'x'",
+            r"T2Notebook\.port in .*t2notebook_config\.py is 'x'; give a whole number",
+        ),
         ("c.T2Notebook.secret = 'hush'", "a secret does not belong into a notebook or its settings"),
         ("import nothing_of_this_name", r"t2notebook_config\.py: ModuleNotFoundError: No module named"),
         ("raise SystemExit", r"t2notebook_config\.py: SystemExit"),
@@ -144,7 +147,7 @@ def test_the_magic_config_shows_and_sets_what_configure_does(tmp_path: Path) -> 
     assert "holds 3.0\n" in out
     assert "1.5\n" in out
     assert "still * 0\n" in out
-    assert "configure(port=...) is 'x'; give a int" in done.stderr
+    assert "configure(port=...) is 'x'; give a whole number" in done.stderr
     assert "role is 'a,b'; give one role" in done.stderr
     assert "T2Notebook.executor_linger=<Float>\n    Seconds that an idle executor is kept warm" in out
     assert "T2Notebook" not in out.rpartition("T2Notebook.user=")[2], "taken away with the extension"

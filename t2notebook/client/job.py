@@ -34,6 +34,7 @@ from ..model.reducer import JobView, WorkerView
 from ..model.scaling import LEAVE_TIME, check_count, check_time
 from ..model.start_errors import without_fetcher
 from ..model.states import JobState, TaskState
+from ..model.wording import type_of
 from ..model.worker_event import WorkerEvent
 from ..protocol.archive import Archive as Package
 from ..protocol.archive import ArchiveError
@@ -461,7 +462,7 @@ class Job:
             When the callback cannot be called.
         """
         if not callable(callback):
-            raise Twister2Error(f"callback is a {type(callback).__name__}; give a function of an event")
+            raise Twister2Error(f"callback is {type_of(callback)}; give a function of an event")
         if self._worker_events is None or self._events_pid != os.getpid():
             self._worker_events, self._events_pid = WorkerEvents(self._replica), os.getpid()
         self._worker_events.add(callback)
@@ -516,9 +517,7 @@ class Job:
             When the callback cannot be called.
         """
         if not callable(callback):
-            raise Twister2Error(
-                f"callback is a {type(callback).__name__}; give a function of worker_id and obj"
-            )
+            raise Twister2Error(f"callback is {type_of(callback)}; give a function of worker_id and obj")
         if self._receiver is None or not self._receiver.is_alive or self._receiver_pid != os.getpid():
             callbacks = self._receiver.callbacks if self._receiver is not None else ()
             self._receiver, self._receiver_pid = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..model.errors import SubmitError
+from ..model.wording import type_of
 
 _F = TypeVar("_F", bound=Callable[..., Any] | None)
 
@@ -55,7 +56,7 @@ def setup(fn: _F) -> _F:
     if fn is None:
         keep(None)
     elif not callable(fn):
-        raise SubmitError(f"setup is a {type(fn).__name__}; give a function, or None for no setup")
+        raise SubmitError(f"setup is {type_of(fn)}; give a function, or None for no setup")
     else:
         name = getattr(fn, "__qualname__", None) or type(fn).__name__
         keep(Setup(lambda: fn, f"the function {name}"))

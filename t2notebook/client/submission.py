@@ -18,6 +18,7 @@ from ..model import address
 from ..model.errors import SubmitError
 from ..model.job import MAX, ComputeResource, FaultTolerance, JobSpec, Placement, Twister2Job
 from ..model.process import user_name
+from ..model.wording import type_of
 from . import replacement, surroundings
 from .handles import _known, unfinished_named
 from .job import Job
@@ -332,9 +333,7 @@ def _describe(
             )
         return job
     if not callable(job):
-        raise SubmitError(
-            f"cannot run a {type(job).__name__}: give a function that takes env, or a Twister2Job"
-        )
+        raise SubmitError(f"cannot run {type_of(job)}: give a function that takes env, or a Twister2Job")
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise SubmitError(f"workers is {workers!r}; give a whole number from 1 (--workers)")
     resource = ComputeResource(
@@ -442,7 +441,7 @@ def _secrets(given: Mapping[str, str] | None) -> dict[str, str]:
     secrets = dict(given or {})
     for name, value in secrets.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            raise SubmitError(f"credentials has a {type(value).__name__} for {name!r}; give texts by names")
+            raise SubmitError(f"credentials has {type_of(value)} for {name!r}; give texts by names")
     return secrets
 
 

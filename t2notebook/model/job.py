@@ -14,6 +14,7 @@ from .placement import Constraint, parse_where
 from .process import user_name
 from .text import sendable
 from .units import mebibytes_of
+from .wording import type_of
 
 #: As many workers in one executor as the offer holds.
 MAX = "max"
@@ -232,7 +233,7 @@ class Twister2Job:
         object.__setattr__(self, "name", sendable(self.name, MAX_NAME))
         if not callable(self.worker):
             raise SubmitError(
-                f"worker is a {type(self.worker).__name__}, not callable; give a function that takes env"
+                f"worker is {type_of(self.worker)}, not callable; give a function that takes env"
             )
         if isinstance(self.resources, ComputeResource):
             object.__setattr__(self, "resources", (self.resources,))
@@ -241,9 +242,7 @@ class Twister2Job:
             raise SubmitError("a job needs at least one ComputeResource")
         for resource in self.resources:
             if not isinstance(resource, ComputeResource):
-                raise SubmitError(
-                    f"resources holds a {type(resource).__name__}; give ComputeResource objects"
-                )
+                raise SubmitError(f"resources holds {type_of(resource)}; give ComputeResource objects")
         scalable = [resource for resource in self.resources if resource.scalable]
         if len(scalable) > 1:
             raise SubmitError(f"{len(scalable)} of the resources are scalable; at most one can be")
@@ -251,7 +250,7 @@ class Twister2Job:
         fixed = (resource for resource in self.resources if not resource.scalable)
         object.__setattr__(self, "resources", (*fixed, *scalable))
         if not isinstance(self.config, Mapping):
-            raise SubmitError(f"config is a {type(self.config).__name__}; give a dict")
+            raise SubmitError(f"config is {type_of(self.config)}; give a dict")
 
     @property
     def number_of_workers(self) -> int:

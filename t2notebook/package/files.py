@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..model.errors import SubmitError
+from ..model.wording import type_of
 from ..worker.process.result import FILE, SIGNATURE_FILE
 from ..worker.process.shipped_modules import MODULES_DIRECTORY
 
@@ -81,7 +82,7 @@ def data_files(
     wrong: list[str] = []
     for pattern in patterns:
         if not isinstance(pattern, str | os.PathLike):
-            raise SubmitError(f"files holds a {type(pattern).__name__}; give paths (--file)")
+            raise SubmitError(f"files holds {type_of(pattern)}; give paths (--file)")
         text = os.fspath(pattern)
         if not isinstance(text, str):
             text = os.fsdecode(text)

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, cast
 
 from .._version import __version__
 from ..model.errors import PackageError, SubmitError
+from ..model.wording import type_of
 from ..protocol import archive
 from ..protocol.archive import SOURCES
 from ..worker.process import call
@@ -204,9 +205,7 @@ def check_worker(worker: Callable[..., Any]) -> None:
     SubmitError
     """
     if not callable(worker):
-        raise SubmitError(
-            f"worker is a {type(worker).__name__}, not callable; give a function that takes env"
-        )
+        raise SubmitError(f"worker is {type_of(worker)}, not callable; give a function that takes env")
     try:
         signature = inspect.signature(worker)
     except (TypeError, ValueError):

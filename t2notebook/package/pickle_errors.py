@@ -15,6 +15,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from ..model.errors import PackageError
+from ..model.wording import with_article
 from .cell import CellFunction
 from .global_names import global_reads
 
@@ -71,7 +72,7 @@ def explain(error: BaseException, uses: Sequence[Use], worker: Any, attempt: Att
     if value is use.value:
         what = f"{whole} ({type_name(value)}) cannot be sent to workers: {_reason(error)}"
     else:
-        what = f"{whole} cannot be sent to workers: {path} is a {type_name(value)} ({_reason(error)})"
+        what = f"{whole} cannot be sent to workers: {path} is {with_article(type_name(value))} ({_reason(error)})"
     place = "cell" if isinstance(worker, CellFunction) else "worker function"
     return PackageError(f"{what}{_usage(use)}. Make it inside the {place}, or leave it out")
 

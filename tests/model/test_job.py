@@ -47,10 +47,10 @@ def test_resources_that_cannot_be(fields: dict[str, object], message: str) -> No
     ("fields", "message"),
     [
         ({"name": " "}, "a job needs a name, for example name='pi'"),
-        ({"worker": 3}, "worker is a int, not callable; give a function that takes env"),
+        ({"worker": 3}, "worker is an int, not callable; give a function that takes env"),
         ({"resources": []}, "a job needs at least one ComputeResource"),
-        ({"resources": [1]}, "resources holds a int; give ComputeResource objects"),
-        ({"config": 3}, "config is a int; give a dict"),
+        ({"resources": [1]}, "resources holds an int; give ComputeResource objects"),
+        ({"config": 3}, "config is an int; give a dict"),
     ],
 )
 def test_jobs_that_cannot_be(fields: dict[str, object], message: str) -> None:

@@ -487,7 +487,7 @@ def test_an_unknown_job_is_one_line(shell, fake_client):
         twister2(shell, "kill nope")
     assert rendered(caught.value) == "UnknownJob: no session knows job nope"
     shell.user_ns["x"] = 3
-    with pytest.raises(UsageError, match="the variable x is a int, not a job"):
+    with pytest.raises(UsageError, match="the variable x is an int, not a job"):
         twister2(shell, "kill x")
 
 

@@ -156,7 +156,9 @@ def test_workers_that_cannot_be_called(worker: Any, message: str) -> None:
 
 
 def test_what_is_no_function() -> None:
-    with pytest.raises(SubmitError, match=r"^worker is a int, not callable; give a function that takes env$"):
+    with pytest.raises(
+        SubmitError, match=r"^worker is an int, not callable; give a function that takes env$"
+    ):
         check_worker(3)  # type: ignore[arg-type]
 
 

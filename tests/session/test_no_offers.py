@@ -41,7 +41,7 @@ def test_agents_with_gpus_are_kept_from_a_session_that_does_not_ask_for_them(t2:
         )
         why = job.why
         assert list(why.lacked) == ["gpus", "gpus"]
-        assert why.message.str.contains("has 1 GPUs, so Mesos keeps it from this session").all()
+        assert why.message.str.contains("has 1 GPU, so Mesos keeps it from this session").all()
         job.kill()
         t2.configure(gpus=True)
         assert t2.submit(lambda env: 1, ram_mega_bytes=64).results(timeout=30) == [1]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...model.errors import UnknownJob
+from ...model.wording import with_article
 from ..errors import UsageError
 
 
@@ -64,7 +65,9 @@ def find_job(name: str, namespace: Mapping[str, Any], *, to_end: bool = False) -
         if name not in namespace:
             raise
         kind = type(namespace[name]).__name__
-        raise UsageError(f"the variable {name} is a {kind}, not a job, and no job id begins so") from None
+        raise UsageError(
+            f"the variable {name} is {with_article(kind)}, not a job, and no job id begins so"
+        ) from None
 
 
 def _named(name: str, to_end: bool) -> str | None:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_UNITS = {"cpus": "cpus", "mem": "MiB memory", "disk": "MiB disk", "gpus": "GPUs", "ports": "ports"}
+from ...model.wording import counted
+
+_UNITS = {"cpus": "cpus", "mem": "MiB memory", "disk": "MiB disk", "gpus": "GPU", "ports": "port"}
 #: Never more rows in ``job.why`` than a person can look through.
 MOST_ROWS = 1000
 _WHOLE = frozenset({"gpus", "ports"})
@@ -67,8 +69,9 @@ class Infeasible:
 
 
 def quantity(name: str, thousandth: int) -> str:
-    """Return an amount with its unit: ``2.0 cpus``, ``1 GPUs``."""
-    return f"{number(name, thousandth)} {_UNITS[name]}"
+    """Return an amount with its unit: ``2.0 cpus``, ``1 GPU``."""
+    amount = number(name, thousandth)
+    return counted(amount, _UNITS[name]) if name in _WHOLE else f"{amount} {_UNITS[name]}"
 
 
 def number(name: str, thousandth: int) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...model.errors import ScalingError
 from ...model.scaling import LEAVE_TIME, check_count, check_time
+from ...model.wording import type_of
 
 if TYPE_CHECKING:
     from ...model.worker_event import WorkerEvent
@@ -253,7 +254,7 @@ class WorkerEnvironment:
             When the callback cannot be called.
         """
         if not callable(callback):
-            raise TypeError(f"callback is a {type(callback).__name__}; give a function of an event")
+            raise TypeError(f"callback is {type_of(callback)}; give a function of an event")
         assert self._listeners is not None
         self._listeners.add(callback)
         return callback
@@ -273,7 +274,7 @@ def _number(name: str, value: Any, what: str = "progress") -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{what}: {name} is a {type(value).__name__}; give a number") from None
+        raise TypeError(f"{what}: {name} is {type_of(value)}; give a number") from None
     if not math.isfinite(number):
         raise ValueError(f"{what}: {name} is {value!r}; give a finite number")
     return number

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from ...model.wording import with_article
 from ...protocol.pickling import ResultPickler
 from .remote_traceback import type_name
 
@@ -31,7 +32,7 @@ def explain(value: Any) -> str:
         kind, step, value = culprit
         place += step
     what = type_name(type(value))
-    return f"{kind} {place} is a {what}" if kind else f"it is a {what}"
+    return f"{kind} {place} is {with_article(what)}" if kind else f"it is {with_article(what)}"
 
 
 def _parts(value: Any) -> Iterator[tuple[str, str, Any]]:

@@ -168,7 +168,7 @@ def test_that_every_agent_has_gpus_is_said_with_what_to_do() -> None:
     assert infeasible.sentence == f"every agent of this cluster has GPUs, {KEPT}"
     assert [(row.host, row.lacked, row.message) for row in infeasible.vetoes] == [
         ("h1", "gpus", "h1: has 4 GPUs, so Mesos keeps it from this session; set t2.configure(gpus=True)"),
-        ("h2", "gpus", "h2: has 1 GPUs, so Mesos keeps it from this session; set t2.configure(gpus=True)"),
+        ("h2", "gpus", "h2: has 1 GPU, so Mesos keeps it from this session; set t2.configure(gpus=True)"),
     ]
     assert find_infeasible(cluster, [request(1)], gpus=True) == {}
 

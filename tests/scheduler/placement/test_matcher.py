@@ -226,7 +226,7 @@ def test_whole_executors_are_spread() -> None:
 def test_ports_are_the_workers_own() -> None:
     plan = match([offer(1, 8, ports=5)], [request(3, ports=2)])
     assert [launch.ports for launch in plan.launches] == [(31100, 31101), (31102, 31103)]
-    assert messages(plan) == ["h1: 1 ports free, 2 asked"]
+    assert messages(plan) == ["h1: 1 port free, 2 asked"]
 
 
 def test_a_gang_is_placed_whole_or_not_at_all() -> None:
