@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 
 from .agent.tls import ROLES
 from .requirements import need
@@ -79,6 +80,6 @@ def make() -> dict[str, str]:
     return found
 
 
-def of_role(keys: dict[str, str], *roles: str) -> dict[str, str]:
+def of_role(keys: Mapping[str, str], *roles: str) -> dict[str, str]:
     """Return what a role needs of `keys`, and nothing of the others'."""
     return {name: text for name, text in keys.items() if name == "ca" or name.partition("_")[0] in roles}

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
-import json
 import logging
 import math
 import os
 import time
-import weakref
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +15,8 @@ from .. import client
 from ..client.job import Job
 from ..config import get_config
 from ..model.errors import Twister2Error
-from ..model.job import ComputeResource, FaultTolerance, Placement, Twister2Job
-from ..model.states import TaskState
-from .requirements import DataflowError, need, versions
+from ..model.job import ComputeResource, FaultTolerance, Placement
+from .requirements import DataflowError, need
 
 need("dask", "distributed")
 
@@ -32,22 +27,18 @@ from distributed.deploy.adaptive import Adaptive  # noqa: E402
 from distributed.objects import SchedulerInfo  # noqa: E402
 from distributed.utils import NoOpAwaitable, format_dashboard_link  # noqa: E402
 
-from . import certificates, network, scheduler_link, settings  # noqa: E402
+from . import at_exit, certificates, network, pending_reasons, scheduler_link, settings  # noqa: E402
 from ._distributed import HookedCluster  # noqa: E402
-from .agent import dask_worker  # noqa: E402
 from .agent.tls import MemorySecurity  # noqa: E402
-from .members import Ended, Member, Members  # noqa: E402
+from .members import Member, Members  # noqa: E402
+from .reconciler import Reconciler  # noqa: E402
+from .worker_jobs import WorkerJobs  # noqa: E402
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger("t2notebook.dataflow")
 
-#: Modules that executors import ahead of Dask's workers.
-PRELOAD = ("distributed", "distributed.worker", "t2notebook.dataflow.agent.dask_worker")
-#: Seconds that a worker has to end after it has handed its data over, and a job at the end of its cluster.
-LEAVE, CLOSE = 5.0, 10.0
-UNWANTED = "its Dask cluster does not want it any more"
 #: Seconds for which a dead kernel's cluster is kept.
 GRACE = 5.0
 
@@ -177,22 +168,20 @@ class MesosCluster(HookedCluster):
         self._dashboard_address = dashboard_address
         self._keys: dict[str, str] | None = certificates.make() if security else None
         self._attach_to: Path | None = None
-        self._members = Members()
-        self._target = workers
-        self._prepare(name or f"dask-{os.urandom(4).hex()}", asynchronous, loop, scheduler_sync_interval)
+        name = name or f"dask-{os.urandom(4).hex()}"
+        self._prepare(name, workers, asynchronous, loop, scheduler_sync_interval)
 
-    def _prepare(self, name: str, asynchronous: bool, loop: Any, scheduler_sync_interval: Any) -> None:
-        self._jobs: dict[str, Job] = {}
+    def _prepare(
+        self, name: str, target: int, asynchronous: bool, loop: Any, scheduler_sync_interval: Any
+    ) -> None:
+        self._jobs = WorkerJobs(name, self._job_changed)
+        self._reconciler = Reconciler(_Owner(self), self._jobs, Members(), target)
         self._link: scheduler_link.SchedulerLink | None = None
-        self._reconciling: asyncio.Task[None] | None = None
-        self._wake: asyncio.Event | None = None
-        self._idle: asyncio.Event | None = None
-        self._trouble = ""
+        self._ending: asyncio.Task[None] | None = None
         self._told: set[str] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
         self.security: MemorySecurity | None = None
         super().__init__(asynchronous, loop, name, scheduler_sync_interval)
-        _living.add(self)
+        at_exit.add(self)
         self.begin()
 
     @classmethod
@@ -214,16 +203,14 @@ class MesosCluster(HookedCluster):
             raise DataflowError(f"there is no Dask cluster called {name!r}{others}")
         cluster = cls.__new__(cls)
         cluster._scheduler_options, cluster._dashboard_address, cluster._keys = {}, None, None
-        cluster._attach_to, cluster._members, cluster._target = found[name], Members(), 0
-        cluster._kept = settings.Settings()
-        cluster._prepare(name, asynchronous, loop, 1)
+        cluster._attach_to, cluster._kept = found[name], settings.Settings()
+        cluster._prepare(name, 0, asynchronous, loop, 1)
         return cluster
 
     # Its life.
 
     async def on_start(self) -> None:
         """Start the scheduler's process, or take it over, and connect."""
-        self._wake, self._idle = asyncio.Event(), asyncio.Event()
         if self._attach_to is None:
             await self._start_scheduler()
         else:
@@ -264,21 +251,21 @@ class MesosCluster(HookedCluster):
         told = self._link.told
         state = told.get("state") or {}
         self._keys = told["keys"]
-        self._members = Members.restore(state)
+        self._reconciler.members = Members.restore(state)
         self._kept = settings.Settings.from_record(state["settings"])
-        self._target = int(state["target"])
+        self._reconciler.target = int(state["target"])
         loop = asyncio.get_running_loop()
         for job_id in state.get("jobs", ()):
             try:
-                self._know(await loop.run_in_executor(None, client.attach, job_id))
+                self._jobs.know(await loop.run_in_executor(None, client.attach, job_id))
             except Twister2Error as error:
                 self._say(f"a job of this cluster is lost: {error}")
 
     async def on_started(self) -> None:
         """Ask for the first workers."""
-        self._reconciling = asyncio.ensure_future(self._reconcile())
+        self._reconciler.start()
         self._keep()
-        self._changed()
+        self._reconciler.changed()
         await self._settled()
 
     def __await__(self) -> Generator[Any, None, MesosCluster]:
@@ -291,35 +278,26 @@ class MesosCluster(HookedCluster):
 
     async def _settled(self) -> None:
         """Wait until every worker that is wanted has been asked for."""
-        assert self._idle is not None
         if self.status not in (Status.closing, Status.closed):
-            await self._idle.wait()
-            if self._trouble and not self._members.present and self._target:
-                raise DataflowError(self._trouble)
+            await self._reconciler.settled()
 
     async def on_close(self) -> None:
         """End scheduler, workers and jobs, in this order: without a scheduler, a worker ends by itself."""
-        self._target = 0
-        if self._reconciling is not None:
-            self._reconciling.cancel()
-            await asyncio.gather(self._reconciling, return_exceptions=True)
+        await self._reconciler.stop()
         loop = asyncio.get_running_loop()
-        for job in _waiting(self._jobs.values()):
-            await loop.run_in_executor(None, _kill, job)
+        await loop.run_in_executor(None, self._jobs.kill_waiting)
         if self.scheduler_comm is not None:
             await self.scheduler_comm.close_rpc()
             self.scheduler_comm = None
         if self._link is not None:
             await self._link.end()
-        await asyncio.gather(*(loop.run_in_executor(None, _see_off, job) for job in self._jobs.values()))
+        await asyncio.gather(*(loop.run_in_executor(None, self._jobs.see_off, job) for job in self._jobs))
 
     async def on_closed(self) -> None:
         """Forget it."""
-        _living.discard(self)
-        for job in self._jobs.values():
-            job.remove_listener(self._job_changed)
-        if self._idle is not None:
-            self._idle.set()
+        at_exit.discard(self)
+        self._jobs.forget()
+        self._reconciler.release()
 
     def end_with_kernel(self) -> None:
         """End everything while this process ends, without a loop or a thread: neither is to be had any more."""
@@ -329,12 +307,10 @@ class MesosCluster(HookedCluster):
         link = self._link
         if self._kept.on_exit != "kill" or link is None:
             return
-        jobs = list(self._jobs.values())
-        for job in _waiting(jobs):
-            _kill(job)
+        self._jobs.kill_waiting()
         link.end_now()
-        for job in jobs:
-            _see_off(job)
+        for job in self._jobs:
+            self._jobs.see_off(job)
 
     def _scheduler_gone(self) -> None:
         """The scheduler's process has ended by itself: its tasks and what only workers have is lost."""
@@ -345,25 +321,26 @@ class MesosCluster(HookedCluster):
             f"the Dask scheduler of {self.name} {self._link.how_it_ended()}; its tasks and their data are lost, and "
             f"its workers end: make another MesosCluster{log_text}"
         )
-        self._later(self.end())
+        self._ending = asyncio.ensure_future(self.end())
 
     # Workers.
 
     @property
     def workers(self) -> dict[str, Member]:
         """The workers that are to be, by name."""
-        return {member.name: member for member in self._members.planned}
+        return {member.name: member for member in self._reconciler.members.planned}
 
     @property
     def jobs(self) -> list[Job]:
         """The jobs whose workers are this cluster's, oldest first."""
-        return list(self._jobs.values())
+        return list(self._jobs)
 
     @property
     def plan(self) -> set[str]:
         """Names of the workers that are to be, asked for already or not."""
-        missing = max(0, self._target - len(self._members.planned))
-        first = self._members.next_number
+        members = self._reconciler.members
+        missing = max(0, self._reconciler.target - len(members.planned))
+        first = members.next_number
         return {*self.workers, *(str(number) for number in range(first, first + missing))}
 
     @property
@@ -374,8 +351,7 @@ class MesosCluster(HookedCluster):
     @property
     def observed(self) -> set[str]:
         """Names of the workers that the Dask scheduler knows."""
-        leaving = {one.name for one in self._members.present if one.is_leaving}
-        return {str(one["name"]) for one in self.scheduler_info["workers"].values()} - leaving
+        return self._reconciler.observed
 
     def scale(self, n: int = 0, memory: str | float | None = None, cores: int | None = None) -> Any:
         """Have so many workers: more are asked for, or some leave, once their data is on others.
@@ -401,12 +377,12 @@ class MesosCluster(HookedCluster):
             raise DataflowError(f"cannot scale to {n!r} workers; give a whole number from 0")
         if self.status in (Status.closing, Status.closed):
             raise DataflowError(f"the cluster {self.name} is closed")
-        self._target = n
-        self._members.hope_again()
+        self._reconciler.target = n
+        self._reconciler.members.hope_again()
         if self.called_from_running_loop:
-            self._changed()
+            self._reconciler.changed()
         else:
-            self.loop.add_callback(self._changed)
+            self.loop.add_callback(self._reconciler.changed)
         return NoOpAwaitable() if self.asynchronous else None
 
     scale_up = scale
@@ -414,9 +390,9 @@ class MesosCluster(HookedCluster):
     async def scale_down(self, workers: Sequence[str]) -> None:
         """Let these workers leave, by name, once their data is on others."""
         names = [str(name) for name in workers if str(name) in self.workers]
-        self._target = max(0, len(self._members.planned) - len(names))
-        await self._let_leave(names)
-        self._changed()
+        self._reconciler.target = max(0, len(self.workers) - len(names))
+        await self._reconciler.let_leave(names)
+        self._reconciler.changed()
 
     def adapt(
         self,
@@ -478,11 +454,11 @@ class MesosCluster(HookedCluster):
         deadline = None if timeout is None else time.monotonic() + parse_timedelta(timeout)
         while (running := await self._count_running()) < count:
             if self.status in (Status.closing, Status.closed, Status.failed):
-                raise DataflowError(self._trouble or f"the cluster {self.name} is closed")
-            if self._trouble and self._members.is_hopeless:
-                raise DataflowError(self._trouble)
+                raise DataflowError(self._reconciler.trouble or f"the cluster {self.name} is closed")
+            if self._reconciler.trouble and self._reconciler.members.is_hopeless:
+                raise DataflowError(self._reconciler.trouble)
             if deadline is not None and time.monotonic() > deadline:
-                why = self.waiting_for or self._trouble
+                why = self.waiting_for or self._reconciler.trouble
                 raise TimeoutError(
                     f"{running} of {count} workers have come after {timeout}{f': {why}' if why else ''}"
                 )
@@ -495,210 +471,64 @@ class MesosCluster(HookedCluster):
 
     def on_worker(self, joined: bool) -> None:
         """Compare what is with what is to be."""
-        self._members.joined(self.observed)
-        self._changed()
+        self._reconciler.members.joined(self.observed)
+        self._reconciler.changed()
 
     def _job_changed(self, job: Job) -> None:
         """A job tells a change, on its own thread."""
         loop = self.loop
         if loop is not None:
             try:
-                loop.add_callback(self._changed)
+                loop.add_callback(self._reconciler.changed)
             except RuntimeError:  # it is closed
                 pass
 
-    def _changed(self) -> None:
-        if self._wake is not None and self._idle is not None:
-            self._idle.clear()
-            self._wake.set()
-
-    async def _reconcile(self) -> None:
-        """Make what is like what is to be, whenever something has changed."""
-        assert self._wake is not None and self._idle is not None
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            try:
-                await self._reconcile_once()
-            except Twister2Error as error:
-                self._trouble = str(error)
-                self._target = len(self._members.planned)  # the next scale() tries again
-                self._say(f"no more workers: {error}")
-            except (OSError, ValueError) as error:
-                log.debug("could not compare what is with what is to be", exc_info=True)
-                self._trouble = str(error)
-            if not self._wake.is_set():
-                self._idle.set()
-
-    async def _reconcile_once(self) -> None:
-        for ended in self._members.settle({job_id: job.view() for job_id, job in self._jobs.items()}):
-            self._take_leave(ended)
-        missing = self._target - len(self._members.planned)
-        if missing > 0 and self._members.is_hopeless:
-            raise DataflowError(self._trouble or "workers end before they join the Dask scheduler")
-        if missing > 0:
-            await self._ask_for(missing)
-        elif missing < 0:
-            waiting, more = self._members.to_leave(-missing, self.observed)
-            if more:
-                chosen = await self.scheduler_comm.workers_to_close(
-                    n=more + len([one for one in self._members.present if one.is_leaving]), attribute="name"
-                )
-                known = [
-                    str(name) for name in chosen if str(name) in self.workers and str(name) not in waiting
-                ]
-                waiting += known[:more]
-            await self._let_leave(waiting)
-
-    async def _ask_for(self, count: int) -> None:
-        """Submit one job for so many workers."""
-        names = self._members.new_names(count)
-        job = await asyncio.get_running_loop().run_in_executor(None, partial(self._submit, names))
-        self._members.add(job.job_id, names)
-        self._know(job)
-        self._keep()
-
     def _submit(self, names: Sequence[str]) -> Job:
         assert self._link is not None
-        kept = self._kept
-        config = {
-            "scheduler": self._link.told["address"],
-            "names": list(names),
-            "threads": kept.thread_count,
-            "memory": kept.memory,
-            "versions": versions(),
-            "options": kept.worker_options,
-            "dask": settings.dask_settings(),
-        }
-        resource = kept.resource(len(names))
-        job = Twister2Job(self.name, dask_worker.run, [resource], config, kept.placement, kept.faults)
-        keys = {"tls": json.dumps(certificates.of_role(self._keys, "worker"))} if self._keys else None
-        return client.submit(
-            job,
-            on_exit=kept.on_exit,
-            files=[*settings.modules_beside(kept.memory), *kept.files],
-            preload=(*PRELOAD, *kept.preload),
-            credentials=keys,
-        )
-
-    def _know(self, job: Job) -> None:
-        # Again, so that it runs before the link tells the session of the exit, which would end our jobs first.
-        atexit.unregister(_close_all)
-        atexit.register(_close_all)
-        self._jobs[job.job_id] = job
-        job.add_listener(self._job_changed)
+        return self._jobs.submit(names, self._kept, self._link.told["address"], self._keys)
 
     def _keep(self) -> None:
         """Leave with the scheduler's process what another kernel would need."""
         if self._link is not None:
-            unfinished = [job_id for job_id, job in self._jobs.items() if not job.state.is_final]
+            reconciler = self._reconciler
             state = {
-                "jobs": unfinished,
+                "jobs": self._jobs.unfinished,
                 "settings": self._kept.to_record(),
-                "target": self._target,
-                **self._members.state(),
+                "target": reconciler.target,
+                **reconciler.members.state(),
             }
             self._link.keep(state)
 
-    def _take_leave(self, ended: Ended) -> None:
-        """A member has ended for good."""
-        member = ended.member
-        if member.is_leaving or self.status != Status.running:
-            return
-        if ended.reason == "REASON_CONTAINER_LIMITATION_MEMORY":
-            self._later(self._tell_of_memory(member.name, ended.why))
-        if ended.is_error:
-            self._trouble = f"worker {member.name}: {ended.why}"
-        self._say(f"worker {member.name} has ended: {ended.why}; another takes its place")
-
-    async def _tell_of_memory(self, name: str, why: str) -> None:
-        """Have the tasks that a worker was ended for not end another."""
-        try:
-            await self.scheduler_comm.t2_ended_for_memory(name=name, message=why)
-        except (OSError, AttributeError):
-            log.debug("the Dask scheduler could not be told of worker %s", name, exc_info=True)
-
-    async def _let_leave(self, names: Sequence[str]) -> None:
-        """Let workers leave: their data goes to others first; those that do not run yet are given up."""
-        leaving = [self._members.all[name] for name in names if name in self.workers]
-        if not leaving:
-            return
-        for member in leaving:
-            member.is_leaving = True
-        known = {str(one["name"]) for one in self.scheduler_info["workers"].values()}
-        running = [member for member in leaving if member.name in known]
-        if running:
-            asked = [member.name for member in running]
-            retired = await self.scheduler_comm.retire_workers(names=asked, remove=True, close_workers=True)
-            gone = {str(one["name"]) for one in retired.values()}
-            for member in running:
-                if member.name not in gone and self._members.planned:
-                    # What only it has fits nowhere else: lost data is worse than a worker too many.
-                    member.is_leaving = False
-                    self._say(
-                        f"worker {member.name} stays: what only it has could not be moved to another worker"
-                    )
-            self._target = max(self._target, len(self._members.planned))
-        self._later(self._see_leave([member for member in leaving if member.is_leaving]))
-        self._keep()
-
-    async def _see_leave(self, members: Sequence[Member]) -> None:
-        """See to it that members that have been told to leave end."""
-        loop = asyncio.get_running_loop()
-        by_job: dict[str, list[Member]] = {}
-        for member in members:
-            by_job.setdefault(member.job_id, []).append(member)
-        for job_id, some in by_job.items():
-            job = self._jobs.get(job_id)
-            if job is not None:
-                await loop.run_in_executor(None, _end_workers, job, [member.worker_id for member in some])
+    def _say(self, text: str) -> None:
+        """Tell people, once."""
+        self.take_note(text)
+        if text not in self._told:
+            self._told.add(text)
+            log.warning("%s", text)
 
     # What people see.
 
     def why(self) -> pd.DataFrame:
         """Return why workers wait for resources, as ``job.why`` does: one row an offer and a thing that it lacked."""
-        import pandas as pd
-
-        frames = []
-        for job in self._jobs.values():
-            pending = self._waiting_in(job)
-            if not pending:
-                continue
-            frame = job.why
-            frame.insert(0, "workers", ", ".join(pending))
-            frames.append(frame)
-        if not frames:
-            from ..frames import why_frame
-
-            return why_frame([])
-        return pd.concat(frames, ignore_index=True)
+        return pending_reasons.why(self._jobs, self._reconciler.members)
 
     @property
     def waiting_for(self) -> str:
         """The reason why workers wait, in words; empty if none does."""
-        texts = [job.view().waiting_for for job in self._jobs.values() if self._waiting_in(job)]
-        return "; ".join(dict.fromkeys(filter(None, texts)))
-
-    def _waiting_in(self, job: Job) -> list[str]:
-        """Return the names of those workers of a job that are wanted, and wait."""
-        workers = job.view().workers
-        return [
-            member.name
-            for member in self._members.planned
-            if member.job_id == job.job_id and workers[member.worker_id].state is TaskState.PENDING
-        ]
+        return pending_reasons.waiting_for(self._jobs, self._reconciler.members)
 
     async def workers_logs(self, wanted: Any) -> dict[str, str]:
         """Return what workers wrote, of those too that have ended: by address, or by name where there is none."""
         addresses = {str(one["name"]): address for address, one in self.scheduler_info["workers"].items()}
         loop = asyncio.get_running_loop()
         found = {}
-        for member in list(self._members.all.values()):
+        for member in list(self._reconciler.members.all.values()):
             key = addresses.get(member.name, member.name)
-            job = self._jobs.get(member.job_id)
-            if job is None or (wanted is not True and key not in wanted and member.name not in wanted):
-                continue
-            found[key] = await loop.run_in_executor(None, _logs, job, member.worker_id)
+            is_wanted = wanted is True or key in wanted or member.name in wanted
+            if is_wanted and self._jobs.get(member.job_id) is not None:
+                found[key] = await loop.run_in_executor(
+                    None, self._jobs.logs, member.job_id, member.worker_id
+                )
         return found
 
     @property
@@ -715,81 +545,25 @@ class MesosCluster(HookedCluster):
         """The address for clients."""
         return self._link.told["address"] if self._link is not None else "<Not Connected>"
 
-    def _say(self, text: str) -> None:
-        """Tell people, once."""
-        self.take_note(text)
-        if text not in self._told:
-            self._told.add(text)
-            log.warning("%s", text)
 
-    def _later(self, coroutine: Any) -> None:
-        task = asyncio.ensure_future(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+class _Owner:
+    """A cluster as its reconciler needs it (`t2notebook.dataflow.reconciler.Owner`)."""
 
+    def __init__(self, cluster: MesosCluster) -> None:
+        self._cluster = cluster
+        self.submit, self.keep, self.say = cluster._submit, cluster._keep, cluster._say
 
-def _kill(job: Job) -> None:
-    try:
-        if not job.state.is_final:
-            job.kill(message="its Dask cluster was closed")
-    except Twister2Error as error:
-        log.debug("job %s: %s", job.job_id, error)
+    @property
+    def scheduler_comm(self) -> Any:
+        return self._cluster.scheduler_comm
 
+    @property
+    def is_running(self) -> bool:
+        return bool(self._cluster.status == Status.running)
 
-def _waiting(jobs: Iterable[Job]) -> list[Job]:
-    """Return the jobs of which a worker has not run yet: it would, in vain."""
-    return [job for job in jobs if any(not one.started for one in job.view().workers)]
-
-
-def _see_off(job: Job) -> None:
-    """Wait for the end of a job whose workers have no scheduler any more; end it if it does not come."""
-    try:
-        if not _await_end(job, LEAVE):
-            _kill(job)
-            _await_end(job, CLOSE)
-    except Twister2Error as error:
-        log.debug("job %s: %s", job.job_id, error)
-
-
-def _await_end(job: Job, seconds: float) -> bool:
-    try:
-        job.wait(seconds)
-    except TimeoutError:
-        return False
-    return True
-
-
-def _end_workers(job: Job, worker_ids: Sequence[int]) -> None:
-    """End workers of a job for good; those that run are leaving by themselves, if they can."""
-    deadline = time.monotonic() + LEAVE
-    pending = set(worker_ids)
-    try:
-        while pending:
-            workers = job.view().workers
-            pending = {one for one in pending if not (workers[one].is_done or job.state.is_final)}
-            late = time.monotonic() > deadline
-            others = any(not (one.is_done or one.worker_id in pending) for one in workers)
-            if pending and not others and (late or all(workers[one].started is None for one in pending)):
-                job.kill(message=UNWANTED)
-                return
-            for worker_id in list(pending):
-                if late or workers[worker_id].started is None:
-                    job.kill(worker_id, UNWANTED)
-                    pending.discard(worker_id)
-            if pending:
-                time.sleep(0.05)
-    except Twister2Error as error:
-        log.debug("job %s: %s", job.job_id, error)
-
-
-def _logs(job: Job, worker_id: int) -> str:
-    texts = []
-    for stream in ("stdout", "stderr"):
-        try:
-            texts.append(job.logs(worker_id, stream=stream))
-        except Twister2Error as error:
-            texts.append(f"({stream} cannot be read: {error})\n")
-    return "".join(texts)
+    @property
+    def known_names(self) -> set[str]:
+        return {str(one["name"]) for one in self._cluster.scheduler_info["workers"].values()}
 
 
 def _dashboard(address: str | None) -> str | None:
@@ -798,16 +572,3 @@ def _dashboard(address: str | None) -> str | None:
         return None
     host, _, port = address.rpartition(":")
     return f"{host or '127.0.0.1'}:{port}"
-
-
-#: Clusters that have not been closed.
-_living: weakref.WeakSet[MesosCluster] = weakref.WeakSet()
-
-
-def _close_all() -> None:
-    """End with this kernel what is not to outlive it."""
-    for cluster in list(_living):
-        try:
-            cluster.end_with_kernel()
-        except Exception:
-            log.debug("could not close %s", cluster.name, exc_info=True)

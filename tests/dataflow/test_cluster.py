@@ -138,7 +138,7 @@ def test_workers_that_cannot_be_say_why_and_are_not_tried_for_ever(make: Make) -
 
 
 def test_another_version_on_an_agent_is_one_line(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from t2notebook.dataflow import cluster as module
+    from t2notebook.dataflow import worker_jobs as module
 
     monkeypatch.setattr(module, "versions", lambda: {"dask": "2025.1.0", "distributed": "2025.1.0"})
     with pytest.raises(DataflowError) as error:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from t2notebook.client.session_http import Connection, Stream
-from t2notebook.server.job_list import JobList
-from tests.session.conftest import end, home, kernel, unconfigured
+from t2notebook.server.job_list import JobList, is_active
+from tests.session.conftest import clean, end, home, kernel, unconfigured
 
-__all__ = ["home", "unconfigured"]
+__all__ = ["clean", "home", "unconfigured"]
 
 KERNEL = """
     import time
@@ -81,7 +81,7 @@ def _beside(name: str, of: type) -> Callable[[pytest.MonkeyPatch], None]:
     ids=["opened-late", "read-late", "lines-late", "closed-late"],
 )
 def test_a_job_is_known_whatever_comes_late(
-    home: Path, monkeypatch: pytest.MonkeyPatch, delay: Callable[[pytest.MonkeyPatch], None], first: float
+    clean: Path, monkeypatch: pytest.MonkeyPatch, delay: Callable[[pytest.MonkeyPatch], None], first: float
 ) -> None:
     """The stream of a session was closed before the session had said which jobs it has, and what it told a stream that
     was being closed was lost: the status bar stayed empty.
@@ -93,14 +93,14 @@ def test_a_job_is_known_whatever_comes_late(
         jobs.start()
         process = kernel(KERNEL.format(first=first))
         try:
+            assert process.stdout is not None
+            job_id = (await jobs.run(process.stdout.readline)).strip()
             async with asyncio.timeout(40):
-                while not jobs.active:
-                    assert process.poll() is None
+                while not is_known(jobs, job_id):
                     await asyncio.sleep(0.05)
+                # and when it has ended, nothing is held any more
                 process.kill()
-                # and its session, whose kernel is gone, is let go of when the job has ended
-                (row,) = [row for row in jobs.rows.values() if row["state"] != "COMPLETED"]
-                await jobs.run(_kill, row)
+                await jobs.run(_kill, jobs.rows[job_id])
                 while jobs.active or jobs.streams:
                     await asyncio.sleep(0.05)
         finally:
@@ -109,6 +109,10 @@ def test_a_job_is_known_whatever_comes_late(
             end(process)
 
     asyncio.run(watch())
+
+
+def is_known(jobs: JobList, job_id: str) -> bool:
+    return job_id in jobs.rows and is_active(jobs.rows[job_id])
 
 
 def _kill(row: dict[str, Any]) -> None:
