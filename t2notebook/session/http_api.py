@@ -57,6 +57,8 @@ class ApiHandler(RequestHandler):
         self.session = session
         if OBSERVER_HEADER not in self.request.headers:
             session.touch()
+        if self.request.method == "POST":
+            session.was_needed = True
 
     def prepare(self) -> None:
         if self.session.is_closed:
@@ -324,6 +326,7 @@ class StreamHandler(LineStreamHandler):
         if self.session.is_over:
             raise Refused(503, "the session is ending")
         self.client_id = client_id
+        self.session.was_needed = True
         self.set_header("Content-Type", "application/x-ndjson")
         self.session.clients.attach(client_id, self.send, self.end)
         self.send(dumps({"hello": self.session.info()}))

@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a session without a framework goes on after it has refused a job.
 REFUSAL_SECONDS = 0.5
+#: Seconds that a session waits for the kernel that has started it, however soon it ends when nobody needs it any more.
+FIRST_SECONDS = 20.0
 #: Seconds that an ending session takes at the most to tell everybody of its end.
 END_TIMEOUT = 15.0
 
@@ -119,6 +121,8 @@ class Session:
         self._publisher = ZooKeeperPublisher(self._secrets.get("discovery", ""))
         self._over = asyncio.Event()
         self.is_closed = False
+        #: Whether anybody has come for whom we were started.
+        self.was_needed = False
         self._leaving = False
         self._idle_since = self._renewed = time.monotonic()
         self._servers: list[HTTPServer] = []
@@ -282,7 +286,10 @@ class Session:
         while True:
             if self.is_needed:
                 self.touch()
-            remaining = self._idle_since + linger - time.monotonic()
+                self.was_needed = True
+            # Whoever has started us may be slow to come, on a busy machine.
+            patience = linger if self.was_needed else max(linger, FIRST_SECONDS)
+            remaining = self._idle_since + patience - time.monotonic()
             if remaining <= 0:
                 self._over.set()
                 return

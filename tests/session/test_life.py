@@ -274,3 +274,35 @@ def test_a_kill_right_after_the_session_died_is_done_by_the_next(clean: Path) ->
     job.kill()
     assert job.wait(30) == "KILLED"
     t2.shutdown()
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["kernel", "session"])
+def test_a_session_waits_for_the_kernel_that_has_started_it(clean: Path, stopped: bool) -> None:
+    """On a busy machine either came too late: the session had ended by its linger, the next one too, and so on."""
+    process = kernel(
+        f"""
+        import os, signal, threading, time
+        import t2notebook as t2
+        from t2notebook.client import session_link, session_process
+
+        start, begin = session_link.ensure_session, session_process._start
+        started = []
+
+        def late(config):
+            connection = start(config)
+            started.append(connection)
+            if {stopped}:
+                pid = t2.client.peer_process.pid_of(connection._connect().sock)
+                os.kill(pid, signal.SIGSTOP)
+                threading.Timer(1.0, os.kill, [pid, signal.SIGCONT]).start()
+            else:
+                time.sleep(1.0)
+            return connection
+
+        session_link.ensure_session = late
+        print(t2.submit(lambda: "came", workers=1, ram_mega_bytes=64).results(timeout=60), len(started))
+        """
+    )
+    assert process.stdout is not None
+    assert process.stdout.read() == "['came'] 1\n"
+    end(process)
