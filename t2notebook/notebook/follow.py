@@ -58,17 +58,17 @@ class FollowSink:
     interval = INTERVAL
 
     def __init__(self, job: Any, write: Callable[[str], None]) -> None:
-        self.reading = Reading(job, self._has_read)
         self._lines = Lines(job.job_id, len(job.view().workers))
         self._write = write
         self._mark: Callable[[], None] = lambda: None
         self._hurry: Callable[[], None] = lambda: None
         self._ended: float | None = None
+        self.reading = Reading(job, self._has_read)
 
     def begin(self, mark: Callable[[], None], hurry: Callable[[], None]) -> None:
-        """Read the workers' output from now on."""
+        """Print the workers' output from now on."""
         self._mark, self._hurry = mark, hurry
-        reader.follow(self.reading)
+        mark()
 
     def write(self, view: JobView) -> None:
         """Print what is new."""
