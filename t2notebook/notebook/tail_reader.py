@@ -47,7 +47,7 @@ class Reading:
 
     @property
     def failure(self) -> tuple[int, str, str] | None:
-        """What the worker that failed left behind, as `Job.failure_text` has it, once the job has ended."""
+        """Traceback or stderr of the worker that failed, as `Job.failure_text` has it, once the job has ended."""
         return self.output.failure
 
     def newest(self) -> dict[str, Any]:
