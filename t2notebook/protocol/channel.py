@@ -12,11 +12,11 @@ import hashlib
 import hmac
 import secrets
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..model.text import dumps, loads
-from .frames import FrameError, FrameReader, FrameWriter, Message, Seal
+from .frames import Bytes, FrameError, FrameReader, FrameWriter, Message, Seal
 
 #: What a connection begins with: no method of HTTP does, which comes to the same port.
 MAGIC = b"\x02T2\x01"
@@ -53,14 +53,16 @@ class Channel:
         """Bytes of messages that have not been taken."""
         return len(self._out) + (self._writer.waiting if self._writer is not None else 0)
 
-    def send(self, record: Mapping[str, Any], payload: bytes | memoryview = b"", stream: int = 0) -> None:
+    def send(
+        self, record: Mapping[str, Any], payload: Bytes | Sequence[Bytes] = b"", stream: int = 0
+    ) -> None:
         """Queue a message.
 
         Parameters
         ----------
         record : mapping
             JSON-ready.
-        payload : bytes-like
+        payload : bytes-like, or sequence of these
         stream : int
             Messages of one stream keep their order.
 

@@ -3,7 +3,10 @@
 A message is a small record (JSON) and bytes. It goes over one of several streams: within a stream messages keep their
 order, and streams take turns piece by piece, so that a large message holds up only those of its own stream. A frame is
 ``length (4 bytes) | stream (1) | flags (1) | piece | tag (16)``; the tag is an HMAC-SHA256 over the frame's number and
-all of it but the length, cut to 128 bits. Nothing of a frame is looked at before its tag holds.
+all of it but the length, cut to 128 bits. Nothing of a frame is looked at before its tag holds. Where the connection
+itself proves who is there (a Unix socket of one user), frames have no tag.
+
+The bytes of a message begin on a border of 16 bytes within it, so that arrays can be used where they lie.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import hashlib
 import hmac
 import struct
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +31,12 @@ TAG = 16
 _LENGTH, _NUMBER = struct.Struct(">I"), struct.Struct(">Q")
 _HEAD = 2
 _LAST = 1
+#: The border on which the bytes of a message begin.
+ALIGN = 16
+#: Bytes of a message from which on they are not copied once more out of the whole.
+_LARGE = 64 << 10
+
+Bytes = bytes | bytearray | memoryview
 
 
 class FrameError(ConnectionError):
@@ -42,14 +51,14 @@ class Message:
     ----------
     record : mapping
         What it is about.
-    payload : bytes
-        Its bytes, which nothing here looks into.
+    payload : bytes or memoryview
+        Its bytes, which nothing here looks into; if they are many, where they came to lie, and writable.
     stream : int
         Over which it came.
     """
 
     record: Mapping[str, Any]
-    payload: bytes = b""
+    payload: bytes | memoryview = b""
     stream: int = 0
 
 
@@ -88,22 +97,24 @@ class FrameWriter:
 
     Parameters
     ----------
-    seal : Seal
+    seal : Seal or None
+        None: frames without tags.
     """
 
-    def __init__(self, seal: Seal) -> None:
+    def __init__(self, seal: Seal | None) -> None:
         self._seal = seal
         self._queues: dict[int, deque[_Outgoing]] = {}
         self.waiting = 0
 
-    def put(self, record: Mapping[str, Any], payload: bytes | memoryview = b"", stream: int = 0) -> None:
+    def put(self, record: Mapping[str, Any], payload: Bytes | Sequence[Bytes] = b"", stream: int = 0) -> None:
         """Queue a message; `waiting` grows by its bytes.
 
         Parameters
         ----------
         record : mapping
             JSON-ready.
-        payload : bytes-like
+        payload : bytes-like, or sequence of these
+            Of a sequence, one after the other.
         stream : int
             Messages of one stream keep their order.
 
@@ -113,13 +124,14 @@ class FrameWriter:
             When it is larger than `MAX_MESSAGE`.
         """
         text = dumps(record).encode()
-        size = _LENGTH.size + len(text) + len(payload)
+        given = [payload] if isinstance(payload, bytes | bytearray | memoryview) else payload
+        views = [view for each in given if (view := memoryview(each).cast("B")).nbytes]
+        if views:
+            text += b" " * (-(_LENGTH.size + len(text)) % ALIGN)
+        parts = deque([memoryview(_LENGTH.pack(len(text)) + text), *views])
+        size = sum(map(len, parts))
         if size > MAX_MESSAGE:
             raise ValueError(f"a message has {size} bytes; {MAX_MESSAGE} are the most")
-        head = _LENGTH.pack(len(text)) + text
-        parts = deque(
-            [memoryview(head), memoryview(payload).cast("B")] if len(payload) else [memoryview(head)]
-        )
         self._queues.setdefault(stream, deque()).append(_Outgoing(parts, size))
         self.waiting += size
 
@@ -146,6 +158,8 @@ class FrameWriter:
         del self._queues[stream]  # it goes to the end of the line
         if queue:
             self._queues[stream] = queue
+        if self._seal is None:
+            return b"".join((_LENGTH.pack(_HEAD + taken), head, *pieces))
         return b"".join((_LENGTH.pack(_HEAD + taken + TAG), head, *pieces, self._seal.next(head, *pieces)))
 
 
@@ -154,16 +168,18 @@ class FrameReader:
 
     Parameters
     ----------
-    seal : Seal
+    seal : Seal or None
+        None: frames without tags.
     """
 
-    def __init__(self, seal: Seal) -> None:
+    def __init__(self, seal: Seal | None) -> None:
         self._seal = seal
+        self._tag = TAG if seal is not None else 0
         self._buffer = bytearray()
-        self._parts: dict[int, list[bytes]] = {}
+        self._parts: dict[int, list[Bytes]] = {}
         self._sizes: dict[int, int] = {}
 
-    def feed(self, data: bytes | memoryview) -> list[Message]:
+    def feed(self, data: Bytes) -> list[Message]:
         """Return the messages that are whole now.
 
         Raises
@@ -172,13 +188,17 @@ class FrameReader:
             When a tag does not hold (a frame that is forged, repeated, out of order or of another connection), or a
             length cannot be.
         """
-        self._buffer += data
+        if self._buffer:
+            self._buffer += data
+            view = memoryview(self._buffer)
+        else:
+            view = memoryview(data)
         found: list[Message] = []
-        begin, view = 0, memoryview(self._buffer)
+        begin = 0
         try:
             while len(view) - begin >= _LENGTH.size:
                 (length,) = _LENGTH.unpack_from(view, begin)
-                if not _HEAD + TAG <= length <= _HEAD + PIECE + TAG:
+                if not _HEAD + self._tag <= length <= _HEAD + PIECE + self._tag:
                     raise FrameError(f"a frame of {length} bytes")
                 end = begin + _LENGTH.size + length
                 if end > len(view):
@@ -187,35 +207,45 @@ class FrameReader:
                 if message is not None:
                     found.append(message)
                 begin = end
+            rest = bytearray(view[begin:]) if not self._buffer else None
         finally:
             view.release()
-        del self._buffer[:begin]
+        if rest is not None:
+            self._buffer = rest
+        else:
+            del self._buffer[:begin]
         return found
 
     def _frame(self, frame: memoryview) -> Message | None:
-        body = frame[:-TAG]
-        if not hmac.compare_digest(self._seal.next(body), bytes(frame[-TAG:])):
-            raise FrameError("a frame whose origin is not proved")
+        body = frame
+        if self._seal is not None:
+            body = frame[:-TAG]
+            if not hmac.compare_digest(self._seal.next(body), bytes(frame[-TAG:])):
+                raise FrameError("a frame whose origin is not proved")
         stream, flags = body[0], body[1]
         if stream >= STREAMS:
             raise FrameError(f"a frame of stream {stream}")
-        parts = self._parts.setdefault(stream, [])
-        parts.append(bytes(body[_HEAD:]))
         size = self._sizes[stream] = self._sizes.get(stream, 0) + len(body) - _HEAD
         if size > MAX_MESSAGE:
             raise FrameError(f"a message of more than {MAX_MESSAGE} bytes")
-        if not flags & _LAST:
-            return None
-        del self._parts[stream], self._sizes[stream]
-        return _message(parts[0] if len(parts) == 1 else b"".join(parts), stream)
+        if flags & _LAST:
+            del self._sizes[stream]
+            if (parts := self._parts.pop(stream, None)) is None:
+                return _message(bytearray(body[_HEAD:]), stream)
+            parts.append(body[_HEAD:])
+            return _message(bytearray().join(parts), stream)
+        self._parts.setdefault(stream, []).append(bytes(body[_HEAD:]))
+        return None
 
 
-def _message(data: bytes, stream: int) -> Message:
+def _message(data: bytearray, stream: int) -> Message:
     try:
         (length,) = _LENGTH.unpack_from(data)
-        record = loads(data[_LENGTH.size : _LENGTH.size + length])
+        record = loads(bytes(data[_LENGTH.size : _LENGTH.size + length]))
     except (struct.error, ValueError):
         raise FrameError("a message that cannot be read") from None
     if not isinstance(record, dict):
         raise FrameError("a message without a record")
-    return Message(record, data[_LENGTH.size + length :], stream)
+    begin = _LENGTH.size + length
+    payload = bytes(data[begin:]) if len(data) < _LARGE else memoryview(data)[begin:]
+    return Message(record, payload, stream)

@@ -170,7 +170,8 @@ class JobMasters:
         if running is None or self._connections.get(key) is not connection or not isinstance(number, int):
             return
         now = asyncio.get_running_loop().time()
-        self._perform(running, running.master.request(key[1], number, message.record, message.payload, now))
+        payload = bytes(message.payload)
+        self._perform(running, running.master.request(key[1], number, message.record, payload, now))
 
     def closed(self, connection: Connection) -> None:
         """A worker's connection is gone; the worker may come back."""

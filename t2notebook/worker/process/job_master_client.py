@@ -274,7 +274,7 @@ class JobMasterClient:
                 self._stopped = str(record["stop"])
                 self._drop()
             elif (pending := self._pending.get(record.get("request", 0))) is not None:
-                pending.answer = (record, message.payload)
+                pending.answer = (record, bytes(message.payload))
                 self.number_of_workers = int(record.get("number_of_workers", self.number_of_workers))
 
     def _has_moved(self, link: _Link) -> bool:

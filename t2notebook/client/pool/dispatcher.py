@@ -1,0 +1,512 @@
+"""Dispatching of a pool's calls to its workers as a pure state machine: events in, actions out.
+
+A worker runs its calls one after the other, in the order in which it was sent them. How many it is sent ahead follows
+from what calls cost: one at a time until that is known, and more only where the way to a worker and back takes a part
+of a call's time that counts.
+
+A call that waits on a worker behind another is lent to that worker for `LEASE` seconds from when that other one began.
+Both sides count them, each with its own clock: the worker no longer begins the call once they are over, and gives it
+back; here it is given to another worker only when `MARGIN` has passed as well without news. So a call that got behind
+a slow one moves away, and is not run twice, unless news take longer than that; and unless a worker is lost that had
+begun it.
+
+Each time that a call is sent it has another ticket, by which both sides speak of it: so news of an earlier time mean
+nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+
+from ...protocol.calls import LEASE, MOST_FUNCTIONS
+
+#: How often a call may have been under way on a worker that was lost, before it is given up.
+MOST_LOSSES = 3
+#: The most calls that are sent to one worker ahead, and their bytes.
+MOST_AHEAD, MOST_AHEAD_BYTES = 32, 1 << 20
+#: Parts of a call's time that the way to the worker and back has to take, for another call to be sent ahead.
+WORTH = 0.02
+#: Bytes of a call that is large, and bytes of such that are on their way to workers at once (or one call).
+LARGE, MOST_ON_THE_WAY = 1 << 20, 64 << 20
+#: Seconds that news may take, after the end of a lease, before its calls are given to others.
+MARGIN = 0.5
+#: How many workers are looked at, whether they can be sent a new call ahead.
+_LOOKED_AT = 8
+
+
+@dataclass(slots=True)
+class Call:
+    """A call.
+
+    Parameters
+    ----------
+    number : int
+        Never given twice.
+    function : int
+        The number of its function.
+    size : int
+        Bytes of its arguments.
+    retries : int
+        How often it may yet be tried again after an exception.
+    """
+
+    number: int
+    function: int
+    size: int
+    retries: int = 0
+    losses: int = 0
+    worker: int | None = None
+    ticket: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send calls to a worker, in this order.
+
+    Parameters
+    ----------
+    worker_id : int
+    calls : tuple of (int, int)
+        Tickets, and numbers of the calls.
+    after : int or None
+        The ticket of the call that the first one waits behind, if it does; each other one waits behind the one before.
+    functions : tuple of int
+        Functions of theirs that the worker has not got.
+    tells : bool
+        Whether the worker is to say when it begins.
+    """
+
+    worker_id: int
+    calls: tuple[tuple[int, int], ...]
+    after: int | None = None
+    functions: tuple[int, ...] = ()
+    tells: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Tell a worker not to begin a call."""
+
+    worker_id: int
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndWorker:
+    """End a worker, which is to be started anew: what it runs is not wanted any more."""
+
+    worker_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """A call will not be run (again), and why."""
+
+    call: int
+    why: str
+
+
+Action = Send | Drop | EndWorker | GiveUp
+
+
+@dataclass(slots=True)
+class Worker:
+    """A worker, and the tickets of the calls that it has been sent: the first runs, as far as is known."""
+
+    incarnation: int
+    calls: deque[int] = field(default_factory=deque)
+    #: When the first call began, at the latest; NaN: not known.
+    begun: float = math.nan
+    #: When its only call was sent; NaN: others were sent since.
+    sent: float = math.nan
+    tells: bool = False
+    is_away: bool = False
+    is_ending: bool = False
+    functions: OrderedDict[int, None] = field(default_factory=OrderedDict)
+
+
+class Dispatcher:
+    """The calls of a pool, and its workers.
+
+    Parameters
+    ----------
+    deepest : int
+        The most calls that are sent to a worker ahead.
+
+    Attributes
+    ----------
+    calls : dict
+        The calls that have not ended, by number.
+    workers : dict
+        The workers that are there, by id.
+    """
+
+    def __init__(self, deepest: int = MOST_AHEAD) -> None:
+        self.calls: dict[int, Call] = {}
+        self.workers: dict[int, Worker] = {}
+        self._deepest = deepest
+        self._tickets: dict[int, Call] = {}
+        self._last_ticket = 0
+        self._waiting: OrderedDict[int, None] = OrderedDict()
+        self._idle: OrderedDict[int, None] = OrderedDict()
+        self._busy: OrderedDict[int, None] = OrderedDict()
+        self._lent: set[int] = set()
+        self._costs: dict[int, float] = {}
+        self._way = math.nan
+        self._on_the_way: dict[int, int] = {}
+        self._last_ahead = 0
+        self._closed = ""
+
+    # What is.
+
+    @property
+    def waiting(self) -> int:
+        """Calls that no worker has been sent."""
+        return len(self._waiting)
+
+    @property
+    def room(self) -> int:
+        """How many more calls could usefully wait here, for whoever makes them one by one."""
+        return max(8, 2 * (1 + self._last_ahead) * max(1, len(self.workers))) - len(self._waiting)
+
+    @property
+    def lends(self) -> bool:
+        """Whether calls wait on workers behind others: `tick` is to be called every `LEASE` seconds."""
+        return bool(self._lent)
+
+    def is_running(self, number: int) -> bool:
+        """Whether a call has begun, as far as is known."""
+        call = self.calls.get(number)
+        return (
+            call is not None and call.worker is not None and self.workers[call.worker].calls[0] == call.ticket
+        )
+
+    def call_of(self, ticket: int) -> Call | None:
+        """Return the call that was sent with a ticket, if that still holds."""
+        return self._tickets.get(ticket)
+
+    # What happens.
+
+    def submit(self, calls: Iterable[Call], now: float) -> list[Action]:
+        """Take calls.
+
+        Parameters
+        ----------
+        calls : iterable of Call
+        now : float
+            Seconds of a clock that no adjustment moves, as everywhere here.
+        """
+        count = 0
+        for call in calls:
+            self.calls[call.number] = call
+            self._waiting[call.number] = None
+            count += 1
+        if self._closed:
+            return self.close(self._closed)
+        return self._dispatch(now, max(_LOOKED_AT, count))
+
+    def forget(self, function: int) -> None:
+        """A function will not be called again."""
+        self._costs.pop(function, None)
+
+    def joined(self, worker_id: int, incarnation: int, holding: Iterable[int], now: float) -> list[Action]:
+        """A worker is there, or there again, and has begun these calls; it has given up all others that it had.
+
+        Parameters
+        ----------
+        worker_id, incarnation : int
+        holding : iterable of int
+            Tickets of calls whose results are on their way, and of the one that runs.
+        now : float
+        """
+        actions: list[Action] = []
+        worker = self.workers.get(worker_id)
+        if worker is not None and worker.incarnation > incarnation:
+            return []
+        if worker is not None and worker.incarnation < incarnation:
+            actions += self._lose(worker_id, worker, "it was started again")
+            worker = None
+        if worker is None:
+            worker = self.workers[worker_id] = Worker(incarnation)
+        held = set(holding)
+        self._take_back(worker, [ticket for ticket in worker.calls if ticket not in held])
+        worker.is_away, worker.begun, worker.sent = False, math.nan, math.nan
+        worker.functions.clear()
+        self._settle(worker_id, worker)
+        return actions + self._dispatch(now)
+
+    def away(self, worker_id: int) -> None:
+        """A worker's connection broke; it may come back, with its calls."""
+        if (worker := self.workers.get(worker_id)) is not None:
+            worker.is_away = True
+            self._settle(worker_id, worker)
+
+    def lost(self, worker_id: int, incarnation: int, why: str, now: float) -> list[Action]:
+        """An incarnation of a worker has ended: what it had begun is begun anew elsewhere.
+
+        Parameters
+        ----------
+        worker_id, incarnation : int
+        why : str
+            For whoever asked for a call that is given up.
+        now : float
+        """
+        worker = self.workers.get(worker_id)
+        if worker is None or worker.incarnation > incarnation:
+            return []
+        return self._lose(worker_id, worker, why) + self._dispatch(now)
+
+    def started(self, worker_id: int, ticket: int, now: float) -> list[Action]:
+        """A worker has begun a call.
+
+        Parameters
+        ----------
+        worker_id, ticket : int
+        now : float
+        """
+        worker = self.workers.get(worker_id)
+        if worker is None or not worker.calls or worker.calls[0] != ticket:
+            return []
+        if math.isnan(worker.begun):
+            worker.begun = now
+        # Something large may follow.
+        return self._dispatch(now) if self._on_the_way.pop(ticket, None) else []
+
+    def finished(
+        self, worker_id: int, ticket: int, seconds: float, is_good: bool, now: float
+    ) -> tuple[int | None, list[Action]]:
+        """A worker has run a call.
+
+        Parameters
+        ----------
+        worker_id, ticket : int
+        seconds : float
+            How long it took.
+        is_good : bool
+            Whether it returned; else it raised.
+        now : float
+
+        Returns
+        -------
+        int or None
+            The number of the call of which this is the end; None when it is tried again, or nobody asks for it.
+        list of Action
+        """
+        worker, call = self.workers.get(worker_id), self._tickets.get(ticket)
+        if call is not None:
+            known = self._costs.get(call.function, seconds)
+            self._costs[call.function] = 0.7 * known + 0.3 * seconds
+        if worker is not None and ticket in worker.calls:
+            if not math.isnan(worker.sent) and call is not None and call.size < LARGE:
+                way = max(0.0, now - worker.sent - seconds)
+                self._way = way if math.isnan(self._way) else 0.8 * self._way + 0.2 * way
+            worker.calls.remove(ticket)
+            worker.sent = math.nan
+            worker.begun = now if worker.calls else math.nan
+            self._settle(worker_id, worker)
+            if worker_id in self._busy:
+                self._busy.move_to_end(worker_id, last=False)
+        if call is None:
+            return None, self._dispatch(now, 1)
+        self._void(call)
+        if not is_good and call.retries > 0:
+            call.retries -= 1
+            self._waiting[call.number] = None
+            return None, self._dispatch(now, 1)
+        del self.calls[call.number]
+        return call.number, self._dispatch(now, 1)
+
+    def returned(self, worker_id: int, tickets: Iterable[int], now: float) -> list[Action]:
+        """A worker gives back calls that it has not begun.
+
+        Parameters
+        ----------
+        worker_id : int
+        tickets : iterable of int
+        now : float
+        """
+        if (worker := self.workers.get(worker_id)) is None:
+            return []
+        self._take_back(worker, [ticket for ticket in tickets if ticket in worker.calls])
+        if not worker.calls:
+            worker.begun = math.nan
+        self._settle(worker_id, worker)
+        return self._dispatch(now)
+
+    def cancel(self, number: int, now: float) -> list[Action]:
+        """Nobody wants a call any more: one that runs is ended with its worker.
+
+        Parameters
+        ----------
+        number : int
+        now : float
+        """
+        call = self.calls.pop(number, None)
+        if call is None:
+            return []
+        self._waiting.pop(number, None)
+        if call.worker is None:
+            return []
+        actions: list[Action] = []
+        worker_id, ticket = call.worker, call.ticket
+        worker = self.workers[worker_id]
+        if worker.calls[0] != ticket:
+            worker.calls.remove(ticket)
+            actions.append(Drop(worker_id, ticket))
+        elif not worker.is_ending:
+            worker.is_ending = True
+            self._take_back(worker, list(worker.calls)[1:])
+            actions.append(EndWorker(worker_id))
+        self._void(call)
+        self._settle(worker_id, worker)
+        return actions + self._dispatch(now)
+
+    def tick(self, now: float) -> list[Action]:
+        """Give to others the calls whose leases are over."""
+        for worker_id in list(self._lent):
+            worker = self.workers[worker_id]
+            if not worker.is_away and now >= worker.begun + LEASE + MARGIN:
+                self._take_back(worker, list(worker.calls)[1:])
+                self._settle(worker_id, worker)
+        return self._dispatch(now)
+
+    def close(self, why: str) -> list[Action]:
+        """Give up all calls, and all that are to come."""
+        self._closed = why
+        actions: list[Action] = [GiveUp(number, why) for number in self.calls]
+        for each in (self.calls, self.workers, self._tickets, self._waiting, self._idle, self._busy):
+            each.clear()
+        self._on_the_way.clear()
+        self._lent.clear()
+        return actions
+
+    # Inside.
+
+    def _settle(self, worker_id: int, worker: Worker) -> None:
+        """Note whether a worker is idle, busy, or neither, and whether it has calls that wait."""
+        can_take = not (worker.is_away or worker.is_ending)
+        for kind, belongs in ((self._idle, not worker.calls), (self._busy, bool(worker.calls))):
+            if can_take and belongs:
+                kind.setdefault(worker_id)
+            else:
+                kind.pop(worker_id, None)
+        if len(worker.calls) > 1:
+            self._lent.add(worker_id)
+        else:
+            self._lent.discard(worker_id)
+
+    def _lose(self, worker_id: int, worker: Worker, why: str) -> list[Action]:
+        del self.workers[worker_id]
+        actions: list[Action] = []
+        first = self._tickets.get(worker.calls[0]) if worker.calls else None
+        if first is not None:
+            first.losses += 1
+            if first.losses >= MOST_LOSSES:
+                self._void(first)
+                del self.calls[first.number]
+                actions.append(
+                    GiveUp(first.number, f"{first.losses} workers ended while they ran it, the last: {why}")
+                )
+        self._take_back(worker, list(worker.calls))
+        for kind in (self._idle, self._busy):
+            kind.pop(worker_id, None)
+        self._lent.discard(worker_id)
+        return actions
+
+    def _void(self, call: Call) -> None:
+        """Let a call's ticket hold no more."""
+        self._tickets.pop(call.ticket, None)
+        self._on_the_way.pop(call.ticket, None)
+        call.worker = None
+
+    def _take_back(self, worker: Worker, tickets: list[int]) -> None:
+        """Put calls that a worker has been sent to the front of those that wait."""
+        for ticket in reversed(tickets):
+            worker.calls.remove(ticket)
+            if (call := self._tickets.get(ticket)) is not None:
+                self._void(call)
+                self._waiting[call.number] = None
+                self._waiting.move_to_end(call.number, last=False)
+
+    def _ahead(self) -> int:
+        """Return how many calls a worker is to be sent ahead, of those that wait."""
+        cost = self._costs.get(self.calls[next(iter(self._waiting))].function, math.nan)
+        if math.isnan(cost) or math.isnan(self._way) or self._way < WORTH * cost or cost > LEASE:
+            self._last_ahead = 0
+        else:
+            self._last_ahead = min(self._deepest, math.ceil(self._way / max(cost, 1e-9)))
+        # Evenly, so that the last calls are not all on one worker.
+        return min(self._last_ahead, len(self._waiting) // max(1, len(self.workers)))
+
+    def _dispatch(self, now: float, looked_at: int = _LOOKED_AT) -> list[Action]:
+        """Send waiting calls to workers that have none, and ahead to some that have."""
+        actions: list[Action] = []
+        if not self._waiting:
+            return actions
+        ahead = self._ahead()
+        while self._idle and self._waiting and self._may_go():
+            worker_id, _ = self._idle.popitem(last=False)
+            actions.append(self._send(worker_id, 1 + ahead, ahead > 0, now))
+        if not ahead or not self._waiting:
+            return actions
+        for worker_id in list(islice(self._busy, looked_at)):
+            worker = self.workers[worker_id]
+            self._busy.move_to_end(worker_id)
+            missing = 1 + ahead - len(worker.calls)
+            # Some at a time: each message costs more than such a call.
+            if missing <= ahead // 2 or not self._is_quick(worker, now):
+                continue
+            if not self._waiting or self.calls[next(iter(self._waiting))].size >= LARGE:
+                break
+            actions.append(self._send(worker_id, missing, True, now))
+        return actions
+
+    def _is_quick(self, worker: Worker, now: float) -> bool:
+        """Whether a worker could still begin what it is sent ahead."""
+        if math.isnan(worker.begun):
+            return worker.tells
+        return now - worker.begun < LEASE / 2
+
+    def _may_go(self) -> bool:
+        """Whether the next call can be on its way beside those that are."""
+        call = self.calls[next(iter(self._waiting))]
+        if call.size < LARGE or not self._on_the_way:
+            return True
+        return sum(self._on_the_way.values()) + call.size <= MOST_ON_THE_WAY
+
+    def _send(self, worker_id: int, most: int, tells: bool, now: float) -> Send:
+        """Send waiting calls, up to so many, behind those that the worker has."""
+        worker = self.workers[worker_id]
+        after = worker.calls[-1] if worker.calls else None
+        size, sent, functions = 0, list[tuple[int, int]](), list[int]()
+        while self._waiting and len(sent) < most:
+            call = self.calls[next(iter(self._waiting))]
+            if sent and (call.size >= LARGE or size + call.size > MOST_AHEAD_BYTES):
+                break
+            del self._waiting[call.number]
+            self._last_ticket += 1
+            call.worker, call.ticket = worker_id, self._last_ticket
+            self._tickets[call.ticket] = call
+            sent.append((call.ticket, call.number))
+            size += call.size
+            if call.function not in worker.functions:
+                functions.append(call.function)
+                if len(worker.functions) >= MOST_FUNCTIONS:
+                    worker.functions.popitem(last=False)
+            worker.functions[call.function] = None
+            worker.functions.move_to_end(call.function)
+            if call.size >= LARGE:
+                self._on_the_way[call.ticket] = call.size
+                tells = True
+        if after is None:
+            worker.tells = tells
+            worker.sent = now if len(sent) == 1 else math.nan
+        else:
+            worker.sent = math.nan
+        worker.calls.extend(ticket for ticket, _ in sent)
+        self._settle(worker_id, worker)
+        return Send(worker_id, tuple(sent), after, tuple(functions), tells)

@@ -1,0 +1,120 @@
+"""Objects of a pool's calls: pickled by name where both sides have it, by value where not; large buffers beside it.
+
+The bytes of an object are a head (how many buffers, and how long all is), the pickle, and the buffers, each on a border
+of 16 bytes. Nothing large is copied: neither into these pieces, nor out of them where they have come.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .archive import unpickle
+from .frames import ALIGN, Bytes
+from .pickling import ResultPickler
+
+#: Bytes of a buffer from which on it stands beside the pickle.
+LARGE = 64 << 10
+#: Seconds for which a call that waits on a worker behind another is that worker's, from when that other one began.
+LEASE = 0.05
+#: How many functions a worker keeps: those that were called last. Both sides count alike.
+MOST_FUNCTIONS = 64
+_COUNT = struct.Struct("<I")
+_SIZE = struct.Struct("<Q")
+#: A pickle that names this is one of something that the other side need not have.
+_MAIN = b"__main__"
+
+Pieces = Sequence[Bytes]
+
+
+def pack(
+    value: Any, by_value: Callable[[Any, Callable[[pickle.PickleBuffer], Any]], bytes] | None = None
+) -> Pieces:
+    """Return the pieces of an object; what this raises is pickle's.
+
+    Parameters
+    ----------
+    value : object
+    by_value : callable, optional
+        ``by_value(value, buffer_callback)`` pickles what cannot go by name; by default as results of jobs are.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        if buffer.raw().nbytes < LARGE:
+            return True
+        buffers.append(buffer)
+        return False
+
+    try:
+        data = pickle.dumps(value, 5, buffer_callback=keep)
+    except Exception:
+        data = b""
+    if not data or _MAIN in data:
+        buffers.clear()
+        data = (by_value or _as_results)(value, keep)
+    if not buffers and len(data) < LARGE:
+        return [_COUNT.pack(0) + _SIZE.pack(len(data)) + data + bytes(-(12 + len(data)) % ALIGN)]
+    views: list[Bytes] = [data, *(buffer.raw() for buffer in buffers)]
+    sizes = [len(data), *(buffer.raw().nbytes for buffer in buffers)]
+    head = _COUNT.pack(len(buffers)) + b"".join(map(_SIZE.pack, sizes))
+    pieces: list[Bytes] = [head + bytes(-len(head) % ALIGN)]
+    for view, size in zip(views, sizes, strict=True):
+        pieces.append(view)
+        if padding := -size % ALIGN:
+            pieces.append(bytes(padding))
+    return pieces
+
+
+def size(pieces: Pieces) -> int:
+    """Return the bytes of some pieces."""
+    return sum(memoryview(piece).nbytes for piece in pieces)
+
+
+def unpack(data: Bytes, main: dict[str, Any] | None = None) -> Any:
+    """Return the object of bytes whose origin has been proved; its arrays lie where the bytes lie.
+
+    Parameters
+    ----------
+    data : bytes-like
+    main : dict, optional
+        Names that the pickle finds in ``__main__``; by default those of this process.
+    """
+    view = memoryview(data)
+    (count,) = _COUNT.unpack_from(view)
+    sizes = [_SIZE.unpack_from(view, _COUNT.size + index * _SIZE.size)[0] for index in range(count + 1)]
+    if count == 0 and sizes[0] < LARGE:
+        begin = _COUNT.size + _SIZE.size
+        pickled, buffers = view[begin : begin + sizes[0]], []
+    else:
+        begin = _COUNT.size + _SIZE.size * (count + 1)
+        begin += -begin % ALIGN
+        members = []
+        for length in sizes:
+            members.append(view[begin : begin + length])
+            begin += length + -length % ALIGN
+        pickled, buffers = members[0], members[1:]
+    if _by_name(pickled):
+        return pickle.loads(pickled, buffers=buffers)
+    if main is None and (module := sys.modules.get("__main__")) is not None:
+        main = vars(module)
+    return unpickle(pickled, buffers, main)
+
+
+def _by_name(pickled: memoryview) -> bool:
+    """Whether a pickle makes no functions, whose globals would have to be found."""
+    return _MAKER not in bytes(pickled)
+
+
+#: Where functions that travel by value are made.
+_MAKER = b"t2notebook.protocol.reducers"
+
+
+def _as_results(value: Any, keep: Callable[[pickle.PickleBuffer], Any]) -> bytes:
+    target = io.BytesIO()
+    ResultPickler(target, keep).dump(value)
+    return target.getvalue()
