@@ -21,6 +21,10 @@ _PUBLIC = {
     "clear": "client",
     "setup": "client",
     "Job": "client",
+    "map": "client.pool",
+    "Executor": "client.pool",
+    "as_completed": "client.pool",
+    "Future": "client.pool",
     "configure": "config",
     "Twister2Job": "model.job",
     "ComputeResource": "model.job",
@@ -53,7 +57,9 @@ __all__ = [
     "CheckpointError",
     "ComputeResource",
     "DiscoveryError",
+    "Executor",
     "FaultTolerance",
+    "Future",
     "Job",
     "JobFailed",
     "JobFaulty",
@@ -75,10 +81,12 @@ __all__ = [
     "WorkerEvent",
     "WorkerInfo",
     "__version__",
+    "as_completed",
     "attach",
     "clear",
     "configure",
     "jobs",
+    "map",
     "restart",
     "setup",
     "shutdown",
@@ -88,6 +96,7 @@ __all__ = [
 if TYPE_CHECKING:
     from .client import Job, setup
     from .client.handles import attach, jobs, shutdown
+    from .client.pool import Executor, Future, as_completed, map
     from .client.restarting import clear, restart
     from .client.submission import submit
     from .config import configure
@@ -140,12 +149,34 @@ def __getattr__(name: str) -> Any:
 
 
 def _show_errors_in_one_line() -> None:
-    """Have IPython show errors of ours as it does after ``%load_ext t2notebook``: frames of ours help nobody."""
+    """Have IPython show errors and results as it does after ``%load_ext t2notebook``: frames of ours help nobody."""
     ipython = sys.modules.get("IPython.core.getipython")
     if ipython is not None and ipython.get_ipython() is not None:
         from .notebook.errors import install
+        from .notebook.results import install as install_results
 
         install()
+        install_results()
+
+
+def _offer_to_joblib(joblib: Any) -> None:
+    """Let ``joblib.parallel_config(backend="t2notebook")`` find its backend."""
+
+    def make(**options: Any) -> Any:
+        from .client.pool.joblib_backend import make as make_backend
+
+        return make_backend(**options)
+
+    joblib.register_parallel_backend("t2notebook", make)
+
+
+def _await_joblib() -> None:
+    from .protocol.after_import import when_imported
+
+    when_imported("joblib", _offer_to_joblib)
+
+
+_await_joblib()
 
 
 def __dir__() -> list[str]:

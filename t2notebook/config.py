@@ -67,6 +67,8 @@ class Config:
         Seconds that a session lives on when no kernel is attached and no job runs.
     executor_linger : float
         Seconds that an idle executor is kept warm for the next job.
+    pool_linger : float
+        Seconds that the workers of `t2.map` and `t2.Executor` are kept when they have nothing to do.
     failover_timeout : float
         Seconds that Mesos lets jobs go on whose session has died, for another to take them up.
     zookeeper : str
@@ -98,6 +100,7 @@ class Config:
     on_exit: str = "kill"
     session_linger: float = 10.0
     executor_linger: float = 60.0
+    pool_linger: float = 30.0
     failover_timeout: float = 3600.0
     zookeeper: str = ""
     python: str = ""
@@ -151,7 +154,7 @@ class Config:
         for name in ("local_agents", "local_cpus", "local_mem", "start_timeout"):
             if not getattr(self, name) > 0:
                 raise Twister2Error(f"{name} is {getattr(self, name):g}; give more than 0")
-        for name in ("session_linger", "executor_linger", "local_linger", "failover_timeout"):
+        for name in ("session_linger", "executor_linger", "pool_linger", "local_linger", "failover_timeout"):
             if not getattr(self, name) >= 0:
                 raise Twister2Error(f"{name} is {getattr(self, name):g}; give a number of seconds from 0")
         for name in ("bind", "advertise_host"):

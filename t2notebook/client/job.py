@@ -42,6 +42,7 @@ from . import messages
 from .job_replica import JobReplica
 from .logs import Output, all_output
 from .offline import OfflineSession, open_anywhere, read_output
+from .results import shown
 from .session_http import Connection, SessionBroken, SessionEnding
 from .session_link import Link
 from .worker_events import WorkerEvents
@@ -257,7 +258,7 @@ class Job:
         Returns
         -------
         list
-            One result a worker, by worker id.
+            One result a worker, by worker id; in a notebook, figures, frames and other rich results show as such.
 
         Raises
         ------
@@ -270,13 +271,13 @@ class Job:
         self.wait(timeout)
         if return_exceptions:
             view, details = self.view(), self._errors_by_task()
-            return [
+            return shown(
                 self._load(worker.worker_id) if worker.is_good else self._failure(view, worker, details)
                 for worker in view.present
-            ]
+            )
         if failure := self.error():
             raise failure from failure.__cause__
-        return [self._load(worker_id) for worker_id in range(self.view().number_of_workers)]
+        return shown(self._load(worker_id) for worker_id in range(self.view().number_of_workers))
 
     def result(self, worker_id: int, timeout: float | None = None) -> Any:
         """Wait for one worker's result and return it; the others may still run.
@@ -528,13 +529,14 @@ class Job:
             self._receiver.add(callback)
         return callback
 
-    def _reach(self) -> Connection:
-        return self._link.reach()  # another one, in a process that was forked
+    def reach(self) -> Connection:
+        """Return the connection to the job's session, as it is now; another one, in a process that was forked."""
+        return self._link.reach()
 
     def _peer(self) -> messages.Peer:
         return messages.Peer(
             self.job_id,
-            self._reach,
+            self.reach,
             lambda: self.state.is_final,
             lambda: self.is_attached,
         )

@@ -202,6 +202,43 @@ class Connection:
             raise
         return Stream(connection, answer)
 
+    def open_frames(self, path: str) -> socket.socket:
+        """Open a connection that is one of frames from then on (`protocol.frames`).
+
+        Raises
+        ------
+        SessionEnding
+        UnknownJob
+        """
+        while True:
+            connection = self._connect()
+            sock = connection.sock
+            assert sock is not None
+            lines = [f"GET {path} HTTP/1.1", "Host: session", "Connection: Upgrade", "Upgrade: t2-frames"]
+            lines += [f"{name}: {value}" for name, value in self._headers().items()]
+            try:
+                sock.sendall("\r\n".join([*lines, "", ""]).encode())
+                _await_answer(sock, peer_process.pid_of(sock))
+                head = b""
+                # Byte by byte, since the first frame may follow at once.
+                while not head.endswith(b"\r\n\r\n") and (byte := sock.recv(1)):
+                    head += byte
+                status = int(head.split(b" ", 2)[1])
+            except (OSError, ValueError, IndexError) as error:
+                connection.close()
+                raise SessionEnding(f"the session takes no calls: {error or type(error).__name__}") from None
+            except SessionStopped:
+                connection.close()
+                raise
+            if status == 101:
+                sock.settimeout(None)
+                return sock
+            connection.close()
+            if status == MISDIRECTED:
+                self._find_again()
+                continue
+            raise {404: UnknownJob}.get(status, SessionEnding)(f"the session takes no calls (HTTP {status})")
+
     def _request(
         self, method: str, path: str, content: Mapping[str, Any] | bytes | None, query: Mapping[str, Any]
     ) -> tuple[bytes, Mapping[str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from ..protocol import channel
-from ..protocol.frames import PIECE, FrameError, Message
+from ..protocol.frames import PIECE, Bytes, FrameError, Message
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +18,8 @@ HANDSHAKE_TIME = 20.0
 MOST_WAITING = 128 << 20
 #: The stream of what is larger than a piece; all else goes past it.
 _LARGE = 1
+#: That of a pool's calls.
+_POOL = 2
 
 
 class Workers(Protocol):
@@ -34,6 +36,9 @@ class Workers(Protocol):
 
     def closed(self, connection: Connection) -> None:
         """The connection of a worker that had proved itself is gone."""
+
+    def written(self, connection: Connection) -> None:
+        """A worker has read some of what waited for it."""
 
 
 class ChannelServer:
@@ -112,6 +117,27 @@ class Connection(asyncio.Protocol):
                 return
             self._server.workers.received(self, message)
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that the worker has yet to read."""
+        return self._channel.waiting
+
+    def send_call(self, record: Mapping[str, Any], payload: Bytes) -> None:
+        """Send something of a pool's; its notebook sees to it that not too much waits."""
+        if self._transport is not None:
+            self._channel.send(record, payload, stream=_POOL)
+            self._flush()
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the worker for now."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
     def send(self, record: Mapping[str, Any], payload: bytes = b"") -> None:
         """Send a message, as soon as the worker reads."""
         if self._transport is None:
@@ -146,6 +172,8 @@ class Connection(asyncio.Protocol):
         """Go on."""
         self._is_paused = False
         self._flush()
+        if self._was_open:
+            self._server.workers.written(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget it."""

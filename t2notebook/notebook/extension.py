@@ -13,6 +13,8 @@ from .display import LateUpdates, display_job
 from .errors import install, uninstall
 from .magics import twister2
 from .magics.completer import make_matcher
+from .results import install as install_results
+from .results import uninstall as uninstall_results
 from .unfinished import say_what_runs
 
 #: What one shell has registered, to be undone.
@@ -55,6 +57,7 @@ def load_ipython_extension(ip: Any) -> None:
     ip.input_transformers_cleanup.append(allow_no_body)
     ip.configurables.append(registered.settings)
     install()
+    install_results()
     if getattr(ip, "kernel", None) is not None:
         ip.display_formatter.ipython_display_formatter.for_type(_job_type(), display_job)
         ip.events.register("pre_run_cell", registered.late.before_cell)
@@ -74,6 +77,7 @@ def unload_ipython_extension(ip: Any) -> None:
     ip.input_transformers_cleanup.remove(allow_no_body)
     ip.configurables.remove(registered.settings)
     uninstall()
+    uninstall_results(ip)
     if getattr(ip, "kernel", None) is not None:
         ip.display_formatter.ipython_display_formatter.pop(_job_type(), None)
         ip.events.unregister("pre_run_cell", registered.late.before_cell)

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -53,6 +53,8 @@ class BuiltPackage:
         Data files that it holds for the workers' current directory, to bytes.
     notes : tuple of str
         What the user should know of it, one line each.
+    modules : mapping of str to str
+        The modules that travel, to their files here.
     """
 
     path: Path
@@ -62,6 +64,7 @@ class BuiltPackage:
     contents: Mapping[str, int]
     files: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    modules: Mapping[str, str] = field(default_factory=dict)
 
 
 def build(
@@ -74,6 +77,7 @@ def build(
     max_size: int | None = None,
     files: Sequence[DataFile] = (),
     setup: Callable[..., Any] | None = None,
+    modules: Iterable[str] = (),
 ) -> BuiltPackage:
     """Write the package of a job.
 
@@ -95,6 +99,8 @@ def build(
         For the workers' current directory.
     setup : callable, optional
         ``setup(env)`` or ``setup()``: runs first in every worker, before anything of the job is unpickled.
+    modules : iterable of str, optional
+        More modules beside the notebook that are to travel.
 
     Raises
     ------
@@ -109,7 +115,7 @@ def build(
     if first is not None:
         account = account.joined(first[1])
     mentions = account.mentions
-    modules = local_modules(account.modules, mentions.imports, local_dirs, mentions.names)
+    found = local_modules(account.modules | {*modules}, mentions.imports, local_dirs, mentions.names)
     members: list[tuple[str, archive.Bytes]] = [(archive.PICKLE, sink.pickled)]
     members += [(f"{archive.BUFFERS}{at:06d}", each.raw()) for at, each in enumerate(sink.buffers)]
     if first is not None:
@@ -117,21 +123,21 @@ def build(
         members += [
             (f"{archive.SETUP_BUFFERS}{at:06d}", each.raw()) for at, each in enumerate(first[0].buffers)
         ]
-    members += modules.members.items()
+    members += found.members.items()
     members += [(FILES + each.name, each.read()) for each in files]
     if account.sources:
         members.append((SOURCES, json.dumps(account.sources, sort_keys=True).encode()))
-    contents = _largest({**account.sizes, **modules.sizes})
+    contents = _largest({**account.sizes, **found.sizes})
     total = sum(len(memoryview(data)) for _, data in members)
     if max_size is not None and total > max_size:
         raise PackageError(_too_large(name, total, max_size, contents))
-    used = {*account.modules, *(each.module for each in mentions.imports)} - modules.paths.keys()
+    used = {*account.modules, *(each.module for each in mentions.imports)} - found.paths.keys()
     facts = {
         "kind": "job",
         "python": _PYTHON,
         "packages": distributions.versions(used),
         "t2notebook": __version__,
-        **_facts_of_files(files, mentions.texts | modules.texts, local_dirs),
+        **_facts_of_files(files, mentions.texts | found.texts, local_dirs),
         **_facts_of_names(worker, account.sizes),
     }
     path, digest, size = _store(directory, members, facts)
@@ -144,9 +150,10 @@ def build(
         {each.name: each.size for each in files},
         (
             *getattr(worker, "notes", ()),
-            *modules.notes,
-            *stale_modules.notes(modules.paths, modules.sources, mentions.assigned),
+            *found.notes,
+            *stale_modules.notes(found.paths, found.sources, mentions.assigned),
         ),
+        found.paths,
     )
 
 

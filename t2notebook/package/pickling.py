@@ -282,3 +282,16 @@ def _attempt(value: Any, until: float) -> BaseException | None:
     except Exception as error:
         return error
     return None
+
+
+def pickle_arguments(value: Any) -> Sink:
+    """Pickle the arguments of a call as what a job package holds.
+
+    Raises
+    ------
+    PackageError
+        When something of them cannot be pickled for a reason that names a variable; else whatever pickle raises.
+    """
+    sink = Sink()
+    Pickler(sink).dump(value)
+    return sink

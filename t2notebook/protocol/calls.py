@@ -10,7 +10,8 @@ import io
 import pickle
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
 from typing import Any
 
 from .archive import unpickle
@@ -114,7 +115,32 @@ def _by_name(pickled: memoryview) -> bool:
 _MAKER = b"t2notebook.protocol.reducers"
 
 
+class _Pickler(ResultPickler):
+    """Leaves tracebacks at home: dask returns them with the exceptions of its tasks."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        return (_no_traceback, ()) if type(obj) is TracebackType else super().reducer_override(obj)
+
+
+def _no_traceback() -> None:
+    return None
+
+
 def _as_results(value: Any, keep: Callable[[pickle.PickleBuffer], Any]) -> bytes:
     target = io.BytesIO()
-    ResultPickler(target, keep).dump(value)
+    _Pickler(target, keep).dump(value)
     return target.getvalue()
+
+
+def parts(pieces: Pieces, most: int) -> Iterator[memoryview]:
+    """Yield the bytes of some pieces in slices, none of more than `most` bytes, without copying them.
+
+    Parameters
+    ----------
+    pieces : sequence of bytes-like
+    most : int
+    """
+    for piece in pieces:
+        view = memoryview(piece).cast("B")
+        for begin in range(0, len(view), most):
+            yield view[begin : begin + most]

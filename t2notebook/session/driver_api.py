@@ -1,7 +1,8 @@
-"""Requests of a job's driver, in the kernel, to the job master: messages to workers, and those that come from them."""
+"""Requests of a job's driver, in the kernel, to the job master: messages to and from workers, and a pool's calls."""
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from typing import Any
 
@@ -57,10 +58,30 @@ class ReceiveHandler(_DriverHandler):
         self.finish(_LENGTH.pack(len(letters)) + letters + answer.payload)
 
 
+class PoolHandler(_DriverHandler):
+    """``GET /v1/jobs/ID/pool``: the connection becomes one of frames, for a pool's calls and results."""
+
+    async def get(self, job_id: str) -> None:
+        """Hand the connection over."""
+        pools = self.job_masters.pools
+        self.job(job_id)
+        stream = self.detach()
+        await stream.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: t2-frames\r\n\r\n"
+        )
+        connection = stream.socket.dup()
+        stream.close()
+        connection.setblocking(False)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: pools.notebook(job_id), connection)
+
+
 class MessagesHandler(SendHandler, ReceiveHandler):
     """Both."""
 
 
 def routes(session: Session) -> list[Any]:
     """Return the routes for a tornado Application."""
-    return [(r"/v1/jobs/([-a-z0-9]+)/messages", MessagesHandler, {"session": session})]
+    return [
+        (r"/v1/jobs/([-a-z0-9]+)/messages", MessagesHandler, {"session": session}),
+        (r"/v1/jobs/([-a-z0-9]+)/pool", PoolHandler, {"session": session}),
+    ]

@@ -25,6 +25,7 @@ from ..model.states import TaskState
 from ..model.worker_info import WorkerInfo
 from ..protocol.frames import Message
 from .executors import Executors
+from .pools import Pools
 from .usage import UsageRecorder
 from .zookeeper_publisher import ZooKeeperPublisher
 
@@ -98,6 +99,8 @@ class JobMasters:
     server : ChannelServer
     executors : Executors
         The executors that run the workers, which have connections of their own.
+    pools : Pools
+        Calls and results of pools, which go past the state machines.
     """
 
     def __init__(self, jobs: AllJobs, scale: Scaler, publisher: ZooKeeperPublisher | None = None) -> None:
@@ -110,6 +113,7 @@ class JobMasters:
         self._answers: dict[tuple[str, int | str], asyncio.Future[Answer]] = {}
         self.server = ChannelServer(self)
         self.executors = Executors(UsageRecorder(jobs).take)
+        self.pools = Pools(self._connections)
         jobs.listen(self._on_event)
         self.take_up(jobs)
 
@@ -158,6 +162,7 @@ class JobMasters:
                 "number_of_workers": running.master.number_of_workers,
             }
         )
+        self.pools.opened(key)
 
     def received(self, connection: Connection, message: Message) -> None:
         """A worker asks something."""
@@ -168,6 +173,9 @@ class JobMasters:
         running = self._running.get(key[0])
         number = message.record.get("request")  # 0: no answer is waited for
         if running is None or self._connections.get(key) is not connection or not isinstance(number, int):
+            return
+        if "pool" in message.record:
+            self.pools.received(key, connection, message)
             return
         now = asyncio.get_running_loop().time()
         payload = bytes(message.payload)
@@ -181,8 +189,14 @@ class JobMasters:
         key = _key(connection)
         if self._connections.get(key) is connection:
             del self._connections[key]
+            self.pools.closed(key)
             if (running := self._running.get(key[0])) is not None:
                 running.master.disconnected(key[1])
+
+    def written(self, connection: Connection) -> None:
+        """A worker has read some of what waited for it."""
+        if "executor" not in connection.hello:
+            self.pools.written(_key(connection), connection)
 
     # What befalls jobs.
 
@@ -351,6 +365,7 @@ class JobMasters:
         for task in self._tasks:
             task.cancel()
         self.server.close()
+        self.pools.close()
         for runner in self._runners.values():
             await runner.close()
 

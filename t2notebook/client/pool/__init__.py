@@ -1,1 +1,8 @@
 """Pools of workers that stay: calls, futures, and the executor that is made of them."""
+
+from __future__ import annotations
+
+from .executor import Executor, map
+from .futures import Future, FutureStream, as_completed
+
+__all__ = ["Executor", "Future", "FutureStream", "as_completed", "map"]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ...model.worker_event import WorkerEvent
     from .checkpoint import Checkpoint
     from .controller import WorkerController
+    from .job_master_client import JobMasterClient
     from .listeners import Listeners
     from .messages import Messages
 
@@ -56,6 +57,8 @@ class WorkerEnvironment:
         The worker's directory (or address) of what outlives it; empty if the job has none.
     volatile_volume : str
         A directory that is removed when the worker ends.
+    job_master : JobMasterClient
+        The connection of a pool's worker.
     """
 
     worker_id: int
@@ -87,6 +90,7 @@ class WorkerEnvironment:
         checkpoint: Checkpoint | None = None,
         persistent_volume: str = "",
         volatile_volume: str = "",
+        job_master: JobMasterClient | None = None,
     ) -> None:
         self.worker_id = worker_id
         self._number_of_workers = number_of_workers
@@ -98,6 +102,7 @@ class WorkerEnvironment:
         if worker_controller is not None:
             self.worker_controller = worker_controller
         self._messages, self._listeners, self._ask = messages, listeners, ask
+        self._job_master = job_master
         if checkpoint is not None:
             self.checkpoint = checkpoint
         self.persistent_volume = persistent_volume

@@ -15,14 +15,14 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from ...model.errors import Twister2Error
 from ...protocol import channel
-from ...protocol.frames import FrameError
+from ...protocol.frames import Bytes, FrameError, Message
 from ..session_address import SessionAddress
 from .superseded import Superseded
 
@@ -33,6 +33,10 @@ _PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 #: Seconds after which whoever waits looks at the clock, and at where the session is.
 _LOOK = 1.0
 _CHUNK = 1 << 18
+#: Seconds that a piece of a result may take: a kernel that is busy does not read.
+_LONG_WRITE = 3600.0
+#: The stream of a pool's calls and results.
+_POOL = 2
 
 
 @dataclass(slots=True)
@@ -50,6 +54,7 @@ class _Link:
     channel: channel.Channel
     url: str
     number: int = 0
+    early: list[Message] = field(default_factory=list)
 
 
 class JobMasterClient:
@@ -79,6 +84,8 @@ class JobMasterClient:
     on_contact : callable
         Called with False when the job master cannot be reached, and with True when it can be again; with the lock held,
         so it must return at once.
+    connections : int
+        How many connections there have been.
     """
 
     def __init__(
@@ -100,6 +107,8 @@ class JobMasterClient:
         self.number_of_workers = 0
         self.on_contact: Callable[[bool], None] = lambda is_there: None
         self._is_missed = False
+        self.connections = 0
+        self._pool: list[Message] = []
         _all.add(self)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -148,6 +157,45 @@ class JobMasterClient:
         with self._changed:
             if self._link is not None:
                 self._send(self._link, 0, _Pending(record, b""))
+
+    def receive(self, wait: bool) -> list[Message]:
+        """Return what a pool's notebook has sent: what has come, or with `wait` what comes within a second or so.
+
+        Raises
+        ------
+        Superseded
+            When this worker is to stop.
+        """
+        with self._changed:
+            if self._stopped:
+                raise Superseded(f"told by the session to stop: {self._stopped}")
+            if self._pool:
+                pass
+            elif wait:
+                self._take_turn()
+            elif self._link is not None and not self._is_reading:
+                self._drain(self._link)
+            messages, self._pool = self._pool, []
+            return messages
+
+    def post(self, record: Mapping[str, Any], payload: Sequence[Bytes] = ()) -> bool:
+        """Send something to a pool's notebook; return whether there is a connection that took it.
+
+        Parameters
+        ----------
+        record : mapping
+        payload : sequence of bytes-like
+        """
+        with self._changed:
+            if (link := self._link) is None:
+                return False
+            try:
+                link.channel.send({"pool": record, "request": 0}, payload, _POOL)
+                _write(link.sock, link.channel, _LONG_WRITE)
+            except OSError as error:
+                self._fail(str(error) or type(error).__name__)
+                return False
+            return self._link is link
 
     def connect(self) -> None:
         """Be connected, or raise as `ask` does."""
@@ -237,11 +285,28 @@ class JobMasterClient:
         else:
             link.sock.close()
 
+    def _drain(self, link: _Link) -> None:
+        """Take what has come, and wait for nothing."""
+        poll = select.poll()
+        poll.register(link.sock, select.POLLIN)
+        while self._link is link and poll.poll(0):
+            try:
+                data = link.sock.recv(_CHUNK)
+            except OSError as error:
+                self._fail(str(error) or type(error).__name__)
+                return
+            if not data:
+                self._fail("the connection was closed")
+                return
+            self._feed(link, data)
+
     def _use(self, link: _Link) -> None:
         self._link, self._away_since = link, None
         if self._is_missed:
             self._is_missed = False
             self.on_contact(True)
+        self.connections += 1
+        self._take(link.early)
         if self._stopped:
             self._drop()
         for number, pending in sorted(self._pending.items()):
@@ -268,6 +333,9 @@ class JobMasterClient:
         except FrameError as error:
             self._fail(str(error))
             return
+        self._take(messages)
+
+    def _take(self, messages: Sequence[Message]) -> None:
         for message in messages:
             record = message.record
             if "stop" in record:
@@ -276,6 +344,8 @@ class JobMasterClient:
             elif (pending := self._pending.get(record.get("request", 0))) is not None:
                 pending.answer = (record, bytes(message.payload))
                 self.number_of_workers = int(record.get("number_of_workers", self.number_of_workers))
+            elif "pool" in record:
+                self._pool.append(message)
 
     def _has_moved(self, link: _Link) -> bool:
         return self._session_address is not None and self._session_address.read()[0] != link.number
@@ -305,7 +375,7 @@ class JobMasterClient:
                     raise ConnectionError("the connection was closed")
                 messages = opened.feed(data)
                 _write(sock, opened)
-                for message in messages:
+                for index, message in enumerate(messages):
                     if "stop" in message.record:
                         self._stopped = str(message.record["stop"])
                         return link
@@ -314,6 +384,7 @@ class JobMasterClient:
                         self.number_of_workers = int(message.record["number_of_workers"])
                         if self.faults is None:
                             self.faults = int(message.record["faults"])
+                        link.early = messages[index + 1 :]
                         return link
         except BaseException:
             sock.close()
@@ -335,8 +406,8 @@ def _read(sock: socket.socket) -> bytes:
     return sock.recv(_CHUNK)
 
 
-def _write(sock: socket.socket, opened: channel.Channel) -> None:
-    sock.settimeout(CONNECT_TIME)
+def _write(sock: socket.socket, opened: channel.Channel, timeout: float = CONNECT_TIME) -> None:
+    sock.settimeout(timeout)
     while piece := opened.take():
         sock.sendall(piece)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable
 
@@ -37,28 +38,43 @@ class ProgressReporter:
         self._next = 0.0
         self._pause = 0.0  # grows while the session does not answer
         self._pid = os.getpid()
+        self._sending = threading.Lock()
 
-    def report(self, fraction: float, text: str) -> None:
-        """Take a worker's progress; raises `Superseded` when the session wants the worker to stop."""
+    def report(self, fraction: float | None, text: str) -> None:
+        """Take a worker's progress; raises `Superseded` when the session wants the worker to stop.
+
+        Parameters
+        ----------
+        fraction : float or None
+            None where it is not known.
+        text : str
+        """
         if os.getpid() != self._pid:
             # A process that the user's code forked has a copy of the worker's connection; it must not use it.
             return
         self._pending = (fraction, text)
         self._last = fraction
-        # One that has just taken the last session's place waits for us.
-        if self._clock() >= self._next or (self._pause and self._client.look()):
-            self._send()
+        if not self._sending.acquire(blocking=False):
+            return  # another thread is just sending, and this goes with the next
+        try:
+            # One that has just taken the last session's place waits for us.
+            if self._clock() >= self._next or (self._pause and self._client.look()):
+                self._send()
+        finally:
+            self._sending.release()
 
     def note(self, text: str) -> None:
         """Say something at once, with the progress as it was told last."""
         if os.getpid() == self._pid:
-            self._pending = (self._last, text)
-            self._send()
+            with self._sending:
+                self._pending = (self._last, text)
+                self._send()
 
     def flush(self) -> None:
         """Send what has not been sent, unless the session has not been answering."""
-        if self._pending is not None and not self._pause:
-            self._send()
+        with self._sending:
+            if self._pending is not None and not self._pause:
+                self._send()
 
     def _send(self) -> None:
         assert self._pending is not None

@@ -20,6 +20,7 @@ from ..session_address import SessionAddress
 from . import call as calling
 from . import finalization, hints, result, shipped_modules
 from . import remote_traceback as failures
+from .bars import become_progress
 from .checkpoint import Checkpoint, volume_of
 from .controller import Discovery, WorkerController
 from .environment import WorkerEnvironment
@@ -69,6 +70,7 @@ def run_worker(
     job_master = JobMasterClient(launch.url, launch.secret, hello, session_address)
 
     finalization.begin()
+    become_progress(progress.report)
     exit_code = 0
     try:
         members, facts, line, exit_code = _work(
@@ -164,6 +166,7 @@ def _work(
         additional_ports=launch.ports,
         credentials=_credentials(launch),
         messages=Messages(job_master),
+        job_master=job_master,
         checkpoint=Checkpoint(launch.persistent_volume, launch, discovery),
         persistent_volume=_volume(launch),
         volatile_volume=os.path.join(directory, VOLATILE),

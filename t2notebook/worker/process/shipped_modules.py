@@ -6,6 +6,7 @@ They become real files of the worker, so that whatever reads a module's own file
 
 from __future__ import annotations
 
+import importlib
 import json
 import linecache
 import os
@@ -28,6 +29,8 @@ MODULES_DIRECTORY = ".modules"
 
 #: The modules' root in this process, with a separator at its end; empty if there is none.
 _root = ""
+#: The sums of the files that have been laid out, by the names of their members.
+_laid: dict[str, str] = {}
 
 
 class NoPlace(Exception):
@@ -37,13 +40,14 @@ class NoPlace(Exception):
 def install(archive: Archive, directory: str) -> None:
     """Lay out the files of `archive`, and make its modules and sources known to this process.
 
-    Modules that travelled are found before installed ones of the same name.
+    Modules that travelled are found before installed ones of the same name. Of a second archive, only what is not there
+    yet is laid out, and only modules that changed are imported anew.
 
     Parameters
     ----------
     archive : Archive
     directory : str
-        The worker's own, where nothing of the kind lies yet.
+        The worker's own.
 
     Raises
     ------
@@ -53,7 +57,13 @@ def install(archive: Archive, directory: str) -> None:
     global _root
     executable = frozenset(archive.manifest.get(EXECUTABLE, ()))
     made: set[str] = set()
+    sums = {member: sums[1] for member, sums in archive.manifest.get("members", {}).items()}
+    names: set[str] = set()
     for member, target in _targets(archive, directory):
+        if _laid.get(member, "") == sums.get(member):
+            continue
+        if member.startswith(MODULES):
+            names.add(PurePosixPath(member).parts[1].removesuffix(".py"))
         try:
             _write(target, archive.member(member), 0o755 if member in executable else 0o644, made)
         except OSError as error:
@@ -62,13 +72,15 @@ def install(archive: Archive, directory: str) -> None:
                 f"{name} of the job cannot be written to the sandbox on {socket.gethostname()}: "
                 f"{error.strerror or error}"
             ) from error
+        _laid[member] = sums.get(member, "")
     root = os.path.join(os.path.abspath(directory), MODULES_DIRECTORY)
-    if names := _top_level(archive):
-        _root = os.path.join(root, "")
-        sys.path.insert(0, root)
-        # For the processes that the user's code starts.
-        others = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = os.pathsep.join([root, others] if others else [root])
+    if names:
+        if not _root:
+            _root = os.path.join(root, "")
+            sys.path.insert(0, root)
+            # For the processes that the user's code starts.
+            others = os.environ.get("PYTHONPATH")
+            os.environ["PYTHONPATH"] = os.pathsep.join([root, others] if others else [root])
         _forget(names)
     if SOURCES in archive:
         sources: Mapping[str, str] = json.loads(bytes(archive.member(SOURCES)))
@@ -98,18 +110,12 @@ def _targets(archive: Archive, directory: str) -> Iterator[tuple[str, str]]:
                 yield member, os.path.join(directory, place, *parts)
 
 
-def _top_level(archive: Archive) -> set[str]:
-    """Return the names of the modules that lie at the root of the tree."""
-    return {
-        PurePosixPath(member).parts[1].removesuffix(".py") for member in archive if member.startswith(MODULES)
-    }
-
-
 def _forget(names: set[str]) -> None:
     """Let the next import find what travelled, where this process has another module of that name."""
     for name in list(sys.modules):
         if name.partition(".")[0] in names:
             del sys.modules[name]
+    importlib.invalidate_caches()  # its view of the directory may be older than what was just laid there
 
 
 def _write(path: str, data: memoryview, mode: int, made: set[str]) -> None:

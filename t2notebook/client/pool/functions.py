@@ -1,0 +1,182 @@
+"""Functions and arguments of a pool's calls on their way to workers: pickled as a job's function is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import shutil
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ...model.errors import PackageError, SubmitError
+from ...protocol import calls
+from ...worker.process.pool import Mapped
+from .. import notebook_directories
+from ..packing import tell
+from ..submission import spool_directory
+
+#: How many packages are kept for functions that are called again.
+_KEPT = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """A function as workers are given it.
+
+    Parameters
+    ----------
+    name : str
+    package : bytes
+        Its job package: the function, and the modules beside the notebook that it uses.
+    modules : mapping of str to str
+        Those modules, and their files here.
+    times : tuple of int
+        When these were changed last.
+    """
+
+    name: str
+    package: bytes
+    modules: dict[str, str]
+    times: tuple[int, ...]
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its modules are what they were."""
+        return self.times == _changed(self.modules)
+
+
+_packages: OrderedDict[tuple[str, frozenset[str]], Function] = OrderedDict()
+
+
+def function_of(fn: Callable[..., Any], modules: frozenset[str] = frozenset()) -> Function:
+    """Return a function as it is now, with the notebook's variables that it uses.
+
+    Parameters
+    ----------
+    fn : callable
+    modules : set of str
+        Modules beside the notebook that its arguments need.
+
+    Raises
+    ------
+    SubmitError
+        When it cannot be called.
+    PackageError
+        When it cannot travel; the message names the variable.
+    """
+    from ...package import pickling
+
+    if not callable(fn):
+        raise SubmitError(f"cannot call a {type(fn).__name__}: give a function")
+    sink, _ = pickling.pickle_job(Mapped(fn), {})
+    state = hashlib.sha256(sink.pickled)
+    for buffer in sink.buffers:
+        state.update(buffer.raw())
+    key = state.hexdigest(), modules
+    known = _packages.get(key)
+    if known is None or not known.is_current:
+        known = _packages[key] = _build(fn, modules)
+        if len(_packages) > _KEPT:
+            _packages.popitem(last=False)
+    _packages.move_to_end(key)
+    return known
+
+
+def _build(fn: Callable[..., Any], modules: frozenset[str]) -> Function:
+    from ...package.job_package import build
+
+    name = getattr(fn, "__name__", "") or type(fn).__name__
+    spool = spool_directory()
+    try:
+        package = build(
+            Mapped(fn),
+            {},
+            directory=spool,
+            local_dirs=notebook_directories.beside(),
+            name=name,
+            modules=modules,
+        )
+        tell(package)
+        data = package.path.read_bytes()
+    finally:
+        shutil.rmtree(spool, ignore_errors=True)
+    shipped = dict(package.modules)
+    return Function(name, data, shipped, _changed(shipped))
+
+
+def _changed(modules: dict[str, str]) -> tuple[int, ...]:
+    times = []
+    for path in modules.values():
+        try:
+            times.append(os.stat(path).st_mtime_ns)
+        except OSError:
+            times.append(0)
+    return tuple(times)
+
+
+def arguments(
+    args: tuple[Any, ...], kwargs: dict[str, Any], name: str
+) -> tuple[calls.Pieces, frozenset[str]]:
+    """Return the arguments of a call, as they are now, and the modules beside the notebook that they need.
+
+    Parameters
+    ----------
+    args, kwargs
+    name : str
+        The function's, for messages.
+
+    Raises
+    ------
+    PackageError
+        When they cannot be pickled.
+    """
+    try:
+        pieces = calls.pack((args, kwargs), _by_value)
+    except PackageError:
+        raise
+    except Exception as error:
+        from ...worker.process.unpicklable import explain
+
+        what = explain(args if not kwargs else (args, kwargs))
+        raise PackageError(f"the arguments of {name} cannot be pickled: {what}") from error
+    # They are sent later, and may be changed by then.
+    kept = [bytes(piece) for piece in pieces]
+    pickled = kept[0] if len(kept) == 1 else kept[1]
+    return kept, frozenset(module for module, text in _beside() if text in pickled)
+
+
+_known_beside: tuple[int, tuple[tuple[str, bytes], ...]] = (0, ())
+
+
+def _beside() -> tuple[tuple[str, bytes], ...]:
+    """Return the modules of this process that no installation brought, and their names as pickles have them."""
+    global _known_beside
+    if _known_beside[0] != len(sys.modules):
+        from ...package.local_modules import is_installed
+
+        found = []
+        for name, module in list(sys.modules.items()):
+            path = getattr(module, "__file__", None)
+            if (
+                name != "__main__"
+                and isinstance(path, str)
+                and path.endswith(".py")
+                and not is_installed(path)
+            ):
+                found.append((name, name.encode()))
+        _known_beside = len(sys.modules), tuple(found)
+    return _known_beside[1]
+
+
+def _by_value(value: Any, keep: Callable[[pickle.PickleBuffer], Any]) -> bytes:
+    """Pickle what holds things of the notebook: as a job's config is."""
+    from ...package.pickling import pickle_arguments
+
+    sink = pickle_arguments(value)
+    for buffer in sink.buffers:
+        keep(buffer)
+    return sink.pickled

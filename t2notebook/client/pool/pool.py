@@ -1,0 +1,481 @@
+"""A pool: a job whose workers run calls of this kernel, kept a while for the next ones."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...model.errors import JobFailed, PackageError, Twister2Error
+from ...model.job_failed import failed_as
+from ...model.states import TaskState
+from ...protocol import calls
+from ...protocol.frames import Bytes, Message
+from ..job import Job
+from ..session_http import Connection
+from .connection import PoolConnection
+from .dispatcher import Action, Call, Dispatcher, Drop, EndWorker, GiveUp, Send
+from .functions import Function
+from .futures import Future
+
+#: Bytes of calls that go in one message.
+PART = 4 << 20
+#: Seconds that a pool without workers is given before it is said why, and that its workers have to end.
+TELL_AFTER, END_PATIENCE = 5.0, 10.0
+#: How many functions that nobody calls just now are kept.
+_KEPT_FUNCTIONS = 64
+
+
+class PoolEnded(Twister2Error):
+    """The pool takes no more calls; another one does."""
+
+
+#: A future, and its result or its error.
+_Ended = tuple[Future, Any, BaseException | None]
+
+
+@dataclass(slots=True)
+class _Entry:
+    future: Future
+    pieces: calls.Pieces
+    size: int
+    function: int
+
+
+@dataclass(slots=True)
+class _Known:
+    function: Function
+    calls: int = 0
+
+
+@dataclass(slots=True)
+class _Greeting:
+    """The last greeting of a worker's, and the last result that came after it."""
+
+    incarnation: int
+    epoch: int
+    heard: int = 0
+    told: int = 0
+
+
+class Pool:
+    """The calls of a pool's job, from the kernel's side.
+
+    Parameters
+    ----------
+    job : Job
+        Its workers run `worker.process.pool.serve`.
+    linger : float
+        Seconds that it is kept when there are no calls.
+    """
+
+    def __init__(self, job: Job, linger: float) -> None:
+        self.job = job
+        self._linger = linger
+        self._lock = threading.Lock()
+        self._dispatcher = Dispatcher()
+        self._entries: dict[int, _Entry] = {}
+        self._last = 0
+        self._functions: dict[int, _Known] = {}
+        self._numbers: dict[int, int] = {}  # by the id of the function
+        self._last_function = 0
+        self._greetings: dict[int, _Greeting] = {}
+        self._parts: dict[tuple[int, int], list[Bytes]] = {}
+        self._to_end: list[int] = []
+        self._given_up: list[_Ended] = []
+        self._changed = True
+        self._idle_since = self._begun = time.monotonic()
+        self._ending_since = math.nan
+        self._ended = ""
+        self._told = ""
+        self._connection = PoolConnection(job.job_id, self._reach, self)
+        job.add_listener(self._on_change)
+        self._connection.start()
+
+    def _reach(self) -> Connection:
+        return self.job.reach()
+
+    # What executors ask.
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes calls."""
+        return not self._ended and math.isnan(self._ending_since)
+
+    def room(self, held: int) -> int:
+        """Return how many more calls are useful, when so many have not been taken by whoever asked for them."""
+        with self._lock:
+            limit = self._dispatcher.room + self._dispatcher.waiting
+            return min(self._dispatcher.room, 4 * limit - held)
+
+    def submit(self, function: Function, given: Sequence[tuple[Future, calls.Pieces]], retries: int) -> None:
+        """Take calls of a function.
+
+        Parameters
+        ----------
+        function : Function
+        given : sequence of (Future, arguments)
+        retries : int
+            How often a call that raised is tried again.
+
+        Raises
+        ------
+        PoolEnded
+        """
+        with self._lock:
+            if not self.is_open:
+                raise PoolEnded("the pool has ended")
+            number = self._number_of(function)
+            new = []
+            for future, pieces in given:
+                self._last += 1
+                future.number = self._last
+                size = calls.size(pieces)
+                self._entries[self._last] = _Entry(future, pieces, size, number)
+                self._functions[number].calls += 1
+                new.append(Call(self._last, number, size, retries))
+            lent = self._dispatcher.lends
+            failed = self._perform(self._dispatcher.submit(new, time.monotonic()))
+            wakes = self._dispatcher.lends and not lent
+        if wakes:
+            self._connection.wake()
+        self._settle(failed)
+
+    def _number_of(self, function: Function) -> int:
+        number = self._numbers.get(id(function))
+        if number is None:
+            if len(self._functions) > _KEPT_FUNCTIONS:
+                self._drop_functions()
+            self._last_function += 1
+            number = self._numbers[id(function)] = self._last_function
+            self._functions[number] = _Known(function)
+        return number
+
+    def _drop_functions(self) -> None:
+        for number in [number for number, known in self._functions.items() if not known.calls]:
+            known = self._functions.pop(number)
+            del self._numbers[id(known.function)]
+            self._dispatcher.forget(number)
+
+    def cancel(self, future: Future) -> None:
+        """Nobody wants a call any more."""
+        with self._lock:
+            self._forget(future.number)
+            failed = self._perform(self._dispatcher.cancel(future.number, time.monotonic()))
+        self._settle(failed)
+
+    def is_running(self, future: Future) -> bool:
+        """Whether a call has begun."""
+        with self._lock:
+            return self._dispatcher.is_running(future.number)
+
+    def outlook(self) -> str:
+        """Return in words what the pool's workers are doing."""
+        with self._lock:
+            workers, waiting = len(self._dispatcher.workers), self._dispatcher.waiting
+        if workers:
+            asked = self.job.spec.number_of_workers
+            others = "call waits" if waiting == 1 else "calls wait"
+            return f"{workers} of {asked} workers of pool {self.job.job_id} run, {waiting or 'no'} {others} for one"
+        return f"no worker of pool {self.job.job_id} runs yet{self._why()}"
+
+    def _why(self) -> str:
+        view = self.job.view()
+        why = view.waiting_for or view.message
+        return f": {why}" if why else ""
+
+    def end(self) -> None:
+        """Let its workers end; calls that have not ended are given up."""
+        with self._lock:
+            if math.isnan(self._ending_since):
+                self._begin_end()
+            failed = self._perform(self._dispatcher.close("the pool was ended"))
+        self._connection.wake()
+        self._settle(failed)
+
+    def join(self, timeout: float) -> None:
+        """Wait for its end."""
+        self._connection.join(timeout)
+
+    def leave_to_parent(self) -> None:
+        """Stop being a pool, in a process that was forked."""
+        self._ended = "it is the pool of the process that this one was forked from"
+        self._connection.leave_to_parent()
+
+    # What its connection tells.
+
+    def opened(self) -> None:
+        """There is a connection: workers that are there will say so."""
+
+    def broken(self) -> None:
+        """There is none: what was on its way is lost."""
+        with self._lock:
+            for worker_id in self._dispatcher.workers:
+                self._dispatcher.away(worker_id)
+            self._parts.clear()
+            self._greetings.clear()
+            self._changed = True
+
+    def received(self, messages: Sequence[Message]) -> None:
+        """Take what workers have sent."""
+        settled: list[_Ended] = []
+        for message in messages:
+            with self._lock:
+                ended = self._take(message.record, message.payload)
+                settled += self._given_up
+                self._given_up = []
+            for entry, record, payload in ended:
+                settled.append((entry.future, *_outcome(entry.future, self.job.job_id, record, payload)))
+        self._settle(settled)
+
+    def due(self) -> float | None:
+        """Do what is due."""
+        now = time.monotonic()
+        failed: list[_Ended] = []
+        if self._changed:
+            self._changed = False
+            failed += self._look(now)
+        with self._lock:
+            if self._dispatcher.lends:
+                failed += self._perform(self._dispatcher.tick(now))
+            to_end, self._to_end = self._to_end, []
+            wait = self._due(now)
+        self._settle(failed)
+        for worker_id in to_end:
+            self._end_worker(worker_id)
+        return wait
+
+    def _due(self, now: float) -> float | None:
+        """Return in how many seconds something is due; None: nothing ever. With the lock held."""
+        if self._ended:
+            return None
+        if not math.isnan(self._ending_since):
+            return 0.5
+        if self._entries:
+            self._idle_since = now
+            self._tell(now)
+            return calls.LEASE if self._dispatcher.lends else 1.0
+        left = self._idle_since + self._linger - now
+        if left <= 0:
+            self._begin_end()
+            return 0.5
+        return left
+
+    def _tell(self, now: float) -> None:
+        """Say once why nothing runs, if nothing does."""
+        if self._dispatcher.workers or now - self._begun < TELL_AFTER or self._told:
+            return
+        self._told = "told"
+        print(f"t2notebook: no worker of pool {self.job.job_id} runs yet{self._why()}", file=sys.stderr)
+
+    def _begin_end(self) -> None:
+        self._ending_since = time.monotonic()
+        for worker_id, greeting in self._greetings.items():
+            self._send(worker_id, greeting, {"kind": "end"})
+
+    # What becomes of its job.
+
+    def _on_change(self, job: Job) -> None:
+        # Called with the job's lock held, on the thread that brings its events.
+        self._changed = True
+        self._connection.wake()
+
+    def _look(self, now: float) -> list[_Ended]:
+        view = self.job.view()
+        is_over = view.state.is_final or not self.job.is_attached
+        ending_since = self._ending_since
+        if not math.isnan(ending_since) and not is_over:
+            self._changed = True
+            if now - ending_since > END_PATIENCE or any(
+                not each.state.is_terminal and each.started is None for each in view.workers
+            ):
+                self._kill()
+        failed: list[_Ended] = []
+        with self._lock:
+            if is_over:
+                self._ended = self._ended or "its job has ended"
+                return self._perform(self._dispatcher.close(_end_of(self.job)))
+            for worker_id, known in list(self._dispatcher.workers.items()):
+                worker = view.workers[worker_id]
+                if worker.state.is_terminal and worker.restarts == known.incarnation:
+                    if worker.state is not TaskState.FINISHED:
+                        failed += self._lost(worker_id, known.incarnation, worker.end_text, now)
+                elif worker.restarts > known.incarnation:
+                    why = (worker.message or worker.reason).partition("; restart ")[0] or "was started again"
+                    failed += self._lost(worker_id, known.incarnation, f"worker {worker_id} {why}", now)
+        return failed
+
+    def _lost(self, worker_id: int, incarnation: int, why: str, now: float) -> list[_Ended]:
+        self._greetings.pop(worker_id, None)
+        for key in [key for key in self._parts if key[0] == worker_id]:
+            del self._parts[key]
+        return self._perform(self._dispatcher.lost(worker_id, incarnation, why, now))
+
+    def _kill(self) -> None:
+        try:
+            self.job.kill(message="the pool is not needed any more")
+        except Twister2Error:
+            self._ended = "its session is gone"
+
+    def _end_worker(self, worker_id: int) -> None:
+        try:
+            self.job.kill(worker_id, "its call was cancelled", restart=True)
+        except Twister2Error:
+            self._changed = True  # it is gone, or its session is
+
+    # Inside, with the lock held.
+
+    def _take(
+        self, record: Mapping[str, Any], payload: Bytes
+    ) -> list[tuple[_Entry, Mapping[str, Any], Bytes]]:
+        """Take one message; return the call that ended by it."""
+        now = time.monotonic()
+        if (away := record.get("away")) is not None:
+            self._dispatcher.away(away)
+            self._greetings.pop(away, None)
+            return []
+        worker_id, incarnation, epoch = record["from"], record["of"], record["epoch"]
+        if "hello" in record:
+            self._greetings[worker_id] = _Greeting(incarnation, epoch)
+            self._do(self._dispatcher.joined(worker_id, incarnation, record["holding"], now))
+            if not math.isnan(self._ending_since):
+                self._send(worker_id, self._greetings[worker_id], {"kind": "end"})
+            return []
+        greeting = self._greetings.get(worker_id)
+        if greeting is None or (greeting.incarnation, greeting.epoch) != (incarnation, epoch):
+            return []
+        if "started" in record:
+            self._do(self._dispatcher.started(worker_id, record["started"], now))
+        elif "returned" in record:
+            self._do(self._dispatcher.returned(worker_id, record["returned"], now))
+        elif "part" in record:
+            self._parts.setdefault((worker_id, record["part"]), []).append(payload)
+        elif "done" in record:
+            return self._done(worker_id, greeting, record, payload, now)
+        return []
+
+    def _done(
+        self, worker_id: int, greeting: _Greeting, record: Mapping[str, Any], payload: Bytes, now: float
+    ) -> list[tuple[_Entry, Mapping[str, Any], Bytes]]:
+        ticket = record["done"]
+        if (parts := self._parts.pop((worker_id, ticket), None)) is not None:
+            payload = memoryview(bytearray().join(parts))
+        greeting.heard = record["n"]
+        number, actions = self._dispatcher.finished(worker_id, ticket, record["seconds"], record["ok"], now)
+        ended = []
+        if number is not None and (entry := self._forget(number)) is not None:
+            entry.future.worker_id = worker_id
+            ended.append((entry, record, payload))
+        self._do(actions)
+        if len(payload) >= calls.LARGE and greeting.told < greeting.heard:
+            self._send(worker_id, greeting, {"kind": "ack"})  # it need not keep that
+        return ended
+
+    def _forget(self, number: int) -> _Entry | None:
+        entry = self._entries.pop(number, None)
+        if entry is not None and (known := self._functions.get(entry.function)) is not None:
+            known.calls -= 1
+        if not self._entries:
+            self._idle_since = time.monotonic()
+        return entry
+
+    def _do(self, actions: Iterable[Action]) -> None:
+        """Perform actions; whoever has the lock settles later what ended by them."""
+        self._given_up += self._perform(actions)
+
+    def _perform(self, actions: Iterable[Action]) -> list[_Ended]:
+        """Perform actions; return the futures that have ended by them."""
+        ended: list[_Ended] = []
+        for action in actions:
+            match action:
+                case Send():
+                    self._send_calls(action)
+                case Drop(worker_id, ticket):
+                    if (greeting := self._greetings.get(worker_id)) is not None:
+                        self._send(worker_id, greeting, {"kind": "drop", "ticket": ticket})
+                case EndWorker(worker_id):
+                    self._to_end.append(worker_id)
+                    self._connection.wake()
+                case GiveUp(number, why):
+                    if (entry := self._forget(number)) is not None:
+                        text = f"{entry.future.what} was given up: {why}"
+                        ended.append((entry.future, None, JobFailed(text, job_id=self.job.job_id)))
+        return ended
+
+    def _send_calls(self, action: Send) -> None:
+        greeting = self._greetings.get(action.worker_id)
+        if greeting is None:
+            return  # it says anew what it has
+        sizes, pieces = [], list[Bytes]()
+        for number in action.functions:
+            package = self._functions[number].function.package
+            sizes.append([number, len(package)])
+            pieces.append(package)
+        tickets = []
+        for ticket, number in action.calls:
+            entry = self._entries[number]
+            tickets.append([ticket, entry.function, entry.size])
+            pieces += entry.pieces
+        record: dict[str, Any] = {"kind": "calls", "calls": tickets}
+        if action.after is not None:
+            record["after"] = action.after
+        if action.functions:
+            record["functions"] = sizes
+        if action.tells:
+            record["tells"] = True
+        if sum(each[2] for each in tickets) + sum(each[1] for each in sizes) > PART:
+            for part in calls.parts(pieces, PART):
+                self._send(action.worker_id, greeting, {"kind": "part"}, [part])
+            pieces = []
+        self._send(action.worker_id, greeting, record, pieces)
+
+    def _send(
+        self, worker_id: int, greeting: _Greeting, record: Mapping[str, Any], pieces: Sequence[Bytes] = ()
+    ) -> None:
+        where = {"to": worker_id, "of": greeting.incarnation, "epoch": greeting.epoch}
+        acknowledged = {"ack": greeting.heard} if greeting.told < greeting.heard else {}
+        greeting.told = greeting.heard
+        self._connection.send({**record, **where, **acknowledged}, pieces)
+
+    def _settle(self, ended: Iterable[_Ended]) -> None:
+        """Have futures end; without the lock, since their callbacks may do anything."""
+        for future, value, error in ended:
+            future.settle(value, error)
+
+
+def _outcome(
+    future: Future, job_id: str, record: Mapping[str, Any], payload: Bytes
+) -> tuple[Any, BaseException | None]:
+    """Return a call's result, or its error."""
+    try:
+        value = calls.unpack(payload)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        if record["ok"]:
+            return None, PackageError(f"the result of {future.what} cannot be unpickled here: {what}")
+        value = {"line": f"an exception that cannot be unpickled here ({what})", "traceback": ""}, None
+    if record["ok"]:
+        return value, None
+    facts, cause = value
+    item = "" if future.index is None else f" ({future.shown_item})"
+    failure = JobFailed(
+        f"{future.what}{item} failed on worker {future.worker_id} of {job_id}: {facts['line']}",
+        job_id=job_id,
+        worker_id=future.worker_id,
+        remote_traceback=facts["traceback"],
+    )
+    return None, failed_as(failure, cause)
+
+
+def _end_of(job: Job) -> str:
+    """Return why a pool's job is over."""
+    try:
+        job.wait(0)
+    except Twister2Error as error:
+        return str(error)  # its session was lost
+    failure = job.error()
+    return failure.headline if failure is not None else f"the pool's job {job.job_id} has ended"

@@ -1,0 +1,273 @@
+"""A worker of a pool: runs calls that a notebook sends, one after the other, until nobody needs it any more."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...model.errors import PackageError
+from ...protocol import calls
+from ...protocol.archive import Archive
+from ...protocol.frames import Bytes, Message
+from . import remote_traceback as failures
+from . import shipped_modules
+from .call_queue import CallQueue, Queued
+from .environment import WorkerEnvironment
+from .job_master_client import JobMasterClient
+from .superseded import Superseded
+from .unpicklable import explain
+
+#: Seconds that a worker goes on without a notebook, which may come back.
+ALONE = 60.0
+#: Bytes of a result that go in one message.
+PART = 4 << 20
+
+
+class Mapped:
+    """A function as it travels to a pool: what workers of a job are given, and never call so.
+
+    Parameters
+    ----------
+    function : callable
+    """
+
+    __signature__ = inspect.Signature([inspect.Parameter("env", inspect.Parameter.POSITIONAL_ONLY)])
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.__wrapped__ = function
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Mapped, (self.function,)
+
+    def __call__(self, env: WorkerEnvironment) -> Any:
+        """Refuse: it is called by `PoolWorker`, with arguments."""
+        raise TypeError("a pool's function is called with its own arguments")
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """A result that the notebook has not yet said that it has."""
+
+    number: int
+    record: Mapping[str, Any]
+    pieces: calls.Pieces
+
+
+class _Broken:
+    """A function that could not be rebuilt here."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def serve(env: WorkerEnvironment) -> int:
+    """Run calls until the notebook ends the pool; return how many."""
+    assert env._job_master is not None
+    return PoolWorker(env._job_master, os.getcwd()).run()
+
+
+class PoolWorker:
+    """One worker's calls, from the connection to their results.
+
+    Parameters
+    ----------
+    client : JobMasterClient
+    directory : str
+        The worker's own.
+    alone : float
+        Seconds to go on without a notebook.
+    """
+
+    def __init__(self, client: JobMasterClient, directory: str, alone: float = ALONE) -> None:
+        self._client, self._directory, self._alone = client, directory, alone
+        self._queue = CallQueue()
+        self._sent: deque[_Result] = deque()
+        self._number = 0
+        self._parts: list[Bytes] = []
+        self._epoch = 0
+        self._connection = 0
+        self._greets = True
+        self._tells = False
+        self._over = False
+        self._alone_since: float | None = time.monotonic()
+        self._count = 0
+
+    def run(self) -> int:
+        """Run calls until the pool ends; return how many.
+
+        Raises
+        ------
+        Superseded
+        """
+        while not self._over:
+            self._listen(wait=not self._queue)
+            queued, returned = self._queue.next(time.monotonic())
+            if returned:
+                self._post({"returned": returned})
+            if queued is not None:
+                self._call(queued)
+            elif self._is_forgotten():
+                break
+        return self._count
+
+    def _is_forgotten(self) -> bool:
+        return self._alone_since is not None and time.monotonic() - self._alone_since > self._alone
+
+    def _listen(self, wait: bool) -> None:
+        messages = self._client.receive(wait)
+        if self._client.connections != self._connection:
+            self._connection, self._greets = self._client.connections, True
+            if self._alone_since is None:
+                self._alone_since = time.monotonic()  # until it is said that the notebook is there
+        for message in messages:
+            self._take(message)
+        if self._greets and self._client.connections:
+            self._greet()
+
+    def _greet(self) -> None:
+        """Say what is here, on a new connection or to another notebook; all that had been sent before is void."""
+        self._greets = False
+        self._epoch += 1
+        self._queue.clear()
+        self._parts.clear()
+        self._post({"hello": self._epoch, "holding": [result.record["done"] for result in self._sent]})
+        for result in list(self._sent):
+            self._send(result)
+
+    def _take(self, message: Message) -> None:
+        record = message.record["pool"]
+        kind = record.get("kind")
+        if kind == "attached":
+            self._alone_since, self._greets = None, True
+        elif kind == "alone":
+            self._alone_since = time.monotonic()
+        elif record.get("epoch") != self._epoch or self._greets:
+            return  # it was sent on another connection
+        elif kind == "part":
+            self._parts.append(message.payload)
+        elif kind == "calls":
+            self._take_calls(record, message.payload)
+        elif kind == "drop":
+            self._queue.drop(record["ticket"])
+        elif kind == "end":
+            self._over = True
+        if (acknowledged := record.get("ack")) is not None:
+            while self._sent and self._sent[0].number <= acknowledged:
+                self._sent.popleft()
+
+    def _take_calls(self, record: Mapping[str, Any], payload: Bytes) -> None:
+        if self._parts:
+            payload = memoryview(bytearray().join([*self._parts, payload]))
+            self._parts.clear()
+        view, begin = memoryview(payload), 0
+        functions: dict[int, Any] = {}
+        for number, size in record.get("functions", ()):
+            functions[number] = self._function(view[begin : begin + size])
+            begin += size
+        given = []
+        for ticket, function, size in record["calls"]:
+            given.append((ticket, function, view[begin : begin + size]))
+            begin += size
+        self._queue.put(given, record.get("after"), functions)
+        self._tells = bool(record.get("tells"))
+
+    def _function(self, package: memoryview) -> Any:
+        """Return a function from its package, or why there is none."""
+        try:
+            archive = Archive(package)
+            shipped_modules.install(archive, self._directory)
+            # Names of the notebook as they were when this function was sent; other functions keep theirs.
+            main = vars(sys.modules["__main__"])
+            namespace = dict(main)
+            function = archive.load(namespace)["worker"].function
+            main.update({name: value for name, value in namespace.items() if not name.startswith("__")})
+            return function
+        except Superseded:
+            raise
+        except BaseException as error:
+            failures.say(failures.format_traceback(error, folded=False))
+            return _Broken(PackageError(failures.cannot_rebuild(error, {})))
+
+    def _call(self, queued: Queued) -> None:
+        if self._tells and queued.after is None:
+            self._post({"started": queued.ticket})
+        begun = time.perf_counter()
+        is_good, outcome = True, None
+        try:
+            if isinstance(queued.function, _Broken):
+                raise queued.function.error
+            args, kwargs = calls.unpack(queued.data)
+            outcome = queued.function(*args, **kwargs)
+            del args, kwargs
+            if inspect.iscoroutine(outcome):
+                import asyncio  # 60 ms that few need
+
+                outcome = asyncio.run(outcome)
+            pieces = _packed(outcome)
+        except Superseded:
+            raise
+        except BaseException as error:  # also SystemExit: it is the call that ends, not the worker
+            is_good = False
+            pieces = _packed_failure(error)
+        seconds = time.perf_counter() - begun
+        self._queue.ended(time.monotonic())
+        self._count += 1
+        self._number += 1
+        queued.data = b""
+        record = {"done": queued.ticket, "ok": is_good, "seconds": seconds, "n": self._number}
+        result = _Result(self._number, record, pieces)
+        self._sent.append(result)
+        if not self._greets and self._client.connections == self._connection:
+            self._send(result)
+        _flush()
+
+    def _send(self, result: _Result) -> None:
+        pieces = result.pieces
+        if calls.size(pieces) > PART:
+            for part in calls.parts(pieces, PART):
+                if not self._post({"part": result.record["done"]}, [part]):
+                    return
+            pieces = ()
+        self._post(result.record, pieces)
+
+    def _post(self, record: Mapping[str, Any], pieces: calls.Pieces = ()) -> bool:
+        # What is not sent is said again by the next greeting, or need not be.
+        return self._client.post({**record, "epoch": self._epoch}, pieces)
+
+
+def _packed(value: Any) -> calls.Pieces:
+    """Return a value's pieces.
+
+    Raises
+    ------
+    PackageError
+        When it cannot be pickled; the message says which part of it.
+    """
+    try:
+        return calls.pack(value)
+    except Exception as error:
+        raise PackageError(f"the result cannot be pickled: {explain(value)}") from error
+
+
+def _packed_failure(error: BaseException) -> calls.Pieces:
+    failure = failures.describe(error, failures.missing_module_hint(error))
+    record = {"line": failure.line, "type": failure.type, "traceback": failure.traceback}
+    try:
+        return calls.pack((record, failure.error))
+    except Exception:
+        return calls.pack((record, None))
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # whatever the user's code has made of it
+            continue
