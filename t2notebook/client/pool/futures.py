@@ -115,6 +115,15 @@ class Future(concurrent.futures.Future[Any]):
         """Wait for the call's end without blocking the event loop; cancelling the wait does not cancel the call."""
         return asyncio.shield(asyncio.wrap_future(self)).__await__()
 
+    def __repr__(self) -> str:
+        if self.cancelled():
+            state = "cancelled"
+        elif self.done():
+            state = "failed" if super().exception(0) is not None else "has a result"
+        else:
+            state = "runs" if self.running() else "waits"
+        return f"<Future: {self.what}, {state}>"
+
     def __reduce__(self) -> Any:
         raise TypeError("a future stays in the notebook; send its result() instead")
 

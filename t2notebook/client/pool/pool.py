@@ -110,7 +110,7 @@ class Pool:
         """Return how many more calls are useful, when so many have not been taken by whoever asked for them."""
         with self._lock:
             limit = self._dispatcher.room + self._dispatcher.waiting
-            return min(self._dispatcher.room, 4 * limit - held)
+            return min(self._dispatcher.room, 2 * limit - held)
 
     def submit(self, function: Function, given: Sequence[tuple[Future, calls.Pieces]], retries: int) -> None:
         """Take calls of a function.
