@@ -32,6 +32,8 @@ def nothing(number: int) -> int:
 
 def millisecond(number: int) -> int:
     """Take a millisecond."""
+    import time  # ipyparallel brings no module along
+
     time.sleep(0.001)
     return number
 
@@ -45,6 +47,8 @@ def megabyte(number: int) -> Any:
 
 def sleep(seconds: float) -> float:
     """Take so many seconds."""
+    import time
+
     time.sleep(seconds)
     return seconds
 

@@ -49,7 +49,14 @@ class Pools:
             notebook.hold_up(self._workers[key])
 
     def received(self, key: Key, connection: Connection, message: Message) -> None:
-        """A worker has sent something."""
+        """A worker has sent something.
+
+        Parameters
+        ----------
+        key : (str, int)
+        connection : Connection
+        message : Message
+        """
         if (notebook := self._notebooks.get(key[0])) is not None:
             incarnation = connection.hello.get("incarnation")
             notebook.send({**message.record["pool"], "from": key[1], "of": incarnation}, message.payload)

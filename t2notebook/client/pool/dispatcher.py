@@ -170,7 +170,7 @@ class Dispatcher:
 
     @property
     def room(self) -> int:
-        """How many more calls could usefully wait here, for whoever makes them one by one."""
+        """Number of calls that could usefully wait here besides, for whoever makes them one by one."""
         return max(8, 2 * (1 + self._last_ahead) * max(1, len(self.workers))) - len(self._waiting)
 
     @property

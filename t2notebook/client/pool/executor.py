@@ -136,7 +136,7 @@ class Executor(concurrent.futures.Executor):
 
     @property
     def workers(self) -> int:
-        """How many workers it asks for."""
+        """Number of workers that it asks for."""
         return self._max_workers
 
     def futures(self, fn: Callable[..., Any], *items: Iterable[Any], retries: int | None = None) -> Any:
@@ -154,6 +154,11 @@ class Executor(concurrent.futures.Executor):
         -------
         list of Future, or FutureStream
             A stream for what has no length.
+
+        Raises
+        ------
+        SubmitError
+            When there are no items, or something of them cannot travel.
         """
         self._check()
         if not items:

@@ -53,7 +53,12 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         self._functions: dict[tuple[int, ...], tuple[Function, list[Any]]] = {}
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
-        """Return how many workers there are to be."""
+        """Return how many workers there are to be.
+
+        Raises
+        ------
+        ValueError
+        """
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
         if self._given is not None:

@@ -29,7 +29,7 @@ MODULES_DIRECTORY = ".modules"
 
 #: The modules' root in this process, with a separator at its end; empty if there is none.
 _root = ""
-#: The sums of the files that have been laid out, by the names of their members.
+#: The sums of the files that have been laid out, by their paths.
 _laid: dict[str, str] = {}
 
 
@@ -60,7 +60,7 @@ def install(archive: Archive, directory: str) -> None:
     sums = {member: sums[1] for member, sums in archive.manifest.get("members", {}).items()}
     names: set[str] = set()
     for member, target in _targets(archive, directory):
-        if _laid.get(member, "") == sums.get(member):
+        if _laid.get(target, "") == sums.get(member):
             continue
         if member.startswith(MODULES):
             names.add(PurePosixPath(member).parts[1].removesuffix(".py"))
@@ -72,7 +72,7 @@ def install(archive: Archive, directory: str) -> None:
                 f"{name} of the job cannot be written to the sandbox on {socket.gethostname()}: "
                 f"{error.strerror or error}"
             ) from error
-        _laid[member] = sums.get(member, "")
+        _laid[target] = sums.get(member, "")
     root = os.path.join(os.path.abspath(directory), MODULES_DIRECTORY)
     if names:
         if not _root:

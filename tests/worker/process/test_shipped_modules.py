@@ -83,6 +83,18 @@ def test_shipped_modules_come_first(shipped: Path) -> None:
     assert importlib.import_module("colorsys").SHIPPED
 
 
+def test_a_second_archive_changes_only_what_is_other_in_it(shipped: Path) -> None:
+    package, where = importlib.import_module("t2x_pkg"), importlib.import_module("t2x_where")
+    shipped_modules.install(archive(SHIPPED), str(shipped))
+    assert importlib.import_module("t2x_pkg") is package
+    later = {**SHIPPED, "modules/t2x_pkg/sub.py": b"VALUE = 8  # newer\n", "modules/t2x_new.py": b"NEW = 1\n"}
+    shipped_modules.install(archive(later), str(shipped))
+    assert importlib.import_module("t2x_pkg").VALUE == 8
+    assert importlib.import_module("t2x_new").NEW == 1
+    assert importlib.import_module("t2x_where") is where
+    assert sys.path.count(str(shipped / ".modules")) == 1
+
+
 def test_others_are_left_to_others(shipped: Path) -> None:
     assert importlib.import_module("json") is json
     with pytest.raises(ModuleNotFoundError):
