@@ -57,6 +57,7 @@ class Member:
     presence: Presence = Presence.AWAITED
     incarnation: int = 0
     has_failed: bool = False
+    is_new: bool = False
     info: Mapping[str, Any] = field(default_factory=dict)
     answers: dict[int, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -223,10 +224,10 @@ class JobMaster:
                 actions.append(Stop(worker_id, self.has_left()))
         for worker_id in range(before, number_of_workers):
             if worker_id == len(self.members):
-                self.members.append(Member())
+                self.members.append(Member(is_new=True))
             else:  # it is another one of that id, whatever becomes of the last
                 actions += self._begin_anew(worker_id)
-                self.members[worker_id] = Member(incarnation=incarnations.get(worker_id, 0))
+                self.members[worker_id] = Member(incarnation=incarnations.get(worker_id, 0), is_new=True)
             self._present[Presence.AWAITED] += 1
             self._had_all = False
         actions += self._happened("scaled_up" if number_of_workers > before else "scaled_down")
@@ -263,7 +264,7 @@ class JobMaster:
         self.faults += 1
         outlook = "for good" if is_final else "and is started again"
         self._last_fault = f"worker {worker_id} failed {outlook}"
-        self.members[worker_id].has_failed = True
+        self.members[worker_id].has_failed, self.members[worker_id].is_new = True, False
         actions = self._happened("failed", worker_id)
         if Barrier.DEFAULT in self._barriers:
             actions += self._decide(Barrier.DEFAULT, BarrierResult.JOB_FAULTY, self._last_fault)

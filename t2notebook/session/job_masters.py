@@ -160,6 +160,7 @@ class JobMasters:
                 "faults": running.master.faults,
                 "happened": running.master.happenings.last,
                 "number_of_workers": running.master.number_of_workers,
+                "is_new": running.master.members[key[1]].is_new,
             }
         )
         self.pools.opened(key)

@@ -95,7 +95,9 @@ class Checkpoint:
         self._client.ask({"kind": "hello"})
         snapshots = self._snapshots()
         try:
-            snapshots.save(version, self._values, incarnation=self._launch.restart_count, faults=self._faults)
+            snapshots.save(
+                version, self._values, faults=self._faults, number_of_workers=self._client.number_of_workers
+            )
         except OSError as error:
             raise CheckpointError(
                 f"checkpoint {version} cannot be written to {self._root}: {error.strerror or error}; "
@@ -108,24 +110,30 @@ class Checkpoint:
     def _restore(self, faults: int) -> None:
         """Go back to the version that counts since the last failure."""
         snapshots = self._snapshots()
+        # One that came to a job that was scaled up goes on where the others are.
+        is_new = self._faults < 0 and self._client.is_new
         try:
-            self._files().write(
-                f"{self._path()}/member.json", [b"{}"]
-            )  # so that the family knows of this worker
-            version = self._agreed(faults) if faults or snapshots.versions() else 0
+            snapshots.begin()
+            if is_new:
+                version = self._common(self._launch.job_id, but=self._launch.worker_id)
+                snapshots.go_on_from(version, is_new=True)
+            else:
+                version = self._agreed(faults) if faults or snapshots.versions() else 0
             self._values.clear()
             self._restored = {}
-            own = snapshots.versions()
-            if version and version in own:
+            own, first = snapshots.history()
+            if version in own:
                 self._restored = snapshots.load(version)
-            elif not own or not version:
+            elif not version or (not own and not first):
                 self._restored = self._inherited()
-            else:
+            elif version != first:
                 raise CheckpointError(
                     f"version {version} of worker {self._launch.worker_id} has been removed"
                 )
-            for newer in (one for one in reversed(own) if one > version):
+            for newer in sorted((one for one in own if one > version), reverse=True):
                 snapshots.remove(newer)
+            if not is_new and self._launch.restart_count:
+                snapshots.go_on_from(version)
         except OSError as error:
             raise CheckpointError(
                 f"checkpoints in {self._root} cannot be reached: {error.strerror or error}"
@@ -143,19 +151,34 @@ class Checkpoint:
             decided = json.loads(files.read(path))
         return int(decided["version"])
 
-    def _common(self, job_id: str) -> int:
-        """Return the last version that every member of a job has."""
-        files = self._files()
-        folder = f"{job_id}/{_FOLDER}"
-        members = [name for name in files.names(folder) if name.startswith("worker-")]
-        latest = [max(Snapshots(files, f"{folder}/{name}").versions(), default=0) for name in members]
-        return min(latest, default=0)
+    def _common(self, job_id: str, but: int = -1) -> int:
+        """Return the last version that every member of a job has; those that have left are none.
+
+        Parameters
+        ----------
+        job_id : str
+        but : int
+            A worker that does not count.
+        """
+        names = self._files().names(f"{job_id}/{_FOLDER}")
+        members = {int(name[7:]) for name in names if name.startswith("worker-") and name[7:].isdigit()}
+        number = self._client.number_of_workers
+        if job_id != self._launch.job_id and 0 in members:  # the first worker never leaves
+            first = Snapshots(self._files(), self._path(job_id, 0))
+            if version := first.latest():
+                number = int(first.facts(version).get("number_of_workers") or number)
+        counting = [one for one in members if one != but and one < (number or len(members))]
+        return min(
+            (Snapshots(self._files(), self._path(job_id, one)).latest() for one in counting), default=0
+        )
 
     def _inherited(self) -> dict[str, Any]:
         """Return what this worker had in the job that this one goes on with."""
         for job_id in self._launch.restore_jobs:
             if version := self._common(job_id):
-                return Snapshots(self._files(), self._path(job_id)).load(version)
+                snapshots = Snapshots(self._files(), self._path(job_id))
+                # One that the earlier job had not, or not yet, begins with nothing.
+                return snapshots.load(version) if version in snapshots.versions() else {}
         return {}
 
     def _tidy(self, snapshots: Snapshots) -> None:
@@ -180,11 +203,12 @@ class Checkpoint:
                 raise CheckpointError(f"{self._root} cannot be used on this agent: {error}") from error
         return self._store
 
-    def _path(self, job_id: str = "") -> str:
-        return f"{job_id or self._launch.job_id}/{_FOLDER}/worker-{self._launch.worker_id}"
+    def _path(self, job_id: str = "", worker_id: int | None = None) -> str:
+        worker_id = self._launch.worker_id if worker_id is None else worker_id
+        return f"{job_id or self._launch.job_id}/{_FOLDER}/worker-{worker_id}"
 
     def _snapshots(self) -> Snapshots:
-        return Snapshots(self._files(), self._path())
+        return Snapshots(self._files(), self._path(), self._launch.restart_count)
 
 
 def volume_of(root: str, job_id: str, worker_id: int) -> str:

@@ -25,11 +25,14 @@ class Discovery(Protocol):
         What others are told of this worker; empty before it is connected.
     number_of_workers : int
         How many workers the job has, as was heard last; 0 before anything was.
+    is_new : bool
+        Whether this worker came when the job was scaled up, and has not failed since.
     """
 
     faults: int | None
     welcome: Mapping[str, Any]
     number_of_workers: int
+    is_new: bool
 
     def connect(self) -> None:
         """Be connected."""

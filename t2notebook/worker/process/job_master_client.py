@@ -81,6 +81,8 @@ class JobMasterClient:
         What the job master says of this worker; empty before the first connection.
     number_of_workers : int
         How many workers the job has, as the job master said last; 0 before it said anything.
+    is_new : bool
+        Whether this worker came when the job was scaled up, and has not failed since.
     on_contact : callable
         Called with False when the job master cannot be reached, and with True when it can be again; with the lock held,
         so it must return at once.
@@ -105,6 +107,7 @@ class JobMasterClient:
         self.faults: int | None = None
         self.welcome: Mapping[str, Any] = {}
         self.number_of_workers = 0
+        self.is_new = False
         self.on_contact: Callable[[bool], None] = lambda is_there: None
         self._is_missed = False
         self.connections = 0
@@ -382,6 +385,7 @@ class JobMasterClient:
                     if "welcome" in message.record:
                         self.welcome = message.record["welcome"]
                         self.number_of_workers = int(message.record["number_of_workers"])
+                        self.is_new = bool(message.record["is_new"])
                         if self.faults is None:
                             self.faults = int(message.record["faults"])
                         link.early = messages[index + 1 :]

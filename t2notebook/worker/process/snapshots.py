@@ -2,6 +2,10 @@
 
 A crash at any byte leaves the last complete version. Large buffers (NumPy arrays) are written from where they lie and
 read to where they are to lie, without another copy.
+
+Names of files have the worker's incarnation in them, and each incarnation notes from which version it went on. So one
+that has been replaced, and does not know it yet, neither overwrites nor removes what its successor writes, and what it
+still commits does not count.
 """
 
 from __future__ import annotations
@@ -19,8 +23,10 @@ from ...protocol.archive import unpickle
 from ...protocol.pickling import ResultPickler
 from .checkpoint_files import Files, Piece
 
-FORMAT = 1
-_MANIFEST = re.compile(r"v(\d{8})\.json")
+FORMAT = 2
+_MANIFEST = re.compile(r"v(\d{8})-(\d+)\.json")
+#: ``member-INCARNATION``, then, as soon as that is known, the version that it went on from.
+_MEMBER = re.compile(r"member-(\d+)(?:-(from|new)-(\d{8}))?\.json")
 
 
 class Snapshots:
@@ -30,15 +36,64 @@ class Snapshots:
     ----------
     files : Files
     folder : str
+    incarnation : int
+        The one that writes.
     """
 
-    def __init__(self, files: Files, folder: str) -> None:
-        self._files, self._folder = files, folder
+    def __init__(self, files: Files, folder: str, incarnation: int = 0) -> None:
+        self._files, self._folder, self._incarnation = files, folder, incarnation
+
+    def begin(self) -> None:
+        """Have the family know of this worker."""
+        self._files.write(f"{self._folder}/member-{self._incarnation}.json", [b"{}"])
+
+    def go_on_from(self, version: int, is_new: bool = False) -> None:
+        """Note the version that this incarnation goes on from: what older ones have committed after that is void.
+
+        Parameters
+        ----------
+        version : int
+        is_new : bool
+            Whether it is a new member, to whom nothing of an older incarnation belongs.
+        """
+        how = "new" if is_new else "from"
+        name = f"member-{self._incarnation}-{how}-{version:08d}.json"
+        self._files.write(f"{self._folder}/{name}", [b"{}"])
+        for other in self._files.names(self._folder):
+            found = _MEMBER.fullmatch(other)
+            if found and int(found[1]) == self._incarnation and other != name and found[2]:
+                self._files.remove(f"{self._folder}/{other}")
+
+    def history(self) -> tuple[dict[int, int], int]:
+        """Return the complete versions that count, with the incarnation that made each, and the version that the last
+        new member of this id began with.
+        """
+        made: dict[int, list[int]] = {}
+        starts: dict[int, tuple[str, int]] = {}
+        for name in self._files.names(self._folder):
+            if found := _MANIFEST.fullmatch(name):
+                made.setdefault(int(found[2]), []).append(int(found[1]))
+            elif (found := _MEMBER.fullmatch(name)) and found[2]:
+                starts[int(found[1])] = found[2], int(found[3])
+        versions: dict[int, int] = {}
+        first = 0
+        for incarnation in sorted({*made, *starts}):
+            how, base = starts.get(incarnation, ("", 0))
+            if how == "new":
+                versions, first = {}, base
+            elif how:
+                versions = {version: who for version, who in versions.items() if version <= base}
+            versions |= dict.fromkeys(made.get(incarnation, ()), incarnation)
+        return versions, first
 
     def versions(self) -> list[int]:
-        """Return the complete versions, oldest first."""
-        found = (_MANIFEST.fullmatch(name) for name in self._files.names(self._folder))
-        return [int(one[1]) for one in found if one]
+        """Return the complete versions that count, oldest first."""
+        return sorted(self.history()[0])
+
+    def latest(self) -> int:
+        """Return the last version, 0 if there is none; of a new member that has committed nothing, where it began."""
+        versions, first = self.history()
+        return max(versions, default=first)
 
     def save(self, version: int, values: Mapping[str, Any], **facts: Any) -> None:
         """Write a version.
@@ -61,9 +116,10 @@ class Snapshots:
 
         everything = [piece for pieces in parts.values() for piece in pieces]
         # Summed up while the disk works, as both take about as long.
-        self._files.write(f"{self._folder}/{_data(version)}", everything, sum_up)
+        name = f"{self._folder}/{_name(version, self._incarnation)}"
+        self._files.write(f"{name}.data", everything, sum_up)
         manifest = {"format": FORMAT, "version": version, "variables": index, **facts}
-        self._files.write(f"{self._folder}/v{version:08d}.json", [json.dumps(manifest).encode()])
+        self._files.write(f"{name}.json", [json.dumps(manifest).encode()])
 
     def load(self, version: int) -> dict[str, Any]:
         """Return the values of a version.
@@ -74,20 +130,29 @@ class Snapshots:
             When it is damaged.
         OSError
         """
-        manifest = json.loads(self._files.read(f"{self._folder}/v{version:08d}.json"))
+        name = f"{self._folder}/{_name(version, self.history()[0][version])}"
+        manifest = json.loads(self._files.read(f"{name}.json"))
         if manifest.get("format") != FORMAT:
             raise CheckpointError(f"checkpoint {version} was written by another version of t2notebook")
         values: dict[str, Any] = {}
-        with self._files.open(f"{self._folder}/{_data(version)}") as file:
+        with self._files.open(f"{name}.data") as file:
             for name, places in manifest["variables"].items():
                 pieces = [self._read(file, size, crc, version) for size, crc in places]
                 values[name] = unpickle(bytes(pieces[0]), pieces[1:], _main())
         return values
 
+    def facts(self, version: int) -> Mapping[str, Any]:
+        """Return the manifest of a version."""
+        name = f"{self._folder}/{_name(version, self.history()[0][version])}.json"
+        facts: Mapping[str, Any] = json.loads(self._files.read(name))
+        return facts
+
     def remove(self, version: int) -> None:
-        """Remove a version; its manifest first."""
-        self._files.remove(f"{self._folder}/v{version:08d}.json")
-        self._files.remove(f"{self._folder}/{_data(version)}")
+        """Remove a version that this incarnation or an older one has made; its manifest first."""
+        for incarnation in range(self._incarnation + 1):
+            name = f"{self._folder}/{_name(version, incarnation)}"
+            self._files.remove(f"{name}.json")
+            self._files.remove(f"{name}.data")
 
     def _read(self, file: Any, size: int, crc: int, version: int) -> bytearray:
         data = bytearray(size)
@@ -102,8 +167,8 @@ class Snapshots:
         return data
 
 
-def _data(version: int) -> str:
-    return f"v{version:08d}.data"
+def _name(version: int, incarnation: int) -> str:
+    return f"v{version:08d}-{incarnation}"
 
 
 def _main() -> dict[str, Any]:

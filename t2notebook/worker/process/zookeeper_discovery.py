@@ -65,6 +65,7 @@ class ZooKeeperDiscovery:
         self.faults: int | None = None
         self.welcome: Mapping[str, Any] = {}
         self.number_of_workers = launch.number_of_workers  # a job that can be scaled has a job master
+        self.is_new = False
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a worker's connection to ZooKeeper cannot be pickled")

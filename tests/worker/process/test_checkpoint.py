@@ -22,8 +22,9 @@ from t2notebook.worker.process.snapshots import Snapshots
 class JobMaster:
     """A job master that knows how many failures there were."""
 
-    def __init__(self, faults: int = 0) -> None:
+    def __init__(self, faults: int = 0, number_of_workers: int = 2, is_new: bool = False) -> None:
         self.faults = faults
+        self.number_of_workers, self.is_new = number_of_workers, is_new
         self.asked: list[Mapping[str, Any]] = []
 
     def connect(self) -> None:
@@ -35,12 +36,21 @@ class JobMaster:
 
 
 def checkpoint(
-    root: Path | str, worker: int = 0, faults: int = 0, job: str = "me-job-1", earlier: Sequence[str] = ()
+    root: Path | str,
+    worker: int = 0,
+    faults: int = 0,
+    job: str = "me-job-1",
+    earlier: Sequence[str] = (),
+    *,
+    of: int = 2,
+    is_new: bool = False,
+    incarnation: int | None = None,
 ) -> Checkpoint:
+    count = faults if incarnation is None else incarnation
     launch = WorkerLaunch(
-        job, worker, faults, 2, "00", "http://x:1", "0", 1, "3.11", 1, 64, restore_jobs=tuple(earlier)
+        job, worker, count, 2, "00", "http://x:1", "0", 1, "3.11", 1, 64, restore_jobs=tuple(earlier)
     )
-    return Checkpoint(str(root), launch, JobMaster(faults))  # type: ignore[arg-type]
+    return Checkpoint(str(root), launch, JobMaster(faults, of, is_new))  # type: ignore[arg-type]
 
 
 def committed(one: Checkpoint, *values: Any) -> Checkpoint:
@@ -123,6 +133,61 @@ def test_old_versions_are_removed_but_not_what_others_need(tmp_path: Path) -> No
     assert len(Snapshots(LocalFiles(str(tmp_path / "alone")), "me-job-1/checkpoints/worker-0").versions()) < 8
 
 
+def test_what_a_worker_still_writes_that_was_replaced_counts_for_nothing(tmp_path: Path) -> None:
+    """It was away for long, and comes back in the middle of its work, when another has taken its place."""
+    committed(checkpoint(tmp_path, 1), *range(9))
+    old = committed(checkpoint(tmp_path, 0), "1", "2", "3")
+    new = checkpoint(tmp_path, 0, faults=1)
+    assert new.init_variable("x") == "3"
+    for value in ("old 4", "old 5"):
+        old.update_variable("x", value)
+        old.commit()
+    files = LocalFiles(str(tmp_path))
+    assert Snapshots(files, "me-job-1/checkpoints/worker-0").versions() == [1, 2, 3]
+    new.update_variable("x", "new 4")
+    assert new.commit() == 4
+    old._version = 3
+    old.update_variable("x", "old 4, again")
+    old.commit()
+    old._snapshots().remove(4)
+    assert Snapshots(files, "me-job-1/checkpoints/worker-0").versions() == [1, 2, 3, 4]
+    assert checkpoint(tmp_path, 0, faults=2).init_variable("x") == "new 4"
+
+
+def test_one_that_comes_later_goes_on_where_the_others_are(tmp_path: Path) -> None:
+    for worker in (0, 1):
+        committed(checkpoint(tmp_path, worker), *range(1, 11))
+    third = checkpoint(tmp_path, 2, of=3, is_new=True)
+    assert third.init_variable("x", "begin") == "begin" and third.version == 10
+    # A failure before its first commit costs the others nothing.
+    assert checkpoint(tmp_path, 0, 1, of=3).init_variable("x") == 10
+    assert checkpoint(tmp_path, 1, 1, of=3, incarnation=0).init_variable("x") == 10
+    third._client.faults = 1
+    assert third.init_variable("x", "begin") == "begin" and third.version == 10
+    for worker, value in ((0, 11), (1, 11), (2, "third")):
+        one = third if worker == 2 else checkpoint(tmp_path, worker, 1, of=3, incarnation=1 - worker)
+        one.init_variable("x")
+        one.update_variable("x", value)
+        assert one.commit() == 11
+    again = checkpoint(tmp_path, 2, 2, of=3)
+    assert again.init_variable("x") == "third" and again.version == 11
+
+
+def test_one_that_has_left_holds_nobody_back(tmp_path: Path) -> None:
+    committed(checkpoint(tmp_path, 0), *range(1, 21))
+    committed(checkpoint(tmp_path, 1), *range(1, 4))
+    alone = checkpoint(tmp_path, 0, 1, of=1)
+    assert alone.init_variable("x") == 20
+    committed(alone, 21)
+    # It comes again, as another: nothing of the one that left is its own.
+    again = checkpoint(tmp_path, 1, 1, of=2, is_new=True)
+    assert again.init_variable("x", "begin") == "begin" and again.version == 21
+    # A job that goes on with this one looks at those that there were last.
+    second = checkpoint(tmp_path, 0, job="me-job-2", earlier=["me-job-1"])
+    assert second.init_variable("x") == 21
+    assert checkpoint(tmp_path, 1, job="me-job-2", earlier=["me-job-1"]).init_variable("x", 0) == 0
+
+
 class _Stopped(BaseException):
     """The process is gone."""
 
@@ -189,7 +254,7 @@ def test_a_disk_that_is_full_keeps_the_last_version_and_says_so(
 
 def test_damage_is_found(tmp_path: Path) -> None:
     committed(checkpoint(tmp_path), np.arange(100))
-    (data,) = tmp_path.rglob("v00000001.data")
+    (data,) = tmp_path.rglob("v00000001-0.data")
     content = bytearray(data.read_bytes())
     content[-5] ^= 1
     data.write_bytes(content)
