@@ -1,4 +1,4 @@
-"""Requests to a session: HTTP over its Unix socket."""
+"""Requests to a session: HTTP over its Unix socket, on connections that are kept for the next request."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ MISDIRECTED = 421
 MOVE_PATIENCE, STOP_PATIENCE = 5.0, 1.0
 #: Seconds between two looks at either.
 _LOOK = 0.1
+#: How many connections are kept open for later requests; as many as threads ask at once are made.
+_KEPT = 4
 
 
 class SessionEnding(SessionError):
@@ -115,7 +117,14 @@ class Connection:
         A journal that it owns: there it says where it listens, if not at `path`.
     is_observer : bool
         Whether what is asked here keeps the session alive no longer than it would live anyway.
+
+    Attributes
+    ----------
+    keeps : bool
+        Whether connections are kept for the next request; whoever sets it has to `close`.
     """
+
+    keeps = False
 
     def __init__(
         self, path: Path, name: str = "", directory: Path | None = None, *, is_observer: bool = False
@@ -124,6 +133,8 @@ class Connection:
         self.name = name
         self._directory = directory
         self._is_observer = is_observer
+        self._idle: list[_UnixConnection] = []
+        self._pid = os.getpid()
 
     @classmethod
     def of(cls, meta: Mapping[str, str], directory: Path, *, is_observer: bool = False) -> Connection:
@@ -253,15 +264,17 @@ class Connection:
                 self._find_again()
 
     def _request_once(self, method: str, target: str, body: bytes | None) -> tuple[bytes, Mapping[str, str]]:
-        connection = self._connect()
+        connection = self._kept() or self._connect()
         assert connection.sock is not None
         pid = peer_process.pid_of(connection.sock)
         headers = self._headers() | ({"Content-Type": "application/json"} if body else {})
+        is_over = False
         try:
             connection.request(method, target, body, headers)
             _await_answer(connection.sock, pid)
             answer = connection.getresponse()
             data = answer.read()
+            is_over = not answer.will_close and answer.status != MISDIRECTED
         except TimeoutError:
             raise SessionBroken(
                 f"the session process{_called(pid)} has not answered for {REQUEST_TIMEOUT:g} s{_advice(pid)}"
@@ -272,7 +285,10 @@ class Connection:
                 "t2.jobs() says what came of it"
             ) from None
         finally:
-            connection.close()
+            if is_over and self.keeps and len(self._idle) < _KEPT and self._pid == os.getpid():
+                self._idle.append(connection)
+            else:
+                connection.close()
         if answer.status == MISDIRECTED:
             raise _Misdirected
         if answer.status >= 400:
@@ -286,6 +302,34 @@ class Connection:
     def _headers(self) -> dict[str, str]:
         headers = {OBSERVER_HEADER: "1"} if self._is_observer else {}
         return headers | ({SESSION_HEADER: self.name} if self.name else {})
+
+    def _kept(self) -> _UnixConnection | None:
+        """Return a kept connection whose other side lives and runs; None if there is none."""
+        if self._pid != os.getpid():
+            for connection in self._idle:  # the parent's, which goes on with them
+                if (sock := connection.sock) is not None and (descriptor := sock.detach()) >= 0:
+                    os.close(descriptor)
+            self._idle, self._pid = [], os.getpid()
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                break  # another thread was quicker
+            sock = connection.sock
+            # What can be read between two answers is the end.
+            if sock is not None and not _is_readable(sock) and not is_stopped(peer_process.pid_of(sock)):
+                return connection
+            connection.close()
+        return None
+
+    def close(self) -> None:
+        """Keep no connections any more."""
+        self.keeps = False
+        while self._idle:
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                break
 
     def _connect(self) -> _UnixConnection:
         """Return an open connection to where the session listens now; nothing is sent yet.
@@ -347,6 +391,12 @@ class Connection:
                 break
             time.sleep(_LOOK)
         raise SessionEnding("the session process has ended, and another has taken its place")
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _await_answer(sock: socket.socket, pid: int) -> None:

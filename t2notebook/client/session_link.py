@@ -210,8 +210,11 @@ class Link:
         if not (line := stream.readline()):
             stream.close()
             raise SessionEnding("the session has just ended")
+        if self.connection is not connection:
+            self.connection.close()
         self.connection, self.session = connection, loads(line)["hello"]
         connection.pin(self.session)
+        connection.keeps = True
         self._attached.set()
         return stream
 
@@ -241,6 +244,7 @@ class Link:
         self.is_open = False
         self._attached.set()
         self._stream.close()
+        self.connection.close()
         with self._lock:
             replicas = list(self._replicas.values())
         for replica in replicas:
@@ -400,3 +404,4 @@ os.register_at_fork(after_in_child=_begin_anew)
 def _notify_exit(link: weakref.ref[Link]) -> None:
     if (living := link()) is not None:
         living.notify_exit()
+        living.connection.close()

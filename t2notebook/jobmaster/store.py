@@ -6,6 +6,7 @@ loses its power loses the session's connections, and with them all waiting worke
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import sqlite3
@@ -44,6 +45,10 @@ CREATE TABLE IF NOT EXISTS messages (job_id TEXT, receiver INTEGER, number INTEG
 CREATE TABLE IF NOT EXISTS mailboxes (job_id TEXT, receiver INTEGER, last INTEGER,
     PRIMARY KEY (job_id, receiver)) WITHOUT ROWID;
 """
+
+
+#: Records of one kind that follow each other, each with the id of its job.
+Group = list[tuple[str, Any]]
 
 
 class Store:
@@ -103,8 +108,8 @@ class Store:
         db = self._db or self._open()
         with db:
             db.execute("BEGIN IMMEDIATE")
-            for job_id, write in writes:
-                _STATEMENTS[type(write)](db, job_id, write)
+            for kind, group in itertools.groupby(writes, lambda write: type(write[1])):
+                _STATEMENTS[kind](db, list(group))
 
     def close(self) -> None:
         """Close the file; on the thread that writes."""
@@ -126,61 +131,74 @@ class Store:
         return db
 
 
-def _put_barrier(db: sqlite3.Connection, job_id: str, write: Any) -> None:
-    db.execute(
+def _put_barriers(db: sqlite3.Connection, group: Group) -> None:
+    now = time.time()
+    db.executemany(
         "INSERT OR REPLACE INTO barriers VALUES (?, ?, ?, ?, ?)",
-        (job_id, write.barrier, write.expected, time.time() + write.timeout, write.faults),
+        [(job_id, one.barrier, one.expected, now + one.timeout, one.faults) for job_id, one in group],
     )
 
 
-def _drop_barrier(db: sqlite3.Connection, job_id: str, write: Any) -> None:
-    db.execute("DELETE FROM barriers WHERE job_id = ? AND barrier = ?", (job_id, write.barrier))
+def _drop_barriers(db: sqlite3.Connection, group: Group) -> None:
+    db.executemany(
+        "DELETE FROM barriers WHERE job_id = ? AND barrier = ?",
+        [(job_id, one.barrier) for job_id, one in group],
+    )
 
 
-def _put_answer(db: sqlite3.Connection, job_id: str, write: Any) -> None:
-    db.execute(
+def _put_answers(db: sqlite3.Connection, group: Group) -> None:
+    texts: dict[int, str] = {}  # all who were at a barrier are told the same
+    for _, one in group:
+        if id(one.record) not in texts:
+            texts[id(one.record)] = dumps(one.record)
+    db.executemany(
         "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
-        (job_id, write.sender, write.request, write.incarnation, dumps(write.record)),
+        [(job_id, one.sender, one.request, one.incarnation, texts[id(one.record)]) for job_id, one in group],
     )
 
 
-def _drop_answers(db: sqlite3.Connection, job_id: str, write: Any) -> None:
-    if write.below is None:
-        db.execute("DELETE FROM answers WHERE job_id = ? AND sender = ?", (job_id, write.sender))
-        return
-    db.execute(
+def _drop_answers(db: sqlite3.Connection, group: Group) -> None:
+    db.executemany(
+        "DELETE FROM answers WHERE job_id = ? AND sender = ?",
+        [(job_id, one.sender) for job_id, one in group if one.below is None],
+    )
+    db.executemany(
         "DELETE FROM answers WHERE job_id = ? AND sender = ? AND request < ?",
-        (job_id, write.sender, write.below),
+        [(job_id, one.sender, one.below) for job_id, one in group if one.below is not None],
     )
 
 
-def _put_message(db: sqlite3.Connection, job_id: str, write: Any) -> None:
-    db.execute(
+def _put_messages(db: sqlite3.Connection, group: Group) -> None:
+    db.executemany(
         "INSERT INTO messages VALUES (?, ?, ?, ?, ?)",
-        (job_id, write.receiver, write.number, write.sender, write.payload),
+        [(job_id, one.receiver, one.number, one.sender, one.payload) for job_id, one in group],
     )
-    db.execute("INSERT OR REPLACE INTO mailboxes VALUES (?, ?, ?)", (job_id, write.receiver, write.number))
+    last = {(job_id, one.receiver): one.number for job_id, one in group}
+    db.executemany(
+        "INSERT OR REPLACE INTO mailboxes VALUES (?, ?, ?)", [(*key, number) for key, number in last.items()]
+    )
 
 
-def _drop_messages(db: sqlite3.Connection, job_id: str, write: Any) -> None:
-    db.execute(
+def _drop_messages(db: sqlite3.Connection, group: Group) -> None:
+    db.executemany(
         "DELETE FROM messages WHERE job_id = ? AND receiver = ? AND number <= ?",
-        (job_id, write.receiver, write.number),
+        [(job_id, one.receiver, one.number) for job_id, one in group],
     )
 
 
-def _drop_job(db: sqlite3.Connection, job_id: str, write: Any) -> None:
-    for table in ("barriers", "answers"):
-        db.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
-    db.execute("DELETE FROM messages WHERE job_id = ? AND receiver >= 0", (job_id,))
+def _drop_jobs(db: sqlite3.Connection, group: Group) -> None:
+    for job_id, _ in group:
+        for table in ("barriers", "answers"):
+            db.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+        db.execute("DELETE FROM messages WHERE job_id = ? AND receiver >= 0", (job_id,))
 
 
-_STATEMENTS: Mapping[type, Callable[[sqlite3.Connection, str, Any], None]] = {
-    PutBarrier: _put_barrier,
-    DropBarrier: _drop_barrier,
-    PutAnswer: _put_answer,
+_STATEMENTS: Mapping[type, Callable[[sqlite3.Connection, Group], None]] = {
+    PutBarrier: _put_barriers,
+    DropBarrier: _drop_barriers,
+    PutAnswer: _put_answers,
     DropAnswers: _drop_answers,
-    PutMessage: _put_message,
+    PutMessage: _put_messages,
     DropMessages: _drop_messages,
-    DropJob: _drop_job,
+    DropJob: _drop_jobs,
 }

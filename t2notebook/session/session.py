@@ -564,6 +564,7 @@ class Session:
             "directory": str(self.own.journal.directory),
             "adopted": [str(framework.journal.directory) for framework in self.frameworks[1:]],
             "kernels": len(self.clients),
+            "refused": self._workers.job_masters.server.refused if self._workers is not None else 0,
             "config": self.config,
         }
 

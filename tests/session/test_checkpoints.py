@@ -72,6 +72,7 @@ def test_a_restarted_job_resumes_from_its_last_commit(t2: Any, tmp_path: Path) -
         begun = env.checkpoint.init_variable("step", 0)
         for step in range(begun, 6):
             if step == 3 and os.path.exists(env.config["marker"]):
+                env.worker_controller.wait_on_barrier(60)  # both have committed the third
                 raise ValueError("the disk of step 3 is broken")
             env.checkpoint.update_variable("step", step + 1)
             env.checkpoint.commit()

@@ -75,14 +75,20 @@ def test_a_barrier_that_not_all_come_to(t2: Any) -> None:
 
         import t2notebook as t2
 
+        env.worker_controller.get_all_workers(60)
         if env.worker_id == 1:
-            time.sleep(1.5)
+            told = env.messages(timeout=60)
+            assert {next(told), next(told)} == {0, 2}
+            env.send(0, "go")
+            env.send(2, "go")
             return "slept"
         try:
             env.worker_controller.wait_on_barrier(timeout=0.3)
         except TimeoutError as error:
             assert isinstance(error, t2.BarrierTimeout)
             first = str(error)
+        env.send(1, env.worker_id)
+        assert next(env.messages(timeout=60)) == "go"
         begun = time.monotonic()
         try:
             env.worker_controller.wait_on_barrier(timeout=60)

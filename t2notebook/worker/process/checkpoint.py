@@ -11,7 +11,7 @@ from typing import Any
 
 from ...model.errors import CheckpointError
 from ...protocol.launch import WorkerLaunch
-from .checkpoint_files import Files, files_at, make_private
+from .checkpoint_files import Files, files_at
 from .controller import Discovery
 from .snapshots import Snapshots
 
@@ -209,17 +209,3 @@ class Checkpoint:
 
     def _snapshots(self) -> Snapshots:
         return Snapshots(self._files(), self._path(), self._launch.restart_count)
-
-
-def volume_of(root: str, job_id: str, worker_id: int) -> str:
-    """Return the path of a worker's part of the persistent volume; a directory is made.
-
-    Parameters
-    ----------
-    root, job_id : str
-    worker_id : int
-    """
-    place = f"{root.rstrip('/')}/{job_id}/worker-{worker_id}"
-    if "://" not in root:
-        make_private(root, f"{job_id}/worker-{worker_id}")
-    return place

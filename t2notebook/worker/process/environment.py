@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .job_master_client import JobMasterClient
     from .listeners import Listeners
     from .messages import Messages
+    from .volume import PersistentVolume
 
 _MAX_TEXT = 200
 #: The driver's place among the ids of receivers.
@@ -53,8 +54,8 @@ class WorkerEnvironment:
         Asks the job master.
     checkpoint : Checkpoint
         Variables that outlive the worker.
-    persistent_volume : str
-        The worker's directory (or address) of what outlives it; empty if the job has none.
+    persistent_volume : PersistentVolume
+        The worker's directory (or address) of what outlives it.
     volatile_volume : str
         A directory that is removed when the worker ends.
     job_master : JobMasterClient
@@ -69,7 +70,6 @@ class WorkerEnvironment:
     credentials: Mapping[str, str]
     worker_controller: WorkerController
     checkpoint: Checkpoint
-    persistent_volume: str
     volatile_volume: str
 
     def __init__(
@@ -88,7 +88,7 @@ class WorkerEnvironment:
         listeners: Listeners | None = None,
         ask: Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], bytes]] | None = None,
         checkpoint: Checkpoint | None = None,
-        persistent_volume: str = "",
+        persistent_volume: PersistentVolume | None = None,
         volatile_volume: str = "",
         job_master: JobMasterClient | None = None,
     ) -> None:
@@ -105,9 +105,20 @@ class WorkerEnvironment:
         self._job_master = job_master
         if checkpoint is not None:
             self.checkpoint = checkpoint
-        self.persistent_volume = persistent_volume
+        self._persistent_volume = persistent_volume
         self.volatile_volume = volatile_volume
         self._report = report
+
+    @property
+    def persistent_volume(self) -> str:
+        """The worker's directory of what outlives it, or its address; empty if the job has none.
+
+        A worker that has been replaced is stopped when it asks for it.
+        """
+        if self._persistent_volume is None:
+            return ""
+        self._persistent_volume.check()
+        return self._persistent_volume.place
 
     @property
     def number_of_workers(self) -> int:

@@ -21,7 +21,7 @@ from . import call as calling
 from . import finalization, hints, result, shipped_modules
 from . import remote_traceback as failures
 from .bars import become_progress
-from .checkpoint import Checkpoint, volume_of
+from .checkpoint import Checkpoint
 from .controller import Discovery, WorkerController
 from .environment import WorkerEnvironment
 from .job_master_client import JobMasterClient
@@ -33,6 +33,7 @@ from .remote_traceback import Failure
 from .result import Delivery
 from .session_api import SessionClient
 from .superseded import Superseded
+from .volume import PersistentVolume
 
 
 def run_worker(
@@ -252,23 +253,23 @@ def _discovery(launch: WorkerLaunch, job_master: JobMasterClient) -> Discovery:
     return ZooKeeperDiscovery(launch)
 
 
-def _volume(launch: WorkerLaunch) -> str:
-    """Return the worker's part of the persistent volume, empty if the job has none.
+def _volume(launch: WorkerLaunch) -> PersistentVolume:
+    """Return the worker's part of the persistent volume.
 
     Raises
     ------
     NoPlace
         When this agent does not have it; another one may.
     """
-    if not launch.persistent_volume:
-        return ""
+    volume = PersistentVolume(launch)
     try:
-        return volume_of(launch.persistent_volume, launch.job_id, launch.worker_id)
+        volume.claim()
     except OSError as error:
         raise shipped_modules.NoPlace(
             f"the persistent volume {launch.persistent_volume} cannot be used on {socket.gethostname()}: "
             f"{error.strerror or error}"
         ) from error
+    return volume
 
 
 def _credentials(launch: WorkerLaunch) -> dict[str, str]:
