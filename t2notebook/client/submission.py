@@ -97,6 +97,7 @@ def submit(
     max_worker_restarts: int = FaultTolerance.max_worker_restarts,
     launch_timeout: float = FaultTolerance.launch_timeout,
     unreachable_timeout: float = FaultTolerance.unreachable_timeout,
+    failure_timeout: float = FaultTolerance.failure_timeout,
     keep_going: bool = FaultTolerance.keep_going,
     max_reexecutes: int = FaultTolerance.max_reexecutes,
     replace: bool | Sequence[Job] = False,
@@ -156,6 +157,9 @@ def submit(
         Seconds within which a launched worker must run; then it is started elsewhere.
     unreachable_timeout : float
         Seconds that a worker may be unreachable before another is started in its place.
+    failure_timeout : float
+        Seconds for which nothing may be heard of a running worker, neither from its executor nor from itself, before
+        another is started in its place; 0: for ever.
     max_reexecutes : int
         How often all workers begin anew together, from the init barrier on, when one has failed and is started again.
     keep_going : bool
@@ -231,6 +235,7 @@ def submit(
         max_worker_restarts=max_worker_restarts,
         launch_timeout=launch_timeout,
         unreachable_timeout=unreachable_timeout,
+        failure_timeout=failure_timeout,
         keep_going=keep_going,
         max_reexecutes=max_reexecutes,
         scalable=scalable,

@@ -172,6 +172,9 @@ class FaultTolerance:
         Seconds within which a launched worker must run; then it is started elsewhere.
     unreachable_timeout : float
         Seconds that a worker may be unreachable before another is started in its place.
+    failure_timeout : float
+        Seconds for which nothing is heard of a running worker, neither from its executor nor from itself, until
+        another is started in its place; 0: for ever. A worker that is busy is vouched for by its executor.
     keep_going : bool
         Let the other workers go on when one has failed; the job counts as failed when all have ended.
     max_reexecutes : int
@@ -184,8 +187,10 @@ class FaultTolerance:
     unreachable_timeout: float = 120.0
     keep_going: bool = False
     max_reexecutes: int = 0
+    failure_timeout: float = 60.0
 
     def __post_init__(self) -> None:
+        _not_negative("failure_timeout", self.failure_timeout)
         _whole("max_reexecutes", self.max_reexecutes, minimum=0)
         if not isinstance(self.keep_going, bool):
             raise SubmitError(f"keep_going is {self.keep_going!r}; give True or False")

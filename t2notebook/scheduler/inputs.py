@@ -130,6 +130,15 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Silent:
+    """Nothing has been heard of running workers, who share an executor, for so many seconds."""
+
+    job_id: str
+    worker_ids: tuple[int, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
 class TimerFired:
     """A timer that was set is due."""
 
@@ -181,6 +190,7 @@ Input = (
     | KillJob
     | KillWorker
     | Scale
+    | Silent
     | TimerFired
     | ClusterRead
     | Settle

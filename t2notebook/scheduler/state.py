@@ -114,6 +114,7 @@ class SchedulerState:
             inputs.KillJob: self._kill_job,
             inputs.KillWorker: self._kill_worker,
             inputs.Scale: self._scale,
+            inputs.Silent: self._silent,
             inputs.TimerFired: lambda told: timers.fired(told.name),
             inputs.ClusterRead: lambda told: self.explainer.cluster_read(told.cluster),
             inputs.Settle: lambda told: recovery.settle(self.jobs, self.tracker),
@@ -186,6 +187,11 @@ class SchedulerState:
         """Look for resources for those who come; have those who leave end."""
         job = self.jobs[told.job_id]
         self.tracker.scale(job, told.number_of_workers, told.request, told.source, told.leave_time)
+
+    def _silent(self, told: inputs.Silent) -> None:
+        """Have others take the places of workers that do not answer, if the master can be told."""
+        if self.turn.connected:
+            self.tracker.give_silent_up(self.jobs[told.job_id], told.worker_ids, told.seconds)
 
     def _subscribed(self, told: inputs.Subscribed) -> None:
         """Resume: ask what became of the tasks, and repeat what may have been lost."""

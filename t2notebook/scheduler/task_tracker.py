@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from ..model.reducer import WorkerView
 from ..model.start_errors import image_failure, unknown_user
 from ..model.states import JobState, TaskState
 from ..protocol.launch import KILL_GRACE, Cause
-from .actions import Kill, Reconcile
+from .actions import Kill, Reconcile, ShutdownExecutor
 from .executor_pool import Executors
 from .explainer import Explainer
 from .offer_flow import OfferFlow
@@ -401,6 +401,29 @@ class TaskTracker:
             reason, message = "UNREACHABLE_TIMEOUT", f"{what}{where} for {seconds:g} s"
         self.take(job, worker, TaskState.LOST, "SESSION", reason, message, {})
         self.ended(job, worker.executor_id, task_id)
+
+    def give_silent_up(self, job: JobRecord, worker_ids: Iterable[int], seconds: float) -> None:
+        """Count running workers of which nothing is heard as lost, and end what runs them.
+
+        Parameters
+        ----------
+        job : JobRecord
+        worker_ids : iterable of int
+        seconds : float
+            How long nothing has been heard.
+        """
+        for worker_id in worker_ids:
+            worker = job.view.workers[worker_id]
+            if worker.state is not TaskState.RUNNING or job.view.state.is_final:
+                continue
+            task_id, executor_id = worker.task_id, worker.executor_id
+            self.end_task(task_id, worker.agent)
+            # An executor that stands still ends no worker: its agent has to.
+            self._turn.do(ShutdownExecutor(worker.agent, executor_id))
+            message = f"nothing was heard of it for {seconds:g} s, neither from its executor nor from itself"
+            self.take(job, worker, TaskState.LOST, "SESSION", "FAILURE_TIMEOUT", message, {})
+            self.ended(job, executor_id, task_id)
+            self._executors.lost(executor_id)
 
     # What the master is asked.
 

@@ -28,10 +28,16 @@ class Executors:
     ----------
     on_use : callable
         ``on_use(job_id, workers)`` takes the use of some workers, as `model.use` has it.
+    on_heard : callable
+        ``on_heard(job_id, executor_id)`` is told each time that an executor says anything.
     """
 
-    def __init__(self, on_use: Callable[[str, Any], None]) -> None:
-        self._on_use = on_use
+    def __init__(
+        self,
+        on_use: Callable[[str, Any], None],
+        on_heard: Callable[[str, str], None] = lambda job_id, executor_id: None,
+    ) -> None:
+        self._on_use, self._on_heard = on_use, on_heard
         self._connections: dict[tuple[str, str], Connection] = {}
         self._numbers = itertools.count(1)
         self._asked: dict[int, tuple[Connection, asyncio.Future[Message]]] = {}
@@ -43,6 +49,7 @@ class Executors:
         if (earlier := self._connections.get(key)) is not None:
             earlier.close(abort=True)
         self._connections[key] = connection
+        self._on_heard(*key)
         connection.send({"welcome": {}})
         self._changed.set()
         self._changed = asyncio.Event()
@@ -50,6 +57,7 @@ class Executors:
     def received(self, connection: Connection, message: Message) -> None:
         """Take what an executor says."""
         record = message.record
+        self._on_heard(*_key(connection))
         if record.get("kind") == "use":
             self._on_use(_key(connection)[0], record.get("workers"))
             return

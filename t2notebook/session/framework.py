@@ -366,6 +366,18 @@ class Framework:
             )
         self.runner.feed(inputs.Scale(job.job_id, number_of_workers, request, source, leave_time))
 
+    def give_silent_up(self, job: JobRecord, worker_ids: tuple[int, ...], seconds: float) -> None:
+        """Have others take the places of workers of which nothing has been heard.
+
+        Parameters
+        ----------
+        job : JobRecord
+        worker_ids : tuple of int
+        seconds : float
+        """
+        if self.runner is not None and self.driver is not None and not self.life.is_over:
+            self.runner.feed(inputs.Silent(job.job_id, worker_ids, seconds))
+
     def _check_owner(self) -> None:
         if self.journal.is_lost:
             raise NotOwner(f"another session has taken over the journal in {self.journal.directory}")

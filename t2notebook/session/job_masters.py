@@ -26,6 +26,7 @@ from ..model.worker_info import WorkerInfo
 from ..protocol.frames import Message
 from .executors import Executors
 from .pools import Pools
+from .silent_workers import GiveUp, SilentWorkers
 from .usage import UsageRecorder
 from .zookeeper_publisher import ZooKeeperPublisher
 
@@ -93,6 +94,8 @@ class JobMasters:
         Changes the number of a job's workers, for one of them.
     publisher : ZooKeeperPublisher, optional
         For jobs whose workers find each other in ZooKeeper.
+    give_up : GiveUp
+        Has others take the places of workers that do not answer.
 
     Attributes
     ----------
@@ -101,9 +104,17 @@ class JobMasters:
         The executors that run the workers, which have connections of their own.
     pools : Pools
         Calls and results of pools, which go past the state machines.
+    silence : SilentWorkers
+        Finds the workers of which nothing is heard.
     """
 
-    def __init__(self, jobs: AllJobs, scale: Scaler, publisher: ZooKeeperPublisher | None = None) -> None:
+    def __init__(
+        self,
+        jobs: AllJobs,
+        scale: Scaler,
+        publisher: ZooKeeperPublisher | None = None,
+        give_up: GiveUp = lambda job, worker_ids, seconds: None,
+    ) -> None:
         self._jobs, self._scale = jobs, scale
         self._publisher = publisher
         self._tasks: set[asyncio.Task[None]] = set()
@@ -112,7 +123,8 @@ class JobMasters:
         self._runners: dict[Path, Runner] = {}
         self._answers: dict[tuple[str, int | str], asyncio.Future[Answer]] = {}
         self.server = ChannelServer(self)
-        self.executors = Executors(UsageRecorder(jobs).take)
+        self.silence = SilentWorkers(jobs, give_up)
+        self.executors = Executors(UsageRecorder(jobs).take, self._heard)
         self.pools = Pools(self._connections)
         jobs.listen(self._on_event)
         self.take_up(jobs)
@@ -171,6 +183,7 @@ class JobMasters:
             self.executors.received(connection, message)
             return
         key = _key(connection)
+        self._heard(*key)
         running = self._running.get(key[0])
         number = message.record.get("request")  # 0: no answer is waited for
         if running is None or self._connections.get(key) is not connection or not isinstance(number, int):
@@ -181,6 +194,9 @@ class JobMasters:
         now = asyncio.get_running_loop().time()
         payload = bytes(message.payload)
         self._perform(running, running.master.request(key[1], number, message.record, payload, now))
+
+    def _heard(self, job_id: str, who: str | int) -> None:
+        self.silence.heard(job_id, who, asyncio.get_running_loop().time())
 
     def closed(self, connection: Connection) -> None:
         """A worker's connection is gone; the worker may come back."""
@@ -204,6 +220,7 @@ class JobMasters:
     def _on_event(self, event: Event, job: JobRecord) -> None:
         if job.view.state.is_final:
             self.executors.end(job.job_id, OVER)
+            self.silence.forget(job.job_id)
         running = self._running.get(job.job_id)
         if running is None and job.spec.discovery:
             running = self._of(job)

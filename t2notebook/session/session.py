@@ -295,6 +295,8 @@ class Session:
                 return
             await asyncio.sleep(min(1.0, max(0.02, remaining)))
             self._renew()
+            if self.job_masters is not None:
+                self.job_masters.silence.look(time.monotonic())
             self._door.check()
             self._keep_files()
             await self.check_cluster()
@@ -399,6 +401,7 @@ class Session:
             {name: os.environ[name] for name in LOADER if os.environ.get(name)} if self._is_embedded else {},
             self._publisher,
             self.scale,
+            self._give_silent_up,
         )
         self._servers.append(self._workers.server)
         for framework in self.frameworks:
@@ -530,6 +533,9 @@ class Session:
             self.framework_of(job).scale(job, known, request, source, leave_time)
         await self.jobs.durable(job.job_id)
         return known
+
+    def _give_silent_up(self, job: JobRecord, worker_ids: tuple[int, ...], seconds: float) -> None:
+        self.framework_of(job).give_silent_up(job, worker_ids, seconds)
 
     def _refuse(self, job: JobRecord) -> None:
         """End a job that can never start, since there is no framework."""

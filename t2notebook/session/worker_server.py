@@ -25,6 +25,7 @@ from ..package import http_api as package_http_api
 from ..scheduler.messages import ExecutorTemplate
 from .job_masters import JobMasters, Scaler
 from .shared_port import SharedPort
+from .silent_workers import GiveUp
 from .zookeeper_publisher import ZooKeeperPublisher
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,8 @@ class Workers:
         For jobs whose workers find each other in ZooKeeper.
     scale : Scaler
         Changes the number of a job's workers.
+    give_up : GiveUp
+        Has others take the places of workers that do not answer.
 
     Attributes
     ----------
@@ -112,6 +115,7 @@ class Workers:
         environment: Mapping[str, str],
         publisher: ZooKeeperPublisher,
         scale: Scaler,
+        give_up: GiveUp,
     ) -> None:
         self._jobs = jobs
         self._core_dir = core_dir
@@ -122,7 +126,7 @@ class Workers:
         shown = config["advertise_host"] or self._host
         self.url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
         self.contacts = Contacts()
-        self.job_masters = JobMasters(jobs, scale, publisher)
+        self.job_masters = JobMasters(jobs, scale, publisher, give_up)
         application = _Heard(
             self.contacts,
             [
