@@ -18,7 +18,7 @@ import pytest
 from t2notebook import LocalMesos
 from t2notebook.journal import FILE, session_directories
 from t2notebook.worker.process.job_master_client import JobMasterClient
-from tests.session.conftest import eventually, sessions_of
+from tests.session.conftest import eventually, processes, sessions_of
 from tests.session.test_restarts import agent_of, workers_alive
 
 SMALL_DISK = os.geteuid() == 0 and shutil.which("mount") is not None
@@ -238,6 +238,9 @@ def test_a_disk_that_is_really_full_under_the_journal(
     import t2notebook as t2
     from t2notebook import client
 
+    t2.shutdown()
+    client.stop_cluster()
+    eventually(lambda: not processes(clean), 30)  # the next session lies on that disk
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(disk))
     go = str(tmp_path / "go")
 
@@ -248,7 +251,7 @@ def test_a_disk_that_is_really_full_under_the_journal(
         while not os.path.exists(go):
             time.sleep(0.02)
         for number in range(3):
-            env.send_to_driver((number, bytes(100_000)))
+            env.send_to_driver((number, bytes(20_000)))
             env.worker_controller.wait_on_barrier(120)
         return env.worker_id
 

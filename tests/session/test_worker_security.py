@@ -42,6 +42,9 @@ class Running:
         def wait(env: Any) -> Any:
             return list(env.messages(timeout=None))[:0] if env.config.get("never") else next(env.messages())
 
+        t2.submit(lambda: 1, cpu=0.5, ram=64).results(
+            60
+        )  # a session has the environment of whoever starts it
         self.token = secrets.token_hex(16)
         os.environ["T2_TEST_VARIABLE"] = self.variable = secrets.token_hex(16)
         self.job = t2.submit(
