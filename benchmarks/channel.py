@@ -31,6 +31,7 @@ def serve(directory: str, workers: int, pipe: Connection) -> None:
     from tornado.netutil import bind_sockets
     from tornado.web import Application
 
+    from t2notebook.jobmaster import http_api
     from t2notebook.journal import Journal
     from t2notebook.journal.job_store import AllJobs, Jobs
     from t2notebook.model.events import Event, EventKind
@@ -54,7 +55,7 @@ def serve(directory: str, workers: int, pipe: Connection) -> None:
             launched = Event(EventKind.LAUNCHED, job.job_id, now, worker, task, "STAGING", data=data)
             jobs.record(launched, Event(EventKind.STATUS, job.job_id, now, worker, task, "RUNNING"))
         masters = JobMasters(everything, nothing_to_scale)
-        server = SharedPort(Application([]))
+        server = SharedPort(Application(http_api.routes(everything)))
         server.channels = masters.server.connection
         sockets = bind_sockets(0, "127.0.0.1", backlog=4096)
         server.add_sockets(sockets)
