@@ -76,6 +76,15 @@ def _parser() -> argparse.ArgumentParser:
     top.add_argument("--by", choices=("worker", "cpu", "mem"), default="worker", help="order")
     top.add_argument("-f", "--follow", action="store_true", help="show it anew until the job ends")
     top.set_defaults(run=_top)
+    stack = verbs.add_parser("stack", help="show where workers are: the stack of each thread")
+    stack.add_argument("job")
+    stack.add_argument("worker", type=int, nargs="?", help="by default all that run")
+    stack.set_defaults(run=_stack)
+    profile = verbs.add_parser("profile", help="show where a worker spends its time")
+    profile.add_argument("job")
+    profile.add_argument("worker", type=int)
+    profile.add_argument("--seconds", type=float, default=5.0, help="how long to look, 40 at the most")
+    profile.set_defaults(run=_profile)
     kill = verbs.add_parser("kill", help="end a job")
     kill.add_argument("job")
     kill.set_defaults(run=_kill)
@@ -145,6 +154,18 @@ def _top(options: argparse.Namespace) -> None:
         if not options.follow or view.state.is_final or not job.is_attached:
             return
         time.sleep(2.0)
+
+
+def _stack(options: argparse.Namespace) -> None:
+    from . import client
+
+    print(client.attach(options.job).stack(options.worker))
+
+
+def _profile(options: argparse.Namespace) -> None:
+    from . import client
+
+    print(client.attach(options.job).profile(options.worker, options.seconds))
 
 
 def _kill(options: argparse.Namespace) -> None:

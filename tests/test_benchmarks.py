@@ -32,4 +32,7 @@ def test_looks_at_workers_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(workers, "WORKERS", 2)
     monkeypatch.setattr(workers, "ROUNDS", 2)
+    monkeypatch.setattr(workers, "WORK", 0.1)
+    monkeypatch.setattr(workers, "TURNS", 1)
     assert 0 < workers.sampling() < 1
+    assert -1 < workers.profiling() < 10

@@ -42,9 +42,11 @@ from . import messages
 from .job_replica import JobReplica
 from .logs import Output, all_output
 from .offline import OfflineSession, open_anywhere, read_output
+from .profile import Profile
 from .results import shown
 from .session_http import Connection, SessionBroken, SessionEnding
 from .session_link import Link
+from .stacks import stacks_text
 from .worker_events import WorkerEvents
 
 if TYPE_CHECKING:
@@ -718,6 +720,71 @@ class Job:
         except (SessionEnding, UnknownJob):
             launches = self._replica.events(EventKind.LAUNCHED)
             return read_output(self._directory, launches, worker_id, stream, offset)
+
+    # A look inside.
+
+    def stack(self, worker_id: int | None = None) -> str:
+        """Return the stacks of all threads of a worker, or of all workers that run, as text.
+
+        It does not disturb the worker. One that hangs in C code tells what its Python code called there; of one that is
+        stopped, or waits in the kernel where no signal reaches it, it is said.
+
+        Parameters
+        ----------
+        worker_id : int, optional
+            By default all; those that are at the same place stand together.
+
+        Raises
+        ------
+        IndexError
+            When the job has no such worker.
+        SessionError
+            When there is no session to ask.
+        """
+        if worker_id is not None:
+            self._check_worker(worker_id)
+        return stacks_text(self._inspect("stack", worker_id))
+
+    def profile(self, worker_id: int = 0, seconds: float = 5.0) -> Profile:
+        """Look a hundred times a second where a worker is, and return where it spent its time.
+
+        Parameters
+        ----------
+        worker_id : int
+        seconds : float
+            From 0.1 to 40.
+
+        Returns
+        -------
+        Profile
+            In a notebook it shows itself as a flame graph; ``frame`` is a table of it.
+
+        Raises
+        ------
+        IndexError
+            When the job has no such worker.
+        SessionError
+            When there is no session to ask.
+        Twister2Error
+            When `seconds` is none of these.
+        """
+        self._check_worker(worker_id)
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0.1 <= seconds <= 40:
+            raise Twister2Error(f"seconds is {seconds!r}; give a number from 0.1 to 40")
+        with self._interruptible("looking"):
+            return Profile(self.job_id, worker_id, self._inspect("profile", worker_id, seconds)[0])
+
+    def _inspect(self, kind: str, worker_id: int | None, seconds: float = 0.0) -> list[dict[str, Any]]:
+        workers = (
+            [worker_id]
+            if worker_id is not None
+            else [one.worker_id for one in self.view().workers if one.state is TaskState.RUNNING]
+        )
+        if not workers:
+            state = self.state.value
+            raise Twister2Error(f"no worker of job {self.job_id} runs now; it is {state}")
+        content = {"kind": kind, "workers": workers, "seconds": seconds}
+        return list(self._link.reach().post(f"/v1/jobs/{self.job_id}/inspect", content)["workers"])
 
     # Listening.
 

@@ -13,6 +13,7 @@ from .display import LateUpdates, display_job
 from .errors import install, uninstall
 from .magics import twister2
 from .magics.completer import make_matcher
+from .rendering.flame import flame_html
 from .results import install as install_results
 from .results import uninstall as uninstall_results
 from .unfinished import say_what_runs
@@ -60,6 +61,7 @@ def load_ipython_extension(ip: Any) -> None:
     install_results()
     if getattr(ip, "kernel", None) is not None:
         ip.display_formatter.ipython_display_formatter.for_type(_job_type(), display_job)
+        ip.display_formatter.formatters["text/html"].for_type(_PROFILE, flame_html)
         ip.events.register("pre_run_cell", registered.late.before_cell)
         ip.events.register("post_run_cell", registered.late.after_cell)
     say_what_runs()
@@ -80,8 +82,13 @@ def unload_ipython_extension(ip: Any) -> None:
     uninstall_results(ip)
     if getattr(ip, "kernel", None) is not None:
         ip.display_formatter.ipython_display_formatter.pop(_job_type(), None)
+        ip.display_formatter.formatters["text/html"].pop(_PROFILE, None)
         ip.events.unregister("pre_run_cell", registered.late.before_cell)
         ip.events.unregister("post_run_cell", registered.late.after_cell)
+
+
+#: The class of profiles by name, for the same reason.
+_PROFILE = "t2notebook.client.profile.Profile"
 
 
 def _job_type() -> str:

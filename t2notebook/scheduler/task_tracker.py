@@ -333,7 +333,22 @@ class TaskTracker:
             return ""
         count = self._executors.count(worker.executor_id)
         others = f"all {count} workers" if count > 1 else "its worker"
-        return f"that is its executor with {others} in it; "
+        return f"that is its executor with {others} in it{self._greediest(worker.executor_id)}; "
+
+    def _greediest(self, executor_id: str) -> str:
+        """Say which worker of an executor was seen nearest to what it asked for, if one was near."""
+        seen = [
+            (one.use.mem_peak / one.mem, job.job_id, one.worker_id, one.use.mem_peak, one.mem)
+            for job in self._turn.jobs.active
+            for one in job.view.workers
+            if one.executor_id == executor_id and one.use is not None and one.mem
+        ]
+        share, _, worker_id, peak, asked = max(seen, default=(0.0, "", 0, 0.0, 0.0))
+        return (
+            f", of whom worker {worker_id} was seen with {peak:.0f} of its {asked:g} MiB"
+            if share > 0.8
+            else ""
+        )
 
     def ended(self, job: JobRecord, executor_id: str, task_id: str) -> None:
         """Note that a task has ended, and is on record.

@@ -12,7 +12,7 @@ from typing import Any
 from tornado.web import Application
 
 from ..model.errors import SessionError
-from . import driver_api, http_api
+from . import driver_api, http_api, inspection_api
 from .embedded import Cluster
 from .session import Session
 
@@ -27,7 +27,9 @@ def make_session(settings: dict[str, Any], cluster: Cluster | None) -> Session:
     """
 
     def application(session: Session) -> Application:
-        return Application([*http_api.routes(session), *driver_api.routes(session)])
+        return Application(
+            [*http_api.routes(session), *driver_api.routes(session), *inspection_api.routes(session)]
+        )
 
     return Session(settings, cluster, application)
 

@@ -8,6 +8,7 @@ import pytest
 from t2notebook.model.errors import JobFailed, PackageError, SubmitError, Twister2Error, UnknownJob
 from t2notebook.notebook.errors import CellSyntaxError, Interrupted, UsageError
 from t2notebook.notebook.magics.completer import complete
+from t2notebook.notebook.magics.dispatch import VERBS
 from tests.busy import longer
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -385,8 +386,7 @@ def test_help_needs_no_cell_and_is_no_error(shell, fake_client, capsys):
         ("stats", "there is no verb 'stats'; did you mean status?"),
         (
             "xyz",
-            "there is no verb 'xyz'; there are submit, status, list, why, logs, top, kill, restart, clear, attach, "
-            "cluster, resources, config, setup",
+            f"there is no verb 'xyz'; there are {', '.join(VERBS)}",
         ),
     ],
 )

@@ -30,6 +30,8 @@ VERBS: dict[str, Verb] = {
     "why": Verb(jobs.why_parser, jobs.why),
     "logs": Verb(jobs.logs_parser, jobs.logs),
     "top": Verb(inside.top_parser, inside.top),
+    "stack": Verb(inside.stack_parser, inside.stack),
+    "profile": Verb(inside.profile_parser, inside.profile),
     "kill": Verb(jobs.kill_parser, jobs.kill),
     "restart": Verb(jobs.restart_parser, jobs.restart),
     "clear": Verb(jobs.clear_parser, jobs.clear),

@@ -1,4 +1,4 @@
-"""The verbs that look into a job's workers while they run: top."""
+"""The verbs that look into a job's workers while they run: top, stack, profile."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import sys
 import time
 from typing import Any
 
+from ..errors import UsageError
 from ..output import kernel_shell
 from .jobs import JOB_HELP
-from .parser import VerbParser, choice
+from .parser import VerbParser, amount, choice, whole
 from .targets import find_job
 
 ORDERS = ("worker", "cpu", "mem")
@@ -72,3 +73,77 @@ def _in_place(text: str) -> None:
     elif sys.stdout.isatty():
         print("\033[H\033[2J", end="")
     print(text, flush=True)
+
+
+def stack_parser() -> VerbParser:
+    """Return the parser of ``%twister2 stack``."""
+    parser = VerbParser(
+        "stack",
+        "Print where a job's workers are: the stack of each thread, with the cell's lines.",
+        epilog="Also of a worker that hangs, in Python or in C code. It does not disturb the worker.\n",
+    )
+    parser.add_argument("job", metavar="JOB", help=JOB_HELP)
+    parser.add_argument(
+        "worker",
+        nargs="?",
+        metavar="WORKER",
+        type=whole("WORKER", minimum=0),
+        help="the worker's id, from 0 (default: all; those at the same place stand together)",
+    )
+    return parser
+
+
+def stack(ip: Any, arguments: argparse.Namespace) -> None:
+    """Print the stacks."""
+    job = find_job(arguments.job, ip.user_ns)
+    check_worker(job, arguments.worker)
+    print(job.stack(arguments.worker))
+
+
+def profile_parser() -> VerbParser:
+    """Return the parser of ``%twister2 profile``."""
+    parser = VerbParser(
+        "profile",
+        "Show where a worker spends its time: a flame graph of its threads' stacks.",
+        epilog="The worker is looked at a hundred times a second, which takes about 1 % of its time. A box is a "
+        "function, as wide\nas the time in it; a click makes it as wide as the graph.\n",
+    )
+    parser.add_argument("job", metavar="JOB", help=JOB_HELP)
+    parser.add_argument(
+        "worker", metavar="WORKER", type=whole("WORKER", minimum=0), help="the worker's id, from 0"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=amount("--seconds", "seconds"),
+        default=5.0,
+        metavar="S",
+        help="how long to look, 40 at the most (default: 5)",
+    )
+    return parser
+
+
+def profile(ip: Any, arguments: argparse.Namespace) -> Any:
+    """Return the profile, which shows itself.
+
+    Raises
+    ------
+    UsageError
+        When the time is too long.
+    """
+    if not 0.1 <= arguments.seconds <= 40:
+        raise UsageError(f"--seconds is {arguments.seconds:g}; give a number from 0.1 to 40")
+    job = find_job(arguments.job, ip.user_ns)
+    check_worker(job, arguments.worker)
+    return job.profile(arguments.worker, arguments.seconds)
+
+
+def check_worker(job: Any, worker_id: int | None) -> None:
+    """Refuse the id of a worker that a job does not have.
+
+    Raises
+    ------
+    UsageError
+    """
+    number = len(job.view().workers)
+    if worker_id is not None and worker_id >= number:
+        raise UsageError(f"job {job.job_id} has workers 0 to {number - 1}, not {worker_id}")

@@ -25,6 +25,7 @@ from .agent_api import Agent, Refused, StreamEnded
 from .event_loop import Loop, Timer
 from .lifecycle import Action, Trigger
 from .memory import MemoryWatch
+from .memory_groups import MemoryGroups
 from .settings import Settings
 from .status_updates import UpdateLog
 from .surveillance import Surveillance
@@ -58,7 +59,7 @@ class Executor:
         self._agent = Agent(settings)
         self._loop = Loop()
         self._store: PackageStore | None = None
-        self._memory = MemoryWatch(self._loop)
+        self._memory = MemoryWatch(self._loop, MemoryGroups.here())
         self._surveillance = Surveillance(self._loop, self._memory, settings.executor_id)
         self._updates = UpdateLog()
         self._tasks: dict[str, Task] = {}
@@ -291,7 +292,7 @@ class Executor:
             for trouble in preload.load(task.launch.preload):
                 log(trouble)
         try:
-            task.start(self._shed)
+            task.start(self._loop, self._shed)
         except OSError as error:
             task.refusal = f"cannot start a process for the worker: {error}"
             self._apply(task, Trigger.REFUSE)
@@ -325,7 +326,14 @@ class Executor:
     def _send_exit_status(self, task: Task) -> None:
         exit_status = task.exit_status()
         use = self._surveillance.remove(task)
+        ran_out = self._memory.ran_out(task.task_id)
         used = self._memory.remove(task.task_id)
+        if task.exit_code == -signal.SIGKILL and ran_out:
+            task.refusal = (
+                f"{task.over_memory(max(used, ran_out))} and wanted more: the kernel ended it alone"
+            )
+            self._send_limited(task, use)
+            return
         if task.exit_code == -signal.SIGKILL and used > _SUSPICIOUS * task.memory_limit:
             # The kernel was quicker than we, which kills who has most.
             task.refusal = f"{task.over_memory(used)} when it was killed, probably for lack of memory"

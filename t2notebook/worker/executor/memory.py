@@ -4,6 +4,7 @@ A container's limit holds for an executor with all its workers. On Mesos it is r
 while the executor lives, and who exceeds it takes the neighbours along. So every worker, with the processes that it
 has started, is measured by itself: anonymous memory beyond what it inherited at the fork, and shared memory. Pages of
 files are not counted, which the kernel can drop; what is shared with others counts in part, as soon as it matters.
+Where workers have control groups (`memory_groups`), the kernel holds them besides.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .event_loop import Loop, Timer
+from .memory_groups import MemoryGroups
 
 MIB = 1 << 20
 #: Mesos gives no container less (`isolators/cgroups/subsystems/memory.cpp`), and neither is a worker kept to less.
@@ -26,6 +28,8 @@ SLOW = 1.0
 PATIENCE = 50
 #: Seconds for which the most that a worker used is remembered.
 RECENT = 2.0
+#: Seconds that a worker has lived before it gets a control group of its own.
+SETTLED = 0.2
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 #: Some kernels are built without it.
 _LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
@@ -63,6 +67,7 @@ class _Watched:
     peak: int = 0
     peak_at: float = 0.0
     quiet_until: float = 0.0
+    added: float = field(default_factory=time.monotonic)
 
     def look_around(self) -> None:
         """Find the processes that it has started, and its shared memory."""
@@ -102,10 +107,12 @@ class MemoryWatch:
     Parameters
     ----------
     loop : Loop
+    groups : MemoryGroups, optional
+        Control groups that workers are put into, where that can be.
     """
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+    def __init__(self, loop: Loop, groups: MemoryGroups | None = None) -> None:
+        self._loop, self._groups = loop, groups or MemoryGroups("")
         self._watched: dict[str, _Watched] = {}
         self._timer: Timer | None = None
         self._look_around_at = 0.0
@@ -132,6 +139,8 @@ class MemoryWatch:
     def remove(self, key: str) -> int:
         """Stop watching a worker; return the most that it used in its last seconds."""
         watched = self._watched.pop(key, None)
+        if self._groups.has(key):
+            self._groups.remove(key)
         return 0 if watched is None else watched.peak
 
     def figures(self, key: str) -> tuple[list[int], int, int, int]:
@@ -143,12 +152,33 @@ class MemoryWatch:
             return [], 0, 0, 0
         return watched.pids, watched.now, min(watched.peak, watched.most), watched.most
 
+    def ran_out(self, key: str) -> int:
+        """Return the bytes that a worker's control group has had when the kernel ended one of its processes for want of
+        more; 0 if that has not been so.
+        """
+        return self._groups.most(key) if self._groups.ran_out(key) else 0
+
+    def _enter_groups(self) -> None:
+        """Put the next worker that is to have a control group into it; not more than one, as that takes a moment."""
+        now = time.monotonic()
+        for key, watched in self._watched.items():
+            is_due = now - watched.added > SETTLED or watched.now > watched.limit / 4
+            if is_due and self._groups.is_possible and not self._groups.has(key):
+                self._groups.enter(key, watched.pids[0], watched.limit)
+                return
+
     def _look(self) -> None:
         self._timer = None
+        self._enter_groups()
         began = time.monotonic()
         if began >= self._look_around_at:
-            for watched in self._watched.values():
+            for key, watched in list(self._watched.items()):
                 watched.look_around()
+                if (had := self.ran_out(key)) and watched.quiet_until != float("inf"):
+                    # The kernel has ended a child of it, and may end the next one.
+                    watched.most = max(watched.most, had)
+                    watched.quiet_until = float("inf")
+                    watched.over(had, watched.pids)
             began, before = time.monotonic(), began
             self._look_around_at = began + max(SLOW, (began - before) / SHARE)
         for watched in list(self._watched.values()):

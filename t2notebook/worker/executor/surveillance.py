@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+from ...model.text import dumps
 from ...model.use import Use
 from .control import ControlConnection
 from .event_loop import Loop, Timer
@@ -102,9 +104,33 @@ class Surveillance:
             return last
 
         hello = {"job_id": job_id, "executor": self._executor_id}
-        return ControlConnection(self._loop, launch.secret, hello, locate, self._on_request)
+        return ControlConnection(self._loop, launch.secret, hello, locate, partial(self._on_request, job_id))
 
     def _on_request(
-        self, record: Mapping[str, Any], answer: Callable[[Mapping[str, Any], bytes], None]
+        self, job_id: str, record: Mapping[str, Any], answer: Callable[[Mapping[str, Any], bytes], None]
     ) -> None:
-        answer({"error": f"this executor does not know {record.get('kind')!r}"}, b"")
+        """Take a question of a job master's about one of its workers."""
+        task = next((one for one in self._tasks.values() if _is_meant(one, job_id, record)), None)
+        if task is None or task.inspection is None:
+            answer({"error": "this worker does not run here"}, b"")
+            return
+
+        def answered(found: Mapping[str, Any]) -> None:
+            answer({}, dumps(found).encode())
+
+        if record.get("kind") == "stack":
+            task.inspection.stack(answered)
+        elif record.get("kind") == "profile":
+            seconds = record.get("seconds")
+            task.inspection.profile(float(seconds) if isinstance(seconds, int | float) else 1.0, answered)
+        else:
+            answer({"error": f"this executor does not know {record.get('kind')!r}"}, b"")
+
+
+def _is_meant(task: Task, job_id: str, record: Mapping[str, Any]) -> bool:
+    launch = task.launch
+    return launch is not None and (launch.job_id, launch.worker_id, launch.restart_count) == (
+        job_id,
+        record.get("worker_id"),
+        record.get("restart_count"),
+    )

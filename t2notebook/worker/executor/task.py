@@ -16,7 +16,8 @@ from ...protocol.launch import VOLATILE, Cause, WorkerLaunch
 from ..process.shipped_modules import MODULES_DIRECTORY
 from ..session_address import SessionAddress
 from . import exit_status, memory
-from .event_loop import Timer
+from .event_loop import Loop, Timer
+from .inspection import Inspection
 from .lifecycle import Lifecycle
 
 #: More than a worker ever tells; the pipe holds it without a reader.
@@ -52,6 +53,8 @@ class Task:
         When the grace period ends, on the monotonic clock.
     inherited : int
         Anonymous memory that its process had of the executor's at the fork, in bytes.
+    inspection : Inspection or None
+        The way to look into its process.
     received, fetched : float
         When it came, and when its package was here, on the monotonic clock.
     begun : float
@@ -75,6 +78,7 @@ class Task:
         self.exit_code: int | None = None
         self.timer: Timer | None = None
         self.deadline = math.inf
+        self.inspection: Inspection | None = None
         self.received = self.fetched = self.begun = time.monotonic()
         self.cpu = 0.0
         self.grown = self._resident = 0
@@ -109,8 +113,15 @@ class Task:
             return self.task_id
         return f"worker {self.launch.worker_id} of {self.launch.job_id}"
 
-    def start(self, shed: Callable[[], None]) -> None:
+    def start(self, loop: Loop, shed: Callable[[], None]) -> None:
         """Make the directory and the process.
+
+        Parameters
+        ----------
+        loop : Loop
+            Of the executor.
+        shed : callable
+            Closes what is the executor's, in the process.
 
         Raises
         ------
@@ -130,6 +141,7 @@ class Task:
         if os.path.basename(self.task_id) != self.task_id or self.task_id in (".", ".."):
             raise OSError(f"{self.task_id!r} cannot be the name of a directory")
         os.makedirs(os.path.join(directory, "tmp"), exist_ok=True)
+        inspection = self.inspection = Inspection(loop)
         self._pipe, report = os.pipe()
         os.set_blocking(self._pipe, False)
         begun = self.begun = time.monotonic()
@@ -139,10 +151,13 @@ class Task:
             os.makedirs(os.path.join(directory, VOLATILE), mode=0o700, exist_ok=True)
             fork.settle(directory, {**launch.environment, **_variables(launch)}, launch.cpus)
             fork.find_modules_in(launch.path)
-            return run_worker(launch, package, report, directory, begun, session_address)
+            return run_worker(
+                launch, package, report, directory, begun, session_address, inspection=inspection.theirs
+            )
 
         try:
-            self._pid = fork.spawn(work, keep=(package, report), shed=shed, group=True)
+            self._pid = fork.spawn(work, keep=(package, report, *inspection.theirs), shed=shed, group=True)
+            inspection.begin(self._pid)
         except OSError:
             self.close()
             raise
@@ -233,7 +248,10 @@ class Task:
         return True
 
     def close(self) -> None:
-        """Close the pipe, and give the shared memory back."""
+        """Close the pipes, and give the shared memory back."""
+        if self.inspection is not None:
+            self.inspection.close()
+            self.inspection = None
         if self.session_address is not None:
             self.session_address.close()
             self.session_address = None

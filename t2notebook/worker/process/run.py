@@ -24,6 +24,7 @@ from .bars import become_progress
 from .checkpoint import Checkpoint
 from .controller import Discovery, WorkerController
 from .environment import WorkerEnvironment
+from .inspection import Inspector
 from .job_master_client import JobMasterClient
 from .listeners import Listeners
 from .messages import Messages
@@ -43,6 +44,8 @@ def run_worker(
     directory: str,
     begun: float,
     session_address: SessionAddress | None = None,
+    *,
+    inspection: tuple[int, int] | None = None,
 ) -> int:
     """Run one worker to its end, which is that of its process; return the exit code of one that was told to stop.
 
@@ -60,7 +63,11 @@ def run_worker(
         When its process was about to be made, on the monotonic clock.
     session_address : SessionAddress, optional
         Where its session is, if it moves.
+    inspection : tuple of int, optional
+        Descriptors by which its executor looks into it: of a socket, and of a file for dumps.
     """
+    if inspection is not None:
+        Inspector(socket.socket(fileno=inspection[0]), inspection[1]).listen()
     phases: dict[str, float] = {}
     pid = os.getpid()
     client = SessionClient(launch.url, launch.job_id, launch.secret, session_address=session_address)

@@ -276,6 +276,8 @@ def _remove(directory: str) -> bool:
     except FileNotFoundError:
         return True
     except OSError:
+        for name in _groups(directory):  # those that a container's own processes have made
+            _remove(os.path.join(directory, name))
         with contextlib.suppress(OSError, ValueError):
             pids = [int(line) for line in read(directory, "cgroup.procs").split()]
             # 0 is a process that this one cannot see, and no order to kill oneself.
