@@ -16,7 +16,7 @@ def namespace(shell, fake_client):
     ("line", "expected"),
     [
         ("%%twister2 ", ["submit", "setup", "--help"]),
-        ("%twister2 s", ["status", "setup"]),
+        ("%twister2 s", ["status", "stack", "setup"]),
         ("%%twister2 setup --", ["--include", "--show", "--clear", "--help"]),
         ("%twister2 l", ["list", "logs"]),
         ("%twister2 --", ["--help"]),
@@ -37,7 +37,7 @@ def namespace(shell, fake_client):
         ("x = %twister2 attach jo", ["job"]),
         ("%twister2 cluster st", ["start", "stop"]),
         ("%twister2 nonsense ", []),
-        ("    %twister2 st", ["status"]),
+        ("    %twister2 st", ["status", "stack"]),
     ],
 )
 def test_completions(namespace, line, expected):

@@ -126,7 +126,7 @@ def test_a_worker_that_is_looked_at_all_the_time_comes_to_its_end(t2: Any, job: 
         import time
 
         rounds = 0
-        while not os.path.exists(env.config):
+        while not os.path.exists(env.config["go"]):
             here, there = socket.socketpair()
             threading.Timer(0.01, lambda s=there: s.send(b"x")).start()
             assert here.recv(1) == b"x"
@@ -139,7 +139,7 @@ def test_a_worker_that_is_looked_at_all_the_time_comes_to_its_end(t2: Any, job: 
 
     busy = t2.submit(
         t2.Twister2Job(
-            "busy", work, t2.ComputeResource(cpu=0.2, ram_mega_bytes=64), config=str(tmp_path / "go")
+            "busy", work, t2.ComputeResource(cpu=0.2, ram_mega_bytes=64), config={"go": str(tmp_path / "go")}
         )
     )
     eventually(lambda: busy.state is JobState.STARTED, 30)
