@@ -45,7 +45,7 @@ async def inspect(
                 return {**facts, "note": str(error)}
         if told := answer.record.get("error"):
             return {**facts, "note": str(told)}
-        found = loads(answer.payload)
+        found = loads(bytes(answer.payload))
         return {**(found if isinstance(found, dict) else {}), **facts}
 
     return list(await asyncio.gather(*map(one, workers)))
