@@ -52,7 +52,7 @@ class Profile:
 
     @property
     def seconds(self) -> float:
-        """How long it was looked at."""
+        """Seconds for which it was looked at."""
         by_thread: dict[str, float] = {}
         for thread, seconds, _ in self.samples:
             by_thread[thread] = by_thread.get(thread, 0.0) + seconds
