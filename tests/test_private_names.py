@@ -25,7 +25,7 @@ PRIVATE = re.compile(r"_[A-Za-z0-9]\w*(?<!_)|__\w*(?<!_)")
 GUARDED: dict[str, str] = {"dataflow/_distributed.py": "distributed"}
 
 #: Private by their names only: the documentation of the standard library has them.
-DOCUMENTED = {"_exit", "_getframe", "_replace", "_asdict", "_fields", "_make"}
+DOCUMENTED = {"_exit", "_getframe", "_current_frames", "_replace", "_asdict", "_fields", "_make"}
 
 #: The standard library's, where nothing public does it.
 STANDARD = {
