@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..config import configure, get_config, help_of_settings, sources_of_settings
-from .cluster import cluster_figures, cluster_info, jobs_on_cluster, start_cluster, stop_cluster
+from .cluster import cluster_figures, cluster_info, cluster_page, jobs_on_cluster, start_cluster, stop_cluster
 from .handles import attach, job_ids, jobs, named, shutdown, unfinished_named
 from .job import Job
 from .locator import Named
@@ -19,6 +19,7 @@ __all__ = [
     "clear",
     "cluster_figures",
     "cluster_info",
+    "cluster_page",
     "configure",
     "get_config",
     "help_of_settings",

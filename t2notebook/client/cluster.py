@@ -10,7 +10,8 @@ from typing import Any
 
 from ..config import get_config, runtime_dir
 from ..journal import is_owned, read_unfinished, session_directories
-from ..model.errors import Twister2Error
+from ..mesos.cluster_page import ENDPOINTS, read_page
+from ..model.errors import SessionError, Twister2Error
 from ..model.overhead import with_executors
 from . import locator
 from .session_link import open_links
@@ -42,15 +43,45 @@ def cluster_figures() -> dict[str, float]:
             links = [link for link in open_links() if link.session["config"]["master"] == master]
             metrics = links[0].reach().get("/v1/cluster") if links else {}
         elif info := cluster_info():
-            with urllib.request.urlopen(
-                f"http://{info['master']}/metrics/snapshot", timeout=TIMEOUT
-            ) as answer:
-                metrics = json.load(answer)
+            metrics = _ask(info["master"], "/metrics/snapshot")
         else:
             metrics = {}
     except (OSError, ValueError, Twister2Error):
         return {}
     return _of_master(metrics)
+
+
+def cluster_page() -> dict[str, Any]:
+    """Return what the page of the master that jobs go to shows; nothing if no master can be asked now.
+
+    Returns
+    -------
+    dict
+        As `t2notebook.mesos.cluster_page.read_page` says, and ``master``.
+
+    Raises
+    ------
+    SessionError
+        When the master does not answer; why.
+    """
+    master = get_config().master
+    links = [link for link in open_links() if link.session["config"]["master"] == master]
+    if links:
+        connection = links[0].reach()
+        answers = {what: connection.get("/v1/cluster", what=what) for what in ENDPOINTS}
+        return {"master": str(connection.get("/v1/info")["master"]), **read_page(answers)}
+    if master != "local" or (info := cluster_info()) is None:
+        return {}
+    try:
+        answers = {what: _ask(info["master"], path) for what, path in ENDPOINTS.items()}
+    except (OSError, ValueError) as error:
+        raise SessionError(f"the embedded Mesos does not answer: {error}") from None
+    return {"master": info["master"], **read_page(answers)}
+
+
+def _ask(master: str, path: str) -> Any:
+    with urllib.request.urlopen(f"http://{master}{path}", timeout=TIMEOUT) as answer:
+        return json.load(answer)
 
 
 def _of_master(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from tornado.web import HTTPError, RequestHandler
 from ..frames import job_row, task_rows
 from ..journal.job_store import JobRecord
 from ..mesos.agent_files import PAGE, SandboxError
+from ..mesos.cluster_page import ENDPOINTS
 from ..mesos.transport import BROKEN
 from ..model.errors import JournalError, NotOwner, ScalingError, SubmitError, Twister2Error
 from ..model.job import JobSpec
@@ -391,16 +392,19 @@ class ExitHandler(ApiHandler):
 
 
 class ClusterHandler(ApiHandler):
-    """``GET /v1/cluster``."""
+    """``GET /v1/cluster?what=NAME``: one of `ENDPOINTS`, by default the metrics."""
 
     async def get(self) -> None:
-        """Answer the metrics of the master that we are subscribed to, as it gives them.
+        """Answer what the master that we are subscribed to says of itself, as it gives it.
 
         Raises
         ------
         Refused
-            502 when there is no master, or it does not answer.
+            404 for anything else, 502 when there is no master, or it does not answer.
         """
+        path = ENDPOINTS.get(self.get_query_argument("what", "metrics"))
+        if path is None:
+            raise Refused(404, f"a master is asked for {', '.join(ENDPOINTS)} only")
         driver = self.session.own.driver
         if driver is None:
             raise Refused(502, "no master has been found yet")
@@ -408,7 +412,7 @@ class ClusterHandler(ApiHandler):
             async with asyncio.timeout(MASTER_TIMEOUT):
                 connection = await driver.connect()
                 try:
-                    answer = await connection.get("/metrics/snapshot", {})
+                    answer = await connection.get(path, {})
                 finally:
                     connection.close()
         except BROKEN as error:

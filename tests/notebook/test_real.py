@@ -198,3 +198,19 @@ def test_the_form_follows_the_cluster_and_its_button_submits_the_last_cell(real)
     assert state["line"] in told["content"]["text"]
     real.wait(lambda m: m["msg_type"] == "display_data" and "train" in str(m["content"]["data"]), ran.id)
     assert real.run("print(set(job.results(timeout=40)), len(job.results()))").text == f"{{{now}}} {now}\n"
+
+
+def test_the_cluster_in_the_notebook_is_the_masters_page_and_stays_true(real):
+    # a kernel without a session starts none to look
+    assert real.run("%twister2 cluster").text.startswith("No embedded Mesos runs")
+    assert real.run("job = t2.submit(lambda env: time.sleep(100), workers=2, ram_mega_bytes=64)").error == ""
+    real.run("while job.state != 'STARTED': time.sleep(0.1)", timeout=40)
+    ran = real.run("%twister2 cluster")
+    view, kept = ran.displays
+    (model_id,) = (data["model_id"] for kind, data in view["data"].items() if "widget-view" in kind)
+    text = kept["data"]["text/plain"]
+    assert "agents: 2 active" in text and "tasks: 2 running" in text and "active tasks:" in text
+    real.run("job.kill()")
+    form_state(real, model_id, lambda state: state["page"]["tasks"]["killed"] == 2 and not state["trouble"])
+    assert real.run("%twister2 cluster stop").text == "The embedded Mesos is stopped.\n"
+    form_state(real, model_id, lambda state: state["trouble"])

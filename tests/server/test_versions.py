@@ -8,8 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -134,11 +132,8 @@ def test_behind_jupyter_server_proxy(tmp_path: Path) -> None:
             driver.get(f"{address}{base}lab/tree/a.ipynb?token=0123456789abcdef")
             watch_and_kill(driver)
             # who has not logged in at the server in front is let to nothing behind it
-            with pytest.raises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(f"{address}{base}t2notebook/api/jobs", timeout=20)
-            refused.value.close()
-            assert refused.value.code == 403
-            time.sleep(1)
+            with urllib.request.urlopen(f"{address}{base}t2notebook/api/jobs", timeout=20) as page:
+                assert page.geturl().startswith(f"{address}/login")
         finally:
             process.terminate()
             process.wait(20)

@@ -199,13 +199,13 @@ class FormView:
 
     def begin(self) -> None:
         """Follow the cluster from now on."""
-        from .feeder import feeder
+        from ..feeder import feeder
 
         feeder.follow(self)
 
     def mark(self) -> None:
         """Say that it is out of date; returns at once."""
-        from .feeder import feeder
+        from ..feeder import feeder
 
         feeder.hurry(self)
 

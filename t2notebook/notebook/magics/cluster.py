@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
+from ..cluster_view import show_cluster
 from ..errors import UsageError
 from ..rendering.snapshot import mebibytes
 from ..rendering.text import align
@@ -50,6 +51,8 @@ def cluster(ip: Any, arguments: argparse.Namespace) -> None:
     master = client.get_config().master
     if master != "local":
         print(f"Jobs go to the Mesos master {master}.")
+    if show_cluster(ip):
+        return
     facts = {} if info is None or master != "local" else {name: info[name] for name in ("master", "pid")}
     facts |= figures(client.cluster_figures())
     if facts:

@@ -268,6 +268,9 @@ class FakeClient(types.ModuleType):
         names |= {"tasks_running": 3, "tasks_staging": 1, "frameworks_active": 2}
         return names if self.cluster else {}
 
+    def cluster_page(self):
+        return {}
+
     def jobs_on_cluster(self):
         return [job.job_id for job in self.handles.values() if not job.state.is_final]
 

@@ -1,4 +1,4 @@
-"""The feeder: one thread per kernel that keeps forms true, while somebody sees them."""
+"""The feeder: one thread per kernel that keeps views of the cluster true, while somebody sees them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Feeder:
                 self._due, self._thread, self._pid = {}, None, os.getpid()
             self._due[view] = 0.0
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="t2notebook-forms", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="t2notebook-cluster", daemon=True)
                 self._thread.start()
             self._condition.notify()
 
@@ -59,7 +59,7 @@ class Feeder:
             try:
                 view.refresh()
             except Exception:
-                log.exception("a form could not be refreshed")
+                log.exception("a view of the cluster could not be refreshed")
             took = time.monotonic() - begun
             with self._condition:
                 # Marked meanwhile: it stays due.

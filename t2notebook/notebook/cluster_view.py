@@ -1,0 +1,122 @@
+"""The cluster in the notebook: what the master's page shows, live while somebody sees it."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from ..model.errors import Twister2Error
+from .magics.targets import the_client
+from .output import OutputContext, kernel_shell
+from .rendering.snapshot import clock, mebibytes
+from .rendering.text import align
+
+log = logging.getLogger(__name__)
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+#: Tasks and agents that are listed as text.
+SHOWN = 20
+_PARTS = ("total", "allocated", "offered", "idle")
+#: A view whose kernel is gone leaves an error in JupyterLab; what stands below it takes its place.
+_COVERS = (
+    "<style>.jp-OutputArea-child:not(:has(.t2-cluster)):has(+.jp-OutputArea-child .t2-clusterkept)"
+    "{display:none}</style>"
+)
+
+
+def show_cluster(ip: Any) -> bool:
+    """Show the cluster in the output of the cell that runs now; return whether there is one that tells of itself.
+
+    In a kernel that is a live view, as text where widgets cannot be imported.
+    """
+    try:
+        page = the_client().cluster_page()
+    except Twister2Error as error:
+        log.info("%s", error)
+        return False
+    if not page:
+        return False
+    try:
+        from .widgets.cluster_view import ClusterWidget
+    except ImportError as error:
+        log.info("no widgets: %s", error)
+        ClusterWidget = None  # type: ignore[assignment,misc]
+    text = page_text(page)
+    if kernel_shell() is None or ClusterWidget is None:
+        print(text)
+        return True
+    from .feeder import feeder
+
+    name = f"t2-{uuid.uuid4().hex[:12]}"
+    view = ClusterView(ip, ClusterWidget({"page": page, "trouble": ""}, name))
+    model = {"version_major": 2, "version_minor": 0, "model_id": view.widget.model_id}
+    ip.display_pub.publish({WIDGET: model})
+    html = f'{_COVERS}<pre class="t2-static t2-clusterkept {name}">{escape(text)}</pre>'
+    ip.display_pub.publish({"text/html": html, "text/plain": text})
+    feeder.follow(view)
+    return True
+
+
+class ClusterView:
+    """A view of the cluster in one output; the feeder's thread is the only one that writes to it."""
+
+    def __init__(self, ip: Any, widget: Any) -> None:
+        self.widget = widget
+        self.is_shown = True
+        self._place = OutputContext(ip)
+        widget.on_show = self._on_show
+
+    def refresh(self) -> None:
+        """Ask the master, and write what has changed; on the feeder's thread only."""
+        last = self.widget.state["page"]
+        try:
+            page = the_client().cluster_page()
+            state = {"page": page or last, "trouble": "" if page else "no cluster runs any more"}
+        except Twister2Error as error:
+            state = {"page": last, "trouble": str(error)}
+        if state != self.widget.state:
+            self._place.run(self._write, state)
+
+    def _write(self, state: dict[str, Any]) -> None:
+        self.widget.state = state
+
+    def _on_show(self, is_shown: bool) -> None:
+        from .feeder import feeder
+
+        self.is_shown = is_shown
+        feeder.hurry(self)
+
+
+def page_text(page: Mapping[str, Any]) -> str:
+    """Return a master's page as lines of text."""
+    agents = page["agents"]
+    facts = [f"{agents['active']} active"]
+    facts += [f"{agents[name]} {name}" for name in ("inactive", "unreachable") if agents[name]]
+    version = f", Mesos {page['version']}" if page["version"] else ""
+    lines = [f"Master {page['master']}{version}: agents: {', '.join(facts)}"]
+    counts = [f"{count:,} {state}" for state, count in page["tasks"].items() if count]
+    lines += [f"tasks: {', '.join(counts) or 'none'}", ""]
+    rows = [["", *_PARTS]]
+    for one in page["resources"]:
+        if one["total"]:
+            rows.append([one["name"], *(amount(one["name"], one[part]) for part in _PARTS)])
+    lines += align(rows, right=[False, *[True] * len(_PARTS)])
+    for title in ("active", "unreachable", "completed"):
+        if tasks := page[title]:
+            lines += ["", f"{title} tasks:"]
+            rows = [["task", "name", "role", "state", "started", "host"]]
+            for one in tasks[:SHOWN]:
+                started = clock(one["started"]) if one["started"] else ""
+                rows.append([one["task"], one["name"], one["role"], one["state"], started, one["host"]])
+            lines += align(rows)
+            if len(tasks) > SHOWN:
+                lines.append(f"... and {len(tasks) - SHOWN} more")
+    return "\n".join(lines)
+
+
+def amount(name: str, value: float) -> str:
+    """Return an amount of a resource for people."""
+    return mebibytes(round(value)) if name in ("mem", "disk") else f"{round(value, 1):g}"
