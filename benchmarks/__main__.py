@@ -47,13 +47,24 @@ def measure(name: str, home: Path) -> dict[str, float] | None:
 
 def main() -> int:
     """Run what is asked for: `notebook` (against peers), `session` (what a kernel notices of 1,000 workers),
-    `channel` (workers that join, barriers, messages), `workers` (looks at them), `scheduler` (matching), `mesos` (the
-    embedded Mesos's scale), `lab` (the side bar), `dask` (Dask on Mesos), `pool` (calls of a warm
-    pool, against peers), or all.
+    `channel` (workers that join, barriers, messages), `results` (large ones), `workers` (looks at them), `scheduler`
+    (matching), `mesos` (the embedded Mesos's scale), `lab` (the side bar), `dask` (Dask on Mesos), `pool` (calls of a
+    warm pool, against peers), or all.
     """
     parser = argparse.ArgumentParser(prog="benchmarks")
     parser.add_argument("--rounds", type=int, default=5, help="of the comparison with peers")
-    parts = ["notebook", "session", "channel", "workers", "scheduler", "mesos", "lab", "dask", "pool"]
+    parts = [
+        "notebook",
+        "session",
+        "channel",
+        "results",
+        "workers",
+        "scheduler",
+        "mesos",
+        "lab",
+        "dask",
+        "pool",
+    ]
     parser.add_argument("which", nargs="?", choices=[*parts, "all"], default="all")
     options, rest = parser.parse_known_args()
     if rest and options.which in ("notebook", "all"):
@@ -73,6 +84,12 @@ def main() -> int:
         if options.which == "all":
             print()
         code = channel.main() or code
+    if options.which in ("results", "all"):
+        from . import results
+
+        if options.which == "all":
+            print()
+        code = results.main() or code
     if options.which in ("workers", "all"):
         from . import workers
 

@@ -27,6 +27,13 @@ def test_dask_on_mesos_is_measured_beside_a_local_cluster() -> None:
     assert set(dask.CASES) == {"local", "mesos"} and dask.increment(1) == 2
 
 
+def test_a_result_is_measured_beside_a_plain_socket() -> None:
+    from benchmarks import results
+
+    figures = results.measure((2,), 1)
+    assert figures["2 MB, result / plain, speed"] > 0
+
+
 def test_looks_at_workers_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks import workers
 

@@ -96,6 +96,13 @@ class ResultHandler(WorkerHandler):
         self._digest = hashlib.sha256()
         job_id, worker_id = self.path_args
         self._told = self.request.headers.get(auth.BODY_DIGEST, "")
+        self._signature = b""
+        self._left = -1  # bytes of the body before its signature; less than 0: there is none
+        if self._told == auth.TRAILING:
+            self._left = int(self.request.headers.get("Content-Length", "0")) - auth.SIGNATURE
+            if self._left < 0:
+                raise HTTPError(400, reason="a body without a signature")
+        self._is_signed_last = self._left >= 0
         self.check_incarnation(self.authenticate(job_id, self._told), int(worker_id))
         path = self.jobs.result_path(job_id, int(worker_id))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -103,6 +110,10 @@ class ResultHandler(WorkerHandler):
         self._file = open(os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")  # noqa: SIM115
 
     def data_received(self, chunk: bytes) -> None:
+        if self._is_signed_last:
+            chunk, rest = chunk[: self._left], chunk[self._left :]
+            self._left -= len(chunk)
+            self._signature += rest
         self._digest.update(chunk)
         self._file.write(chunk)
 
@@ -116,7 +127,12 @@ class ResultHandler(WorkerHandler):
         """
         worker_id = int(worker)
         job = self.jobs[job_id]
-        if self._digest.hexdigest() != self._told:
+        digest = self._digest.hexdigest()
+        if self._is_signed_last:
+            signature, method, path = self._signature.decode("latin-1"), "PUT", self.request.uri or ""
+            if not auth.matches(signature, job.secret, method, path, digest):
+                raise HTTPError(401, reason="Unauthorized")
+        elif digest != self._told:
             raise HTTPError(400, reason="the body is not what its digest says")
         self.check_incarnation(job, worker_id)
         self._file.close()

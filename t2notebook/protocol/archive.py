@@ -15,7 +15,7 @@ import os
 import pickle
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from ..model.text import dumps, loads
 from .reducers.functions import make_function
@@ -59,19 +59,53 @@ def write(target: BinaryIO, members: Sequence[tuple[str, Bytes]], facts: Mapping
         Hex sha256 of the manifest.
     """
     views = [(name, memoryview(data).cast("B")) for name, data in members]
+    digests = {name: hashlib.sha256(view).hexdigest() for name, view in views}
+    head, pieces = _pieces(views, facts, digests)
+    for piece in pieces:
+        target.write(piece)
+    return hashlib.sha256(head).hexdigest()
+
+
+def pieces(members: Sequence[tuple[str, Bytes]], facts: Mapping[str, Any]) -> list[Bytes]:
+    """Return the pieces of an archive whose members' digests nobody asks for: whoever carries it has one of the whole.
+
+    Parameters
+    ----------
+    members, facts
+        As of `write`.
+
+    Returns
+    -------
+    list of bytes-like
+        The members among them are where they were.
+    """
+    views = [(name, memoryview(data).cast("B")) for name, data in members]
+    return _pieces(views, facts, dict.fromkeys((name for name, _ in views), ""))[1]
+
+
+def _pieces(
+    views: Sequence[tuple[str, memoryview]], facts: Mapping[str, Any], digests: Mapping[str, str]
+) -> tuple[bytes, list[Bytes]]:
+    """Return the manifest, and the tar in pieces."""
     manifest = {
         "format": FORMAT,
         **facts,
-        "members": {name: [len(view), hashlib.sha256(view).hexdigest()] for name, view in views},
+        "members": {name: [len(view), digests[name]] for name, view in views},
     }
     head = dumps(manifest, sort_keys=True).encode()
-    with tarfile.open(fileobj=cast(BinaryIO, _Appender(target)), mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for name, view in [(MANIFEST, memoryview(head)), *views]:
-            info = tarfile.TarInfo(name)
-            info.size = len(view)
-            info.mode = 0o600
-            tar.addfile(info, cast(BinaryIO, _Reader(view)))
-    return hashlib.sha256(head).hexdigest()
+    found: list[Bytes] = []
+    for name, view in [(MANIFEST, memoryview(head)), *views]:
+        info = tarfile.TarInfo(name)
+        info.size = len(view)
+        info.mode = 0o600
+        found += [
+            info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"),
+            view,
+            bytes(-len(view) % tarfile.BLOCKSIZE),
+        ]
+    ended = sum(map(len, found)) + 2 * tarfile.BLOCKSIZE
+    found.append(bytes(2 * tarfile.BLOCKSIZE + -ended % tarfile.RECORDSIZE))
+    return head, [piece for piece in found if len(piece)]
 
 
 def dump(
@@ -229,26 +263,6 @@ class _Unpickler(pickle.Unpickler):
         if namespace is self._notebook and self._main is not None:
             namespace = self._main
         return make_function(code, namespace, *more)
-
-
-class _Appender:
-    """The `write` of a file, hiding the rest, so that tarfile neither seeks nor closes."""
-
-    def __init__(self, target: BinaryIO) -> None:
-        self.write = target.write
-
-
-class _Reader:
-    """Reads a memoryview in slices, without copying it whole."""
-
-    def __init__(self, view: memoryview) -> None:
-        self._view, self._at = view, 0
-
-    def read(self, size: int = -1) -> memoryview:
-        end = len(self._view) if size < 0 else min(len(self._view), self._at + size)
-        piece = self._view[self._at : end]
-        self._at = end
-        return piece
 
 
 class _Window(io.RawIOBase):

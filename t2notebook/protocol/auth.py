@@ -10,6 +10,9 @@ import secrets
 SCHEME = "T2-HMAC-SHA256"
 #: The hex digest of a large body, told before it: so the signature holds, or not, before anything is taken in.
 BODY_DIGEST = "X-T2-Body-SHA256"
+#: In the place of that digest: the body ends with its signature, `SIGNATURE` characters of hex, as `sign` gives it for
+#: the rest; nothing that came before is looked into until it holds.
+TRAILING, SIGNATURE = "trailing", 64
 #: The answer's own proof that it comes from who knows the job's secret (`sign_answer`).
 ANSWER = "X-T2-Answer"
 

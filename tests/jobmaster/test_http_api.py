@@ -96,6 +96,32 @@ class HandlersTest(AsyncHTTPTestCase):
         assert self.job.view.workers[0].result == ""
         assert not list((self.directory / "results").rglob("*.*"))
 
+    def trailing(self, body: bytes, signature: str, begun: str = "") -> int:
+        """Send a body that is signed at its end."""
+        path = f"/v1/jobs/{self.job.job_id}/workers/0/result?incarnation=0"
+        first = auth.sign(begun or self.job.secret, "PUT", path, auth.TRAILING)
+        headers = {
+            "Authorization": auth.authorization(self.job.job_id, first),
+            auth.BODY_DIGEST: auth.TRAILING,
+        }
+        sent = body + signature.encode()
+        return self.fetch(path, method="PUT", body=sent, headers=headers).code
+
+    def test_a_result_that_is_signed_at_its_end(self) -> None:
+        body = self.result(bytes(300_000))
+        path = f"/v1/jobs/{self.job.job_id}/workers/0/result?incarnation=0"
+        signature = auth.sign(self.job.secret, "PUT", path, hashlib.sha256(body).hexdigest())
+        assert self.trailing(body, "0" * 64) == 401
+        assert self.trailing(body[:-1], signature) == 401
+        assert self.trailing(body[:-1] + b"x", signature) == 401
+        assert self.trailing(b"", "0" * 10) == 400
+        assert self.trailing(body, signature, begun="00" * 32) == 401
+        assert self.job.view.workers[0].result == ""
+        assert not list((self.directory / "results").rglob("*.*"))
+        assert self.trailing(body, signature) == 204
+        assert archive.Archive.open(self.jobs.result_path(self.job.job_id, 0)).load() == bytes(300_000)
+        assert self.job.events[-1].data == {"ok": True, "size": len(body)}
+
     def test_a_request_without_a_signature(self) -> None:
         path = f"/v1/jobs/{self.job.job_id}/workers/0/result?incarnation=0"
         assert self.fetch(path, method="PUT", body=b"x").code == 401

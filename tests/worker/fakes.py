@@ -111,6 +111,7 @@ class FakeSession:
         self.results: dict[int, tuple[bytes, float]] = {}
         self.progress: list[tuple[int, dict[str, Any]]] = []
         self.requests: list[tuple[str, str]] = []
+        self.streamed = 0
         self.hook: Callable[[str, str], int | None] = lambda method, path: None
         self.arrived = threading.Condition()
         fake = self
@@ -132,8 +133,16 @@ class FakeSession:
                     return
                 credentials = auth.parse_authorization(self.headers.get("Authorization", ""))
                 sha256 = hashlib.sha256(body).hexdigest() if body else ""
-                if credentials is None or not auth.matches(
-                    credentials[1], fake.secret, self.command, self.path, sha256
+                proved = True
+                if self.headers.get(auth.BODY_DIGEST) == auth.TRAILING:
+                    body, signature = body[: -auth.SIGNATURE], body[-auth.SIGNATURE :].decode()
+                    digest, sha256 = hashlib.sha256(body).hexdigest(), auth.TRAILING
+                    proved = auth.matches(signature, fake.secret, self.command, self.path, digest)
+                    fake.streamed += 1
+                if (
+                    credentials is None
+                    or not proved
+                    or not auth.matches(credentials[1], fake.secret, self.command, self.path, sha256)
                 ):
                     self.answer(401, b"wrong signature")
                     return

@@ -18,7 +18,7 @@ from ...model.errors import PackageError
 from ...protocol import archive
 from ...protocol.pickling import ResultPickler
 from .remote_traceback import Failure, one_line, say, type_name
-from .session_api import CONNECTION_ERRORS, SessionClient
+from .session_api import CONNECTION_ERRORS, SessionClient, Upload
 from .unpicklable import explain
 
 FILE = "result.t2"
@@ -26,6 +26,9 @@ FILE = "result.t2"
 #: the session would have.
 SIGNATURE_FILE = "result.sig"
 PATIENCE = 30.0
+#: A result of more bytes is sent while it is written.
+LARGE = 1 << 20
+_PIECE = 1 << 20
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 Members = Sequence[tuple[str, archive.Bytes]]
@@ -103,9 +106,14 @@ def deliver(
     patience : float
         Seconds to go on trying while the session does not answer.
     """
-    stream, sha256, trouble = _write(members, facts, directory, client, path)
+    pieces = archive.pieces(members, facts)
+    size = sum(map(len, pieces))
+    sending = _Sending(client, path, size) if size > LARGE else None
+    stream, sha256, trouble = _write(pieces, directory, client, path, sending)
     with stream:
-        delivered = _send(stream, sha256, client, path, patience)
+        delivered = sending.finish(sha256) if sending is not None and not trouble else None
+        if delivered is None:
+            delivered = _send(stream, sha256, client, path, patience)
     if not trouble:
         return delivered
     say(f"t2notebook: {trouble}\n")
@@ -114,20 +122,46 @@ def deliver(
     return delivered
 
 
-class _HashingFile:
-    """Writes to a file and hashes what it writes."""
+class _Sending:
+    """A large result on its way while it is written; whatever goes wrong with that, it is sent again from the file."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.sha256 = hashlib.sha256()
+    def __init__(self, client: SessionClient, path: str, size: int) -> None:
+        self._client, self._path = client, path
+        self._upload: Upload | None = None
+        try:
+            self._upload = client.upload(path, size)
+        except CONNECTION_ERRORS:
+            client.close()
 
-    def write(self, data: archive.Bytes) -> int:
-        self.sha256.update(data)
-        return self._file.write(data)
+    def send(self, data: memoryview) -> None:
+        """Send a piece, as long as that goes well."""
+        if self._upload is None:
+            return
+        try:
+            self._upload.send(data)
+        except CONNECTION_ERRORS:
+            self._upload = None
+            self._client.close()
+
+    def finish(self, sha256: str) -> Delivered | None:
+        """Sign what was sent; None if the session has not got it."""
+        if self._upload is None:
+            return None
+        try:
+            response = self._upload.finish(self._client.signature("PUT", self._path, sha256))
+            response.read()
+        except CONNECTION_ERRORS:
+            self._client.close()
+            return None
+        return Delivered(Delivery.SENT) if response.status in (200, 201, 202, 204) else None
 
 
 def _write(
-    members: Members, facts: Mapping[str, Any], directory: str, client: SessionClient, path: str
+    pieces: Sequence[archive.Bytes],
+    directory: str,
+    client: SessionClient,
+    path: str,
+    sending: _Sending | None,
 ) -> tuple[BinaryIO, str, str]:
     """Return a file with the archive in it, its sha256, and what went wrong with the sandbox, if anything."""
     target = os.path.join(directory, FILE)
@@ -136,7 +170,7 @@ def _write(
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         stream: BinaryIO = os.fdopen(descriptor, "w+b")
         try:
-            sha256 = _fill(stream, members, facts)
+            sha256 = _fill(stream, pieces, sending)
             with open(os.path.join(directory, SIGNATURE_FILE), "w", encoding="ascii") as file:
                 file.write(client.signature("PUT", path, sha256) + "\n")
             os.replace(temporary, target)
@@ -153,14 +187,22 @@ def _write(
                 pass
         trouble = f"the result cannot be written to the sandbox: {error.strerror or error}"
     stream = _memory()
-    return stream, _fill(stream, members, facts), trouble
+    return stream, _fill(stream, pieces, None), trouble
 
 
-def _fill(stream: BinaryIO, members: Members, facts: Mapping[str, Any]) -> str:
-    hashing = _HashingFile(stream)
-    archive.write(hashing, members, facts)  # type: ignore[arg-type]  # it only writes
+def _fill(stream: BinaryIO, pieces: Sequence[archive.Bytes], sending: _Sending | None) -> str:
+    """Write, hash and send the pieces; return their sha256."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        view = memoryview(piece)
+        for begin in range(0, len(view), _PIECE):
+            part = view[begin : begin + _PIECE]
+            if sending is not None:
+                sending.send(part)  # the first of the three: the session works on it meanwhile
+            digest.update(part)
+            stream.write(part)
     stream.flush()
-    return hashing.sha256.hexdigest()
+    return digest.hexdigest()
 
 
 def _memory() -> BinaryIO:

@@ -20,6 +20,31 @@ class NotTheSession(ConnectionError):
     """Another program has the session's port now, or another session; ours may be back, or tell where it is."""
 
 
+class Upload:
+    """A body that is sent while it is made; made by `SessionClient.upload`.
+
+    Parameters
+    ----------
+    client : SessionClient
+    connection : HTTPConnection
+    signature : str
+        The request's.
+    """
+
+    def __init__(self, client: SessionClient, connection: http.client.HTTPConnection, signature: str) -> None:
+        self._client, self._connection, self._signature = client, connection, signature
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Send a piece of the body; raises OSError when the session takes no more."""
+        assert self._connection.sock is not None
+        self._connection.sock.sendall(data)
+
+    def finish(self, signature: str) -> http.client.HTTPResponse:
+        """Send the signature of the whole, and return the answer, unread."""
+        self.send(signature.encode("ascii"))
+        return self._client.answer(self._connection, self._signature)
+
+
 class SessionClient:
     """A kept connection to the session's server for workers.
 
@@ -97,6 +122,51 @@ class SessionClient:
                 raise
         return self._request(method, path, body, size, sha256, content_type, timeout)
 
+    def upload(self, path: str, size: int) -> Upload:
+        """Begin a PUT whose body is sent while it is made, and signed at its end.
+
+        Parameters
+        ----------
+        path : str
+            With its query, from ``/v1`` on.
+        size : int
+            Bytes of the body.
+
+        Raises
+        ------
+        OSError, http.client.HTTPException
+            When the session cannot be reached.
+        """
+        self.look()
+        connection = self._connect(self._timeout)
+        connection.putrequest("PUT", self._base + path, skip_accept_encoding=True)
+        signature = self.signature("PUT", path, auth.TRAILING)
+        connection.putheader("Authorization", auth.authorization(self._job_id, signature))
+        connection.putheader(auth.BODY_DIGEST, auth.TRAILING)
+        connection.putheader("Content-Type", "application/octet-stream")
+        connection.putheader("Content-Length", str(size + auth.SIGNATURE))
+        connection.endheaders()
+        return Upload(self, connection, signature)
+
+    def answer(self, connection: http.client.HTTPConnection, signature: str) -> http.client.HTTPResponse:
+        """Return the answer to a request, which has to prove that it is the session's.
+
+        Parameters
+        ----------
+        connection : HTTPConnection
+        signature : str
+            The request's.
+
+        Raises
+        ------
+        NotTheSession
+        """
+        response = connection.getresponse()
+        if not auth.matches_answer(response.headers.get(auth.ANSWER, ""), self._secret, signature):
+            self.close()
+            raise NotTheSession(f"what answers there (HTTP {response.status}) is not this job's session")
+        return response
+
     def signature(self, method: str, path: str, sha256: str = "") -> str:
         """Return the signature that the request would carry.
 
@@ -165,11 +235,7 @@ class SessionClient:
                 connection.sock.sendfile(body, 0, size)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # refused before it was all sent; the answer, if there is one, says why
-        response = connection.getresponse()
-        if not auth.matches_answer(response.headers.get(auth.ANSWER, ""), self._secret, signature):
-            self.close()
-            raise NotTheSession(f"what answers there (HTTP {response.status}) is not this job's session")
-        return response
+        return self.answer(connection, signature)
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
         if self._pid != os.getpid():

@@ -43,6 +43,38 @@ def test_written_then_sent(session: FakeSession, client: SessionClient, tmp_path
     assert sorted(os.listdir(tmp_path)) == ["result.sig", "result.t2"]
 
 
+LARGE = bytes(range(256)) * 20_000
+
+
+def test_a_large_one_is_sent_while_it_is_written(
+    session: FakeSession, client: SessionClient, tmp_path: Path
+) -> None:
+    assert send(client, tmp_path, LARGE).how is Delivery.SENT
+    assert (session.streamed, len(session.requests)) == (1, 1)
+    assert session.result() == LARGE
+    data = (tmp_path / "result.t2").read_bytes()
+    assert data == session.results[0][0]
+    signature = (tmp_path / "result.sig").read_text().strip()
+    assert auth.matches(signature, session.secret, "PUT", PATH, hashlib.sha256(data).hexdigest())
+
+
+@pytest.mark.parametrize("first", [503, 401, 0])
+def test_a_large_one_that_did_not_arrive_is_sent_again_from_the_sandbox(
+    session: FakeSession, client: SessionClient, tmp_path: Path, first: int
+) -> None:
+    answers = iter([first, None])
+    session.hook = lambda method, path: next(answers)
+    assert send(client, tmp_path, LARGE, patience=10).how is Delivery.SENT
+    assert session.result() == LARGE
+    assert len(session.requests) == 2
+
+
+def test_a_large_one_for_whom_nobody_is_there_is_in_the_sandbox(tmp_path: Path) -> None:
+    client = SessionClient(f"http://127.0.0.1:{free_port()}", "tester-job-1", "00" * 32)
+    assert send(client, tmp_path, LARGE, patience=0.1).how is Delivery.LEFT
+    assert Archive.open(tmp_path / "result.t2").load() == LARGE
+
+
 def test_what_lies_in_the_sandbox_can_be_checked(
     session: FakeSession, client: SessionClient, tmp_path: Path
 ) -> None:
