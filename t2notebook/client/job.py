@@ -94,8 +94,6 @@ class Job:
         self._listeners: dict[Callable[[Job], None], Callable[[], None]] = {}
         self._receiver: messages.Receiver | None = None
         self._receiver_pid = 0
-        self._worker_events: WorkerEvents | None = None
-        self._events_pid = 0
 
     @property
     def _link(self) -> Link | OfflineSession:
@@ -466,9 +464,7 @@ class Job:
         """
         if not callable(callback):
             raise Twister2Error(f"callback is {type_of(callback)}; give a function of an event")
-        if self._worker_events is None or self._events_pid != os.getpid():
-            self._worker_events, self._events_pid = WorkerEvents(self._replica), os.getpid()
-        self._worker_events.add(callback)
+        WorkerEvents(self._replica, callback)
         return callback
 
     # Messages.

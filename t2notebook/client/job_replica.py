@@ -27,8 +27,8 @@ class JobReplica:
         self.directory = ""
         self.credentials: Mapping[str, str] = {}
         self._listeners: list[Callable[[], None]] = []
-        #: Called with the worker that each event is about, or None; with `changed` held.
-        self.on_fold: Callable[[int | None], None] = lambda worker_id: None
+        #: Each is called with the worker that an event is about, or None; with `changed` held.
+        self.on_fold: list[Callable[[int | None], None]] = []
 
     def apply(self, event: Event, line: bytes = b"") -> None:
         """Fold an event in and tell whoever waits.
@@ -43,7 +43,8 @@ class JobReplica:
             worker = self.view.apply(event)
             if event.kind not in TRANSIENT:
                 self._lines.append(line or f'{{"event":{event.to_json()}}}'.encode())
-                self.on_fold(worker.worker_id if worker is not None else None)
+                for fold in self.on_fold:
+                    fold(worker.worker_id if worker is not None else None)
             self._notify(quietly=event.kind in (EventKind.USE, EventKind.USAGE))
 
     def events(self, kind: EventKind | None = None) -> list[Event]:

@@ -78,40 +78,33 @@ def _has_run(worker: Any) -> bool:
 
 
 class WorkerEvents:
-    """Callbacks of one job, and the thread that calls them.
+    """A callback for the events of one job's workers, and the thread that calls it.
 
     Parameters
     ----------
     replica : JobReplica
+    callback : callable
+        ``callback(event)``; what it raises is printed.
     """
 
-    def __init__(self, replica: JobReplica) -> None:
-        self._callbacks: tuple[Callback, ...] = ()
+    def __init__(self, replica: JobReplica, callback: Callback) -> None:
+        self._replica, self._callback = replica, callback
         self._events: queue.SimpleQueue[WorkerEvent | None] = queue.SimpleQueue()
-        self._replica = replica
         with replica.changed:
             self._watcher = Watcher(replica.view)
-            self._put(self._watcher.changes(replica.view, None))
-            replica.on_fold = self._folded
+            replica.on_fold.append(self._folded)
+            self._folded(None)
         threading.Thread(target=self._run, name=f"t2-workers-{replica.job_id}", daemon=True).start()
 
-    def add(self, callback: Callback) -> None:
-        """Have one more callback called."""
-        self._callbacks = (*self._callbacks, callback)
-
     def _folded(self, worker_id: int | None) -> None:
-        self._put(self._watcher.changes(self._replica.view, worker_id))
+        for event in self._watcher.changes(self._replica.view, worker_id):
+            self._events.put(event)
         if self._replica.view.state.is_final:
             self._events.put(None)
 
-    def _put(self, events: list[WorkerEvent]) -> None:
-        for event in events:
-            self._events.put(event)
-
     def _run(self) -> None:
         while (event := self._events.get()) is not None:
-            for callback in self._callbacks:
-                try:
-                    callback(event)
-                except Exception:
-                    traceback.print_exc()
+            try:
+                self._callback(event)
+            except Exception:
+                traceback.print_exc()
