@@ -53,7 +53,7 @@ FORBIDDEN = {
 THIRD_PARTY = {
     "model": set(),
     "protocol": {"cloudpickle"},
-    "worker": {"cloudpickle", "fsspec", "kazoo"},
+    "worker": {"cloudpickle", "fsspec", "kazoo", "numpy"},
 }
 
 #: Named in `notebook` only; and so are HTML's tags.

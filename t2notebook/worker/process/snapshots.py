@@ -14,14 +14,14 @@ import io
 import json
 import pickle
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...model.errors import CheckpointError
 from ...protocol.archive import unpickle
 from ...protocol.pickling import ResultPickler
-from .checkpoint_files import Files, Piece
+from . import checksums
+from .checkpoint_files import CHUNK, Files, Piece
 
 FORMAT = 2
 _MANIFEST = re.compile(r"v(\d{8})-(\d+)\.json")
@@ -108,18 +108,20 @@ class Snapshots:
             name: [memoryview(piece).cast("B") for piece in _pickled(name, value)]
             for name, value in values.items()
         }
-        index: dict[str, list[list[int]]] = {}
-
-        def sum_up() -> None:
-            for name, pieces in parts.items():
-                index[name] = [[len(piece), zlib.crc32(piece)] for piece in pieces]
-
         everything = [piece for pieces in parts.values() for piece in pieces]
-        # Summed up while the disk works, as both take about as long.
-        name = f"{self._folder}/{_name(version, self._incarnation)}"
-        self._files.write(f"{name}.data", everything, sum_up)
-        manifest = {"format": FORMAT, "version": version, "variables": index, **facts}
-        self._files.write(f"{name}.json", [json.dumps(manifest).encode()])
+        sums = [0] * len(everything)
+        kind = checksums.choose()
+        add = checksums.of_kind(kind)
+
+        def sum_up(number: int, chunk: memoryview) -> None:
+            sums[number] = add(chunk, sums[number])
+
+        file = f"{self._folder}/{_name(version, self._incarnation)}"
+        self._files.write(f"{file}.data", everything, sum_up)
+        found = iter(sums)
+        index = {name: [[len(piece), next(found)] for piece in pieces] for name, pieces in parts.items()}
+        manifest = {"format": FORMAT, "version": version, "sums": kind, "variables": index, **facts}
+        self._files.write(f"{file}.json", [json.dumps(manifest).encode()])
 
     def load(self, version: int) -> dict[str, Any]:
         """Return the values of a version.
@@ -134,10 +136,14 @@ class Snapshots:
         manifest = json.loads(self._files.read(f"{name}.json"))
         if manifest.get("format") != FORMAT:
             raise CheckpointError(f"checkpoint {version} was written by another version of t2notebook")
+        try:
+            add = checksums.of_kind(manifest.get("sums", checksums.CRC))
+        except ValueError as error:
+            raise CheckpointError(f"checkpoint {version} has {error}; another t2notebook wrote it") from None
         values: dict[str, Any] = {}
         with self._files.open(f"{name}.data") as file:
             for name, places in manifest["variables"].items():
-                pieces = [self._read(file, size, crc, version) for size, crc in places]
+                pieces = [self._read(file, size, crc, version, add) for size, crc in places]
                 values[name] = unpickle(bytes(pieces[0]), pieces[1:], _main())
         return values
 
@@ -154,7 +160,7 @@ class Snapshots:
             self._files.remove(f"{name}.json")
             self._files.remove(f"{name}.data")
 
-    def _read(self, file: Any, size: int, crc: int, version: int) -> bytearray:
+    def _read(self, file: Any, size: int, crc: int, version: int, add: checksums.Sum) -> bytearray:
         data = bytearray(size)
         view = memoryview(data)
         while view:
@@ -162,7 +168,10 @@ class Snapshots:
             if not count:
                 raise CheckpointError(f"checkpoint {version} in {self._folder} is not whole")
             view = view[count:]
-        if zlib.crc32(data) != crc:
+        found, whole = 0, memoryview(data)
+        for begin in range(0, size, CHUNK):
+            found = add(whole[begin : begin + CHUNK], found)
+        if found != crc:
             raise CheckpointError(f"checkpoint {version} in {self._folder} is damaged")
         return data
 

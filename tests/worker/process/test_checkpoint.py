@@ -7,15 +7,17 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from t2notebook.model.errors import CheckpointError
 from t2notebook.protocol.launch import WorkerLaunch
+from t2notebook.worker.process import checksums
 from t2notebook.worker.process.checkpoint import Checkpoint
-from t2notebook.worker.process.checkpoint_files import Files, LocalFiles, Piece, files_at
+from t2notebook.worker.process.checkpoint_files import CHUNK, Files, LocalFiles, Piece, files_at
+from t2notebook.worker.process.checksums import BLOCK
 from t2notebook.worker.process.snapshots import Snapshots
 
 
@@ -300,15 +302,51 @@ def test_an_address_of_fsspec_does_as_well(tmp_path: Path) -> None:
     committed(checkpoint(root, 1), np.arange(3))
     assert checkpoint(root, 0, faults=1).init_variable("x") == "a1"
     assert checkpoint(root, 1, faults=1).init_variable("x").tolist() == [0, 1, 2]
-    memory = files_at("memory://t2-tests")
-    memory.create("a/b", b"1")
-    memory.create("a/b", b"2")
-    assert memory.read("a/b") == b"1"
-    assert memory.names("a") == ["b"] and memory.names("none") == []
-    memory.remove("a/b")
-    memory.remove("a/b")
-    with pytest.raises(FileNotFoundError):
-        memory.read("a/b")
+
+
+def test_an_object_store_is_seen_as_it_is_now() -> None:
+    fsspec = pytest.importorskip("fsspec")
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class ObjectStore(MemoryFileSystem):  # type: ignore[misc]
+        """Objects without folders, listings that are remembered, and no object before its PUT is over."""
+
+        protocol = "t2store"
+        store: ClassVar[dict[str, Any]] = {}
+        pseudo_dirs: ClassVar[list[str]] = [""]
+        listed: ClassVar[dict[str, Any]] = {}
+
+        def makedirs(self, path: str, exist_ok: bool = False) -> None:
+            pass
+
+        def ls(self, path: str, detail: bool = True, **more: Any) -> Any:
+            if path not in self.listed:
+                self.listed[path] = super().ls(path, detail=False)
+            return self.listed[path]
+
+        def invalidate_cache(self, path: str | None = None) -> None:
+            self.listed.clear()
+
+        def open(self, path: str, mode: str = "rb", **more: Any) -> Any:
+            assert mode in ("rb", "wb"), "an object cannot be changed"
+            return super().open(path, mode, **more)
+
+    fsspec.register_implementation("t2store", ObjectStore, clobber=True)
+    for root in ("memory://t2-tests", "t2store://bucket/t2"):
+        committed(checkpoint(root, 0), "a1", "a2")
+        committed(checkpoint(root, 1), np.arange(3))
+        assert checkpoint(root, 0, faults=1).init_variable("x") == "a1"
+        assert checkpoint(root, 1, faults=1).init_variable("x").tolist() == [0, 1, 2]
+        committed(checkpoint(root, 1, faults=1), *range(12))
+        files = files_at(root)
+        files.create("a/b", b"1")
+        files.create("a/b", b"2")
+        assert files.read("a/b") == b"1"
+        assert files.names("a") == ["b"] and files.names("none") == []
+        files.remove("a/b")
+        files.remove("a/b")
+        with pytest.raises(FileNotFoundError):
+            files.read("a/b")
 
 
 def test_of_several_who_decide_one_wins(tmp_path: Path) -> None:
@@ -324,12 +362,54 @@ def test_large_values_are_written_from_where_they_lie() -> None:
         def __init__(self) -> None:
             self.pieces: list[Piece] = []
 
-        def write(self, path: str, pieces: Sequence[Piece], meanwhile: Callable[[], None] = print) -> None:
+        def write(self, path: str, pieces: Sequence[Piece], written: Any = None) -> None:
             self.pieces += pieces
-            meanwhile()
 
     array = np.random.default_rng(random.randrange(100)).random(1000)
     files = Watching()
     Snapshots(files, "x").save(1, {"array": array})  # type: ignore[arg-type]
     addresses = [np.frombuffer(piece, "u1").ctypes.data for piece in files.pieces if len(piece)]
     assert array.ctypes.data in addresses
+
+
+@pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, 3 * BLOCK + 5, CHUNK + BLOCK + 7])
+def test_checksums_are_the_same_with_numpy_and_without_and_in_any_chunks(size: int) -> None:
+    data = memoryview(np.random.default_rng(size).bytes(size))
+    add = checksums.of_kind(checksums.BLOCKS)
+    whole = add(data, 0)
+    assert checksums._without_numpy(data, 0) == whole
+    found = 0
+    for begin in range(0, size, 2 * BLOCK):
+        found = add(data[begin : begin + 2 * BLOCK], found)
+    assert found == whole
+
+
+def test_checksums_find_what_disks_do() -> None:
+    for kind in (checksums.CRC, checksums.BLOCKS):
+        add = checksums.of_kind(kind)
+        data = bytearray(np.random.default_rng(1).bytes(4 * BLOCK + 100))
+        right = add(memoryview(data), 0)
+        for at in (0, BLOCK + 17, len(data) - 1):
+            data[at] ^= 0x10
+            assert add(memoryview(data), 0) != right
+            data[at] ^= 0x10
+        zeroed = data[:BLOCK] + bytes(BLOCK) + data[2 * BLOCK :]
+        swapped = data[BLOCK : 2 * BLOCK] + data[:BLOCK] + data[2 * BLOCK :]
+        for wrong in (zeroed, swapped, data[:-1]):
+            assert add(memoryview(wrong), 0) != right
+    with pytest.raises(ValueError, match="of kind 'md5'"):
+        checksums.of_kind("md5")
+
+
+def test_checkpoints_that_have_other_checksums_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checksums, "choose", lambda: checksums.CRC)
+    committed(checkpoint(tmp_path, 0), np.arange(10))
+    manifest = next(tmp_path.rglob("v00000001-*.json"))
+    assert '"sums": "crc32"' in manifest.read_text()
+    manifest.write_text(manifest.read_text().replace('"sums": "crc32", ', ""))  # as they were written before
+    assert checkpoint(tmp_path, 0).init_variable("x").tolist() == list(range(10))
+    manifest.write_text(manifest.read_text().replace('"format"', '"sums": "md5", "format"'))
+    with pytest.raises(CheckpointError, match="another t2notebook wrote it"):
+        checkpoint(tmp_path, 0).init_variable("x")
