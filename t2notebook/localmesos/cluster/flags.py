@@ -9,6 +9,7 @@ from ..agent.containerizer.isolator import CGROUPS, WATCHING
 from ..agent.options import DISK_WATCH, GC_HEADROOM, WEEK
 from ..common import attributes, zookeeper
 from ..common.durations import parse_duration
+from ..common.task_ports import FIRST_PORT, PORTS
 from ..faults import faults
 from ..master import authentication
 from ..master.allocator.sorter import POLICIES
@@ -50,6 +51,13 @@ def parse(
     parser.add_argument("--work-dir", help="kept; without it a temporary one that is removed at the end")
     parser.add_argument("--ip", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="of the master; 0 takes a free one")
+    parser.add_argument(
+        "--first-port",
+        type=int,
+        default=FIRST_PORT,
+        metavar="PORT",
+        help=f"of the first agent's {PORTS} ports for tasks; those of the others follow (default: {FIRST_PORT})",
+    )
     parser.add_argument("--exit-when-idle", type=float, metavar="SECONDS")
     parser.add_argument("--parent-pid", type=int, metavar="PID", help="end when this process is gone")
     parser.add_argument("--detach", action="store_true", help="go on as nobody's child")

@@ -24,9 +24,9 @@ from ..agent.containerizer.cgroups import Cgroups
 from ..agent.options import AgentOptions
 from ..common import processes
 from ..common.resources import Resources
+from ..common.task_ports import PORTS
 from ..master import main as master_main
 
-FIRST_PORT, PORTS = 31000, 1000
 STOP_SECONDS = 5.0
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -166,7 +166,7 @@ class ClusterProcesses:
         if options.resources is not None:
             assert isinstance(options.resources, Resources)
             return options.resources
-        first = FIRST_PORT + index * PORTS
+        first = options.first_port + index * PORTS
         ports = [(first, first + PORTS - 1)] if first + PORTS <= 65536 else []
         return Resources.of(
             cpus=options.cpus, mem=options.mem, disk=options.disk, gpus=options.gpus, ports=ports

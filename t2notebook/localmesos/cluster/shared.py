@@ -14,6 +14,7 @@ from typing import Any, TypedDict, Unpack
 
 from ..common import processes
 from ..common.ids import COMING_HEADER
+from ..common.task_ports import first_port
 from .local_mesos import cluster_arguments
 from .spawn import START_SECONDS, STOP_SECONDS, Spawned, StartError
 
@@ -135,6 +136,7 @@ def spawn_shared(
         if info is not None:
             return SharedHandle(directory, lock, info, None)
         arguments = cluster_arguments(agents=agents, cpus=cpus, mem=mem)
+        arguments += ["--first-port", str(first_port(os.getpid()))]
         spawned = Spawned([*arguments, "--exit-when-idle", str(idle), "--restart", "0", "--detach"])
         return SharedHandle(directory, lock, None, spawned)
     except BaseException:

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 from ..common import attributes, zookeeper
 from ..common.resources import Resources
+from ..common.task_ports import FIRST_PORT, PORTS
 from ..faults.faults import Json
 from ..master.allocator.sorter import POLICIES
 from . import flags, supervisor
-from .processes import FIRST_PORT, PORTS
 from .supervisor import AGENT, MASTER
 
 MASTER_PORT, AGENT_PORT = 5050, 5051
