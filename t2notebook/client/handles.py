@@ -86,7 +86,9 @@ def _rows(directory: Path) -> list[dict[str, Any]]:
     rows = []
     meta = read_meta(directory)
     is_alive = is_owned(meta)
-    for job_id in read_jobs(directory):
+    for job_id, spec in read_jobs(directory).items():
+        if spec.serves:
+            continue
         view = reduce(job_id, read_events(directory, job_id))
         row = job_row(view)
         row["session"] = "living" if is_alive else "ended" if view.state.is_final else "lost"

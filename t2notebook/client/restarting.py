@@ -105,11 +105,18 @@ def clear(job_id: str) -> list[str]:
     if (results := directory / RESULTS / whole).exists():
         shutil.rmtree(results)
         removed.append(f"the results in {results}")
-    package = directory / PACKAGES / f"{job.spec.package}.t2"
-    others = {spec.package for other, spec in read_jobs(directory).items() if other != whole}
-    if job.spec.package not in others and package.exists():
-        package.unlink()
-        removed.append(f"its package {package}")
+    specs = read_jobs(directory)
+    ours = {whole: job.spec, **{other: spec for other, spec in specs.items() if spec.serves == whole}}
+    others = {spec.package for other, spec in specs.items() if other not in ours}
+    for job_id, spec in ours.items():
+        if job_id != whole:  # its job master's, which people do not know as a job
+            shutil.rmtree(directory / RESULTS / job_id, ignore_errors=True)
+        package = directory / PACKAGES / f"{spec.package}.t2"
+        if spec.package not in others and package.exists():
+            package.unlink()
+            removed.append(
+                f"its package {package}" if job_id == whole else f"its job master's package {package}"
+            )
     if job.spec.persistent_volume:
         removed += _clear_volume(job.spec.persistent_volume, whole)
     return removed

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any
 from ..config import Config, data_dir, get_config
 from ..model import address
 from ..model.errors import SubmitError
-from ..model.job import MAX, ComputeResource, FaultTolerance, JobSpec, Placement, Twister2Job
+from ..model.job import (
+    JOB_MASTER_CPU,
+    JOB_MASTER_RAM,
+    MAX,
+    ComputeResource,
+    FaultTolerance,
+    JobSpec,
+    Placement,
+    Twister2Job,
+)
 from ..model.process import user_name
 from ..model.wording import type_of
 from . import replacement, surroundings
@@ -109,6 +118,7 @@ def submit(
     setenv: Sequence[str] = (),
     discovery: str = "",
     scalable: bool = False,
+    job_master: str | ComputeResource = "session",
 ) -> Job:
     """Run a function on workers on Mesos.
 
@@ -193,6 +203,10 @@ def submit(
         ``"zk://h1:2181,h2:2181/path"``. By default they ask their job master.
     scalable : bool
         Whether the number of workers may change while the job runs (`Job.scale_up_workers`).
+    job_master : str or ComputeResource
+        ``"cluster"``: the job master runs as a task on Mesos, so that barriers and messages between workers go on while
+        no session lives, with 0.2 cpus and 256 MiB, or with the resources that are given here. By default it is a part
+        of the session.
 
     Returns
     -------
@@ -271,6 +285,7 @@ def submit(
             time_limit=_limit(time_limit),
             setenv=_variables(setenv),
             discovery=_discovery(discovery, settings),
+            job_master=_job_master(job_master),
         )
         if replace:
             is_named = described is job or name is not None
@@ -423,6 +438,16 @@ def _discovery(given: Any, settings: Config) -> str:
         return str(address.ZooKeeper.parse(given))
     except ValueError as error:
         raise SubmitError(f"discovery: {error}") from None
+
+
+def _job_master(given: Any) -> ComputeResource | None:
+    if given == "session":
+        return None
+    if given == "cluster":
+        return ComputeResource(cpu=JOB_MASTER_CPU, ram_mega_bytes=JOB_MASTER_RAM)
+    if isinstance(given, ComputeResource):
+        return given
+    raise SubmitError(f"job_master is {given!r}; give 'session', 'cluster' or a ComputeResource for it")
 
 
 def _limit(given: Any) -> float:

@@ -59,6 +59,11 @@ class Mailboxes:
     def __bool__(self) -> bool:
         return any(box.letters for box in self._boxes.values())
 
+    def last(self, receiver: int) -> int:
+        """Return the number of the last message to a receiver; 0 if there was none."""
+        box = self._boxes.get(receiver)
+        return 0 if box is None else box.last
+
     def unread(self, receiver: int) -> int:
         """Return how many messages a receiver has not acknowledged."""
         box = self._boxes.get(receiver)

@@ -12,9 +12,9 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
-from .actions import WRITES, Action, Answer, Scale, Stop
-from .store import Store
+from .actions import WRITES, Action, Answer, Scale, Stop, Write
 
 log = logging.getLogger(__name__)
 
@@ -24,17 +24,27 @@ RETRY = 1.0
 Perform = Callable[[str, Answer | Stop | Scale], None]
 
 
+class Records(Protocol):
+    """A place for records: the file of a session's job masters, or the log of one on the cluster."""
+
+    def write(self, writes: Iterable[tuple[str, Write]]) -> None:
+        """Write a group, all of it or nothing."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
 class Runner:
     """Performs actions in their order: records into the store, then the words that follow from them.
 
     Parameters
     ----------
-    store : Store
+    store : Records
     perform : callable
         ``perform(job_id, action)`` does what is no record: it carries answers to whom they are for.
     """
 
-    def __init__(self, store: Store, perform: Perform) -> None:
+    def __init__(self, store: Records, perform: Perform) -> None:
         self._store, self._perform = store, perform
         self._queue: deque[tuple[str, Action]] = deque()
         self._thread: ThreadPoolExecutor | None = None

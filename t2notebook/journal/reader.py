@@ -81,11 +81,10 @@ def read_unfinished(directory: Path) -> Unfinished:
         rows = db.execute("SELECT job_id, spec FROM jobs WHERE job_id NOT IN (SELECT job_id FROM ended)")
         # An id ends with its time.
         found = sorted(rows, key=lambda row: row[0].rpartition("-")[2])
-        return Unfinished(
-            directory,
-            meta,
-            {job_id: JobSpec.from_dict(loads(spec)).number_of_workers for job_id, spec in found},
-        )
+        specs = {job_id: JobSpec.from_dict(loads(spec)) for job_id, spec in found}
+        # A job master of another job on the cluster is no job of a person's.
+        jobs = {job_id: spec.number_of_workers for job_id, spec in specs.items() if not spec.serves}
+        return Unfinished(directory, meta, jobs)
 
 
 def session_directories(root: Path) -> Iterator[Path]:

@@ -24,6 +24,8 @@ DEFAULT_CPU, DEFAULT_RAM = 1.0, 512.0
 #: Origin of the time part of job ids, in ms since 1970 (Twister2, ``JobIDUtils``).
 JOB_ID_EPOCH_MS = 1546290000000
 JOB_ID_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+#: Cpus, and MiB, of a job master that runs on the cluster.
+JOB_MASTER_CPU, JOB_MASTER_RAM = 0.2, 256.0
 #: Twister2's ``twister2.fault.tolerance.max.worker.restarts``.
 MAX_WORKER_RESTARTS = 5
 #: More than any machine has; what is larger is a slip.
@@ -305,6 +307,10 @@ class JobSpec:
         Environment variables of the kernel's that its workers are given, wherever they run.
     discovery : str
         ``zk://h1:2181,h2:2181/path``, where its workers find each other; empty: with their job master.
+    job_master : ComputeResource or None
+        Resources of its job master, if that is to run as a task on Mesos; None: it is in the session.
+    serves : str
+        The job whose job master this one is; empty for jobs of people.
     """
 
     name: str
@@ -327,6 +333,8 @@ class JobSpec:
     time_limit: float = 0.0
     setenv: Mapping[str, str] = field(default_factory=dict, repr=False)
     discovery: str = ""
+    job_master: ComputeResource | None = None
+    serves: str = ""
 
     def __post_init__(self) -> None:
         for name in ("name", "user"):
@@ -379,8 +387,12 @@ class JobSpec:
         for name in ("path", "preload", "credentials", "restore_jobs"):
             known[name] = tuple(known.get(name, ()))
         known["resources"] = tuple(_known(ComputeResource, resource) for resource in record["resources"])
-        for name, kind in (("placement", Placement), ("faults", FaultTolerance)):
-            if name in known:
+        for name, kind in (
+            ("placement", Placement),
+            ("faults", FaultTolerance),
+            ("job_master", ComputeResource),
+        ):
+            if known.get(name) is not None:
                 known[name] = _known(kind, known[name])
         return cls(**known)
 

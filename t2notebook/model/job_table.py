@@ -52,6 +52,7 @@ class JobTable:
     def __init__(self, next_seq: int = 1) -> None:
         self._jobs: dict[str, JobRecord] = {}
         self._active: dict[str, JobRecord] = {}
+        self._serving: dict[str, JobRecord] = {}
         self._next = next_seq
 
     def __getitem__(self, job_id: str) -> JobRecord:
@@ -75,9 +76,15 @@ class JobTable:
         """The jobs that have not ended."""
         return list(self._active.values())
 
+    def job_master_of(self, job_id: str) -> JobRecord | None:
+        """Return the job that is the job master of another; None if it has none on the cluster."""
+        return self._serving.get(job_id)
+
     def add(self, job: JobRecord) -> None:
         """Take a job in."""
         self._jobs[job.job_id] = job
+        if job.spec.serves:
+            self._serving[job.spec.serves] = job
         if not job.view.state.is_final:
             self._active[job.job_id] = job
 

@@ -27,6 +27,19 @@ _PACKAGES = (
     "t2notebook/worker/process",
     "t2notebook/dataflow/agent",
 )
+#: Modules of a job master that runs on the cluster: what it needs, and agents' Pythons have.
+_JOB_MASTER = (
+    "__init__",
+    "actions",
+    "channel_server",
+    "happenings",
+    "hosted",
+    "job_feed",
+    "job_master",
+    "mailboxes",
+    "runner",
+    "signed_log",
+)
 _INDEX = "t2-core.json"
 _DATE = (1980, 1, 1, 0, 0, 0)
 # Plain enough for any Python that an agent may have as "python".
@@ -106,6 +119,8 @@ def _inputs() -> Iterator[tuple[str, Path]]:
     ours = Path(__file__).resolve().parents[1]
     for name in ("__init__.py", "_version.py", "dataflow/__init__.py"):
         yield f"t2notebook/{name}", ours / name
+    for module in _JOB_MASTER:
+        yield f"t2notebook/jobmaster/{module}.py", ours / "jobmaster" / f"{module}.py"
     roots = [(name, ours.parent / name) for name in _PACKAGES]
     spec = importlib.util.find_spec("cloudpickle")
     assert spec is not None and spec.origin is not None

@@ -83,26 +83,34 @@ def matches_answer(proof: str, secret: str, signature: str) -> bool:
     return hmac.compare_digest(proof.encode(), sign_answer(secret, signature).encode())
 
 
-def sign_move(secret: str, url: str, claims: int) -> str:
-    """Return the signature of a session's message that it now serves workers at `url`.
+#: The verbs in the signatures of messages that say where something is now: a session, or a job master on the cluster.
+MOVES = {"session": "MOVE", "job_master": "MOVE-JOB-MASTER"}
+
+
+def sign_move(secret: str, url: str, claims: int, kind: str = "session") -> str:
+    """Return the signature of a session's message that it (or a job master) now serves workers at `url`.
 
     Parameters
     ----------
     secret, url : str
         The job's secret, hex, and the new address.
     claims : int
-        How often the job's framework has been taken over, this time included.
+        How often the job's framework has been taken over, this time included; of a job master, how often it has been
+        launched.
+    kind : str
+        One of `MOVES`.
     """
-    return sign(secret, "MOVE", f"{claims} {url}")
+    return sign(secret, MOVES[kind], f"{claims} {url}")
 
 
-def matches_move(signature: str, secret: str, url: str, claims: int) -> bool:
+def matches_move(signature: str, secret: str, url: str, claims: int, kind: str = "session") -> bool:
     """Return whether `signature` is the one that `sign_move` gives, compared in constant time.
 
     Parameters
     ----------
     signature, secret, url : str
     claims : int
+    kind : str
         As of `sign_move`.
     """
-    return matches(signature, secret, "MOVE", f"{claims} {url}")
+    return matches(signature, secret, MOVES[kind], f"{claims} {url}")

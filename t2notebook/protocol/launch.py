@@ -18,6 +18,8 @@ KILL_GRACE = 3.0
 START_ANEW = 75
 #: The directory in the worker's own that is removed when it ends.
 VOLATILE = "volatile"
+#: The place of a job master on the cluster that has not been launched yet.
+UNPLACED = "unplaced"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,11 @@ class WorkerLaunch:
         ``zk://h1:2181,h2:2181/path``, where workers find each other; empty: with their job master.
     scalable : bool
         Whether the number of workers may change.
+    job_master : str
+        ``http://host:port`` of a job master on the cluster, or `UNPLACED` while it is nowhere; empty: it is in the
+        session.
+    job_master_number : int
+        The number of that place; a later one has a higher number.
     """
 
     job_id: str
@@ -91,6 +98,8 @@ class WorkerLaunch:
     resource: Mapping[str, Any] = field(default_factory=dict)
     discovery: str = ""
     scalable: bool = False
+    job_master: str = ""
+    job_master_number: int = 0
 
     def encode(self) -> str:
         """Return the base64 text for `TaskInfo.data`."""

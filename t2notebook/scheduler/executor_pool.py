@@ -65,12 +65,12 @@ class Executors:
         executor = self._executors[executor_id]
         executor.adopted, executor.proven = True, executor.proven or proven
 
-    def jobs_by_executor(self) -> dict[tuple[str, str], set[str]]:
-        """Return the ids of the jobs that each adopted executor runs, by ``(executor id, agent)``."""
+    def jobs_by_executor(self, *, adopted: bool = True) -> dict[tuple[str, str], set[str]]:
+        """Return the ids of the jobs that each adopted executor runs, or each one, by ``(executor id, agent)``."""
         return {
             (executor.executor_id, executor.agent): set(executor.tasks.values())
             for executor in self._executors.values()
-            if executor.adopted and executor.tasks
+            if executor.tasks and (executor.adopted or not adopted)
         }
 
     def launched(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlsplit
 
+from ..jobmaster.hosted import place_of
 from ..model.job import JobSpec
-from ..model.job_table import JobTable
-from ..protocol.launch import WorkerLaunch
+from ..model.job_table import JobRecord, JobTable
+from ..protocol.launch import UNPLACED, WorkerLaunch
 from .actions import Accept
 from .executor_pool import Executors
 from .explainer import Explainer
@@ -166,12 +168,26 @@ class Launcher:
             credentials={name: job.credentials.get(name) for name in job.spec.credentials},
             discovery=job.spec.discovery,
             **_whereabouts(launch, job.spec),
+            **self._job_master(job),
         )
         carved = self._executors.resources(launch.executor_id)
         executor = self._template.info(
             launch.executor_id, self._turn.framework_id, carved, self._executors.image(launch.executor_id)
         )
         return task_info(launch, worker.task_id, details, executor)
+
+    def _job_master(self, job: JobRecord) -> dict[str, Any]:
+        """Return where a job's master is, if that runs on the cluster; where it is later, executors are told."""
+        if job.spec.job_master is None:
+            return {}
+        master = self._jobs.job_master_of(job.job_id)
+        worker = master.view.workers[0] if master is not None else None
+        if worker is None or not worker.is_on_mesos or not worker.ports:
+            return {"job_master": UNPLACED}
+        host = urlsplit(self.agents.get(worker.agent, "")).hostname or worker.host
+        host = f"[{host}]" if ":" in host else host
+        number, port = place_of(worker)
+        return {"job_master": f"http://{host}:{port}", "job_master_number": number}
 
 
 def _whereabouts(launch: Launch, spec: JobSpec) -> dict[str, Any]:

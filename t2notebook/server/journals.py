@@ -112,6 +112,8 @@ def dead_rows(directory: Path, content: JournalContent) -> list[Row]:
     """Return the rows of a journal that nobody owns, oldest job first."""
     rows = []
     for job_id, (spec, events) in content.jobs.items():
+        if spec.serves:  # a job master of another, which is no job of a person's
+            continue
         view = reduce(job_id, events)
         row = overview_row(view, spec)
         row["session"] = ENDED if view.state.is_final else LOST

@@ -39,13 +39,18 @@ class Announcer:
     url : str
         Where workers reach this session.
     claims : int
-        How often the journal has been taken over.
+        How often the journal has been taken over; of a job master, how often it has been launched.
     send : callable
         Called with ``(executor id, agent id, data)``; `data` is base64.
+    kind : str
+        ``"session"``, or ``"job_master"`` where it is a job master on the cluster that has moved.
     """
 
-    def __init__(self, url: str, claims: int, send: Callable[[str, str, str], None]) -> None:
+    def __init__(
+        self, url: str, claims: int, send: Callable[[str, str, str], None], kind: str = "session"
+    ) -> None:
         self._url, self._claims, self._send_now = url, claims, send
+        self._kind = kind
         self._executors: dict[str, _Executor] = {}
 
     def __len__(self) -> int:
@@ -62,10 +67,12 @@ class Announcer:
         """
         self.forget(executor_id)
         record = {
-            "kind": "session",
+            "kind": self._kind,
             "url": self._url,
             "claims": self._claims,
-            "jobs": {job.job_id: auth.sign_move(job.secret, self._url, self._claims) for job in jobs},
+            "jobs": {
+                job.job_id: auth.sign_move(job.secret, self._url, self._claims, self._kind) for job in jobs
+            },
         }
         data = base64.b64encode(dumps(record).encode()).decode("ascii")
         self._executors[executor_id] = _Executor(agent, data)
@@ -75,7 +82,8 @@ class Announcer:
         """Take what an executor says; an answer to the last message ends the repetition."""
         try:
             record: dict[str, Any] = json.loads(base64.b64decode(data))
-            if record["kind"] == "session" and record["claims"] == self._claims:
+            is_ours = record["kind"] == self._kind and record["claims"] == self._claims
+            if is_ours and record.get("url", self._url) == self._url:
                 self.forget(executor_id)
         except (ValueError, KeyError, TypeError):
             log.warning("executor %s said something else than an answer", executor_id)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..jobmaster.contacts import Contacts
+from ..jobmaster.hosted import SECRET
 from ..journal import Journal, Lease
 from ..journal.job_store import JobRecord, Jobs
 from ..mesos.agent_files import Sandbox
@@ -30,6 +31,7 @@ from ..scheduler import inputs
 from ..scheduler.messages import ExecutorTemplate
 from ..scheduler.runner import Runner
 from ..scheduler.state import SchedulerState
+from . import cluster_job_masters
 from .announcer import Announcer
 from .end_details import EndDetails
 from .framework_life import FrameworkLife, Life
@@ -80,6 +82,7 @@ class Framework:
         self._executor_linger = executor_linger
         self._on_over = on_over
         self._announcer: Announcer | None = None
+        self._moves: dict[str, Announcer] = {}  # by job: where its job master is
         self._ending: set[asyncio.Task[None]] = set()
         self._results = ResultFetcher(self.jobs, self.sandbox)
         self.jobs.listen(self._results.on_event)
@@ -174,7 +177,8 @@ class Framework:
             self._announcer = Announcer(worker_url, self.claims, self._send_message)
             runner.feed(inputs.Adopted())
         else:
-            for job in self.jobs.active:
+            # Job masters first: a job whose workers fill the cluster would wait for its own for ever.
+            for job in sorted(self.jobs.active, key=lambda job: not job.spec.serves):
                 runner.feed(inputs.Submitted(job.job_id))
         self.driver = runner.driver = Driver(runner, info, masters, self._suppressed_roles, credentials)
         self._results.look_again()
@@ -212,8 +216,8 @@ class Framework:
         await self._tear_down()
 
     async def _tear_down(self, ends: str = "") -> None:
-        if self._announcer is not None:
-            self._announcer.close()
+        for announcer in self._announcers:
+            announcer.close()
         was_connected = self.connected
         if self.driver is not None:
             await self.jobs.commits.flush(FLUSH_TIMEOUT)
@@ -251,8 +255,8 @@ class Framework:
     def _stop_talking(self) -> None:
         if self.runner is not None:
             self.runner.close()
-        if self._announcer is not None:
-            self._announcer.close()
+        for announcer in self._announcers:
+            announcer.close()
 
     def keep(self) -> None:
         """See to it that the journal is where others look for it."""
@@ -286,9 +290,39 @@ class Framework:
             When it cannot be written down; then nothing was submitted.
         """
         job = await self.jobs.create(spec, client, credentials)
+        if spec.job_master is not None:
+            try:
+                await self.add_job_master(job)
+            except Exception as error:
+                self.kill(job, "SESSION", f"its job master cannot be submitted: {error}")
+                raise
+        self._schedule(job)
+        return job
+
+    async def add_job_master(self, job: JobRecord) -> JobRecord:
+        """Take in the job that is another's job master on the cluster; it waits for resources before that one.
+
+        Raises
+        ------
+        JournalError
+            When it cannot be written down.
+        """
+        spec = cluster_job_masters.spec_of(job, self.journal.packages)
+        master = await self.jobs.create(spec, job.owner, {SECRET: job.secret})
+        self._schedule(master)
+        return master
+
+    def _schedule(self, job: JobRecord) -> None:
         if self.runner is not None and self.driver is not None and not self.life.is_over:
             self.runner.feed(inputs.Submitted(job.job_id))
-        return job
+
+    def sandbox_of(self, launch: Event) -> tuple[Sandbox, str] | None:
+        """Return the sandbox of a launch, and the worker's folder there; None if it is not known."""
+        url = str(launch.data.get("agent_url", ""))
+        if self.driver is None or not self.driver.framework_id or not url:
+            return None
+        executor_id = str(launch.data["executor_id"])
+        return Sandbox(url, self.driver.framework_id, executor_id, self.driver.credentials), launch.task_id
 
     def kill(self, job: JobRecord, reason: str, message: str) -> None:
         """End a job.
@@ -429,18 +463,41 @@ class Framework:
 
     def _send_message(self, executor_id: str, agent: str, data: str) -> None:
         assert self.driver is not None and self.runner is not None
-        if (executor_id, agent) not in self.runner.state.executors.jobs_by_executor():
+        if (executor_id, agent) not in self.runner.state.executors.jobs_by_executor(adopted=False):
             asyncio.get_running_loop().call_soon(self._forget, executor_id)
         else:
             self.driver.sendFrameworkMessage({"value": executor_id}, {"value": agent}, data)
 
+    @property
+    def _announcers(self) -> list[Announcer]:
+        return [*([self._announcer] if self._announcer is not None else []), *self._moves.values()]
+
     def _forget(self, executor_id: str) -> None:
-        if self._announcer is not None:
-            self._announcer.forget(executor_id)
+        for announcer in self._announcers:
+            announcer.forget(executor_id)
 
     def _on_message(self, executor_id: str, data: str) -> None:
-        if self._announcer is not None:
-            self._announcer.heard(executor_id, data)
+        for announcer in self._announcers:
+            announcer.heard(executor_id, data)
+
+    def announce_job_master(self, job: JobRecord, url: str, number: int) -> None:
+        """Tell the executors of a job's workers where its job master on the cluster is, until they have heard it.
+
+        Parameters
+        ----------
+        job : JobRecord
+        url : str
+        number : int
+            Of that place; a later one has a higher number.
+        """
+        if self.runner is None or self.driver is None or self.life.is_over:
+            return
+        if (earlier := self._moves.pop(job.job_id, None)) is not None:
+            earlier.close()
+        announcer = self._moves[job.job_id] = Announcer(url, number, self._send_message, "job_master")
+        for (executor_id, agent), jobs in self.runner.state.executors.jobs_by_executor(adopted=False).items():
+            if job.job_id in jobs:
+                announcer.tell(executor_id, agent, [job])
 
     def _on_stall(self, why: str) -> None:
         note = f"{why}; nothing is lost, the session goes on when it can" if why else ""

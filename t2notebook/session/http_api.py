@@ -138,7 +138,7 @@ class JobsHandler(ApiHandler):
 
     def get(self) -> None:
         """List the jobs, oldest first."""
-        self.finish({"jobs": [job_row(job.view) for job in self.session.jobs]})
+        self.finish({"jobs": [job_row(job.view) for job in self.session.jobs if not job.spec.serves]})
 
     async def post(self) -> None:
         """Take a job over."""

@@ -10,20 +10,19 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..jobmaster.actions import DRIVER, Action, Answer, Scale, Stop
 from ..jobmaster.channel_server import ChannelServer, Connection
+from ..jobmaster.job_feed import JobFeed
 from ..jobmaster.job_master import JobMaster, Presence
 from ..jobmaster.runner import Runner
 from ..jobmaster.store import Store
 from ..journal.job_store import AllJobs, JobRecord
 from ..model.errors import Twister2Error
-from ..model.events import TRANSIENT, Event, EventKind
-from ..model.reducer import JobView, WorkerView
-from ..model.states import TaskState
-from ..model.worker_info import WorkerInfo
+from ..model.events import TRANSIENT, Event
 from ..protocol.frames import Message
+from .cluster_job_master import Letters
+from .cluster_job_masters import ClusterJobMasters
 from .executors import Executors
 from .pools import Pools
 from .silent_workers import GiveUp, SilentWorkers
@@ -40,48 +39,19 @@ Scaler = Callable[[JobRecord, int, str, str, float], Awaitable[int]]
 
 
 class _Running:
-    """A job's master, and what belongs to it.
-
-    It has a view of its own, of what has been told so far: that of the job is ahead of it by what is not on the disk
-    yet, and a job master that takes this one's place is told the same events, one by one.
-    """
+    """A job's master, and what belongs to it."""
 
     def __init__(self, job: JobRecord, runner: Runner) -> None:
         self.job = job
         self.runner = runner
-        self.view = JobView(job.job_id)
-        self.master = JobMaster(0)
-        self.launches: dict[int, Event] = {}
-        self.addresses: dict[int, tuple[int, str]] = {}  # worker -> incarnation, address
+        self.feed = JobFeed(job.job_id, job.spec.resource_of)
         self.timer: asyncio.TimerHandle | None = None
         self.published: Mapping[str, Any] | None = {}
 
-    def take(self, event: Event, is_past: bool = False) -> list[Action]:
-        """Tell the job master of an event; of the past it need not know where workers were."""
-        if event.kind in TRANSIENT or event.seq <= self.view.last_seq:
-            return []
-        self.view.apply(event)
-        if event.kind is EventKind.SUBMITTED:
-            self.master = JobMaster(self.view.number_of_workers)
-        elif event.kind is EventKind.SCALED:
-            number, before = self.view.number_of_workers, self.master.number_of_workers
-            if number == before:
-                return []
-            coming = self.view.workers[before:number]
-            return self.master.scale(
-                number, {one.worker_id: one.restarts + one.is_on_mesos for one in coming}
-            )
-        elif event.worker_id is not None and event.worker_id < len(self.view.workers):
-            if event.kind is EventKind.LAUNCHED:
-                self.launches[event.worker_id] = event
-            return self.observe(event.worker_id, is_past)
-        return []
-
-    def observe(self, worker_id: int, is_past: bool = False) -> list[Action]:
-        """Tell the job master how a worker is, and where."""
-        worker = self.view.workers[worker_id]
-        info = {} if is_past else _info(self, worker)
-        return self.master.observe(worker_id, worker.restarts, _presence(worker), info)
+    @property
+    def master(self) -> JobMaster:
+        """The state machine."""
+        return self.feed.master
 
 
 class JobMasters:
@@ -106,7 +76,11 @@ class JobMasters:
         Calls and results of pools, which go past the state machines.
     silence : SilentWorkers
         Finds the workers of which nothing is heard.
+    cluster : ClusterJobMasters or None
+        Those that run as tasks on Mesos; they know the workers of their jobs, and not we.
     """
+
+    cluster: ClusterJobMasters | None = None
 
     def __init__(
         self,
@@ -164,11 +138,11 @@ class JobMasters:
             earlier.close(abort=True)
             running.master.disconnected(key[1])
         self._connections[key] = connection
-        running.addresses[key[1]] = (worker.restarts, str(connection.hello.get("address", "")))
-        self._perform(running, running.observe(key[1]))
+        address = str(connection.hello.get("address", ""))
+        self._perform(running, running.feed.hear(key[1], worker.restarts, Presence.AWAITED, address))
         connection.send(
             {
-                "welcome": dict(_info(running, running.view.workers[key[1]])),
+                "welcome": dict(running.feed.info(key[1])),
                 "faults": running.master.faults,
                 "happened": running.master.happenings.last,
                 "number_of_workers": running.master.number_of_workers,
@@ -226,7 +200,7 @@ class JobMasters:
             running = self._of(job)
         if running is None:
             return
-        self._perform(running, running.take(event))
+        self._perform(running, running.feed.take(event))
         if event.worker_id is not None and event.kind not in TRANSIENT:
             connection = self._connections.get((job.job_id, event.worker_id))
             restarts = job.view.workers[event.worker_id].restarts
@@ -235,7 +209,18 @@ class JobMasters:
         if job.spec.discovery and event.kind not in TRANSIENT:
             self._publish(running)
         if job.view.state.is_final:
-            self._end(running)
+            if job.spec.job_master is None or self.cluster is None:
+                self._end(running)
+            elif event.kind not in TRANSIENT:
+                task = asyncio.get_running_loop().create_task(self._end_when_drained(running))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _end_when_drained(self, running: _Running) -> None:
+        """End it when all is here that the job master on the cluster has for the driver, who may be waiting for it."""
+        assert self.cluster is not None
+        await self.cluster.drained(running.job)
+        self._end(running)
 
     def _publish(self, running: _Running) -> None:
         """Tell workers in ZooKeeper what they need to know, if that is new."""
@@ -246,6 +231,8 @@ class JobMasters:
             self._publisher.publish(job.spec.discovery, job.job_id, job.secret, status)
 
     def _end(self, running: _Running) -> None:
+        if self.cluster is not None and self.cluster.is_draining(running.job):
+            return
         self._perform(running, running.master.end())
         for key in [key for key in self._connections if key[0] == running.job.job_id]:
             self._connections[key].stop(OVER)
@@ -270,6 +257,9 @@ class JobMasters:
             None: all that have not ended.
         payload : bytes
         """
+        if job.spec.job_master is not None and self.cluster is not None:
+            record: Mapping[str, Any] = await self.cluster.send(job, send_id, receivers, payload)
+            return {name: value for name, value in record.items() if name != "request"}
         running = self._of(job)
         answer = self._answer(job.job_id, send_id)
         self._perform(running, running.master.driver_send(send_id, receivers, payload))
@@ -287,6 +277,8 @@ class JobMasters:
         timeout : float
             Seconds.
         """
+        if self.cluster is not None and job.view.state.is_final:
+            await self.cluster.drained(job)
         running = self._of(job)
         answer = self._answer(job.job_id, request)
         now = asyncio.get_running_loop().time()
@@ -297,6 +289,30 @@ class JobMasters:
             self._answers.pop((job.job_id, request), None)
             if job.view.state.is_final:
                 self._end(running)
+
+    def taken(self, job: JobRecord) -> int:
+        """Return the number of the last message to the driver that is kept here."""
+        return self._of(job).master.mailboxes.last(DRIVER)
+
+    async def take(self, job: JobRecord, letters: Letters) -> None:
+        """Keep messages to the driver that a job master on the cluster had; when this returns they are on the disk.
+
+        Parameters
+        ----------
+        job : JobRecord
+        letters : list of (number, sender, payload)
+            Those that follow on the last that was kept.
+        """
+        if not letters:
+            return
+        running = self._of(job)
+        actions: list[Action] = []
+        for _, sender, payload in letters:
+            actions += running.master.mailboxes.post(DRIVER, sender, payload)
+        request = f"kept-{letters[-1][0]}"
+        kept = self._answer(job.job_id, request)
+        self._perform(running, [*actions, Answer(DRIVER, request, {})])
+        await kept
 
     def _answer(self, job_id: str, request: str) -> asyncio.Future[Answer]:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -316,9 +332,9 @@ class JobMasters:
             runner = self._runners[directory] = Runner(Store(directory), self._carry)
         running = _Running(job, runner)
         for event in job.events:
-            running.take(event, is_past=True)
-        for worker in running.view.workers:
-            running.observe(worker.worker_id)
+            running.feed.take(event, is_past=True)
+        for worker in running.feed.view.workers:
+            running.feed.observe(worker.worker_id)
         running.master.restore(Store(directory).load(job.job_id), asyncio.get_running_loop().time())
         self._running[job.job_id] = running
         self._await_deadline(running)
@@ -348,18 +364,21 @@ class JobMasters:
         """Carry out a worker's wish, once, whether or not it has to ask again."""
         if (running := self._running.get(job_id)) is None:
             return
-        request = f"{asked.worker_id}.{asked.incarnation}.{asked.request}"
-        source = f"WORKER {asked.worker_id}"
-        answer: dict[str, Any]
-        try:
-            number = await self._scale(running.job, asked.by, request, source, asked.leave_time)
-            answer = {"number_of_workers": number}
-        except Twister2Error as error:
-            answer = {"error": str(error)}
+        answer = await self.scale(running.job, asked)
         master = running.master
         self._perform(
             running, master.scaling_answered(asked.worker_id, asked.incarnation, asked.request, answer)
         )
+
+    async def scale(self, job: JobRecord, asked: Scale) -> Mapping[str, Any]:
+        """Carry out a worker's wish for more workers, or fewer; return what it is told."""
+        request = f"{asked.worker_id}.{asked.incarnation}.{asked.request}"
+        source = f"WORKER {asked.worker_id}"
+        try:
+            number = await self._scale(job, asked.by, request, source, asked.leave_time)
+        except Twister2Error as error:
+            return {"error": str(error)}
+        return {"number_of_workers": number}
 
     def _await_deadline(self, running: _Running) -> None:
         deadline = running.master.next_deadline
@@ -378,6 +397,8 @@ class JobMasters:
         for running in self._running.values():
             if running.timer is not None:
                 running.timer.cancel()
+        if self.cluster is not None:
+            await self.cluster.close()
         for future in self._answers.values():
             future.cancel()
         for task in self._tasks:
@@ -391,31 +412,3 @@ class JobMasters:
 def _key(connection: Connection) -> tuple[str, int]:
     worker_id = connection.hello.get("worker_id")
     return str(connection.hello.get("job_id")), worker_id if isinstance(worker_id, int) else -1
-
-
-def _presence(worker: WorkerView) -> Presence:
-    if worker.state is TaskState.FINISHED:
-        return Presence.FINISHED
-    if worker.state.is_terminal:
-        return Presence.FAILED
-    return Presence.JOINED if worker.started is not None else Presence.AWAITED
-
-
-def _info(running: _Running, worker: WorkerView) -> Mapping[str, Any]:
-    launch = running.launches.get(worker.worker_id)
-    data = launch.data if launch is not None else {}
-    incarnation, address = running.addresses.get(worker.worker_id, (-1, ""))
-    if incarnation != worker.restarts or not address:
-        address = urlsplit(str(data.get("agent_url", ""))).hostname or worker.host
-    ports = tuple(int(port) for port in data.get("ports", ()))
-    return WorkerInfo(
-        worker_id=worker.worker_id,
-        ip=address,
-        port=ports[0] if ports else 0,
-        node=worker.host,
-        rack=str(data.get("rack", "")),
-        data_center=str(data.get("data_center", "")),
-        compute_resource=running.job.spec.resource_of(worker.worker_id),
-        additional_ports=ports,
-        restart_count=worker.restarts,
-    ).to_record()

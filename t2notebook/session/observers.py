@@ -63,7 +63,7 @@ class Observers:
         """Send these jobs as they are now, soon."""
         if not self._streams:
             return
-        self._changed.update({job.job_id: job for job in jobs})
+        self._changed.update({job.job_id: job for job in jobs if not job.spec.serves})
         if self._changed and self._due is None:
             loop = asyncio.get_running_loop()
             # The first change after a pause goes out at once, and with it what happens in the same turn.

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from ..model.process import LOADER, user_name
 from ..model.scaling import scaled
 from ..scheduler.messages import framework_info
 from .client_socket import Door
+from .cluster_job_masters import ClusterJobMasters
 from .embedded import Cluster
 from .forecasts import Forecasts
 from .framework import Framework
@@ -126,6 +127,7 @@ class Session:
         self._leaving = False
         self._idle_since = self._renewed = time.monotonic()
         self._servers: list[HTTPServer] = []
+        self._adding: set[asyncio.Task[JobRecord]] = set()
         self._adopt_dead()
 
     def _facts(self) -> dict[str, str]:
@@ -188,6 +190,7 @@ class Session:
         if self._workers is not None:
             self._workers.listen_at(framework.worker_port)
             self._workers.job_masters.take_up(framework.jobs)
+            self._take_up_job_masters(framework.jobs.active)
             self._start(framework)
             knock(self._runtime)
         for job in framework.jobs.active:
@@ -404,8 +407,35 @@ class Session:
             self._give_silent_up,
         )
         self._servers.append(self._workers.server)
+        masters = self._workers.job_masters
+        masters.cluster = ClusterJobMasters(
+            self.jobs,
+            claims=lambda job: self.framework_of(job).claims,
+            kill=self.kill,
+            announce=lambda job, where: self.framework_of(job).announce_job_master(
+                job, where.url, where.number
+            ),
+            sandbox=lambda job, launch: self.framework_of(job).sandbox_of(launch),
+            take=masters.take,
+            taken=masters.taken,
+            scale=masters.scale,
+        )
+        self._take_up_job_masters(self.jobs.active)
         for framework in self.frameworks:
             self._workers.listen_at(framework.worker_port)
+
+    def _take_up_job_masters(self, jobs: Iterable[JobRecord]) -> None:
+        """Go on with job masters on the cluster; one that an earlier session did not come to submit is submitted."""
+        jobs, masters = list(jobs), self.job_masters
+        assert masters is not None and masters.cluster is not None
+        served = {job.spec.serves for job in self.jobs if job.spec.serves}
+        for job in jobs:
+            if job.spec.serves:
+                masters.cluster.take_up(job)
+            elif job.spec.job_master is not None and job.job_id not in served:
+                adding = asyncio.get_running_loop().create_task(self.framework_of(job).add_job_master(job))
+                self._adding.add(adding)
+                adding.add_done_callback(self._adding.discard)
 
     async def _close(self) -> None:
         leaving = self._leaving

@@ -43,6 +43,7 @@ def test_what_is_in_it_and_nothing_else(package: CorePackage) -> None:
         "t2notebook",
         "t2notebook/dataflow",
         "t2notebook/dataflow/agent",
+        "t2notebook/jobmaster",
         "t2notebook/model",
         "t2notebook/protocol",
         "t2notebook/protocol/reducers",
@@ -54,6 +55,12 @@ def test_what_is_in_it_and_nothing_else(package: CorePackage) -> None:
     assert "t2notebook/worker/executor/executor.pyc" in names
     # Tracebacks and digests must not depend on where it was built.
     assert str(Path(core_package.__file__).parents[2]).encode() not in content
+
+
+def test_a_job_master_on_the_cluster_needs_nothing_else(package: CorePackage) -> None:
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import t2notebook.jobmaster.hosted as hosted; hosted.run"
+    command = [sys.executable, "-I", "-S", "-c", code, str(package.path)]  # no site-packages
+    subprocess.run(command, check=True, timeout=60)
 
 
 def test_the_same_sources_give_the_same_bytes_anywhere(package: CorePackage, tmp_path: Path) -> None:

@@ -146,6 +146,14 @@ def make_parser() -> VerbParser:
         help="zookeeper: workers find each other in the ZooKeeper of t2.configure(zookeeper=...), or of a zk:// "
         "master; or its address, zk://h1:2181/path (default: they ask the job master)",
     )
+    add(
+        "--job-master",
+        type=choice("--job-master", ("session", "cluster")),
+        default="session",
+        metavar="X",
+        help="cluster: the job master runs as a task on Mesos, so that the job goes on without a session "
+        "(default: session)",
+    )
     add_include(parser)
     add(
         "--file",
@@ -282,6 +290,7 @@ def submit_cell(ip: Any, arguments: argparse.Namespace, cell: cell_jobs.SubmitCe
             time_limit=arguments.time_limit,
             setenv=arguments.setenv,
             discovery=arguments.discovery,
+            job_master=arguments.job_master,
             **options,
         )
     cell_jobs.remember(cell, job)

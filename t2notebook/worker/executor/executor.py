@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from ...model.process import default_signals
 from ...model.states import TaskState
 from ...model.use import Use
-from ...protocol.launch import KILL_GRACE, Cause, WorkerLaunch
+from ...protocol.auth import MOVES
+from ...protocol.launch import KILL_GRACE, UNPLACED, Cause, WorkerLaunch
 from ..session_address import SessionAddress
 from .agent_api import Agent, Refused, StreamEnded
 from .event_loop import Loop, Timer
@@ -197,6 +198,10 @@ class Executor:
         try:
             task.launch = WorkerLaunch.decode(info.get("data", ""))
             task.session_address = SessionAddress(task.launch.url)
+            if job_master := task.launch.job_master:
+                task.job_master_address = SessionAddress("")
+                number = task.launch.job_master_number
+                task.job_master_address.write("" if job_master == UNPLACED else job_master, number)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             task.refusal, task.cause = f"cannot read the launch of {task_id}: {error}", Cause.VERSION
             self._apply(task, Trigger.REFUSE)
@@ -222,13 +227,15 @@ class Executor:
         self._apply(task, Trigger.KILL)
 
     def _message(self, data: str) -> None:
-        """Take the address of a session that has taken the last one's place, and answer; until then it repeats it."""
+        """Take the address of a session, or of a job master, that has taken the last one's place, and answer; it is
+        repeated until then.
+        """
         try:
             record = json.loads(base64.b64decode(data))
             kind, url, claims, jobs = (record.get(name) for name in ("kind", "url", "claims", "jobs"))
         except (ValueError, AttributeError):
             kind = None
-        if kind != "session" or not (
+        if kind not in MOVES or not (
             isinstance(url, str)
             and len(url) <= _LONGEST_URL
             and isinstance(claims, int)
@@ -236,12 +243,14 @@ class Executor:
         ):
             log(f"ignored a message of kind {kind}")
             return
-        told = [task for task in self._tasks.values() if task.move_session(url, claims, jobs)]
+        told = [task for task in self._tasks.values() if task.move(str(kind), url, claims, jobs)]
+        what = str(kind).replace("_", " ")
         if self._tasks and not told:
-            log("ignored a message about a new session that none of our jobs has signed")
+            log(f"ignored a message about a new {what} that none of our jobs has signed")
             return
-        log(f"the session is at {url} now; told {len(told)} workers")
-        answer = base64.b64encode(json.dumps({"kind": "session", "claims": claims}).encode()).decode("ascii")
+        log(f"the {what} is at {url} now; told {len(told)} workers")
+        record = {"kind": kind, "claims": claims, "url": url}
+        answer = base64.b64encode(json.dumps(record).encode()).decode("ascii")
         try:
             self._agent.message(answer)
         except (OSError, http.client.HTTPException, Refused) as error:

@@ -41,6 +41,8 @@ class Task:
         What to run, as soon as it is known.
     session_address : SessionAddress or None
         Where its session is.
+    job_master_address : SessionAddress or None
+        Where its job master is, if that runs on the cluster.
     package : int
         Descriptor of the job package; the store owns it.
     refusal : str
@@ -72,6 +74,7 @@ class Task:
         self.lifecycle = Lifecycle()
         self.launch: WorkerLaunch | None = None
         self.session_address: SessionAddress | None = None
+        self.job_master_address: SessionAddress | None = None
         self.package = -1
         self.refusal = ""
         self.cause = Cause.NONE
@@ -137,6 +140,7 @@ class Task:
             self._directory,
             self.session_address,
         )
+        job_master_address = self.job_master_address
         assert launch is not None
         if os.path.basename(self.task_id) != self.task_id or self.task_id in (".", ".."):
             raise OSError(f"{self.task_id!r} cannot be the name of a directory")
@@ -152,7 +156,14 @@ class Task:
             fork.settle(directory, {**launch.environment, **_variables(launch)}, launch.cpus)
             fork.find_modules_in(launch.path)
             return run_worker(
-                launch, package, report, directory, begun, session_address, inspection=inspection.theirs
+                launch,
+                package,
+                report,
+                directory,
+                begun,
+                session_address,
+                job_master_address,
+                inspection=inspection.theirs,
             )
 
         try:
@@ -226,25 +237,28 @@ class Task:
             self.timer.cancel()
             self.timer = None
 
-    def move_session(self, url: str, claims: int, signatures: Mapping[str, str]) -> bool:
-        """Turn to the session's new address, if it is signed by this task's job and newer than the last; return
-        whether it is signed.
+    def move(self, kind: str, url: str, claims: int, signatures: Mapping[str, str]) -> bool:
+        """Turn to the new address of the session or of the job master, if this task's job has signed it and it is newer
+        than the last; return whether it is signed.
 
         Parameters
         ----------
+        kind : str
+            One of `MOVES`.
         url : str
         claims : int
-            How often the journal has been taken over: the number of the address.
+            The number of the address.
         signatures : mapping
             By job id.
         """
-        if self.launch is None or self.session_address is None:
+        address = self.session_address if kind == "session" else self.job_master_address
+        if self.launch is None or address is None:
             return False
         signature = str(signatures.get(self.launch.job_id, ""))
-        if not matches_move(signature, self.launch.secret, url, claims):
+        if not matches_move(signature, self.launch.secret, url, claims, kind):
             return False
-        if claims > self.session_address.read()[0]:
-            self.session_address.write(url, claims)
+        if claims > address.read()[0]:
+            address.write(url, claims)
         return True
 
     def close(self) -> None:
@@ -252,9 +266,10 @@ class Task:
         if self.inspection is not None:
             self.inspection.close()
             self.inspection = None
-        if self.session_address is not None:
-            self.session_address.close()
-            self.session_address = None
+        for address in (self.session_address, self.job_master_address):
+            if address is not None:
+                address.close()
+        self.session_address = self.job_master_address = None
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1

@@ -30,6 +30,8 @@ from .superseded import Superseded
 CONNECT_TIME = 10.0
 #: Seconds between two attempts to reach it: the first, and the longest.
 _PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+#: Seconds for the connection of one who does not wait for it, and until the next attempt.
+NOTE_TIME, _NOTE_AGAIN = 2.0, 5.0
 #: Seconds after which whoever waits looks at the clock, and at where the session is.
 _LOOK = 1.0
 _CHUNK = 1 << 18
@@ -102,6 +104,7 @@ class JobMasterClient:
         self._is_reading = False
         self._stopped = ""
         self._away_since: float | None = None
+        self._note_after = 0.0
         self.trouble = ""
         self._pid = os.getpid()
         self.faults: int | None = None
@@ -200,6 +203,28 @@ class JobMasterClient:
                 return False
             return self._link is link
 
+    def note(self, record: Mapping[str, Any]) -> bool:
+        """Say something that needs no answer, and connect for it if that goes quickly; return whether it went out.
+
+        Raises
+        ------
+        Superseded
+            When this worker is to stop.
+        """
+        if os.getpid() != self._pid:
+            return False
+        with self._changed:
+            if self._link is None and not self._is_reading and time.monotonic() >= self._note_after:
+                self._note_after = time.monotonic() + _NOTE_AGAIN
+                self._take_turn(NOTE_TIME)
+            if self._link is not None:
+                self._send(self._link, 0, _Pending(record, b""))
+            if self._link is not None and not self._is_reading:
+                self._drain(self._link)
+            if self._stopped:
+                raise Superseded(f"told by the job master to stop: {self._stopped}")
+            return self._link is not None
+
     def connect(self) -> None:
         """Be connected, or raise as `ask` does."""
         if self.faults is None:
@@ -220,8 +245,8 @@ class JobMasterClient:
 
     # Inside; with the lock held, unless it says otherwise.
 
-    def _take_turn(self) -> None:
-        """Read for all who wait, or wait for who does."""
+    def _take_turn(self, limit: float = 0.0) -> None:
+        """Read for all who wait, or wait for who does; with a limit in seconds, only for a connection."""
         if self._is_reading:
             self._changed.wait(_LOOK)
             return
@@ -233,7 +258,7 @@ class JobMasterClient:
         trouble = ""
         try:
             if link is None:
-                fresh = self._connect()
+                fresh = self._connect(limit or CONNECT_TIME)
             else:
                 data = _read(link.sock)
                 if not data:
@@ -250,7 +275,7 @@ class JobMasterClient:
             self._changed.notify_all()
         if trouble:
             if link is self._link:
-                self._fail(trouble)
+                self._fail(trouble, pause=not limit)
         elif fresh is not None:
             self._use(fresh)
         elif link is not None and link is self._link:
@@ -259,7 +284,7 @@ class JobMasterClient:
             elif self._has_moved(link):
                 self._fail("the session has moved")
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, why: str, pause: bool = True) -> None:
         """Note that there is no connection, and have some time pass before the next attempt."""
         was_connected = self._link is not None
         self._drop()
@@ -267,14 +292,14 @@ class JobMasterClient:
         now = time.monotonic()
         if self._away_since is None:
             self._away_since = now
-        if was_connected:
+        if was_connected or not pause:
             return
         if self.faults is not None and not self._is_missed:
             self._is_missed = True
             self.on_contact(False)
-        pause = min(_LONGEST_PAUSE, max(_PAUSE, (now - self._away_since) / 2))
+        seconds = min(_LONGEST_PAUSE, max(_PAUSE, (now - self._away_since) / 2))
         # Spread, so that a thousand workers do not meet a new session at once; woken, if the executor knows of it.
-        self._changed.wait(pause * random.uniform(0.5, 1.0))
+        self._changed.wait(seconds * random.uniform(0.5, 1.0))
 
     def _drop(self) -> None:
         link, self._link = self._link, None
@@ -353,7 +378,7 @@ class JobMasterClient:
     def _has_moved(self, link: _Link) -> bool:
         return self._session_address is not None and self._session_address.read()[0] != link.number
 
-    def _connect(self) -> _Link:
+    def _connect(self, limit: float) -> _Link:
         """Return an open connection that has been welcomed; without the lock.
 
         Raises
@@ -361,9 +386,11 @@ class JobMasterClient:
         OSError
         """
         number, url = (0, self._url) if self._session_address is None else self._session_address.read()
+        if not url:
+            raise ConnectionError("the job master has not been started yet")
         parts = urlsplit(url)
-        deadline = time.monotonic() + CONNECT_TIME
-        sock = socket.create_connection((parts.hostname or "", parts.port or 80), CONNECT_TIME)
+        deadline = time.monotonic() + limit
+        sock = socket.create_connection((parts.hostname or "", parts.port or 80), limit)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

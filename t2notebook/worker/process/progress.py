@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from ...model.text import dumps
+from .job_master_client import JobMasterClient
 from .session_api import CONNECTION_ERRORS, SessionClient
 from .superseded import Superseded
 
@@ -102,3 +103,33 @@ class ProgressReporter:
         if not self._pause:
             self._pending = None
         self._next = self._clock() + max(INTERVAL, self._pause)
+
+
+class ChannelProgress(ProgressReporter):
+    """As `ProgressReporter`, through a job master on the cluster, which keeps the last one for a session.
+
+    Parameters
+    ----------
+    job_master : JobMasterClient
+    client : SessionClient
+    path : str
+    clock : callable
+    """
+
+    def __init__(
+        self,
+        job_master: JobMasterClient,
+        client: SessionClient,
+        path: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(client, path, clock=clock)
+        self._job_master = job_master
+
+    def _send(self) -> None:
+        assert self._pending is not None
+        fraction, text = self._pending
+        if self._job_master.note({"kind": "progress", "progress": fraction, "text": text}):
+            self._pending = None
+        self._next = self._clock() + INTERVAL

@@ -29,7 +29,7 @@ from .job_master_client import JobMasterClient
 from .listeners import Listeners
 from .messages import Messages
 from .missing_names import IS_CELL, NAMES, notebook_has
-from .progress import ProgressReporter
+from .progress import ChannelProgress, ProgressReporter
 from .remote_traceback import Failure
 from .result import Delivery
 from .session_api import SessionClient
@@ -44,6 +44,7 @@ def run_worker(
     directory: str,
     begun: float,
     session_address: SessionAddress | None = None,
+    job_master_address: SessionAddress | None = None,
     *,
     inspection: tuple[int, int] | None = None,
 ) -> int:
@@ -63,6 +64,8 @@ def run_worker(
         When its process was about to be made, on the monotonic clock.
     session_address : SessionAddress, optional
         Where its session is, if it moves.
+    job_master_address : SessionAddress, optional
+        Where its job master is, if that runs on the cluster.
     inspection : tuple of int, optional
         Descriptors by which its executor looks into it: of a socket, and of a file for dumps.
     """
@@ -73,9 +76,12 @@ def run_worker(
     client = SessionClient(launch.url, launch.job_id, launch.secret, session_address=session_address)
     base = f"/v1/jobs/{launch.job_id}/workers/{launch.worker_id}"
     query = f"?incarnation={launch.restart_count}"
-    progress = ProgressReporter(client, f"{base}/progress{query}")
     hello = {"job_id": launch.job_id, "worker_id": launch.worker_id, "incarnation": launch.restart_count}
-    job_master = JobMasterClient(launch.url, launch.secret, hello, session_address)
+    where = job_master_address if launch.job_master else session_address
+    job_master = JobMasterClient(launch.url, launch.secret, hello, where)
+    progress = ProgressReporter(client, f"{base}/progress{query}")
+    if launch.job_master:
+        progress = ChannelProgress(job_master, client, f"{base}/progress{query}")
 
     finalization.begin()
     become_progress(progress.report)
@@ -101,7 +107,13 @@ def run_worker(
         _tell(report, "anew", "it asked to be started anew", phases)
         finalization.end(START_ANEW, _say_waiting, patience=finalization.ERROR_PATIENCE)
     path = f"{base}/result{query}"
-    delivered = result.deliver(members, facts, directory=directory, client=client, path=path)
+    # Without a session it stays in the sandbox, where the next one finds it: a job that outlives sessions goes on.
+    patience = AWAY_PATIENCE if launch.job_master else result.PATIENCE
+    delivered = result.deliver(
+        members, facts, directory=directory, client=client, path=path, patience=patience
+    )
+    if launch.job_master and not exit_code and delivered.how is not Delivery.LOST:
+        _say_finished(job_master)
     phases["result"] = time.monotonic() - ended
     if delivered.message and exit_code == 0:
         failures.say(f"t2notebook: {delivered.message}\n")
@@ -127,6 +139,8 @@ def run_worker(
     finalization.end(0, waits)
 
 
+#: Seconds that a session is looked for with a result, where a job master on the cluster serves the job without one.
+AWAY_PATIENCE = 3.0
 #: Seconds for barriers at which the job itself waits: as long as it lives.
 _FOR_EVER = 365 * 86400.0
 
@@ -354,6 +368,14 @@ def _failed(
         text = failures.format_traceback(error, folded=False)
     failures.say(text)
     return *result.pack_failure(failure), failure.line, (exit_code & 0xFF) or 1
+
+
+def _say_finished(job_master: JobMasterClient) -> None:
+    """Tell the job master, who hears it from Mesos only while there is a session."""
+    try:
+        job_master.note({"kind": "finished"})
+    except Superseded:
+        pass  # the job is over
 
 
 def _say_waiting(what: str) -> None:
