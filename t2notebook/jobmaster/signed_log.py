@@ -129,7 +129,7 @@ class SignedLog:
                 # Frame by frame: one that is not proved takes none of those before it along.
                 end = begin + _LENGTH.size + _LENGTH.unpack_from(data, begin)[0]
                 for message in reader.feed(data[begin:end]):
-                    self._fold(message.record, message.payload)
+                    self._fold(message.record, bytes(message.payload))
                 begin = end
         except FrameError as error:
             log.warning("the log of the last job master holds up to a place only: %s", error)

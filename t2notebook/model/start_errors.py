@@ -87,3 +87,13 @@ def unknown_user(message: str) -> str:
     """Return the user that an agent does not know, by Mesos's words for it; empty if it is something else."""
     found = _NO_USER.search(message)
     return (found["name"] or found["also"]) if found else ""
+
+
+def refused_user(message: str) -> str:
+    """Return a master's refusal of a framework with what to do about it, if the framework's user is why; else as it is.
+
+    Mesos says ``User 'root' is not allowed to run frameworks without --root_submissions set`` (src/master/master.cpp).
+    """
+    if "--root_submissions" not in message:
+        return message
+    return f"{message}; name another user, whom the agents have, with t2.configure(user=...)"

@@ -17,7 +17,7 @@ from ..jobmaster.hosted import SESSION
 from ..journal.job_store import JobRecord
 from ..model.events import TRANSIENT, Event
 from ..protocol import channel
-from ..protocol.frames import FrameError, Message
+from ..protocol.frames import MAX_MESSAGE, PIECE, FrameError, Message
 
 log = logging.getLogger(__name__)
 
@@ -175,6 +175,8 @@ class ClusterJobMaster:
                 return
             except (OSError, EOFError, FrameError, TimeoutError) as error:
                 log.debug("job master of %s: %r", self._job.job_id, error)
+            except Exception:
+                log.exception("the connection to the job master of %s is made anew", self._job.job_id)
             try:
                 async with asyncio.timeout(pause):
                     await self._moved.wait()
@@ -213,7 +215,13 @@ class ClusterJobMaster:
     async def _synchronize(self, state: Mapping[str, Any]) -> None:
         """Tell a job master what it does not know, then ask what was not answered."""
         if state["needs_log"]:
-            self._send({"kind": "log"}, await self._earlier_log())
+            earlier = await self._earlier_log()
+            if len(earlier) > MAX_MESSAGE - PIECE:
+                raise LogLost(
+                    "its job master was started anew, and what the last one kept is too much to bring there "
+                    f"({len(earlier) >> 20} MiB that nobody had read); with a persistent_volume it lies there already"
+                )
+            self._send({"kind": "log"}, earlier)
         events = [
             event.to_dict()
             for event in self._job.events

@@ -26,6 +26,7 @@ from ..mesos.driver import Driver
 from ..model.errors import JournalError, NotOwner, ScalingError
 from ..model.events import Event, EventKind
 from ..model.job import JobSpec
+from ..model.start_errors import refused_user
 from ..protocol.launch import KILL_GRACE
 from ..scheduler import inputs
 from ..scheduler.messages import ExecutorTemplate
@@ -515,7 +516,7 @@ class Framework:
         if FAILED_OVER in message:
             self._soon(self.on_taken_over())
         else:
-            self._soon(self.on_removed(message))
+            self._soon(self.on_removed(refused_user(message)))
 
     def _lost_journal(self) -> None:
         self._soon(self.on_taken_over())

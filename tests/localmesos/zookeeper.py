@@ -25,21 +25,21 @@ def absent() -> str | None:
     return None
 
 
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as client:
+def _answers(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1) as client:
         client.sendall(b"ruok")
         return client.recv(4) == b"imok"
     return False
 
 
 @contextlib.contextmanager
-def zookeeper(directory: Path, port: int = 0) -> Iterator[str]:
+def zookeeper(directory: Path, port: int = 0, host: str = "127.0.0.1") -> Iterator[str]:
     """Run one, on a port of one's own or a free one; gives "host:port". Sessions may be as short as 0.4 s."""
     if not port:
         with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
+            free.bind((host, 0))
             port = free.getsockname()[1]
-    settings = f"tickTime=200\ndataDir={directory}/data\nclientPort={port}\nclientPortAddress=127.0.0.1\n"
+    settings = f"tickTime=200\ndataDir={directory}/data\nclientPort={port}\nclientPortAddress={host}\n"
     settings += "admin.enableServer=false\n4lw.commands.whitelist=*\nmaxClientCnxns=0\nfsync.warningthresholdms=10000\n"
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "zoo.cfg").write_text(settings)
@@ -50,11 +50,11 @@ def zookeeper(directory: Path, port: int = 0) -> Iterator[str]:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 30
-        while not _answers(port):
+        while not _answers(host, port):
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"ZooKeeper did not start: {(directory / 'log').read_text()[-2000:]}")
             time.sleep(0.02)
-        yield f"127.0.0.1:{port}"
+        yield f"{host}:{port}"
     finally:
         process.kill()
         process.wait()

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from t2notebook.model.start_errors import image_failure, start_failure, unknown_user, without_fetcher
+from t2notebook.model.start_errors import (
+    image_failure,
+    refused_user,
+    start_failure,
+    unknown_user,
+    without_fetcher,
+)
 
 # Mesos 1.12's fetcher, before the program (five lines for each URI).
 FETCHER = """\
@@ -64,6 +70,12 @@ def test_the_fetchers_lines_are_not_the_programs() -> None:
 )
 def test_a_user_whom_the_agent_does_not_have(message: str, user: str) -> None:
     assert unknown_user(message) == user
+
+
+def test_a_user_whom_the_master_refuses() -> None:
+    refusal = "User 'root' is not allowed to run frameworks without --root_submissions set"
+    assert refused_user(refusal).startswith(refusal) and "t2.configure(user=...)" in refused_user(refusal)
+    assert refused_user("Framework has been removed") == "Framework has been removed"
 
 
 PULL = (

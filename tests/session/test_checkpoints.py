@@ -190,3 +190,44 @@ def test_variables_of_the_kernel_travel_by_name(t2: Any, monkeypatch: pytest.Mon
     assert t2.submit(look, cpu=0.5, ram=64).results(30) == [(None, None)]
     with pytest.raises(t2.SubmitError, match="no such environment variable"):
         t2.submit(look, setenv=("NOT_SET_ANYWHERE",))
+
+
+def test_what_workers_wrote_is_copied_to_the_volume_whatever_became_of_them(t2: Any, tmp_path: Path) -> None:
+    def work(env: Any) -> None:
+        import os
+        import sys
+
+        print("hello from", env.worker_id, env.restart_count)
+        print("a complaint", file=sys.stderr)
+        if env.worker_id == 1 and env.restart_count == 0:
+            os.kill(os.getpid(), 9)
+        if env.worker_id == 0:
+            raise ValueError("no")
+
+    volume = tmp_path / "volume"
+    job = t2.submit(work, workers=2, cpu=0.5, ram=64, persistent_volume=str(volume), keep_going=True)
+    job.wait(60)
+    logs = volume / job.job_id / "logs"
+    names = ["worker-0-0", "worker-1-0", "worker-1-1"]
+    expected = sorted(f"{name}.{stream}" for name in names for stream in ("stdout", "stderr"))
+    eventually(lambda: logs.is_dir() and sorted(path.name for path in logs.iterdir()) == expected, 30)
+    assert (logs / "worker-1-1.stdout").read_text() == "hello from 1 1\n"
+    assert (logs / "worker-1-0.stdout").read_text() == "hello from 1 0\n"
+    assert "ValueError: no" in (logs / "worker-0-0.stderr").read_text()
+    assert logs.stat().st_mode & 0o077 == 0
+    t2.clear(job.job_id)
+    assert not logs.exists()
+
+
+def test_the_threads_of_numeric_libraries_follow_from_the_cpus_and_setenv_says_otherwise(
+    t2: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def threads(env: Any) -> tuple[str, str]:
+        import os
+
+        return os.environ["OMP_NUM_THREADS"], os.environ["NUMBA_NUM_THREADS"]
+
+    assert t2.submit(threads, workers=1, cpu=2, ram=64).results(60) == [("2", "2")]
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    job = t2.submit(threads, workers=1, cpu=1.5, ram=64, setenv=("OMP_NUM_THREADS",))
+    assert job.results(60) == [("3", "1")]

@@ -225,3 +225,19 @@ def test_a_port_that_is_taken(t2: Any, home: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", first)):
         job = t2.submit(meet, workers=3, cpu=0.5, ram=64, job_master="cluster", config={"gate": str(gate)})
         assert job.results(90) == RESULTS
+
+
+@pytest.mark.slow
+def test_a_worker_scales_the_job_through_it(t2: Any) -> None:
+    def work(env: Any) -> Any:
+        controller = env.worker_controller
+        if env.worker_id == 0:
+            assert env.scale_up_workers(2) == 3
+        workers = controller.get_all_workers(60) if env.worker_id else []
+        while len(workers) < 3:
+            workers = controller.get_all_workers(60)
+        controller.wait_on_barrier(60)
+        return [one.worker_id for one in workers]
+
+    job = t2.submit(work, workers=1, cpu=0.5, ram=64, scalable=True, job_master="cluster")
+    assert job.results(90) == [[0, 1, 2]] * 3

@@ -33,6 +33,7 @@ from .surveillance import Surveillance
 from .task import Task, log
 
 if TYPE_CHECKING:
+    from .log_copies import LogCopies
     from .package_cache import PackageStore
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -62,6 +63,7 @@ class Executor:
         self._store: PackageStore | None = None
         self._memory = MemoryWatch(self._loop, MemoryGroups.here())
         self._surveillance = Surveillance(self._loop, self._memory, settings.executor_id)
+        self._log_copies: LogCopies | None = None
         self._updates = UpdateLog()
         self._tasks: dict[str, Task] = {}
         self._ended: dict[str, None] = {}
@@ -82,7 +84,7 @@ class Executor:
         self._watch_idleness()
         while True:
             self._post_updates()
-            if self._exit_code is not None and not self._tasks:
+            if self._exit_code is not None and not self._tasks and not self._log_copies:
                 return self._exit_code
             self._loop.run_once()
 
@@ -127,10 +129,11 @@ class Executor:
     def _warm_up(self) -> None:
         """Import what workers need while the agent thinks; in every fork it is then there already."""
         from ..process import run  # noqa: F401
-        from . import package_cache
+        from . import log_copies, package_cache
 
         if self._store is None:
             self._store = package_cache.PackageStore(self._loop, self._shed)
+            self._log_copies = log_copies.LogCopies(self._loop, self._shed, log)
 
     def _read_events(self) -> None:
         try:
@@ -404,9 +407,13 @@ class Executor:
     def _reap(self) -> None:
         for task in list(self._tasks.values()):
             if task.reap():
+                if task.launch is not None and self._log_copies is not None:
+                    self._log_copies.make(task.launch, task.directory)
                 self._apply(task, Trigger.EXIT)
         if self._store is not None:
             self._store.reap()
+        if self._log_copies is not None:
+            self._log_copies.reap()
 
     # The rest
 

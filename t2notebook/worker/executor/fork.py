@@ -24,6 +24,10 @@ _THREADS = (
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
     "RAYON_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "POLARS_MAX_THREADS",
 )
 #: Exit code of a child that failed before or outside the work it was made for (sysexits.h, EX_SOFTWARE).
 BROKEN = 70
@@ -163,8 +167,8 @@ def settle(directory: str, variables: Mapping[str, str], cpus: float) -> None:
         time.tzset()
     _shorten_socket_paths(os.environ["TMPDIR"])
     threads = str(max(1, int(cpus)))
-    for name in _THREADS:
-        os.environ.setdefault(name, threads)
+    # What the agent's own environment says is for the agent's host; what the job says holds.
+    os.environ.update({name: threads for name in _THREADS if name not in variables})
     tempfile: Any = sys.modules.get("tempfile")
     if tempfile is not None:
         tempfile.tempdir = None  # it remembers the parent's

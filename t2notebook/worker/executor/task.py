@@ -96,6 +96,11 @@ class Task:
         return self._pid
 
     @property
+    def directory(self) -> str:
+        """Its own, in the executor's sandbox."""
+        return self._directory
+
+    @property
     def memory_limit(self) -> int:
         """The memory that it may use, in bytes."""
         return 0 if self.launch is None else max(memory.LEAST, int(self.launch.mem * memory.MIB))
