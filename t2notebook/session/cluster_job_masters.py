@@ -211,33 +211,37 @@ class ClusterJobMasters:
             self._announce(job, location)
 
     async def _earlier_log(self, master: JobRecord) -> bytes:
-        """Return the log of the last incarnation that has left one.
+        """Return the log of the last incarnation that has left one; empty, if none of them came so far.
 
         Raises
         ------
         LogLost
-            When none can be had.
+            When it cannot be had.
         """
         current = master.view.workers[0].task_id
-        why = "nothing is known of it"
+        ran = {
+            event.task_id
+            for event in master.events
+            if event.kind is EventKind.STATUS and event.state == TaskState.RUNNING
+        }
         for event in reversed(master.events):
-            if event.kind is not EventKind.LAUNCHED or event.task_id == current:
+            if event.kind is not EventKind.LAUNCHED or event.task_id not in ran - {current}:
                 continue
-            place = self._sandbox(master, event)
-            if place is None:
-                continue
+            if (place := self._sandbox(master, event)) is None:
+                raise _lost("its agent is not known any more")
             sandbox, folder = place
+            file = io.BytesIO()
             try:
-                file = io.BytesIO()
                 await sandbox.download(f"{folder}/{FILE}", file)
-                if data := file.getvalue():
-                    return data
+                return file.getvalue()
             except SandboxError as error:
-                why = str(error)
-        raise LogLost(
-            f"its job master was started anew, and what the last one kept (messages, barriers) cannot be had: {why}; "
-            "with a persistent_volume it outlives its agent"
-        )
+                why = error
+            try:
+                await sandbox.size(f"{folder}/stderr")
+            except SandboxError:
+                raise _lost(str(why)) from None
+            # Its folder is there, and no log: it ended before it served anybody.
+        return b""
 
     def _progress(self, job: JobRecord, record: Mapping[str, Any]) -> None:
         worker_id = record["worker_id"]
@@ -269,3 +273,10 @@ class ClusterJobMasters:
             self._kill(master, "JOB_OVER", f"job {job.job_id}, which it served, has ended")
         await link.close()
         self._links.pop(job.job_id, None)
+
+
+def _lost(why: str) -> LogLost:
+    return LogLost(
+        f"its job master was started anew, and what the last one kept (messages, barriers) cannot be had: {why}; "
+        "with a persistent_volume it outlives its agent"
+    )

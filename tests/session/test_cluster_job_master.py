@@ -80,6 +80,7 @@ def test_barriers_and_messages_through_a_job_master_on_the_cluster(
     eventually(lambda: job_master_of(home, job.job_id) is None, 30)
 
 
+@pytest.mark.slow
 def test_the_driver_sends_through_it(t2: Any) -> None:
     def echo(env: Any) -> list[Any]:
         got = []
@@ -175,6 +176,7 @@ def test_a_job_master_that_is_killed_comes_back_with_its_state(
     assert not job.tasks.restarts.any()
 
 
+@pytest.mark.slow
 def test_a_job_master_that_dies_for_good_ends_its_job_and_says_why(
     t2: Any, home: Path, tmp_path: Path
 ) -> None:
@@ -201,6 +203,7 @@ def test_a_job_master_that_dies_for_good_ends_its_job_and_says_why(
         job.results(60)
 
 
+@pytest.mark.slow
 def test_a_job_master_that_waits_for_resources_says_so(t2: Any) -> None:
     def wait(env: Any) -> None:
         env.worker_controller.wait_on_barrier(300)

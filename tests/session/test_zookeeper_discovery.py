@@ -76,6 +76,7 @@ def test_workers_find_each_other_and_nothing_is_left(t2: Any, where: str, zk: An
     eventually(lambda: not zk.exists("/jobs"))
 
 
+@pytest.mark.slow
 def test_barriers_that_are_not_passed(t2: Any, where: str, zk: Any) -> None:
     def work(env: Any) -> list[str]:
         import time
@@ -134,6 +135,7 @@ def test_a_worker_that_crashes_breaks_the_barrier_and_all_begin_anew(
         assert told == ["the barrier was not passed: worker 2 failed and is started again"]
 
 
+@pytest.mark.slow
 def test_barriers_need_no_session(t2: Any, where: str, home: Path, tmp_path: Path, zk: Any) -> None:
     def work(env: Any) -> float:
         import os
@@ -165,6 +167,7 @@ def test_barriers_need_no_session(t2: Any, where: str, home: Path, tmp_path: Pat
     eventually(lambda: not zk.exists("/jobs"), 30)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_used_is_said_at_once(t2: Any, where: str, ensemble: str) -> None:
     from t2notebook.config import configure
 
@@ -181,6 +184,7 @@ def test_what_cannot_be_used_is_said_at_once(t2: Any, where: str, ensemble: str)
         t2.submit(lambda env: 1, discovery="zookeeper")
 
 
+@pytest.mark.slow
 def test_an_agent_without_kazoo_says_what_to_install(t2: Any, where: str, zk: Any) -> None:
     def work(env: Any) -> None:
         import sys
