@@ -70,6 +70,22 @@ class Event:
     seq: int = 0
     _json: str = field(default="", init=False, repr=False, compare=False)
 
+    def numbered(self, seq: int) -> Event:
+        """Return the event with its place in the journal."""
+        return Event(
+            self.kind,
+            self.job_id,
+            self.time,
+            self.worker_id,
+            self.task_id,
+            self.state,
+            self.source,
+            self.reason,
+            self.message,
+            self.data,
+            seq,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready record without empty fields."""
         record: dict[str, Any] = {"kind": self.kind.value, "job_id": self.job_id, "time": self.time}

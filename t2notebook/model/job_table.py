@@ -90,7 +90,7 @@ class JobTable:
 
     def number(self, event: Event) -> Event:
         """Return an event with its place in the journal."""
-        numbered = replace(event, seq=self._next)
+        numbered = event.numbered(self._next)
         self._next += 1
         return numbered
 

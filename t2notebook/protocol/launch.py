@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -104,7 +104,7 @@ class WorkerLaunch:
     def encode(self) -> str:
         """Return the base64 text for `TaskInfo.data`."""
         # Not `asdict`, which copies whatever is in it: a job's environment, for each of its workers.
-        record = {"format": FORMAT, **{one.name: getattr(self, one.name) for one in fields(self)}}
+        record = {"format": FORMAT, **{name: getattr(self, name) for name in self.__dataclass_fields__}}
         return base64.b64encode(dumps(record).encode()).decode("ascii")
 
     @classmethod
@@ -167,8 +167,10 @@ def encode_status_data(
 
 def decode_status_data(data: str | None) -> Mapping[str, Any]:
     """Inverse of `encode_status_data`; anything else gives an empty mapping."""
+    if not data:
+        return {}
     try:
-        record = loads(base64.b64decode(data or ""))
+        record = loads(base64.b64decode(data))
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from ..model.events import Event, EventKind
@@ -309,15 +308,24 @@ class TaskTracker:
             message = f"{message or reason or state.value}; {outlook}"
         elif rule.decision is Decision.FAIL and reason in ADVICE:
             message = f"{message or reason}; {self._whose_limit(worker, reason, source)}{ADVICE[reason]}"
-        event = Event(
-            EventKind.STATUS, job.job_id, now, worker.worker_id, worker.task_id, state.value, source, reason
-        )
         if rule.blames_host and worker.host:
             self.hosts.failed(worker.host, job.job_id, self._turn.now)
         elif state is TaskState.FINISHED:
             self.hosts.succeeded(worker.host)
-        more = {"restart": restart} if restart else {}
-        self._turn.record(replace(event, message=message, data={**data, **more}))
+        self._turn.record(
+            Event(
+                EventKind.STATUS,
+                job.job_id,
+                now,
+                worker.worker_id,
+                worker.task_id,
+                state.value,
+                source,
+                reason,
+                message,
+                {**data, "restart": restart} if restart else data,
+            )
+        )
         self.watch(job, worker)
         if restart is not None:
             due = self._turn.now + restart["pause"]
