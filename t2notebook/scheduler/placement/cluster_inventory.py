@@ -43,12 +43,13 @@ class AgentReport:
 
     def left(self, *, with_offered: bool = False) -> Offer:
         """Return what nobody has, as an offer."""
-        taken = [self.used] if with_offered else [self.used, self.offered]
-        free = {
-            name: max(0, amount - sum(one.get(name, 0) for one in taken))
-            for name, amount in self.total.free.items()
-        }
+        free = {name: self.left_of(name, with_offered=with_offered) for name in self.total.free}
         return replace(self.total, free=free)
+
+    def left_of(self, name: str, *, with_offered: bool = False) -> int:
+        """Return how much of a resource nobody has, in thousandths; with `with_offered`, or is only offered."""
+        free = self.total.free.get(name, 0) - self.used.get(name, 0)
+        return max(0, free if with_offered else free - self.offered.get(name, 0))
 
     def with_reserved(self, role: str) -> Offer:
         """Return what it would have if what is reserved for a role were ours."""

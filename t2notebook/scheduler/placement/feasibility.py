@@ -85,6 +85,8 @@ def scarcities(
 ) -> dict[str, Infeasible]:
     """Return, by job, why the master offers nothing for its workers, if the cluster could hold them.
 
+    Jobs that ask for the same have one reason, which is found once: all agents are looked at for it.
+
     Parameters
     ----------
     cluster : Cluster
@@ -95,7 +97,14 @@ def scarcities(
     by_job: dict[str, list[ResourceRequest]] = {}
     for request in requests:
         by_job.setdefault(request.job_id, []).append(request)
-    return {job_id: scarcity(cluster, mine, _probe(mine[0]), gpus=gpus) for job_id, mine in by_job.items()}
+    known: dict[Any, Infeasible] = {}
+    found: dict[str, Infeasible] = {}
+    for job_id, mine in by_job.items():
+        key = tuple((one.resource, one.placement, one.gang, len(one.worker_ids)) for one in mine)
+        if key not in known:
+            known[key] = scarcity(cluster, mine, _probe(mine[0]), gpus=gpus)
+        found[job_id] = known[key]
+    return found
 
 
 def _probe(request: ResourceRequest) -> ResourceRequest:

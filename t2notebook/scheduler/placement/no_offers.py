@@ -111,9 +111,16 @@ def scarcity(
     job_id = probe.job_id
     able = _able(cluster.open(gpus=gpus), probe)
     needs = needs_of_unit(probe)
-    roomy = [one for one in able if _holds(one.left().free, needs)]
-    promised = [one for one in able if one not in roomy and _holds(one.left(with_offered=True).free, needs)]
-    rows = list(_shortages(job_id, [one for one in able if one not in roomy and one not in promised], needs))
+    roomy: list[AgentReport] = []
+    promised: list[AgentReport] = []
+    short: list[AgentReport] = []
+    for one in able:
+        is_roomy = all(one.left_of(name) >= amount for name, amount in needs.items())
+        is_promised = not is_roomy and all(
+            one.left_of(name, with_offered=True) >= amount for name, amount in needs.items()
+        )
+        (roomy if is_roomy else promised if is_promised else short).append(one)
+    rows = list(_shortages(job_id, islice(short, MOST_ROWS), needs))
     rows += [
         Veto(
             job_id,
@@ -122,7 +129,7 @@ def scarcity(
             agent=one.total.agent,
             host=one.host,
         )
-        for one in promised
+        for one in promised[:MOST_ROWS]
     ]
     if quota := _quota(cluster, needs):
         sentence = quota
@@ -134,7 +141,7 @@ def scarcity(
     elif promised:
         sentence = f"what is free on {_hosts(promised)} is offered to another framework now"
     else:
-        more = f"; and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+        more = f"; and {len(short) - SHOWN} more" if len(short) > SHOWN else ""
         sentence = f"nothing large enough is free: {'; '.join(row.message for row in rows[:SHOWN])}{more}"
     rows += out_of_reach(cluster, job_id, gpus=gpus)
     return Infeasible(sentence, tuple(islice(rows, MOST_ROWS)), besides(cluster, probe, gpus=gpus))
@@ -160,12 +167,10 @@ def _hosts(agents: Sequence[AgentReport]) -> str:
 
 def _shortages(job_id: str, agents: Iterable[AgentReport], needs: Amounts) -> Iterator[Veto]:
     for one in agents:
-        free = one.left(with_offered=True).free
         for name, amount in needs.items():
-            if free.get(name, 0) < amount:
-                have = (
-                    f"{number(name, free.get(name, 0))} of {quantity(name, one.total.free.get(name, 0))} free"
-                )
+            free = one.left_of(name, with_offered=True)
+            if free < amount:
+                have = f"{number(name, free)} of {quantity(name, one.total.free.get(name, 0))} free"
                 text = f"{one.host}: {have}, {number(name, amount)} asked"
                 yield Veto(
                     job_id,
@@ -173,7 +178,7 @@ def _shortages(job_id: str, agents: Iterable[AgentReport], needs: Amounts) -> It
                     text,
                     agent=one.total.agent,
                     host=one.host,
-                    offered=free.get(name, 0) / 1000,
+                    offered=free / 1000,
                     asked=amount / 1000,
                 )
                 break

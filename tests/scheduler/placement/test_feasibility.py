@@ -343,3 +343,24 @@ def test_a_gang_that_finds_room_for_some_of_it() -> None:
         scarcities(cluster, [gang])["a"].sentence
         == "what is free holds some of its workers, but not the whole gang"
     )
+
+
+def test_a_reason_is_found_once_for_all_that_ask_the_same_and_no_agents_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With 10,000 agents, each compared with each for each job that waits, a session did nothing else for a minute."""
+
+    def compared(*_: Any) -> bool:
+        raise AssertionError("agents are compared")
+
+    monkeypatch.setattr(AgentReport, "__eq__", compared)
+    reports = [
+        AgentReport(offer(number, 4), used={"cpus": 4000 if number % 3 else 0}, offered={"cpus": 4000})
+        for number in range(30)
+    ]
+    cluster = Cluster(tuple(reports))
+    found = scarcities(cluster, [request(5, job="a"), request(5, job="b"), request(5, cpu=2, job="c")])
+    assert found["a"] is found["b"] and found["c"] is not found["a"]
+    assert found["a"].sentence.startswith("what is free on h0, h12, h15")
+    lacked = [veto.lacked for veto in found["a"].vetoes]
+    assert (lacked.count("cpus"), lacked.count("offer")) == (20, 10)
