@@ -115,15 +115,7 @@ class Host:
             self._workers[worker_id] = connection
             address = str(connection.hello.get("address", ""))
             self._perform(self._feed.hear(worker_id, incarnation, Presence.JOINED, address))
-            master = self._feed.master
-            connection.send(
-                {
-                    "welcome": dict(self._feed.info(worker_id)),
-                    "faults": master.faults,
-                    "happened": master.happenings.last,
-                    "number_of_workers": master.number_of_workers,
-                }
-            )
+            connection.send(self._feed.welcome(worker_id))
 
     def received(self, connection: Connection, message: Message) -> None:
         """A worker asks something, or the session tells something."""

@@ -104,6 +104,16 @@ class JobFeed:
         heard = self._heard.get(worker_id)
         return max(self.view.workers[worker_id].restarts, heard[0] if heard is not None else 0)
 
+    def welcome(self, worker_id: int) -> Mapping[str, Any]:
+        """Return what a worker is told that has opened a connection."""
+        return {
+            "welcome": dict(self.info(worker_id)),
+            "faults": self.master.faults,
+            "happened": self.master.happenings.last,
+            "number_of_workers": self.master.number_of_workers,
+            "is_new": self.master.members[worker_id].is_new,
+        }
+
     def info(self, worker_id: int) -> Mapping[str, Any]:
         """Return what others are told of a worker."""
         worker = self.view.workers[worker_id]

@@ -140,15 +140,7 @@ class JobMasters:
         self._connections[key] = connection
         address = str(connection.hello.get("address", ""))
         self._perform(running, running.feed.hear(key[1], worker.restarts, Presence.AWAITED, address))
-        connection.send(
-            {
-                "welcome": dict(running.feed.info(key[1])),
-                "faults": running.master.faults,
-                "happened": running.master.happenings.last,
-                "number_of_workers": running.master.number_of_workers,
-                "is_new": running.master.members[key[1]].is_new,
-            }
-        )
+        connection.send(running.feed.welcome(key[1]))
         self.pools.opened(key)
 
     def received(self, connection: Connection, message: Message) -> None:

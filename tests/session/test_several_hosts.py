@@ -148,7 +148,7 @@ SCRIPT = """
 """
 
 
-@pytest.mark.parametrize("how", ["session", "zookeeper"])
+@pytest.mark.parametrize("how", ["session", "cluster", "zookeeper"])
 def test_they_reach_each_other_by_the_addresses_that_they_are_given(
     master: str, how: str, tmp_path: Path
 ) -> None:
