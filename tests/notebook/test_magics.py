@@ -45,6 +45,8 @@ def test_submit_passes_what_was_asked_for(shell, fake_client):
         "gang_timeout": 30.0,
         "max_worker_restarts": 5,
         "keep_going": False,
+        "scalable": False,
+        "discovery": "",
         "on_exit": None,
         "persistent_volume": "",
         "time_limit": None,

@@ -28,11 +28,13 @@ def test_submit_has_the_defaults_of_a_compute_resource():
         "gang_timeout": 30.0,
         "max_restarts": 5,
         "keep_going": False,
+        "scalable": False,
         "replace": False,
         "on_exit": None,
         "persistent_volume": "",
         "time_limit": None,
         "setenv": [],
+        "discovery": "",
         "include": [],
         "file": [],
         "output": None,
@@ -50,7 +52,8 @@ def test_submit_understands_every_option():
         "--gpus 1 --ports 2 --image python:3.12-slim --nodes h1,h2 --where rack=r1,unique:hostname "
         "--gang --gang-timeout 5 --max-restarts 0 "
         "--persistent-volume /mnt/t2 --time-limit 60 --setenv A --setenv B "
-        "--keep-going --replace --on-exit detach -i a,b --include c --file data.csv --file 'img/*.png' "
+        "--keep-going --scalable --discovery zookeeper "
+        "--replace --on-exit detach -i a,b --include c --file data.csv --file 'img/*.png' "
         "-o job --wait --on-interrupt detach --follow --form --dry-run"
     )
     assert vars(parse(line)) == {
@@ -69,11 +72,13 @@ def test_submit_understands_every_option():
         "gang_timeout": 5.0,
         "max_restarts": 0,
         "keep_going": True,
+        "scalable": True,
         "replace": True,
         "on_exit": "detach",
         "persistent_volume": "/mnt/t2",
         "time_limit": 60.0,
         "setenv": ["A", "B"],
+        "discovery": "zookeeper",
         "include": ["a", "b", "c"],
         "file": ["data.csv", "img/*.png"],
         "output": "job",

@@ -39,6 +39,8 @@ ENV = """\
   env.checkpoint                          init_variable(name, default), update_variable(name, value), commit()
   env.worker_controller                   finds the other workers and waits for them: get_all_workers(),
                                           wait_on_barrier()
+  env.on_worker_event(callback)           callback(event) when workers join, fail, come or leave
+  env.scale_up_workers(n)                 adds workers to a job of --scalable; env.scale_down_workers(n) takes some away
   env.send_to_driver(obj)                 to the notebook: job.on_message(callback)
   env.send(worker_id, obj)                to another worker
   env.messages(timeout)                   yields what the notebook (job.send) and other workers send"""
