@@ -39,6 +39,7 @@ from .embedded import Cluster
 from .forecasts import Forecasts
 from .framework import Framework
 from .job_masters import JobMasters
+from .need import Need
 from .observers import Observers, knock
 from .retention import prune_ended
 from .subscriptions import Clients
@@ -50,8 +51,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a session without a framework goes on after it has refused a job.
 REFUSAL_SECONDS = 0.5
-#: Seconds that a session waits for the kernel that has started it, however soon it ends when nobody needs it any more.
-FIRST_SECONDS = 20.0
 #: Seconds that an ending session takes at the most to tell everybody of its end.
 END_TIMEOUT = 15.0
 
@@ -125,7 +124,8 @@ class Session:
         #: Whether anybody has come for whom we were started.
         self.was_needed = False
         self._leaving = False
-        self._idle_since = self._renewed = time.monotonic()
+        self._renewed = time.monotonic()
+        self._need = Need(float(self.config["session_linger"]), self._renewed)
         self._servers: list[HTTPServer] = []
         self._adding: set[asyncio.Task[JobRecord]] = set()
         self._adopt_dead()
@@ -272,28 +272,26 @@ class Session:
 
     def touch(self) -> None:
         """Begin the time anew after which an idle session ends: somebody was here."""
-        self._idle_since = time.monotonic()
+        self._need.touch(time.monotonic())
 
     @property
     def is_over(self) -> bool:
         """Whether it is ending; it takes no more jobs then."""
         return self._over.is_set()
 
-    @property
-    def is_needed(self) -> bool:
-        """Whether a kernel is attached or a job runs."""
-        return bool(self.clients) or bool(self.jobs.active)
-
     async def _watch_need(self) -> None:
-        linger = float(self.config["session_linger"])
         while True:
-            if self.is_needed:
-                self.touch()
-                self.was_needed = True
-            # Whoever has started us may be slow to come, on a busy machine.
-            patience = linger if self.was_needed else max(linger, FIRST_SECONDS)
-            remaining = self._idle_since + patience - time.monotonic()
+            active = list(self.jobs.active)
+            self.was_needed = self.was_needed or bool(self.clients) or bool(active)
+            remaining = self._need.remaining(
+                time.monotonic(),
+                awaited=not self.was_needed,
+                attached=bool(self.clients),
+                connected=any(framework.connected for framework in self.frameworks),
+                killed=[bool(job.view.kill_reason) for job in active],
+            )
             if remaining <= 0:
+                self._leaving = self._leaving or bool(active)
                 self._over.set()
                 return
             await asyncio.sleep(min(1.0, max(0.02, remaining)))
