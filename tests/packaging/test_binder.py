@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import ipaddress
+import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -16,6 +19,7 @@ import pytest
 import yaml
 
 from t2notebook.localmesos.cluster import standalone
+from tests.localmesos.traces import TRACES
 from tests.packaging.conftest import MINORS, REPOSITORY, copy_checkout, find_python
 
 BINDER = REPOSITORY / "binder"
@@ -24,9 +28,31 @@ BINDER = REPOSITORY / "binder"
 THROW_AWAY_UID = 54321
 
 
-def test_the_requirements_are_what_is_locked_for_the_demo() -> None:
-    locked = (REPOSITORY / "locks" / "demo.txt").read_text()
-    assert (BINDER / "requirements.txt").read_text() == locked
+def pinned(path: Path) -> set[str]:
+    return set(re.findall(r"^([\w.\-]+==[\w.]+)", path.read_text(), re.MULTILINE))
+
+
+def test_the_requirements_are_what_is_locked_for_the_demo_and_for_dask() -> None:
+    locks = [pinned(REPOSITORY / "locks" / f"{extra}.txt") for extra in ("demo", "dataflow")]
+    assert pinned(BINDER / "requirements.txt") == set.union(*locks)
+
+
+def imported(path: Path) -> set[str]:
+    """Return the packages that a notebook's cells import, those for workers included."""
+    cells = json.loads(path.read_text())["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    found = re.findall(r"^\s*(?:import|from) ([\w., ]+?)(?: import .*| as .*)?$", text, re.MULTILINE)
+    return {name.strip().split(".")[0] for names in found for name in names.split(",")}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "examples").glob("*.ipynb")), ids=lambda path: path.stem
+)
+def test_a_visitor_has_what_each_example_imports(path: Path) -> None:
+    there = {requirement.partition("==")[0].lower() for requirement in pinned(BINDER / "requirements.txt")}
+    providers = importlib.metadata.packages_distributions()
+    outside = imported(path) - set(sys.stdlib_module_names) - {"t2notebook"}
+    assert {name for name in outside if not {one.lower() for one in providers[name]} & there} == set()
 
 
 def test_the_python_is_one_that_the_project_supports() -> None:
@@ -174,7 +200,7 @@ def test_each_part_of_the_compose_file_has_a_command_that_is_understood(
 def test_the_image_is_made_from_files_that_are_there_for_a_user_without_rights() -> None:
     lines = (BINDER / "mesos" / "Dockerfile").read_text().splitlines()
     copied = [line.split()[1] for line in lines if line.startswith("COPY ")]
-    assert copied == ["locks/demo.txt", "."]
+    assert copied == ["binder/requirements.txt", "."]
     assert all((REPOSITORY / name).exists() for name in copied)
     last_user = next(line for line in reversed(lines) if line.startswith("USER "))
     assert last_user == "USER jovyan"
@@ -182,3 +208,48 @@ def test_the_image_is_made_from_files_that_are_there_for_a_user_without_rights()
     mounts = [line for line in lines if "--mount=type=secret" in line]
     assert mounts
     assert not any("target=" in line for line in mounts)
+
+
+APACHE = yaml.safe_load((BINDER / "compose.apache.yaml").read_text())["services"]
+#: Flags as a real Mesos 1.12 lists them of itself.
+FLAGS = {
+    "mesos-master": ("operator/025-master-get-flags", "zk/017-follower-get_flags"),
+    "mesos-agent": ("operator/093-agent-get-flags",),
+}
+
+
+def recorded_flags(program: str) -> set[str]:
+    found: set[str] = set()
+    for name in FLAGS[program]:
+        answer = json.loads((TRACES / f"{name}.body.json").read_text())
+        flags = answer.get("flags") or {one["name"]: one for one in answer["get_flags"]["flags"]}
+        found |= set(flags)
+    return found
+
+
+@pytest.mark.parametrize("name", APACHE)
+def test_each_part_of_the_apache_profile_has_flags_that_mesos_has(name: str) -> None:
+    service, ours = APACHE[name], SERVICES[name]
+    (program,) = service["entrypoint"]
+    assert program.removeprefix("mesos-") == name.rstrip("123")
+    given = dict(one.removeprefix("--").partition("=")[::2] for one in service["command"])
+    known = recorded_flags(program)
+    assert {flag.removeprefix("no-") if not value else flag for flag, value in given.items()} <= known
+    address = ours["networks"]["mesos"]["ipv4_address"]
+    assert given["ip"] == given["hostname"] == address
+    port = {"mesos-master": "5050", "mesos-agent": "5051"}[program]
+    assert service["healthcheck"]["test"][-1] == f"exec 3<> /dev/tcp/{address}/{port}"
+    zookeeper = SERVICES["notebook"]["environment"]["T2_MASTER"]
+    assert given["zk" if program == "mesos-master" else "master"] == zookeeper
+    if program == "mesos-agent":
+        mine = dict(one.removeprefix("--").partition("=")[::2] for one in ours["command"])
+        assert given["attributes"] == mine["attributes"]
+        assert given["resources"].startswith(mine["resources"])
+
+
+def test_the_apache_profile_replaces_masters_and_agents_and_nothing_else() -> None:
+    assert set(APACHE) == {name for name in SERVICES if name.startswith(("master", "agent"))}
+    # Workers run under the notebook's version of Python.
+    python = APACHE["agent1"]["build"]["args"]["PYTHON"]
+    assert python.removeprefix("${T2_PYTHON:-").rstrip("}") in SERVICES["secret"]["build"]["args"]["BASE"]
+    assert (BINDER / APACHE["agent1"]["build"]["dockerfile"]).exists()
