@@ -15,6 +15,9 @@ from typing import Any
 
 #: Lone surrogates, and control characters but for tab, newline, carriage return and ESC (colours in tracebacks).
 _UNSENDABLE = re.compile("[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
+#: Made once, which `json.dumps` does at each call.
+_COMPACT = json.JSONEncoder(separators=(",", ":")).encode
+_SORTED = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 def sendable(text: str, limit: int | None = None) -> str:
@@ -53,9 +56,10 @@ def cleaned(value: Any) -> Any:
 
 def dumps(value: Any, *, sort_keys: bool = False) -> str:
     """Return `value` as JSON in ASCII, all its text made sendable."""
-    text = json.dumps(value, sort_keys=sort_keys, separators=(",", ":"))
+    encode = _SORTED if sort_keys else _COMPACT
+    text = encode(value)
     if _is_suspect(text):
-        text = json.dumps(cleaned(value), sort_keys=sort_keys, separators=(",", ":"))
+        text = encode(cleaned(value))
     return text
 
 
