@@ -58,6 +58,7 @@ class Member:
     incarnation: int = 0
     has_failed: bool = False
     is_new: bool = False
+    meets_at_init: bool = True
     info: Mapping[str, Any] = field(default_factory=dict)
     answers: dict[int, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -224,15 +225,17 @@ class JobMaster:
                 actions.append(Stop(worker_id, self.has_left()))
         for worker_id in range(before, number_of_workers):
             if worker_id == len(self.members):
-                self.members.append(Member(is_new=True))
+                self.members.append(Member(is_new=True, meets_at_init=False))
             else:  # it is another one of that id, whatever becomes of the last
                 actions += self._begin_anew(worker_id)
-                self.members[worker_id] = Member(incarnation=incarnations.get(worker_id, 0), is_new=True)
+                self.members[worker_id] = Member(
+                    incarnation=incarnations.get(worker_id, 0), is_new=True, meets_at_init=False
+                )
             self._present[Presence.AWAITED] += 1
             self._had_all = False
         actions += self._happened("scaled_up" if number_of_workers > before else "scaled_down")
         for name, barrier in list(self._barriers.items()):
-            if barrier.arrivals and len(barrier.arrivals) >= number_of_workers:
+            if barrier.arrivals and len(barrier.arrivals) >= self._expected(name):
                 actions += self._decide(name, BarrierResult.SUCCESS, "")
         return actions + self._answer_all() + self._give_up_barriers()
 
@@ -265,6 +268,8 @@ class JobMaster:
         outlook = "for good" if is_final else "and is started again"
         self._last_fault = f"worker {worker_id} failed {outlook}"
         self.members[worker_id].has_failed, self.members[worker_id].is_new = True, False
+        for member in self.members:
+            member.meets_at_init = True  # all begin anew together, those that came later as well
         actions = self._happened("failed", worker_id)
         if Barrier.DEFAULT in self._barriers:
             actions += self._decide(Barrier.DEFAULT, BarrierResult.JOB_FAULTY, self._last_fault)
@@ -428,9 +433,13 @@ class JobMaster:
             if barrier.deadline <= now:
                 came = len(barrier.arrivals)
                 missing = self._named(
-                    [number for number in range(self.number_of_workers) if number not in barrier.arrivals]
+                    [
+                        number
+                        for number, one in enumerate(self._now())
+                        if number not in barrier.arrivals and (name is Barrier.DEFAULT or one.meets_at_init)
+                    ]
                 )
-                why = f"{came} of {self.number_of_workers} workers came in time; missing: {missing}"
+                why = f"{came} of {self._expected(name)} workers came in time; missing: {missing}"
                 actions += self._decide(name, BarrierResult.TIMED_OUT, why)
         for worker_id, (request, deadline) in list(self._all.items()):
             if deadline <= now:
@@ -484,16 +493,25 @@ class JobMaster:
             return self._verdict({worker_id: request}, BarrierResult.JOB_FAULTY, self._last_fault)
         if (why := self._hopeless()) is not None:
             return self._verdict({worker_id: request}, *why)
+        if name is Barrier.INIT and not self.members[worker_id].meets_at_init:
+            # The others began together before it came, or wait for each other to.
+            return self._verdict({worker_id: request}, BarrierResult.SUCCESS, "")
         timeout = _seconds(record.get("timeout"))
         actions: list[Action] = []
         barrier = self._barriers.get(name)
         if barrier is None:
             barrier = self._barriers[name] = _OpenBarrier(now + timeout)
-            actions.append(PutBarrier(name, self.number_of_workers, timeout, self.faults))
+            actions.append(PutBarrier(name, self._expected(name), timeout, self.faults))
         barrier.arrivals[worker_id] = request
-        if len(barrier.arrivals) >= self.number_of_workers:
+        if len(barrier.arrivals) >= self._expected(name):
             actions += self._decide(name, BarrierResult.SUCCESS, "")
         return actions
+
+    def _expected(self, name: Barrier) -> int:
+        """Return how many workers a barrier waits for."""
+        if name is Barrier.DEFAULT:
+            return self.number_of_workers
+        return sum(member.meets_at_init for member in self._now())
 
     def _decide(self, name: Barrier, result: BarrierResult, why: str) -> list[Action]:
         barrier = self._barriers.pop(name)

@@ -255,6 +255,11 @@ class JobView:
             if worker.state is TaskState.PENDING:
                 self._end_pending(worker, event)
             self._store(worker)
+        if self.failed_worker is not None and self.failed_worker >= number:
+            # It is none of the job's workers any more; others may have failed as well.
+            ended = (one for one in self.present if one.state.is_terminal and one.asked != "end")
+            failed = (one.worker_id for one in ended if one.state is not TaskState.FINISHED)
+            self.failed_worker = next(failed, None)
         for worker_id in range(before, number):
             if worker_id == len(self.workers):
                 self.workers.append(WorkerView(worker_id))

@@ -189,6 +189,24 @@ def test_barriers_and_all_follow_the_number_of_workers() -> None:
     assert answers(arrive(master, 2)) == dict.fromkeys(range(3), "SUCCESS") and master.faults == 0
 
 
+def test_one_that_comes_later_has_nobody_to_meet_at_the_init_barrier_until_all_begin_anew() -> None:
+    master = running(2)
+    arrive(master, 0, barrier="INIT")
+    master.scale(3, {})
+    master.observe(2, 0, Presence.JOINED, {})
+    assert answers(arrive(master, 2, barrier="INIT")) == {2: "SUCCESS"}
+    assert answers(arrive(master, 1, barrier="INIT")) == {0: "SUCCESS", 1: "SUCCESS"}, (
+        "nobody waits for it either"
+    )
+    assert answers(arrive(master, 0, request=2)) == {}
+    master.observe(1, 1, Presence.AWAITED, {})
+    master.observe(1, 1, Presence.JOINED, {})
+    assert answers(arrive(master, 2, request=2, faults=0)) == {2: "JOB_FAULTY"}
+    arrive(master, 0, request=3, barrier="INIT")
+    assert answers(arrive(master, 1, request=3, barrier="INIT")) == {}, "now they all begin together"
+    assert answers(arrive(master, 2, request=3, barrier="INIT")) == dict.fromkeys(range(3), "SUCCESS")
+
+
 def test_a_barrier_is_passed_when_the_one_that_it_waits_for_leaves() -> None:
     master = running(3)
     arrive(master, 0)

@@ -89,6 +89,24 @@ def test_who_waits_for_resources_leaves_at_once() -> None:
     assert story.view.state is JobState.COMPLETED
 
 
+def test_a_failure_of_one_that_has_left_is_not_the_jobs() -> None:
+    story = Story(3)
+    for worker in range(3):
+        story.run(worker)
+    story.status(2, "FAILED")
+    story.status(1, "FAILED")
+    assert story.view.failed_worker == 2
+    story.scale(2)
+    assert story.view.failed_worker == 1
+    story.scale(1)
+    story.scale(2)
+    assert story.view.failed_worker is None
+    story.run(1)
+    for worker in (0, 1):
+        story.finish(worker)
+    assert story.view.state is JobState.COMPLETED
+
+
 def test_one_who_is_on_the_way_out_comes_again_however_it_ends() -> None:
     story = Story(2)
     for worker in (0, 1):
