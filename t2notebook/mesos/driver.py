@@ -123,13 +123,12 @@ class Driver(Calls):
     listener : Listener
     framework : dict
         FrameworkInfo; with an ``id`` it is a failover.
-    master : str or Masters
-        ``host:port``, ``http(s)://host:port``, ``zk://...``; or who knows which master leads, and then is the
-        giver's to stop.
+    master : str or MasterDetector
+        ``host:port``, ``http(s)://host:port``, ``zk://...``; or a detector, which whoever gives it also stops.
     suppressed_roles : callable
         Returns the roles to be suppressed by the next SUBSCRIBE.
     credentials : Credentials
-        As whom we come, and whom we trust.
+        The framework's principal and secret, and the certificates that it trusts.
     """
 
     def __init__(

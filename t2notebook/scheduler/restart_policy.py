@@ -65,8 +65,8 @@ class Rule:
     states : tuple of TaskState
     reasons : tuple of str
         Mesos's names; empty: any.
-    when : When
-    consequence : Consequence
+    when : Condition
+    decision : Decision
     blames_host : bool
         Whether it counts against the host: the next one may do better.
     why : str

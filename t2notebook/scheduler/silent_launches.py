@@ -30,7 +30,7 @@ class Silence:
     url : str
         Where workers reach their session.
     contacts : Contacts
-        Who has reached it.
+        Addresses from which it has been reached.
     """
 
     def __init__(self, url: str = "", contacts: Contacts | None = None) -> None:

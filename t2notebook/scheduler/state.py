@@ -46,7 +46,7 @@ class SchedulerState:
     gpus : bool
         Whether the framework has the capability GPU_RESOURCES.
     contacts : Contacts
-        Who has reached the server for workers; None if that is not known.
+        Addresses from which the server for workers has been reached; None if that is not known.
     """
 
     def __init__(

@@ -39,7 +39,7 @@ ANSWER_TIME = 5.0
 
 
 class TaskTracker:
-    """Kills, judges, restarts and gives up tasks, and asks the master about those of which it is not sure.
+    """Kills, restarts and gives up tasks, decides what follows from their ends, and asks about doubtful ones.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ class Framework:
     is_adopted : bool
     life : FrameworkLife
     taken_by : str
-        Who has it, if it was taken over.
+        The session that has it, if it was taken over.
     """
 
     def __init__(
@@ -140,14 +140,14 @@ class Framework:
         ----------
         masters : MasterDetector
         credentials : Credentials
-            Who we are there.
+            For these masters.
         worker_url : str
             Where workers reach this session.
         template : ExecutorTemplate
         info : dict
             FrameworkInfo of a new framework.
         contacts : Contacts
-            Who has reached us there.
+            Addresses from which `worker_url` has been reached.
         """
         if self.life.state is not Life.NEW:
             return

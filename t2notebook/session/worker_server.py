@@ -93,7 +93,7 @@ class Workers:
     template : ExecutorTemplate
         The executor that runs them.
     contacts : Contacts
-        Who has come.
+        Addresses that have come.
     job_masters : JobMasters
         With whom workers have channels, on the same port.
     server : SharedPort

@@ -118,4 +118,4 @@ def is_known(jobs: JobList, job_id: str) -> bool:
 def _kill(row: dict[str, Any]) -> None:
     from t2notebook.server import actions
 
-    actions.kill(actions.Place(row["job_id"], row["directory"]))
+    actions.kill(actions.JobLocation(row["job_id"], row["directory"]))

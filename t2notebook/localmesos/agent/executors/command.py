@@ -171,17 +171,9 @@ class CommandExecutors:
         living, ended
             As `ExecutorKind.recover` has them.
         """
-        pid = living.get(run.container_id)
-        if pid is None:
-            self._lifecycle.check_memory(run, self.destroy)
-            self.ended(run, ended.get(run.container_id))
-            return
-        self._lifecycle.take_up(run, pid)
-        if run.killed:
-            self.destroy(run)
-            return
-        for task in run.tasks.values():
-            self._watch(run, task)
+        if self._lifecycle.recover(run, self, living, ended):
+            for task in run.tasks.values():
+                self._watch(run, task)
 
 
 def command_executor(task: Json) -> Json:

@@ -182,17 +182,9 @@ class CustomExecutors:
         living, ended
             As `ExecutorKind.recover` has them.
         """
-        pid = living.get(run.container_id)
-        if pid is None:
-            self._lifecycle.check_memory(run, self.destroy)
-            self.ended(run, ended.get(run.container_id))
-            return
-        self._lifecycle.take_up(run, pid)
-        if run.killed:
-            self.destroy(run)
-            return
-        self._state.reconnecting.add(run.container_id)
-        run.timers.append(self._runtime.later(REREGISTRATION, self._not_back, run))
+        if self._lifecycle.recover(run, self, living, ended):
+            self._state.reconnecting.add(run.container_id)
+            run.timers.append(self._runtime.later(REREGISTRATION, self._not_back, run))
 
     def _not_back(self, run: ExecutorRun) -> None:
         text = f"Executor did not reregister within {duration(REREGISTRATION)}"

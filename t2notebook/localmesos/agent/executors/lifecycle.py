@@ -1,8 +1,8 @@
-"""Steps at the end of every executor: its container is gone, its tasks are told of, it is forgotten. No I/O."""
+"""Steps in the life of every executor: taken up from an earlier agent, ended, forgotten. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..state.agent_state import AgentState
 from ..state.container_limits import ContainerLimits
@@ -11,12 +11,13 @@ from ..state.retention import Retention
 from ..state.runtime import Runtime
 from ..state.state_log import StateLog
 from ..state.status_updates import StatusUpdates
+from .executor import ExecutorKind
 
 _TERMINATED = ContainerTermination("TASK_FAILED", "REASON_EXECUTOR_TERMINATED", "Executor terminated")
 
 
 class Lifecycle:
-    """The end of executors, as far as it is the same for all kinds.
+    """The return and the end of executors, as far as they are the same for all kinds.
 
     Parameters
     ----------
@@ -76,11 +77,31 @@ class Lifecycle:
         if message is not None:
             self.over_memory(run, message, destroy)
 
-    def take_up(self, run: ExecutorRun, pid: int) -> None:
-        """Take up an earlier agent's container that lives."""
+    def recover(
+        self,
+        run: ExecutorRun,
+        kind: ExecutorKind,
+        living: Mapping[str, int],
+        ended: Mapping[str, int | None],
+    ) -> bool:
+        """Take up the container of an earlier agent, or note its end; return whether it lives and is to go on.
+
+        Parameters
+        ----------
+        living, ended
+            As `ExecutorKind.recover` has them.
+        """
+        pid = living.get(run.container_id)
+        if pid is None:
+            self.check_memory(run, kind.destroy)
+            kind.ended(run, ended.get(run.container_id))
+            return False
         run.pid = run.first_pid = pid
         run.sized = True
         self._limits.fit(run)
+        if run.killed:
+            kind.destroy(run)
+        return not run.killed
 
     def release(self, run: ExecutorRun) -> None:
         """Forget a container: nothing of it is left."""
