@@ -104,8 +104,10 @@ class Host:
         worker_id, incarnation = _whole(connection, "worker_id"), _whole(connection, "incarnation")
         if self._is_over:
             connection.stop(OVER)
-        elif not 0 <= worker_id < len(self._feed.view.workers):
+        elif worker_id < 0:
             connection.stop(f"the job has no worker {worker_id}")
+        elif self._is_unheard_of(worker_id, incarnation):
+            connection.close()  # it asks again, until the session has told of it
         elif incarnation < self._feed.incarnation(worker_id):
             connection.stop(SUPERSEDED)
         else:
@@ -116,6 +118,13 @@ class Host:
             address = str(connection.hello.get("address", ""))
             self._perform(self._feed.hear(worker_id, incarnation, Presence.JOINED, address))
             connection.send(self._feed.welcome(worker_id))
+
+    def _is_unheard_of(self, worker_id: int, incarnation: int) -> bool:
+        """Whether a worker must have come since the job was scaled up: it can be here before the news of that."""
+        if worker_id >= len(self._feed.view.workers):
+            return True
+        has_left = worker_id >= self._feed.master.number_of_workers
+        return has_left and incarnation > self._feed.incarnation(worker_id)
 
     def received(self, connection: Connection, message: Message) -> None:
         """A worker asks something, or the session tells something."""
