@@ -116,7 +116,9 @@ class Host:
                 self._feed.master.disconnected(worker_id)
             self._workers[worker_id] = connection
             address = str(connection.hello.get("address", ""))
-            self._perform(self._feed.hear(worker_id, incarnation, Presence.JOINED, address))
+            info = connection.hello.get("info")
+            info = info if isinstance(info, dict) else None
+            self._perform(self._feed.hear(worker_id, incarnation, Presence.JOINED, address, info))
             connection.send(self._feed.welcome(worker_id))
 
     def _is_unheard_of(self, worker_id: int, incarnation: int) -> bool:

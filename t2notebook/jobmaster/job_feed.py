@@ -41,6 +41,7 @@ class JobFeed:
         self.master = JobMaster(0)
         self._resource_of = resource_of
         self._launches: dict[int, Event] = {}
+        self._told: dict[int, tuple[int, Mapping[str, Any]]] = {}  # worker -> incarnation, its own account
         self._heard: dict[int, tuple[int, Presence, str]] = {}  # worker -> incarnation, presence, address
 
     def take(self, event: Event, is_past: bool = False) -> list[Action]:
@@ -70,7 +71,14 @@ class JobFeed:
             return self.observe(event.worker_id, is_past)
         return []
 
-    def hear(self, worker_id: int, incarnation: int, presence: Presence, address: str = "") -> list[Action]:
+    def hear(
+        self,
+        worker_id: int,
+        incarnation: int,
+        presence: Presence,
+        address: str = "",
+        info: Mapping[str, Any] | None = None,
+    ) -> list[Action]:
         """Take what a worker says of itself.
 
         Parameters
@@ -79,7 +87,11 @@ class JobFeed:
         presence : Presence
         address : str
             Where it is reached; empty: as before.
+        info : mapping, optional
+            The record of its `WorkerInfo`, but for the address: what the events need not have told yet.
         """
+        if info is not None:
+            self._told[worker_id] = (incarnation, info)
         before = self._heard.get(worker_id)
         if before is not None and before[0] == incarnation:
             presence = max(before[1], presence, key=_ORDER.index)
@@ -122,6 +134,9 @@ class JobFeed:
         incarnation, _, address = self._heard.get(worker_id, (-1, Presence.AWAITED, ""))
         if incarnation < worker.restarts or not address:
             address = urlsplit(str(data.get("agent_url", ""))).hostname or worker.host
+        told, account = self._told.get(worker_id, (-1, {}))
+        if told >= max(worker.restarts, incarnation):
+            return {**account, "ip": address}
         ports = tuple(int(port) for port in data.get("ports", ()))
         return WorkerInfo(
             worker_id=worker_id,

@@ -21,7 +21,7 @@ from .frames import Bytes, FrameError, FrameReader, FrameWriter, Message, Seal
 #: What a connection begins with: no method of HTTP does, which comes to the same port.
 MAGIC = b"\x02T2\x01"
 #: Bytes of a record of the handshake.
-_MAX_HELLO = 4096
+_MAX_HELLO = 32 << 10
 _LENGTH = struct.Struct(">I")
 
 

@@ -192,6 +192,6 @@ class Launcher:
 
 def _whereabouts(launch: Launch, spec: JobSpec) -> dict[str, Any]:
     """Return what a worker tells others of itself, where it does that and not the session."""
-    if not spec.discovery:
+    if not spec.discovery and spec.job_master is None:
         return {}
     return {"node": launch.host, "resource": asdict(launch.resource), **topology(launch)}

@@ -29,6 +29,7 @@ from .job_master_client import JobMasterClient
 from .listeners import Listeners
 from .messages import Messages
 from .missing_names import IS_CELL, NAMES, notebook_has
+from .own_info import own_info
 from .progress import ChannelProgress, ProgressReporter
 from .remote_traceback import Failure
 from .result import Delivery
@@ -77,7 +78,10 @@ def run_worker(
     base = f"/v1/jobs/{launch.job_id}/workers/{launch.worker_id}"
     query = f"?incarnation={launch.restart_count}"
     hello = {"job_id": launch.job_id, "worker_id": launch.worker_id, "incarnation": launch.restart_count}
-    where = job_master_address if launch.job_master else session_address
+    where = session_address
+    if launch.job_master:
+        where = job_master_address
+        hello["info"] = own_info(launch)  # it may hear of this worker from no session
     job_master = JobMasterClient(launch.url, launch.secret, hello, where)
     progress = ProgressReporter(client, f"{base}/progress{query}")
     if launch.job_master:

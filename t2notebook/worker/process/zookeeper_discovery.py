@@ -20,11 +20,10 @@ from typing import Any
 
 from ...model.address import ZooKeeper
 from ...model.errors import DiscoveryError
-from ...model.job import ComputeResource
 from ...model.text import dumps
-from ...model.worker_info import WorkerInfo
 from ...protocol.discovery import BARRIERS, JOINED, VERDICTS, WORKERS, credential_of, numbered, numbers_of
 from ...protocol.launch import WorkerLaunch
+from .own_info import own_info
 from .superseded import Superseded
 
 #: Seconds after which ZooKeeper takes a silent client for dead.
@@ -89,7 +88,7 @@ class ZooKeeperDiscovery:
                 self._client = self._open()
             if not self.welcome:
                 status = self._wait_for_status()
-                info = self._describe()
+                info = own_info(self._launch, self._address())
                 self._put(f"{self._base}/{WORKERS}/{self._launch.worker_id}", dumps(info).encode())
                 if self._count(WORKERS) >= self._launch.number_of_workers:
                     self._create(f"{self._base}/{JOINED}")
@@ -127,20 +126,6 @@ class ZooKeeperDiscovery:
             client.close()
 
     # Joining.
-
-    def _describe(self) -> dict[str, Any]:
-        launch = self._launch
-        return WorkerInfo(
-            worker_id=launch.worker_id,
-            ip=self._address(),
-            port=launch.ports[0] if launch.ports else 0,
-            node=launch.node,
-            rack=launch.rack,
-            data_center=launch.data_center,
-            compute_resource=ComputeResource(**launch.resource),
-            additional_ports=launch.ports,
-            restart_count=launch.restart_count,
-        ).to_record()
 
     def _address(self) -> str:
         """Return our address on the way to ZooKeeper, which all workers have a way to. Sends nothing."""
