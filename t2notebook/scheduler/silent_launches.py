@@ -20,6 +20,7 @@ class _Launched:
     agent: str
     host: str
     time: float
+    image: str = ""
 
 
 class Silence:
@@ -46,7 +47,7 @@ class Silence:
         self._addresses[agent] = address
         self._known.add(canonical(address))
 
-    def launched(self, task_id: str, job_id: str, agent: str, host: str, now: float) -> None:
+    def launched(self, task_id: str, job_id: str, agent: str, host: str, now: float, image: str = "") -> None:
         """Note a task that is on its way; its time counts from the first call.
 
         Parameters
@@ -54,9 +55,11 @@ class Silence:
         task_id, job_id, agent, host : str
         now : float
             Seconds.
+        image : str
+            The image that it runs in, which its agent may have to pull.
         """
         if task_id not in self._tasks:
-            self._tasks[task_id] = _Launched(job_id, agent, host, now)
+            self._tasks[task_id] = _Launched(job_id, agent, host, now, image)
             self._times[now] = self._times.get(now, 0) + 1
 
     def over(self, task_id: str) -> None:
@@ -142,7 +145,9 @@ class Silence:
         if slow:
             verb = "has" if len(slow) == 1 else "have"
             them = "it" if sum(map(len, slow.values())) == 1 else "them"
-            yield f"{_were_given(slow, now)} and {verb} not started {them} yet"
+            images = sorted({launched.image for some in slow.values() for launched in some if launched.image})
+            pulling = f"; the image {listed(images, SHOWN)} may be on its way there" if images else ""
+            yield f"{_were_given(slow, now)} and {verb} not started {them} yet{pulling}"
 
     def _seconds_of_fetch(self, agent: str) -> float:
         if self._contacts is None:

@@ -378,7 +378,10 @@ class TaskTracker:
     def watch(self, job: JobRecord, worker: WorkerView) -> None:
         """Wait for so long, and no longer, for what is to be heard of a task."""
         if worker.state in (TaskState.STAGING, TaskState.STARTING):
-            self._silence.launched(worker.task_id, job.job_id, worker.agent, worker.host, self._turn.now)
+            image = job.spec.resource_of(worker.worker_id).image
+            self._silence.launched(
+                worker.task_id, job.job_id, worker.agent, worker.host, self._turn.now, image
+            )
             self._explainer.await_silence(TOLD_AFTER[0])
         else:
             self._silence.over(worker.task_id)

@@ -112,6 +112,17 @@ def test_agents_that_did_connect_are_slow_or_fetch() -> None:
     assert one.advice("S1", "h1") == one.advice("S2", "h2") == ""
 
 
+def test_an_image_that_an_agent_may_be_pulling_is_named() -> None:
+    contacts = Contacts()
+    one = silence(1, contacts=contacts)
+    one.launched("t1", "j", "S1", "h1", 100.0, "python:3.12-slim")
+    contacts.heard("10.0.0.1")
+    assert dict(one.sentences(109.0)) == {
+        "j": "agent h1 was given 1 worker 8 s ago and has not started it yet; the image python:3.12-slim may be on its "
+        "way there"
+    }
+
+
 def test_a_job_that_is_launched_into_silence_says_so_and_takes_it_back(play: Any) -> None:
     async def scenario(stage: Stage) -> None:
         contacts = Contacts()
