@@ -19,8 +19,8 @@ from .turn import Timers, Turn
 
 #: A job that has waited for so long is worth a question to the master, seconds.
 ASK_AFTER = 1.0
-#: The answer holds for so long, seconds: on a large cluster it is some megabytes.
-FRESH = 10.0
+#: The answer holds for so long, seconds, at first and at last: on a large cluster it is some megabytes.
+FIRST_FRESH, FRESH = 2.0, 10.0
 #: Launches of which nothing is heard are looked through once in so many seconds each, at the most.
 LOOK_SECONDS = 0.0002
 
@@ -55,6 +55,7 @@ class Explainer:
         self._looked_at = 0.0
         self._cluster: Cluster | None = None
         self._stale_at = 0.0
+        self._fresh = FIRST_FRESH
         self._is_asking = False
 
     def why(self, job: JobRecord) -> list[dict[str, Any]]:
@@ -67,6 +68,8 @@ class Explainer:
     def say(self) -> None:
         """Say why workers wait, of each job whose reason has changed."""
         now = self._turn.now
+        if not self._waiting:
+            self._fresh = FIRST_FRESH
         sentences = dict(self._waiting.sentences(self._turn.trouble, self._flow.offered, now, self._held))
         silent = {} if self._turn.trouble else self._silent(now)
         for job_id, sentence in silent.items():
@@ -129,7 +132,9 @@ class Explainer:
         if self._turn.now < self._stale_at:
             self._say_infeasible(self._cluster)
         else:
-            self._stale_at = self._turn.now + FRESH
+            # What the master says may be of a moment ago; what is still so after some questions will last.
+            self._stale_at = self._turn.now + self._fresh
+            self._fresh = min(2 * self._fresh, FRESH)
             self._is_asking = True
             self._turn.do(AskCluster())
 

@@ -12,6 +12,7 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -316,15 +317,28 @@ STEPS = [
 STEPS += ["time", "full", "room"]
 
 
-@settings(deadline=None, max_examples=150)
-@given(
-    st.lists(
-        st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 5)), max_size=25), min_size=1, max_size=4
-    )
+Lives = list[list[tuple[str, int]]]
+some_lives = st.lists(
+    st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 5)), max_size=25), min_size=1, max_size=4
 )
-def test_wherever_the_power_is_cut_nothing_is_lost_and_nothing_runs_twice(
-    lives: list[list[tuple[str, int]]],
-) -> None:
+
+
+@settings(deadline=None, max_examples=40)
+@given(some_lives)
+def test_wherever_the_power_is_cut_nothing_is_lost_and_nothing_runs_twice(lives: Lives) -> None:
+    live(lives)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=600)
+@given(some_lives)
+def test_wherever_the_power_is_cut_at_length(lives: Lives) -> None:
+    live(lives)
+
+
+def live(lives: Lives) -> None:
+    """Lead these lives, each cut short, and one more to the end."""
+
     async def main() -> None:
         disk = Disk()
         mesos = Mesos(disk)

@@ -133,7 +133,7 @@ def test_a_full_disk_on_an_agent_is_said_and_the_result_comes_all_the_same(
 
 
 @pytest.mark.skipif(not FAKETIME, reason="no faketime here (tools/setup-debian installs it)")
-@pytest.mark.parametrize("jump", ["+7200", "-7200"])
+@pytest.mark.parametrize("jump", [pytest.param("+7200", marks=pytest.mark.slow), "-7200"])
 def test_a_clock_that_jumps_restarts_nothing_and_holds_nothing_up(
     t2: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump: str
 ) -> None:
