@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,49 @@ def test_an_agent_without_kazoo_says_what_to_install(t2: Any, where: str, zk: An
     with pytest.raises(t2.DiscoveryError, match=r"needs kazoo, which .* does not have: install it there"):
         job.results(60)
     eventually(lambda: not zk.exists("/jobs"), 30)
+
+
+@pytest.mark.slow
+def test_a_zookeeper_that_stands_still_for_longer_than_its_sessions_last(
+    t2: Any, where: str, ensemble: str, zk: Any, tmp_path: Path
+) -> None:
+    def work(env: Any) -> int:
+        import os
+        import time
+
+        controller = env.worker_controller
+        controller.wait_on_barrier(60)
+        gate = env.config["gate"]
+        open(f"{gate}-{env.worker_id}", "w").close()
+        while env.worker_id == 0 and not os.path.exists(gate):
+            time.sleep(0.02)
+        for _ in range(20):
+            controller.wait_on_barrier(60)
+        return len(controller.get_joined_workers())
+
+    gate = tmp_path / "gate"
+    job = t2.submit(work, workers=3, cpu=0.5, ram=64, discovery=where, config={"gate": str(gate)})
+    eventually(lambda: all(Path(f"{gate}-{number}").exists() for number in range(3)), 60)
+    server = zookeeper_process(ensemble)
+    os.kill(server, signal.SIGSTOP)  # two workers wait at the barrier
+    try:
+        gate.touch()
+        time.sleep(6)  # its sessions last 4 s at the most
+    finally:
+        os.kill(server, signal.SIGCONT)
+    assert job.results(90) == [3, 3, 3]
+    assert not job.tasks.restarts.any()
+    eventually(lambda: not zk.exists("/jobs"), 60)
+
+
+def zookeeper_process(ensemble: str) -> int:
+    port = ensemble.rpartition(":")[2]
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            is_server = b"org.apache.zookeeper.server.ZooKeeperServerMain" in command
+            if is_server and f"clientPort={port}\n" in Path(os.fsdecode(command[-2])).read_text():
+                return int(entry.name)
+        except OSError:
+            continue
+    raise AssertionError("there is no ZooKeeper")
