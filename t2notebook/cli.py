@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from .localmesos.cluster import standalone
 
         return (standalone.master if given[0] == "mesos-master" else standalone.agent)(given[1:])
+    if given[:1] == ["dash"]:
+        return _dash(given[1:])
     options = _parser().parse_args(given)
     try:
         code = int(options.run(options) or 0)
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("local", help="run an embedded Mesos in the foreground", add_help=False)
     verbs.add_parser("mesos-master", help="run a master of the embedded Mesos alone", add_help=False)
     verbs.add_parser("mesos-agent", help="run an agent of the embedded Mesos alone", add_help=False)
+    verbs.add_parser("dash", help="show your jobs on a web page of their own", add_help=False)
     listing = verbs.add_parser("list", help="list your jobs, of all kernels and sessions")
     listing.add_argument("--all", action="store_true", help="not just the last 20")
     listing.set_defaults(run=_list)
@@ -95,6 +98,17 @@ def _parser() -> argparse.ArgumentParser:
     clear.add_argument("job")
     clear.set_defaults(run=_clear)
     return parser
+
+
+def _dash(arguments: Sequence[str]) -> int:
+    """Become the server of the page: the Jupyter server's side is nothing that the command line holds."""
+    from importlib.util import find_spec
+
+    if find_spec("jupyter_server") is None:
+        print("t2notebook: dash needs the Jupyter server: pip install jupyter_server", file=sys.stderr)
+        return 1
+    command = [sys.executable, "-m", f"{__package__}.server.dash", *arguments]
+    os.execv(sys.executable, command)
 
 
 def _list(options: argparse.Namespace) -> None:

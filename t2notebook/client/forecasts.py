@@ -6,8 +6,12 @@ import time
 from typing import Any
 
 from ..config import get_config
+from ..journal import read_events
 from ..model.errors import SessionError
 from ..model.job import ComputeResource, Placement
+from ..model.reducer import reduce
+from ..model.use import advice
+from . import locator
 from .session_link import link_for
 
 #: Seconds between two questions while a master that is just starting is waited for.
@@ -64,3 +68,22 @@ def forecast(
             if time.monotonic() > deadline:
                 raise
         time.sleep(PAUSE)
+
+
+def measured_advice(name: str, most: int = 3) -> str:
+    """Return what the newest ended job of a name would have needed, as its own view says; empty if nobody knows.
+
+    Parameters
+    ----------
+    name : str
+        Of jobs of this user, whichever kernel submitted them.
+    most : int
+        Ended jobs that are looked at: one that was killed at once says nothing.
+    """
+    for one in [job for job in locator.named(name) if job.has_ended][:most]:
+        view = reduce(one.job_id, read_events(one.directory, one.job_id))
+        if text := advice(view.workers):
+            return text
+        if any(worker.use is not None for worker in view.workers):
+            return ""  # it used about what it asked for
+    return ""

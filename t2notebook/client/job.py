@@ -218,13 +218,15 @@ class Job:
 
     # Its end.
 
-    def wait(self, timeout: float | None = None) -> JobState:
+    def wait(self, timeout: float | None = None, *, on_interrupt: str = "detach") -> JobState:
         """Wait for the job's end.
 
         Parameters
         ----------
         timeout : float, optional
             Seconds.
+        on_interrupt : {"detach", "kill"}
+            What an interrupt (the stop button, Ctrl-C) does to the job, besides ending the wait.
 
         Returns
         -------
@@ -237,12 +239,22 @@ class Job:
             When it has not ended in time; it goes on.
         SessionError
             When the session is gone.
+        Twister2Error
+            When `on_interrupt` is neither of the two.
         """
-        with self._interruptible(), self._replica.changed:
-            if not self._wait_for(self._has_ended, timeout):
-                state = self._replica.view.state
-                raise WaitTimeout(f"job {self.job_id} is {state} after {timeout:g} s; it goes on")
-            return self._replica.view.state
+        if on_interrupt not in ("detach", "kill"):
+            raise Twister2Error(f"on_interrupt is {on_interrupt!r}; give 'detach' or 'kill'")
+        try:
+            with self._interruptible(), self._replica.changed:
+                if not self._wait_for(self._has_ended, timeout):
+                    state = self._replica.view.state
+                    raise WaitTimeout(f"job {self.job_id} is {state} after {timeout:g} s; it goes on")
+                return self._replica.view.state
+        except WaitInterrupted:
+            if on_interrupt == "detach":
+                raise
+        self.kill()
+        raise WaitInterrupted(f"you stopped waiting, so job {self.job_id} is being killed")
 
     def results(self, timeout: float | None = None, *, return_exceptions: bool = False) -> list[Any]:
         """Wait for the end and return the workers' results.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from importlib.resources import files
 from typing import Any
 
 from jupyter_core.utils import ensure_async
@@ -55,6 +56,20 @@ class Handler(APIHandler):
         code = 404 if isinstance(error, UnknownJob) else 403 if isinstance(error, NotOurs) else 502
         self.set_status(code)
         self.answer({"message": str(error) or type(error).__name__})
+
+
+class DashHandler(JupyterHandler):
+    """``GET /t2notebook/dash``: the page of ``t2notebook dash``."""
+
+    auth_resource = RESOURCE
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Answer the page, and with it the XSRF cookie that a kill needs."""
+        _ = self.xsrf_token
+        self.set_header("Content-Type", "text/html; charset=UTF-8")
+        self.finish((files(__package__) / "dash.html").read_text(encoding="utf-8"))
 
 
 class SummaryHandler(Handler):
@@ -216,6 +231,7 @@ def routes(job_list: JobList) -> list[Any]:
     base = r"/t2notebook/api"
     job = rf"{base}/jobs/([-a-z0-9]{{1,80}})"
     return [
+        (r"/t2notebook/dash", DashHandler),
         (rf"{base}/summary", SummaryHandler, settings),
         (rf"{base}/stream", StreamHandler, settings),
         (rf"{base}/clusters", ClustersHandler, settings),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from t2notebook.model.errors import SubmitError
 from t2notebook.notebook.feeder import Feeder
 from t2notebook.notebook.forms.html import form_html
-from t2notebook.notebook.forms.text import fits_text, forecast_text, plan_text, tone
+from t2notebook.notebook.forms.text import fits_text, forecast_text, hint, plan_text, tone
 from t2notebook.notebook.forms.values import ResourceValues, line, replaced, split_where
 from t2notebook.notebook.magics import submit
 from t2notebook.notebook.widgets.esm import bundled
@@ -149,6 +149,12 @@ def test_what_fits_in_words(found: dict[str, Any], workers: int, fits: str, plan
     assert fits in fits_text(found, values)
     assert plan in plan_text(found, values) and bool(plan) == bool(plan_text(found, values))
     assert tone(found, values) == colour
+
+
+def test_what_was_measured_is_a_hint() -> None:
+    advice = "used at most 0.3 of 1 cpu and 90 of 512 MiB a worker: --cpus 0.5 --ram 128 would do"
+    assert hint(advice) == {"text": f"The last job of this name {advice}.", "cpus": 0.5, "ram": 128.0}
+    assert hint("") == {}
 
 
 def test_a_terminal_gets_a_table() -> None:

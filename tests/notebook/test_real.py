@@ -8,6 +8,8 @@ import time
 import nbformat
 import pytest
 
+from tests.busy import longer
+
 
 @pytest.fixture
 def real(kernel_with, tmp_path):
@@ -94,7 +96,14 @@ def test_a_cell_that_runs_again_has_its_number_its_earlier_job_and_can_replace_i
     assert time.monotonic() - began < 5
     job_id = real.run("print(job.job_id)").text.strip()
     assert ran.error == f"WaitInterrupted: you stopped waiting; job {job_id} goes on, and kill() ends it"
-    assert real.run("%twister2 kill job").error == ""
+    waiting = real.start("job.wait(on_interrupt='kill')")
+    time.sleep(1)
+    began = time.monotonic()
+    real.interrupt()
+    ran = real.finish(waiting)
+    assert time.monotonic() - began < longer(0.3)
+    assert ran.error == f"WaitInterrupted: you stopped waiting, so job {job_id} is being killed"
+    assert real.run("print(job.wait(20))").text == "KILLED\n"
     assert "earlier" not in real.run(cell.format(" --replace --name b", "b"), timeout=60).text
     ran = real.run(cell.format(" --replace --name b", "c"), timeout=60)
     assert ran.error == ""

@@ -9,6 +9,7 @@ from t2notebook.journal import Journal
 from t2notebook.journal.journal import NewJob
 from t2notebook.model.events import Event, EventKind
 from t2notebook.model.job import ComputeResource, JobSpec, make_job_id
+from t2notebook.model.use import Use
 
 STATES = ("FINISHED", "FINISHED", "FAILED", "KILLED")
 MESSAGES = {
@@ -17,8 +18,13 @@ MESSAGES = {
 }
 
 
-def make(sessions: Path, journals: int, jobs: int, *, lost: int = 0, workers: int = 4) -> list[str]:
-    """Write `journals` journals with `jobs` ended jobs each, and in the newest `lost` ones that had not ended."""
+def make(
+    sessions: Path, journals: int, jobs: int, *, lost: int = 0, workers: int = 4, use: Use | None = None
+) -> list[str]:
+    """Write `journals` journals with `jobs` ended jobs each, and in the newest `lost` ones that had not ended.
+
+    `use` is what each worker that finished has used.
+    """
     found: list[str] = []
     now = time.time() - 60 * journals * jobs
     for number in range(journals):
@@ -30,12 +36,12 @@ def make(sessions: Path, journals: int, jobs: int, *, lost: int = 0, workers: in
         for index in range(jobs + (lost if has_lost else 0)):
             now += 60
             state = "RUNNING" if index >= jobs else STATES[index % len(STATES)]
-            found.append(_job(journal, f"analysis-{number * jobs + index}", now, state, workers))
+            found.append(_job(journal, f"analysis-{number * jobs + index}", now, state, workers, use))
         journal.close()
     return found
 
 
-def _job(journal: Journal, name: str, now: float, state: str, workers: int) -> str:
+def _job(journal: Journal, name: str, now: float, state: str, workers: int, use: Use | None) -> str:
     spec = JobSpec(
         name=name,
         user="ada",
@@ -64,7 +70,8 @@ def _job(journal: Journal, name: str, now: float, state: str, workers: int) -> s
     for worker in range(workers if state != "RUNNING" else 0):
         task = f"{job_id}.{worker}.0"
         if state == "FINISHED":
-            events.append(Event(EventKind.STATUS, job_id, now + 30, worker, task, state))
+            told = {"use": use.to_list()} if use is not None else {}
+            events.append(Event(EventKind.STATUS, job_id, now + 30, worker, task, state, data=told))
             events.append(Event(EventKind.RESULT, job_id, now + 30, worker, task, data={"ok": True}))
     if state == "KILLED":
         message = MESSAGES[state]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import time
 import uuid
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from ..magics import cell_jobs, submit
 from ..magics.parser import VerbParser
 from ..output import OutputContext, kernel_shell
 from .html import form_html
-from .text import fits_text, forecast_text, plan_text, tone
+from .text import fits_text, forecast_text, hint, plan_text, tone
 from .values import ResourceValues, line, replaced, split_where
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+#: Seconds between two looks at what earlier jobs have used.
+HINT_INTERVAL = 20.0
 #: Seconds that a master has to be found, where an answer is waited for.
 PATIENCE = 15.0
 
@@ -191,6 +194,8 @@ class FormView:
         self.is_shown = True
         self.problem = self.notice = ""
         self._sequence = 0
+        self._hint: dict[str, Any] = {}
+        self._looked = ("", 0.0)
         self._place, self._writing = OutputContext(ip), OutputContext(ip)
         self.widget = widget_type(self._state(None, ""), name)
         self.widget.on_change = self._on_change
@@ -217,6 +222,7 @@ class FormView:
             found = ask(values, 0.0)
         except Twister2Error as error:
             trouble = str(error)
+        self._look_for_hint()
         state = self._state(found, trouble, values, sequence)
         if state != self.widget.state:
             self._writing.run(self._write, state)
@@ -245,7 +251,22 @@ class FormView:
             "fits": fits_text(found, values) if found else "",
             "plan": plan_text(found, values) if found else "",
             "tone": tone(found, values) if found else "",
+            "hint": self._hint,
         }
+
+    def _look_for_hint(self) -> None:
+        """Read now and then what earlier jobs of this name have used."""
+        cell = self.form.cell
+        name, at = self._looked
+        if cell is None or (cell.name == name and time.monotonic() - at < HINT_INTERVAL):
+            return
+        from ...client.forecasts import measured_advice
+
+        try:
+            self._hint = hint(measured_advice(cell.name))
+        except Exception as error:  # a hint only
+            log.info("what earlier jobs have used cannot be read: %s", error)
+        self._looked = (cell.name, time.monotonic())
 
     def _on_change(self, record: dict[str, Any], sequence: int) -> None:
         self._sequence = sequence

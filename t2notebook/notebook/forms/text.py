@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -78,6 +79,19 @@ def forecast_text(found: Mapping[str, Any], values: ResourceValues) -> str:
         if (left := found["number_of_agents"] - len(agents)) > 0:
             lines.append(f"... and {_agents(left)} more")
     return "\n".join(lines)
+
+
+def hint(advice: str) -> dict[str, Any]:
+    """Return what earlier jobs of a name have used as text, and the ``cpus`` and ``ram`` that would do; nothing of
+    nothing.
+    """
+    if not advice:
+        return {}
+    first = advice.partition("; ")[0]
+    found: dict[str, Any] = {"text": f"The last job of this name {first}."}
+    for option, amount in re.findall(r"--(cpus|ram) ([0-9.]+)", first):
+        found[option] = float(amount)
+    return found
 
 
 def _largest(found: Mapping[str, Any]) -> str:

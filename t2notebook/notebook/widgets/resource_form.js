@@ -247,7 +247,17 @@ function render({ model, el }) {
     "t2-muted",
     "An upper bound: others may be quicker, and Mesos may hold something back for them.",
   );
-  right.append(fits, plan, trouble, cluster, grid.node, note);
+  const hint = element("div", "t2-hint");
+  const hintText = element("span");
+  const use = element("button", "t2-use", "Use that");
+  use.type = "button";
+  use.addEventListener("click", () => {
+    const found = model.get("state").hint;
+    for (const key of ["cpus", "ram"]) if (found[key]) byKey[key].set(found[key]);
+    send();
+  });
+  hint.append(hintText, use);
+  right.append(fits, plan, trouble, cluster, grid.node, note, hint);
 
   const foot = element("div", "t2-form-foot");
   const submit = element("button", "t2-submit", "Submit");
@@ -341,6 +351,10 @@ function render({ model, el }) {
       setText(cluster, "");
     }
     setShown(note, Boolean(forecast));
+    const found = state.hint ?? {};
+    setText(hintText, found.text ?? "");
+    setShown(hint, Boolean(found.text));
+    setShown(use, ["cpus", "ram"].some((key) => found[key] && found[key] !== values[key]));
     setText(fits, state.fits || (state.trouble ? "" : "Asking the cluster…"));
     fits.dataset.tone = state.tone;
     setText(plan, state.plan);

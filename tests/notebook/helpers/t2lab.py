@@ -163,7 +163,7 @@ def _wait_for_server(address: str, server: subprocess.Popen) -> None:
         except OSError:
             return False
 
-    wait_for(up, 40, "JupyterLab did not start")
+    wait_for(up, 90, "JupyterLab did not start")
 
 
 def _end_kernels(address: str) -> None:
