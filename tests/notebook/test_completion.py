@@ -29,6 +29,8 @@ def namespace(shell, fake_client):
         ("%%twister2 submit -i da", ["data"]),
         ("%%twister2 submit --ga", ["--gang", "--gang-timeout"]),
         ("%%twister2 submit --where u", ["unique:hostname"]),
+        ("%%twister2 submit --job-master c", ["cluster"]),
+        ("%%twister2 submit --discovery z", ["zookeeper"]),
         ("%twister2 kill j", ["job"]),
         ("%twister2 why j", ["job"]),
         ("%twister2 w", ["why"]),

@@ -47,6 +47,7 @@ def test_submit_passes_what_was_asked_for(shell, fake_client):
         "keep_going": False,
         "scalable": False,
         "discovery": "",
+        "job_master": "session",
         "on_exit": None,
         "persistent_volume": "",
         "time_limit": None,

@@ -35,6 +35,7 @@ def test_submit_has_the_defaults_of_a_compute_resource():
         "time_limit": None,
         "setenv": [],
         "discovery": "",
+        "job_master": "session",
         "include": [],
         "file": [],
         "output": None,
@@ -52,7 +53,7 @@ def test_submit_understands_every_option():
         "--gpus 1 --ports 2 --image python:3.12-slim --nodes h1,h2 --where rack=r1,unique:hostname "
         "--gang --gang-timeout 5 --max-restarts 0 "
         "--persistent-volume /mnt/t2 --time-limit 60 --setenv A --setenv B "
-        "--keep-going --scalable --discovery zookeeper "
+        "--keep-going --scalable --discovery zookeeper --job-master cluster "
         "--replace --on-exit detach -i a,b --include c --file data.csv --file 'img/*.png' "
         "-o job --wait --on-interrupt detach --follow --form --dry-run"
     )
@@ -79,6 +80,7 @@ def test_submit_understands_every_option():
         "time_limit": 60.0,
         "setenv": ["A", "B"],
         "discovery": "zookeeper",
+        "job_master": "cluster",
         "include": ["a", "b", "c"],
         "file": ["data.csv", "img/*.png"],
         "output": "job",

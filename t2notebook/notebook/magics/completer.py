@@ -15,7 +15,7 @@ from .cluster import ACTIONS
 from .dispatch import VERBS, parser_of
 from .inside import ORDERS
 from .parser import MAX
-from .submit import ON_EXIT
+from .submit import JOB_MASTERS, ON_EXIT
 from .targets import handles
 
 _LINE = re.compile(r"^(?:.*=)?\s*(?P<magic>%%?)twister2(?P<rest>\s.*)$", re.DOTALL)
@@ -85,6 +85,10 @@ def _values(name: str, namespace: dict[str, Any]) -> Iterable[str]:
         return ORDERS
     if name in ("on_exit", "on_interrupt"):
         return ON_EXIT
+    if name == "job_master":
+        return JOB_MASTERS
+    if name == "discovery":
+        return ["zookeeper"]
     if name == "where":
         return ["unique:hostname", "spread:hostname"]
     if name == "include":

@@ -58,6 +58,7 @@ value of the last expression is the worker's result: job.results(). `env` tells 
 A value may be taken from a variable: --workers {{n}}
 """
 ON_EXIT = ("kill", "detach")
+JOB_MASTERS = ("session", "cluster")
 WAIT_HELP = "wait for the end; without -o, return the workers' results; the stop button kills the job"
 
 
@@ -150,7 +151,7 @@ def make_parser() -> VerbParser:
     )
     add(
         "--job-master",
-        type=choice("--job-master", ("session", "cluster")),
+        type=choice("--job-master", JOB_MASTERS),
         default="session",
         metavar="X",
         help="cluster: the job master runs as a task on Mesos, so that the job goes on without a session "
@@ -488,4 +489,8 @@ def _placement(arguments: argparse.Namespace) -> list[list[str]]:
         facts.append(["failures", "the other workers go on"])
     if arguments.max_restarts != FaultTolerance.max_worker_restarts:
         facts.append(["restarts", f"up to {arguments.max_restarts} of each worker"])
+    if arguments.discovery:
+        facts.append(["discovery", f"workers find each other in {arguments.discovery}"])
+    if arguments.job_master == "cluster":
+        facts.append(["job master", "a task on Mesos"])
     return facts
