@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -60,10 +59,6 @@ def run(settings: dict[str, Any], cluster: Cluster | None, ready: Callable[[], N
         level=level,
         format="%(asctime)s %(name)s: %(message)s",
     )
-
-    # Else the collector looks through all events and workers again and again: they stay, and are in no cycles.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
     async def _run() -> None:
         await make_session(settings, cluster).run(ready)
