@@ -246,7 +246,7 @@ class ClusterProcesses:
                     break
                 # Agents first: their launchers then still sweep up.
                 self._signal_agents(signal.SIGKILL)
-                killed, deadline = True, time.monotonic() + STOP_SECONDS
+                killed, deadline = True, time.monotonic() + STOP_SECONDS + launcher.END_SECONDS
             time.sleep(0.002)
 
     def _signal_agents(self, signum: int) -> None:
