@@ -252,7 +252,8 @@ class Executor:
             log(f"ignored a message about a new {what} that none of our jobs has signed")
             return
         log(f"the {what} is at {url} now; told {len(told)} workers")
-        record = {"kind": kind, "claims": claims, "url": url}
+        # Job masters of several jobs may have the same number of moves.
+        record = {"kind": kind, "claims": claims, **({"url": url} if kind == "job_master" else {})}
         answer = base64.b64encode(json.dumps(record).encode()).decode("ascii")
         try:
             self._agent.message(answer)
