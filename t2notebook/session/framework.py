@@ -83,6 +83,7 @@ class Framework:
         self._executor_linger = executor_linger
         self._on_over = on_over
         self._announcer: Announcer | None = None
+        self._served: set[str] = set()  # jobs that have a job master on the cluster, or are about to
         self._moves: dict[str, Announcer] = {}  # by job: where its job master is
         self._ending: set[asyncio.Task[None]] = set()
         self._results = ResultFetcher(self.jobs, self.sandbox)
@@ -292,26 +293,27 @@ class Framework:
         """
         job = await self.jobs.create(spec, client, credentials)
         if spec.job_master is not None:
-            try:
-                await self.add_job_master(job)
-            except Exception as error:
-                self.kill(job, "SESSION", f"its job master cannot be submitted: {error}")
-                raise
+            await self.add_job_master(job)
         self._schedule(job)
         return job
 
-    async def add_job_master(self, job: JobRecord) -> JobRecord:
-        """Take in the job that is another's job master on the cluster; it waits for resources before that one.
+    async def add_job_master(self, job: JobRecord) -> None:
+        """Take in the job that is another's job master on the cluster, unless it has one; it is to be placed first.
 
         Raises
         ------
-        JournalError
-            When it cannot be written down.
+        JournalError, PackageError
+            When it cannot be written down; then the job ends.
         """
-        spec = cluster_job_masters.spec_of(job, self.journal.packages)
-        master = await self.jobs.create(spec, job.owner, {SECRET: job.secret})
-        self._schedule(master)
-        return master
+        if job.job_id in self._served or self.jobs.table.job_master_of(job.job_id) is not None:
+            return
+        self._served.add(job.job_id)
+        try:
+            spec = cluster_job_masters.spec_of(job, self.journal.packages)
+            self._schedule(await self.jobs.create(spec, job.owner, {SECRET: job.secret}))
+        except Exception as error:
+            self.kill(job, "SESSION", f"its job master cannot be submitted: {error}")
+            raise
 
     def _schedule(self, job: JobRecord) -> None:
         if self.runner is not None and self.driver is not None and not self.life.is_over:

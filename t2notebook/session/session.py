@@ -127,7 +127,7 @@ class Session:
         self._renewed = time.monotonic()
         self._need = Need(float(self.config["session_linger"]), self._renewed)
         self._servers: list[HTTPServer] = []
-        self._adding: set[asyncio.Task[JobRecord]] = set()
+        self._adding: set[asyncio.Task[None]] = set()
         self._adopt_dead()
 
     def _facts(self) -> dict[str, str]:
@@ -426,14 +426,19 @@ class Session:
         """Go on with job masters on the cluster; one that an earlier session did not come to submit is submitted."""
         jobs, masters = list(jobs), self.job_masters
         assert masters is not None and masters.cluster is not None
-        served = {job.spec.serves for job in self.jobs if job.spec.serves}
         for job in jobs:
             if job.spec.serves:
                 masters.cluster.take_up(job)
-            elif job.spec.job_master is not None and job.job_id not in served:
-                adding = asyncio.get_running_loop().create_task(self.framework_of(job).add_job_master(job))
+            elif job.spec.job_master is not None:
+                adding = asyncio.get_running_loop().create_task(self._add_job_master(job))
                 self._adding.add(adding)
                 adding.add_done_callback(self._adding.discard)
+
+    async def _add_job_master(self, job: JobRecord) -> None:
+        try:
+            await self.framework_of(job).add_job_master(job)
+        except Exception:
+            log.exception("job %s has no job master", job.job_id)
 
     async def _close(self) -> None:
         leaving = self._leaving
