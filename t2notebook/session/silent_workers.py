@@ -64,7 +64,9 @@ class SilentWorkers:
                 continue
             silent: dict[str, list[int]] = {}
             for worker in job.view.workers:
-                if worker.state is TaskState.RUNNING and worker.executor_id in heard:
+                # One whose result is here has ended, and only the news of that is late.
+                is_expected = worker.state is TaskState.RUNNING and not worker.result
+                if is_expected and worker.executor_id in heard:
                     last = max(heard[worker.executor_id], heard.get(worker.worker_id, 0.0))
                     if now - last > limit:
                         silent.setdefault(worker.executor_id, []).append(worker.worker_id)
