@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import resource as limits
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from typing import Any
 
 from ..model.events import Event
 from ..model.job import ComputeResource
+from ..model.process import allow_many_files
 from ..model.reducer import WorkerView
 from ..protocol.frames import Message
 from .actions import DRIVER, Action, Answer, Scale, Stop
@@ -321,8 +321,7 @@ def run(env: Any) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     config = env.config
     is_folder = bool(env.persistent_volume) and "://" not in env.persistent_volume
-    _, most = limits.getrlimit(limits.RLIMIT_NOFILE)
-    limits.setrlimit(limits.RLIMIT_NOFILE, (most, most))  # a thousand workers have a connection each
+    allow_many_files()
 
     async def serve() -> None:
         host = Host(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import resource
 import signal
 from pathlib import Path
 
@@ -24,6 +25,24 @@ def default_signals() -> None:
             is_interrupt = number == signal.SIGINT
             signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def allow_many_files() -> None:
+    """Allow this process as many open files as it may have: a thousand workers have a connection each.
+
+    Most systems begin with 1,024, for the sake of old programs (``systemd``, ``launchd``), and allow more to who asks.
+    """
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (most, 65_536, 10_240):  # macOS refuses what is more than its kern.maxfilesperproc
+        if wanted != resource.RLIM_INFINITY and most != resource.RLIM_INFINITY and wanted > most:
+            continue
+        if soft != resource.RLIM_INFINITY and wanted != resource.RLIM_INFINITY and wanted <= soft:
+            return
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+            return
+        except (ValueError, OSError):
+            continue
 
 
 def user_name() -> str:

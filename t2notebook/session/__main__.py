@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model.errors import Twister2Error
-from ..model.process import default_signals
+from ..model.process import allow_many_files, default_signals
 
 
 def main() -> None:
@@ -26,6 +26,7 @@ def main() -> None:
             from .embedded import Cluster
 
             cluster = Cluster(Path(settings["runtime_dir"]), settings["config"])
+        allow_many_files()  # after what it starts, whose programs need not know of it
         from .app import run
 
         run(settings, cluster, lambda: _tell(news, {"ready": True}))

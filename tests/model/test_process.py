@@ -47,3 +47,16 @@ def test_a_stopped_process_is_told() -> None:
             time.sleep(0.01)
         process.kill()
     assert not is_stopped(process.pid)
+
+
+@pytest.mark.parametrize(("soft", "hard", "then"), [(256, 300, 300), (300, 300, 300), (128, 4096, 4096)])
+def test_as_many_files_are_allowed_as_may_be(soft: int, hard: int, then: int) -> None:
+    code = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
+from t2notebook.model.process import allow_many_files
+allow_many_files()
+print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.split() == [str(then), str(hard)]

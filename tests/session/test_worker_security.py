@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import resource
 import secrets
 import socket
 import sqlite3
@@ -42,9 +43,13 @@ class Running:
         def wait(env: Any) -> Any:
             return list(env.messages(timeout=None))[:0] if env.config.get("never") else next(env.messages())
 
-        t2.submit(lambda: 1, cpu=0.5, ram=64).results(
-            60
-        )  # a session has the environment of whoever starts it
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(1000, hard), hard))
+        try:
+            # A session has the environment of whoever starts it.
+            t2.submit(lambda: 1, cpu=0.5, ram=64).results(60)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         self.token = secrets.token_hex(16)
         os.environ["T2_TEST_VARIABLE"] = self.variable = secrets.token_hex(16)
         self.job = t2.submit(
@@ -123,6 +128,12 @@ def test_wrong_replayed_reordered_and_foreign_frames_are_refused_and_counted(run
         with pytest.raises(FrameError):
             talk(running.port, channel.connect(secret, {**hello, "job_id": job_id}), lambda frames: frames)
         eventually(lambda: running.info()["refused"] >= before)  # noqa: B023
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="prlimit(2)")
+def test_a_session_may_have_a_connection_for_each_of_many_workers(running: Running) -> None:
+    soft, hard = resource.prlimit(running.info()["pid"], resource.RLIMIT_NOFILE)
+    assert soft == hard
 
 
 def test_nothing_is_unpickled_whose_origin_is_not_proved(running: Running, tmp_path: Path) -> None:
