@@ -88,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("worker", type=int)
     profile.add_argument("--seconds", type=float, default=5.0, help="how long to look, 40 at the most")
     profile.set_defaults(run=_profile)
+    debug = verbs.add_parser("debug", help="debug a worker that waits in the debugger")
+    debug.add_argument("job")
+    debug.add_argument("worker", type=int, nargs="?", help="by default the first that waits")
+    debug.set_defaults(run=_debug)
     kill = verbs.add_parser("kill", help="end a job")
     kill.add_argument("job")
     kill.set_defaults(run=_kill)
@@ -180,6 +184,12 @@ def _profile(options: argparse.Namespace) -> None:
     from . import client
 
     print(client.attach(options.job).profile(options.worker, options.seconds))
+
+
+def _debug(options: argparse.Namespace) -> None:
+    from . import client
+
+    client.attach(options.job).debug(options.worker)
 
 
 def _kill(options: argparse.Namespace) -> None:

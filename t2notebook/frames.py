@@ -101,7 +101,7 @@ def task_rows(view: JobView) -> list[dict[str, Any]]:
         {
             "worker_id": worker.worker_id,
             "state": worker.state.value,
-            "message": worker.message,
+            "message": worker.message or (worker.held and f"waits in the debugger: {worker.held}"),
             "host": worker.host,
             "progress": worker.progress,
             "exit_code": worker.exit_code,

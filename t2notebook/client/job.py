@@ -39,6 +39,7 @@ from ..model.worker_event import WorkerEvent
 from ..protocol.archive import Archive as Package
 from ..protocol.archive import ArchiveError
 from . import messages
+from .debugging import attach
 from .job_replica import JobReplica
 from .logs import Output, all_output
 from .offline import OfflineSession, open_anywhere, read_output
@@ -781,6 +782,49 @@ class Job:
             raise Twister2Error(f"seconds is {seconds!r}; give a number from 0.1 to 40")
         with self._interruptible("looking"):
             return Profile(self.job_id, worker_id, self._inspect("profile", worker_id, seconds)[0])
+
+    def debug(self, worker_id: int | None = None) -> None:
+        """Attach to a worker that waits in the debugger, and debug it here: pdb asks for its commands with `input`.
+
+        It returns when the worker goes on or has ended. An interrupt (the stop button, Ctrl-C) detaches, and the worker
+        waits on; then ``debug`` attaches again.
+
+        Parameters
+        ----------
+        worker_id : int, optional
+            By default the first that waits.
+
+        Raises
+        ------
+        IndexError
+            When the job has no such worker.
+        Twister2Error
+            When it does not wait in the debugger, somebody else is attached, or nobody can type here.
+        SessionError
+            When there is no session to ask.
+        """
+        self.attach_debugger(worker_id)
+
+    def attach_debugger(self, worker_id: int | None = None) -> bool:
+        """Do as `debug`; return whether the worker goes on or has ended, and not somebody left it.
+
+        Raises
+        ------
+        Twister2Error
+            As of `debug`.
+        """
+        held = self.held_workers()
+        if worker_id is None:
+            if not held:
+                raise Twister2Error(f"no worker of job {self.job_id} waits in the debugger")
+            worker_id = next(iter(held))
+        self._check_worker(worker_id)
+        path = f"/v1/jobs/{self.job_id}/workers/{worker_id}/debug"
+        return attach(lambda content: self._link.reach().post(path, content), worker_id)
+
+    def held_workers(self) -> dict[int, str]:
+        """Return the ids of the workers that wait in the debugger, each with the reason."""
+        return {worker.worker_id: worker.held for worker in self.view().workers if worker.held}
 
     def _inspect(self, kind: str, worker_id: int | None, seconds: float = 0.0) -> list[dict[str, Any]]:
         workers = (

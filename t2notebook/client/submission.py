@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import shutil
 import tempfile
@@ -119,6 +120,8 @@ def submit(
     discovery: str = "",
     scalable: bool = False,
     job_master: str | ComputeResource = "session",
+    debug: bool = False,
+    debug_timeout: float = JobSpec.debug_timeout,
 ) -> Job:
     """Run a function on workers on Mesos.
 
@@ -207,6 +210,11 @@ def submit(
         ``"cluster"``: the job master runs as a task on Mesos, so that barriers and messages between workers go on while
         no session lives, with 0.2 cpus and 256 MiB, or with the resources that are given here. By default it is a part
         of the session.
+    debug : bool
+        Whether an exception that nobody catches holds its worker until you have looked at it with `Job.debug`. A
+        ``breakpoint()`` does so in any job.
+    debug_timeout : float
+        Seconds that a worker waits in the debugger for somebody to attach; then it goes on, or ends.
 
     Returns
     -------
@@ -286,6 +294,8 @@ def submit(
             setenv=_variables(setenv),
             discovery=_discovery(discovery, settings),
             job_master=_job_master(job_master),
+            debug=_flag("debug", debug),
+            debug_timeout=_seconds("debug_timeout", debug_timeout),
         )
         if replace:
             is_named = described is job or name is not None
@@ -413,6 +423,18 @@ def _volume(given: Any) -> str:
             "'s3://bucket/t2'"
         )
     return volume
+
+
+def _flag(name: str, given: Any) -> bool:
+    if not isinstance(given, bool):
+        raise SubmitError(f"{name} is {given!r}; give True or False")
+    return given
+
+
+def _seconds(name: str, given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < math.inf:
+        raise SubmitError(f"{name} is {given!r}; give seconds, more than 0")
+    return float(given)
 
 
 def _discovery(given: Any, settings: Config) -> str:

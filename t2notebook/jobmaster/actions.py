@@ -142,6 +142,14 @@ class DropJob:
     """The job has ended: nothing is kept but what its driver has not read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A worker waits in the debugger, or (without a reason) does so no more."""
+
+    worker_id: int
+    why: str
+
+
 Write = PutBarrier | DropBarrier | PutAnswer | DropAnswers | PutMessage | DropMessages | DropJob
-Action = Write | Answer | Stop | Scale
+Action = Write | Answer | Stop | Scale | Hold
 WRITES = (PutBarrier, DropBarrier, PutAnswer, DropAnswers, PutMessage, DropMessages, DropJob)

@@ -21,7 +21,7 @@ from ..model.job import ComputeResource
 from ..model.process import allow_many_files
 from ..model.reducer import WorkerView
 from ..protocol.frames import Message
-from .actions import DRIVER, Action, Answer, Scale, Stop
+from .actions import DRIVER, Action, Answer, Hold, Scale, Stop
 from .channel_server import ChannelServer, Connection
 from .job_feed import JobFeed
 from .job_master import Presence
@@ -80,6 +80,7 @@ class Host:
         self._claims = -1
         self._progress: dict[int, Mapping[str, Any]] = {}
         self._scales: dict[tuple[int, int, int], Scale] = {}  # wishes that no session has answered
+        self._held: dict[int, tuple[str, int]] = {}  # who waits in the debugger: why, and its incarnation
         self._timer: asyncio.TimerHandle | None = None
         self.server = ChannelServer(self)
         if not incarnation:
@@ -187,6 +188,8 @@ class Host:
             for one in record["events"]:
                 event = Event.from_dict(one)
                 actions = self._feed.take(event, is_past=not self._is_ready)
+                if self._is_ready and event.worker_id is not None and self._is_gone(event.worker_id):
+                    actions = [*actions, *self._feed.master.let_go(event.worker_id, now)]
                 if self._is_ready:
                     self._perform(actions)
                     if event.worker_id is not None:
@@ -202,6 +205,12 @@ class Host:
                 self._tell_progress(worker_id)
             for wish in self._scales.values():
                 self._tell_wish(wish)
+            for worker_id, (why, _) in self._held.items():
+                self._tell_held(worker_id, why)
+        elif kind == "debug":
+            worker_id, said = int(record["worker_id"]), record["record"]
+            answer, actions = self._feed.master.debugger.drive(worker_id, said, now)
+            self._perform([*actions, Answer(DRIVER, str(record["request"]), answer)])
         elif kind == "scaled":
             who = (int(record["worker_id"]), int(record["incarnation"]), int(record["request"]))
             if self._scales.pop(who, None) is not None:
@@ -236,17 +245,33 @@ class Host:
         if self._session is not None:
             self._session.send({"scale": asdict(wish)})
 
+    def _is_gone(self, worker_id: int) -> bool:
+        """Return whether a worker that waits in the debugger has ended; the session's news may be older than it."""
+        if worker_id not in self._held:
+            return False
+        worker, held = self._feed.view.workers[worker_id], self._held[worker_id][1]
+        return worker.restarts > held or (worker.restarts == held and worker.state.is_terminal)
+
+    def _tell_held(self, worker_id: int, why: str) -> None:
+        if self._session is not None:
+            self._session.send({"held": {"worker_id": worker_id, "why": why}})
+
     # Actions.
 
     def _perform(self, actions: Iterable[Action]) -> None:
         self._runner.add(self._job_id, actions)
         self._await_deadline()
 
-    def _carry(self, job_id: str, action: Answer | Stop | Scale) -> None:
+    def _carry(self, job_id: str, action: Answer | Stop | Scale | Hold) -> None:
         """Bring an answer, or a word, to whom it is for."""
         if isinstance(action, Scale):  # whether there are resources for it is for a session to say
             self._scales[action.worker_id, action.incarnation, action.request] = action
             self._tell_wish(action)
+        elif isinstance(action, Hold):
+            self._held[action.worker_id] = action.why, self._feed.incarnation(action.worker_id)
+            if not action.why:
+                del self._held[action.worker_id]
+            self._tell_held(action.worker_id, action.why)
         elif action.to == DRIVER and isinstance(action, Answer):
             if self._session is not None:
                 self._session.send({**action.record, "request": action.request}, action.payload)

@@ -30,6 +30,7 @@ from .actions import (
     Scale,
     Stop,
 )
+from .debugger import Debugger
 from .happenings import Happenings
 from .mailboxes import Mailboxes
 
@@ -115,6 +116,7 @@ class JobMaster:
         self.number_of_workers = number_of_workers
         self.mailboxes = Mailboxes()
         self.happenings = Happenings()
+        self.debugger = Debugger()
         self.faults = 0
         self._last_fault = ""
         self._present = Counter({Presence.AWAITED: number_of_workers})
@@ -318,6 +320,12 @@ class JobMaster:
                 kinds += ["scaled_down"] if worker_id >= self.number_of_workers else []
                 return [*actions, Answer(worker_id, request, self.happenings.begin(*kinds))]
             return actions + self.happenings.ask(worker_id, request, after)
+        if kind == "debug":
+            return actions + self.debugger.ask(worker_id, request, record, now)
+        if kind == "debug_end":
+            ended, stood = self.debugger.end(worker_id, request, record, now)
+            self._put_off(stood)
+            return actions + ended
         if kind == "all":
             deadline = now + _seconds(record.get("timeout"))
             self._all[worker_id] = (request, deadline)
@@ -342,6 +350,7 @@ class JobMaster:
         self._all.pop(worker_id, None)
         self.mailboxes.forget(worker_id)
         self.happenings.forget(worker_id)
+        self.debugger.disconnected(worker_id)
         # Its arrivals stay: it will ask again what came of them, and is not gone.
 
     def scaling_answered(
@@ -421,14 +430,19 @@ class JobMaster:
     @property
     def next_deadline(self) -> float | None:
         """The time by which `tick` is to be called; None: not at all."""
-        deadline = min(self._next_all, self.mailboxes.next_deadline)
+        deadline = min(self.mailboxes.next_deadline, self.debugger.next_deadline)
+        if self.debugger.is_holding:  # all other clocks stand still
+            return None if deadline == math.inf else deadline
+        deadline = min(deadline, self._next_all)
         for barrier in self._barriers.values():
             deadline = min(deadline, barrier.deadline)
         return None if deadline == math.inf else deadline
 
     def tick(self, now: float) -> list[Action]:
         """Answer those whose time is over."""
-        actions: list[Action] = []
+        actions: list[Action] = self.debugger.tick(now)
+        if self.debugger.is_holding:
+            return actions + self.mailboxes.tick(now)
         for name, barrier in list(self._barriers.items()):
             if barrier.deadline <= now:
                 came = len(barrier.arrivals)
@@ -452,6 +466,19 @@ class JobMaster:
                 actions.append(Answer(worker_id, request, {"timed_out": why}))
         self._next_all = min((deadline for _, deadline in self._all.values()), default=math.inf)
         return actions + self.mailboxes.tick(now)
+
+    def let_go(self, worker_id: int, now: float) -> list[Action]:
+        """A worker has ended, or begins anew: it waits in no debugger."""
+        actions, stood = self.debugger.drop(worker_id, now)
+        self._put_off(stood)
+        return actions
+
+    def _put_off(self, seconds: float) -> None:
+        """Have all that workers wait for take so much longer."""
+        for barrier in self._barriers.values():
+            barrier.deadline += seconds
+        self._all = {who: (request, deadline + seconds) for who, (request, deadline) in self._all.items()}
+        self._next_all += seconds
 
     # Joining.
 

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from .actions import WRITES, Action, Answer, Scale, Stop, Write
+from .actions import WRITES, Action, Answer, Hold, Scale, Stop, Write
 
 log = logging.getLogger(__name__)
 
 #: Seconds until a group that could not be written is tried again.
 RETRY = 1.0
 
-Perform = Callable[[str, Answer | Stop | Scale], None]
+Perform = Callable[[str, Answer | Stop | Scale | Hold], None]
 
 
 class Records(Protocol):
@@ -89,7 +89,7 @@ class Runner:
             self._writing = None
 
     def _perform_one(self, job_id: str, action: Action) -> None:
-        assert isinstance(action, Answer | Stop | Scale)
+        assert isinstance(action, Answer | Stop | Scale | Hold)
         try:
             self._perform(job_id, action)
         except Exception:

@@ -23,6 +23,7 @@ class EventKind(StrEnum):
     SCALED = "SCALED"  # the number of workers has changed; data: number_of_workers, before, request
     PROGRESS = "PROGRESS"  # a worker's own account; data: progress, text. Not kept in the journal
     USAGE = "USAGE"  # use of the workers since the last such event; data: workers, a list each (`model.use`)
+    HELD = "HELD"  # a worker waits in the debugger (data: held, in words), or has left it (held is empty)
     USE = "USE"  # use of some workers now; data as of USAGE. Not kept in the journal
     PENDING = "PENDING"  # why workers wait for resources, in words (message). Not kept in the journal
 

@@ -305,6 +305,10 @@ class JobSpec:
         Seconds that it may take from when its first worker runs; 0: as long as it likes.
     setenv : mapping
         Environment variables of the kernel's that its workers are given, wherever they run.
+    debug : bool
+        Whether an exception that nobody catches holds its worker for the debugger.
+    debug_timeout : float
+        Seconds that a worker waits in the debugger for somebody to attach.
     discovery : str
         ``zk://h1:2181,h2:2181/path``, where its workers find each other; empty: with their job master.
     job_master : ComputeResource or None
@@ -332,6 +336,8 @@ class JobSpec:
     restore_jobs: tuple[str, ...] = ()
     time_limit: float = 0.0
     setenv: Mapping[str, str] = field(default_factory=dict, repr=False)
+    debug: bool = False
+    debug_timeout: float = 600.0
     discovery: str = ""
     job_master: ComputeResource | None = None
     serves: str = ""

@@ -23,7 +23,7 @@ class WorkerView:
     when its state last changed. `asked` says what somebody wants of this worker alone: ``"end"``, for good,
     ``"restart"``, or ``"again"``: it was to leave and is to come back, so it is started anew however it ends.
     `use` is what its present task has used as far as is known, and `cpu_now` how many cpus it used between the last
-    two looks.
+    two looks. `held` says why it waits in the debugger, if it does.
     """
 
     worker_id: int
@@ -53,6 +53,7 @@ class WorkerView:
     asked_because: str = ""
     use: Use | None = None
     cpu_now: float | None = None
+    held: str = ""
 
     def note_use(self, use: Use) -> None:
         """Take figures that are newer than those that are known."""
@@ -210,6 +211,8 @@ class JobView:
             worker.result = worker.result or ("ok" if event.data.get("ok") else "error")
             if event.source == "SESSION":  # the worker ended well, but its result is lost
                 worker.message = event.data.get("error", {}).get("message", worker.message)
+        elif event.kind is EventKind.HELD:
+            worker.held = "" if worker.state.is_terminal else str(event.data.get("held", ""))
         elif event.kind is EventKind.PROGRESS:
             if worker.state.is_terminal:
                 return None
@@ -313,6 +316,7 @@ class JobView:
         worker.text = worker.source = worker.reason = worker.message = worker.result = ""
         worker.asked = worker.asked_because = ""
         worker.use = worker.cpu_now = None
+        worker.held = ""
         if not self.counts[TaskState.PENDING]:
             self.waiting_for = ""
         return worker
@@ -334,6 +338,8 @@ class JobView:
         if state is TaskState.RUNNING and worker.started is None:
             worker.started = event.time
             worker.retries = 0
+        if state.is_terminal:
+            worker.held = ""
         if (use := use_of(event.data)) is not None:
             worker.note_use(use)
         restart = None if self.kill_reason or worker.asked == "end" else event.data.get("restart")

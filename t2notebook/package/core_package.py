@@ -32,6 +32,7 @@ _JOB_MASTER = (
     "__init__",
     "actions",
     "channel_server",
+    "debugger",
     "happenings",
     "hosted",
     "job_feed",

@@ -58,6 +58,10 @@ class WorkerLaunch:
         Jobs whose checkpoints this one goes on with: the first that has any.
     max_reexecutes : int
         How often the worker's function is called again when another worker has failed; 0: never.
+    debug : bool
+        Whether an exception that nobody catches holds the worker for a debugger.
+    debug_timeout : float
+        Seconds that a held worker waits for somebody.
     node, rack, data_center : str
         Name of its host, and two attributes of its agent, as other workers are told.
     resource : mapping
@@ -92,6 +96,8 @@ class WorkerLaunch:
     persistent_volume: str = ""
     restore_jobs: tuple[str, ...] = ()
     max_reexecutes: int = 0
+    debug: bool = False
+    debug_timeout: float = 600.0
     node: str = ""
     rack: str = ""
     data_center: str = ""

@@ -164,6 +164,8 @@ class Launcher:
             persistent_volume=job.spec.persistent_volume,
             restore_jobs=job.spec.restore_jobs,
             max_reexecutes=job.spec.faults.max_reexecutes,
+            debug=job.spec.debug,
+            debug_timeout=job.spec.debug_timeout,
             scalable=job.spec.scalable is not None,
             credentials={name: job.credentials.get(name) for name in job.spec.credentials},
             discovery=job.spec.discovery,

@@ -69,6 +69,8 @@ class ClusterJobMaster:
         Takes a worker's progress.
     scale : callable
         Carries out a worker's wish for more workers, or fewer, and returns what it is told.
+    on_held : callable
+        Takes ``worker_id`` and ``why`` of a worker that waits in the debugger, or does so no more.
     on_lost : callable
         Called with why the job cannot go on.
     """
@@ -83,11 +85,13 @@ class ClusterJobMaster:
         taken: Callable[[], int],
         on_progress: Callable[[Mapping[str, Any]], None],
         scale: Callable[[Scale], Awaitable[Mapping[str, Any]]],
+        on_held: Callable[[Mapping[str, Any]], None],
         on_lost: Callable[[str], None],
     ) -> None:
         self._job, self._claims = job, claims
         self._earlier_log, self._take, self._taken = earlier_log, take, taken
         self._on_progress, self._scale, self._on_lost = on_progress, scale, on_lost
+        self._on_held = on_held
         self._wishes: set[asyncio.Task[None]] = set()
         self._location: Location | None = None
         self._moved = asyncio.Event()
@@ -197,6 +201,8 @@ class ClusterJobMaster:
                     await self._synchronize(record)
                 elif "progress" in record:
                     self._on_progress(record["progress"])
+                elif "held" in record:
+                    self._on_held(record["held"])
                 elif "scale" in record:
                     wish = asyncio.get_running_loop().create_task(self._carry_out(Scale(**record["scale"])))
                     self._wishes.add(wish)

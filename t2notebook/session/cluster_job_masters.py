@@ -23,6 +23,7 @@ from ..model.job import FaultTolerance, JobSpec, Placement
 from ..model.states import TaskState
 from ..package.job_package import build
 from .cluster_job_master import ClusterJobMaster, Letters, Location, LogLost
+from .held_workers import note_held
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +132,9 @@ class ClusterJobMasters:
                 taken=lambda: self._taken(job),
                 on_progress=lambda record: self._progress(job, record),
                 scale=lambda wish: self._scale(job, wish),
+                on_held=lambda record: note_held(
+                    self._jobs, job.job_id, int(record["worker_id"]), str(record["why"])
+                ),
                 on_lost=lambda why: self._lost(job, why),
             )
         self._locate(job, master)
@@ -152,6 +156,22 @@ class ClusterJobMasters:
         if link is None:
             return {"error": f"the message was not sent: job {job.job_id} has no job master any more"}
         return (await link.ask({"kind": "driver_send", "to": receivers}, payload, send_id)).record
+
+    async def debug(self, job: JobRecord, worker_id: int, record: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Have the job master take a word of a driver's that debugs a worker, and return its answer.
+
+        Parameters
+        ----------
+        job : JobRecord
+        worker_id : int
+        record : mapping
+            As of `jobmaster.debugger`.
+        """
+        link = self._links.get(job.job_id)
+        if link is None:
+            return {"ended": True}
+        answer = await link.ask({"kind": "debug", "worker_id": worker_id, "record": dict(record)})
+        return {name: value for name, value in answer.record.items() if name != "request"}
 
     def is_draining(self, job: JobRecord) -> bool:
         """Whether a job has ended, and what its workers have sent to the driver is still on its way."""

@@ -1,4 +1,4 @@
-"""Requests of kernels to look into workers: their stacks, and profiles."""
+"""Requests of kernels to look into workers: their stacks, profiles, and the debugger."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from .session import Session
 
 #: Seconds that a profile may take: a kernel waits a minute for an answer.
 LONGEST = 40.0
+#: Seconds that a debugger's answer may take; then the kernel asks again.
+LONGEST_WAIT = 20.0
 KINDS = ("stack", "profile")
 
 
@@ -39,6 +41,33 @@ class InspectHandler(ApiHandler):
         self.finish({"workers": await inspect(masters.executors, job, workers, kind, seconds)})
 
 
+class DebugHandler(ApiHandler):
+    """``POST /v1/jobs/ID/workers/N/debug``: a word of whoever debugs a worker, as `jobmaster.debugger` takes it."""
+
+    async def post(self, job_id: str, worker: str) -> None:
+        """Answer when the worker asks for a line, or after `LONGEST_WAIT` seconds.
+
+        Raises
+        ------
+        Refused
+            404 when the job has no such worker, 503 before workers can be served.
+        """
+        job, worker_id = self.job(job_id), int(worker)
+        masters = self.session.job_masters
+        if masters is None:
+            raise Refused(503, "the session is not ready yet")
+        if worker_id >= len(job.view.workers):
+            raise Refused(404, f"job {job_id} has no worker {worker_id}")
+        if job.view.state.is_final:
+            self.finish({"ended": True})
+            return
+        self.finish(dict(await masters.debug(job, worker_id, self.content(), LONGEST_WAIT)))
+
+
 def routes(session: Session) -> list[Any]:
     """Return the routes for a tornado Application."""
-    return [(r"/v1/jobs/([-a-z0-9]+)/inspect", InspectHandler, {"session": session})]
+    settings = {"session": session}
+    return [
+        (r"/v1/jobs/([-a-z0-9]+)/inspect", InspectHandler, settings),
+        (r"/v1/jobs/([-a-z0-9]+)/workers/([0-9]{1,9})/debug", DebugHandler, settings),
+    ]

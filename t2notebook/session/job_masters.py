@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..jobmaster.actions import DRIVER, Action, Answer, Scale, Stop
+from ..jobmaster.actions import DRIVER, Action, Answer, Hold, Scale, Stop
 from ..jobmaster.channel_server import ChannelServer, Connection
 from ..jobmaster.job_feed import JobFeed
 from ..jobmaster.job_master import JobMaster, Presence
@@ -19,17 +19,22 @@ from ..jobmaster.runner import Runner
 from ..jobmaster.store import Store
 from ..journal.job_store import AllJobs, JobRecord
 from ..model.errors import Twister2Error
-from ..model.events import TRANSIENT, Event
+from ..model.events import TRANSIENT, Event, EventKind
+from ..model.states import TaskState
 from ..protocol.frames import Message
 from .cluster_job_master import Letters
 from .cluster_job_masters import ClusterJobMasters
 from .executors import Executors
+from .held_workers import note_held
 from .pools import Pools
 from .silent_workers import GiveUp, SilentWorkers
 from .usage import UsageRecorder
 from .zookeeper_publisher import ZooKeeperPublisher
 
 log = logging.getLogger(__name__)
+
+#: Seconds between two questions of a driver's to a job master on the cluster, which tells nothing by itself.
+ASK_AGAIN = 0.2
 
 SUPERSEDED = "a newer worker replaces this one"
 OVER = "the job is over"
@@ -100,6 +105,7 @@ class JobMasters:
         self.silence = SilentWorkers(jobs, give_up)
         self.executors = Executors(UsageRecorder(jobs).take, self._heard)
         self.pools = Pools(self._connections)
+        self._debugged = asyncio.Event()
         jobs.listen(self._on_event)
         self.take_up(jobs)
 
@@ -158,6 +164,8 @@ class JobMasters:
             self.pools.received(key, connection, message)
             return
         now = asyncio.get_running_loop().time()
+        if str(message.record.get("kind")).startswith("debug"):
+            asyncio.get_running_loop().call_soon(self._tell_drivers)
         payload = bytes(message.payload)
         self._perform(running, running.master.request(key[1], number, message.record, payload, now))
 
@@ -195,7 +203,16 @@ class JobMasters:
         self._perform(running, running.feed.take(event))
         if event.worker_id is not None and event.kind not in TRANSIENT:
             connection = self._connections.get((job.job_id, event.worker_id))
-            restarts = job.view.workers[event.worker_id].restarts
+            worker = job.view.workers[event.worker_id]
+            restarts = worker.restarts
+            if running.master.debugger.is_holding and (
+                worker.state.is_terminal
+                or worker.state is TaskState.PENDING
+                or event.kind is EventKind.LAUNCHED
+            ):
+                now = asyncio.get_running_loop().time()
+                self._perform(running, running.master.let_go(event.worker_id, now))
+                self._tell_drivers()
             if connection is not None and connection.hello.get("incarnation") != restarts:
                 connection.stop(SUPERSEDED)
         if job.spec.discovery and event.kind not in TRANSIENT:
@@ -306,6 +323,49 @@ class JobMasters:
         self._perform(running, [*actions, Answer(DRIVER, request, {})])
         await kept
 
+    async def debug(
+        self, job: JobRecord, worker_id: int, record: Mapping[str, Any], timeout: float
+    ) -> Mapping[str, Any]:
+        """Take a word of a driver's that debugs a worker; the answer comes when the worker asks for a line again.
+
+        Parameters
+        ----------
+        job : JobRecord
+        worker_id : int
+        record : mapping
+            As of `jobmaster.debugger`.
+        timeout : float
+            Seconds that are waited for that at the most.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        answer = await self._drive(job, worker_id, record)
+        output = str(answer.get("output", ""))
+        if record.get("do") in ("line", "poll", "attach"):
+            while "output" in answer and "prompt" not in answer and loop.time() < deadline:
+                try:
+                    async with asyncio.timeout(ASK_AGAIN if job.spec.job_master else deadline - loop.time()):
+                        await self._debugged.wait()
+                except TimeoutError:
+                    if not job.spec.job_master:
+                        break
+                answer = await self._drive(job, worker_id, {**record, "do": "poll"})
+                output += str(answer.get("output", ""))
+        return {**answer, "output": output}
+
+    async def _drive(self, job: JobRecord, worker_id: int, record: Mapping[str, Any]) -> Mapping[str, Any]:
+        if job.spec.job_master and self.cluster is not None:
+            return await self.cluster.debug(job, worker_id, record)
+        running, now = self._of(job), asyncio.get_running_loop().time()
+        answer, actions = running.master.debugger.drive(worker_id, record, now)
+        self._perform(running, actions)
+        return answer
+
+    def _tell_drivers(self) -> None:
+        """Have those look again who wait for a worker in the debugger."""
+        self._debugged.set()
+        self._debugged = asyncio.Event()
+
     def _answer(self, job_id: str, request: str) -> asyncio.Future[Answer]:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers[job_id, request] = future
@@ -336,8 +396,11 @@ class JobMasters:
         running.runner.add(running.job.job_id, actions)
         self._await_deadline(running)
 
-    def _carry(self, job_id: str, action: Answer | Stop | Scale) -> None:
+    def _carry(self, job_id: str, action: Answer | Stop | Scale | Hold) -> None:
         """Bring an answer, or a word, to whom it is for."""
+        if isinstance(action, Hold):
+            note_held(self._jobs, job_id, action.worker_id, action.why)
+            return
         if isinstance(action, Stop):
             if (connection := self._connections.get((job_id, action.to))) is not None:
                 connection.stop(action.why)

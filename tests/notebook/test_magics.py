@@ -51,6 +51,8 @@ def test_submit_passes_what_was_asked_for(shell, fake_client):
         "on_exit": None,
         "persistent_volume": "",
         "time_limit": None,
+        "debug": False,
+        "debug_timeout": 600.0,
         "setenv": [],
         "files": (),
     }

@@ -223,3 +223,33 @@ def test_the_cluster_in_the_notebook_is_the_masters_page_and_stays_true(real):
     form_state(real, model_id, lambda state: state["page"]["tasks"]["killed"] == 2 and not state["trouble"])
     assert real.run("%twister2 cluster stop").text == "The embedded Mesos is stopped.\n"
     form_state(real, model_id, lambda state: state["trouble"])
+
+
+def answered(kernel, cell, answer):
+    """Type something into the input box that a cell shows; None interrupts instead. Return the prompt."""
+    request = kernel.client.get_stdin_msg(timeout=30)
+    if answer is None:
+        kernel.interrupt()
+    else:
+        kernel.client.input(answer)
+    assert request["parent_header"]["msg_id"] == cell
+    return request["content"]["prompt"]
+
+
+def test_a_breakpoint_opens_pdb_in_the_cell(real):
+    cell = real.start("%%twister2 submit --ram 64 --wait -o job\nx = 5\nbreakpoint()\ny = x\ny")
+    assert answered(real, cell, "p x + 1") == "(Pdb) "
+    answered(real, cell, None)
+    ran = real.finish(cell, 60)
+    assert "-> y = x\n6\n" in ran.text and "Detached; worker 0 waits in the debugger" in ran.text
+    assert ran.error.startswith("Interrupted: you left the debugger; job ")
+    cell = real.start("%twister2 debug job 0")
+    answered(real, cell, "c")
+    assert "<cell " in real.finish(cell, 60).text, "where it is"
+    assert real.run("print(job.results(30))").text == "[5]\n"
+    # nbclient and its like have no input box
+    ran = real.run(
+        "%%twister2 submit --ram 64 --debug-timeout 2 --wait -o job\nbreakpoint()\n7", 60, stdin=False
+    )
+    assert "nothing can be typed here" in ran.text and ran.error == ""
+    assert real.run("print(job.results(30))").text == "[7]\n", "it went on by itself"

@@ -97,7 +97,7 @@ def test_one_that_is_stopped_and_one_that_became_another_program(job: Any) -> No
 
 def test_a_profile_says_where_the_time_goes(job: Any, capsys: pytest.CaptureFixture[str]) -> None:
     profile = job.profile(0, 1.0)
-    assert 0.5 < profile.seconds < 5 and profile.count > 10
+    assert 0.5 < profile.seconds < 10 and profile.count > 1
     functions = profile.frame.set_index("function").total
     assert functions["in_python"] > 0.8 * profile.seconds and functions["waits"] > 0.8 * profile.seconds
     assert "_on_look" not in functions

@@ -21,7 +21,7 @@ from .targets import handles
 _LINE = re.compile(r"^(?:.*=)?\s*(?P<magic>%%?)twister2(?P<rest>\s.*)$", re.DOTALL)
 #: Verbs whose first word is a job.
 _TAKES_JOB = frozenset(
-    {"status", "why", "logs", "top", "stack", "profile", "kill", "restart", "clear", "attach"}
+    {"status", "why", "logs", "top", "stack", "profile", "debug", "kill", "restart", "clear", "attach"}
 )
 #: Never more worker ids than a person can read.
 _MOST_WORKERS = 100
@@ -67,7 +67,7 @@ def _candidates(words: list[str], word: str, cell: bool, namespace: dict[str, An
     plain = [text for text in words[1:] if not text.startswith("-")]
     if verb in _TAKES_JOB and not plain:
         return _jobs(namespace)
-    if verb in ("logs", "stack", "profile") and len(plain) == 1:
+    if verb in ("logs", "stack", "profile", "debug") and len(plain) == 1:
         return _workers(plain[0], namespace)
     if verb == "cluster" and not plain:
         return ACTIONS

@@ -32,6 +32,7 @@ VERBS: dict[str, Verb] = {
     "top": Verb(inside.top_parser, inside.top),
     "stack": Verb(inside.stack_parser, inside.stack),
     "profile": Verb(inside.profile_parser, inside.profile),
+    "debug": Verb(inside.debug_parser, inside.debug),
     "kill": Verb(jobs.kill_parser, jobs.kill),
     "restart": Verb(jobs.restart_parser, jobs.restart),
     "clear": Verb(jobs.clear_parser, jobs.clear),

@@ -1,4 +1,4 @@
-"""The verbs that look into a job's workers while they run: top, stack, profile."""
+"""The verbs that look into a job's workers while they run: top, stack, profile, debug."""
 
 from __future__ import annotations
 
@@ -135,6 +135,33 @@ def profile(ip: Any, arguments: argparse.Namespace) -> Any:
     job = find_job(arguments.job, ip.user_ns)
     check_worker(job, arguments.worker)
     return job.profile(arguments.worker, arguments.seconds)
+
+
+def debug_parser() -> VerbParser:
+    """Return the parser of ``%twister2 debug``."""
+    parser = VerbParser(
+        "debug",
+        "Debug a worker that waits in the debugger: pdb, in this cell.",
+        epilog="A worker waits there at breakpoint(), and, in a job that was submitted with --debug, where an "
+        "exception was\nraised that nobody caught. c goes on, q ends the worker; the stop button detaches, and the "
+        "worker waits on.\n",
+    )
+    parser.add_argument("job", metavar="JOB", help=JOB_HELP)
+    parser.add_argument(
+        "worker",
+        nargs="?",
+        metavar="WORKER",
+        type=whole("WORKER", minimum=0),
+        help="the worker's id, from 0 (default: the first that waits)",
+    )
+    return parser
+
+
+def debug(ip: Any, arguments: argparse.Namespace) -> None:
+    """Debug it."""
+    job = find_job(arguments.job, ip.user_ns)
+    check_worker(job, arguments.worker)
+    job.debug(arguments.worker)
 
 
 def check_worker(job: Any, worker_id: int | None) -> None:

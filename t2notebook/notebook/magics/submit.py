@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ...model.errors import JobFailed
-from ...model.job import FaultTolerance, Placement
+from ...model.errors import JobFailed, Twister2Error
+from ...model.job import FaultTolerance, JobSpec, Placement
 from ...model.states import JobState
 from ..display import display_job
 from ..errors import CellSyntaxError, Interrupted, UsageError
@@ -25,6 +25,8 @@ from .targets import the_client
 DRAW_TIMEOUT = 2.0
 #: How long an interrupted cell waits for its killed job's end, s.
 KILL_TIMEOUT = 10.0
+#: Seconds between two looks whether a worker of an awaited job waits in the debugger.
+HELD_LOOK = 0.5
 
 #: Of `WorkerEnvironment`, for people.
 ENV = """\
@@ -134,6 +136,20 @@ def make_parser() -> VerbParser:
         type=amount("--time-limit", "seconds"),
         metavar="S",
         help="seconds after which the job is ended, from when its first worker runs (default: none)",
+    )
+    add(
+        "--debug",
+        action="store_true",
+        help="let an exception that nobody catches hold its worker: %%twister2 debug JOB WORKER looks at it. "
+        "A breakpoint() does so in any job",
+    )
+    add(
+        "--debug-timeout",
+        type=amount("--debug-timeout", "seconds"),
+        default=JobSpec.debug_timeout,
+        metavar="S",
+        help="seconds that a worker waits in the debugger for somebody; then it goes on, or ends "
+        f"(default: {JobSpec.debug_timeout:g})",
     )
     add(
         "--setenv",
@@ -291,6 +307,8 @@ def submit_cell(ip: Any, arguments: argparse.Namespace, cell: cell_jobs.SubmitCe
             on_exit=arguments.on_exit,
             persistent_volume=arguments.persistent_volume,
             time_limit=arguments.time_limit,
+            debug=arguments.debug,
+            debug_timeout=arguments.debug_timeout,
             setenv=arguments.setenv,
             discovery=arguments.discovery,
             job_master=arguments.job_master,
@@ -343,8 +361,10 @@ def wait(job: Any, *watches: Watch | None) -> None:
     ------
     JobFailed
         When it did not end well.
+    Interrupted
+        When a worker was held, and somebody left the debugger.
     """
-    state = job.wait()
+    state = _await_end(job)
     for watch in watches:
         if watch is not None:
             watch.finish(DRAW_TIMEOUT)
@@ -352,6 +372,28 @@ def wait(job: Any, *watches: Watch | None) -> None:
         print(job_text(snapshot(job.view())))
     if state is not JobState.COMPLETED:
         raise job.error() or JobFailed(f"job {job.job_id} ended as {state}", job_id=job.job_id)
+
+
+def _await_end(job: Any) -> JobState:
+    """Wait for the job's end, and open the debugger here on workers that wait in it."""
+    passed: set[int] = set()  # those that nothing can be typed for here
+    while True:
+        try:
+            return JobState(job.wait(HELD_LOOK))
+        except TimeoutError:
+            held = next((worker_id for worker_id in job.held_workers() if worker_id not in passed), None)
+        if held is None:
+            continue
+        try:
+            if not job.attach_debugger(held):
+                raise Interrupted(
+                    f"you left the debugger; job {job.job_id} goes on, and %twister2 debug leads back"
+                )
+        except Interrupted:
+            raise
+        except Twister2Error as error:
+            passed.add(held)
+            print(error)
 
 
 def _kill(job: Any, watch: Watch | None) -> str:

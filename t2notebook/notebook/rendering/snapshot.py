@@ -129,7 +129,7 @@ def snapshot(
         "now": now,
         "elapsed": elapsed,
         "elapsed_text": duration(elapsed, running=not view.state.is_final),
-        "waiting_for": "" if view.state.is_final else view.waiting_for,
+        "waiting_for": "" if view.state.is_final else _waiting_for(view),
         "lost": lost,
         "reason": _why(view, is_told),
         "failure": None if failure is None or is_told else _failure(*failure),
@@ -174,6 +174,17 @@ def select(view: JobView) -> Selection:
     return Selection(
         [chosen[worker_id] for worker_id in sorted(chosen)], hidden + ". job.tasks has every one."
     )
+
+
+def _waiting_for(view: JobView) -> str:
+    """Say what a job waits for: first for whom it waits in the debugger."""
+    held = [worker for worker in view.workers if worker.held]
+    if not held:
+        return view.waiting_for
+    first = held[0].worker_id
+    who = f"worker {first}" + (f" and {len(held) - 1} more" if len(held) > 1 else "")
+    wait = "waits" if len(held) == 1 else "wait"
+    return f"{who} {wait} in the debugger ({held[0].held}): %twister2 debug {view.job_id} {first}"
 
 
 def _each(rows: list[dict[str, Any]]) -> str:
@@ -322,7 +333,9 @@ def _row(
         is_over = worker.state.is_terminal
         text["cpu_used"] = f"{worker.use.cpu_used if is_over else worker.cpu_now or 0.0:.1f}"
         text["mem_now"] = mebibytes(math.ceil(worker.use.mem_peak if is_over else worker.use.mem))
-    text["state"] = _words(worker.state)
+    text["state"] = "waits in the debugger" if worker.held else _words(worker.state)
+    if worker.held:
+        row["tone"] = "waiting"
     text["host"] = names.get(worker.agent, worker.host)
     message = worker.message or ("" if worker.state in _FINE else _reason(worker.reason))
     text["message"] = shorten(message, LONGEST_MESSAGE) if message not in said else ""

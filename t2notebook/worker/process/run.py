@@ -23,6 +23,7 @@ from . import remote_traceback as failures
 from .bars import become_progress
 from .checkpoint import Checkpoint
 from .controller import Discovery, WorkerController
+from .debugger import Debugger, QuitInDebugger
 from .environment import WorkerEnvironment
 from .inspection import Inspector
 from .job_master_client import JobMasterClient
@@ -181,6 +182,8 @@ def _work(
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     # Processes that multiprocessing spawns need not look for its file.
     main.__spec__ = importlib.machinery.ModuleSpec("__main__", None)
+    debugger = Debugger(job_master, launch.worker_id, launch.debug_timeout)
+    debugger.install()
     discovery = _discovery(launch, job_master)
     env = WorkerEnvironment(
         worker_id=launch.worker_id,
@@ -234,8 +237,11 @@ def _work(
             value = _execute(function, env, launch.max_reexecutes)
         finally:
             phases["run"] = time.monotonic() - called
+            debugger.release()
     except Superseded:
         raise
+    except QuitInDebugger as error:
+        return _failed(error, line=f"worker {launch.worker_id} was ended in the debugger")
     except SystemExit as error:
         if error.code == START_ANEW:
             raise _Anew from None
@@ -243,6 +249,8 @@ def _work(
             return _failed(error, exit_code=error.code if isinstance(error.code, int) else 1)
         value = None
     except BaseException as error:
+        if launch.debug:
+            debugger.post_mortem(error)
         return _failed(error, hint=_hint(error, facts))
     try:
         return *result.pack_value(value, launch.worker_id), "", 0

@@ -75,6 +75,9 @@ class Job:
                 self._condition.wait(left)
         return self.state
 
+    def held_workers(self):
+        return {}
+
     def results(self):
         return [None] * self.spec.number_of_workers
 

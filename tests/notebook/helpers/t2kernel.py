@@ -118,9 +118,9 @@ class Kernel:
                     return message["content"]
         raise AssertionError("the kernel does not answer")
 
-    def start(self, code):
+    def start(self, code, stdin=True):
         """Send a cell; return its id."""
-        return self.client.execute(code)
+        return self.client.execute(code, allow_stdin=stdin)
 
     def finish(self, cell, timeout=30):
         """Wait for a cell's end."""
@@ -128,9 +128,9 @@ class Kernel:
         self.wait(lambda m: m["msg_type"] == "status" and m["content"]["execution_state"] == "idle", cell)
         return Ran(cell, content, self.of(cell))
 
-    def run(self, code, timeout=30):
+    def run(self, code, timeout=30, stdin=True):
         """Run a cell to its end."""
-        return self.finish(self.start(code), timeout)
+        return self.finish(self.start(code, stdin), timeout)
 
     def of(self, cell):
         """Return the messages whose parent is the cell."""

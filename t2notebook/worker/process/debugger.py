@@ -1,0 +1,116 @@
+"""The debugger in a worker: `breakpoint()`, and with ``debug`` an exception that nobody catches, hold it until somebody
+has attached from the notebook, has looked around and lets it go on; or until nobody has come for long enough.
+
+pdb itself is imported when a worker stops for the first time. Its lines come and go through the job master.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from . import remote_traceback
+from .job_master_client import JobMasterClient
+from .remote_traceback import one_line, type_name
+
+if TYPE_CHECKING:
+    from .remote_pdb import RemotePdb
+
+
+class QuitInDebugger(BaseException):
+    """Somebody ended this worker in the debugger.
+
+    No `Exception`, so that a user's ``except Exception`` does not keep the worker alive.
+    """
+
+
+class Debugger:
+    """The way into the debugger, of one worker.
+
+    Parameters
+    ----------
+    client : JobMasterClient
+    worker_id : int
+    timeout : float
+        Seconds that it waits for somebody to attach.
+    """
+
+    def __init__(self, client: JobMasterClient, worker_id: int, timeout: float) -> None:
+        self._client, self._worker_id, self._timeout = client, worker_id, timeout
+        self._pid = os.getpid()
+        self._one = threading.Lock()
+        self._pdb: RemotePdb | None = None
+
+    def install(self) -> None:
+        """Have `breakpoint()` lead here."""
+        sys.breakpointhook = self._on_breakpoint
+
+    def post_mortem(self, error: BaseException) -> None:
+        """Hold the worker where an exception was raised; when this returns, it ends as it would have."""
+        if os.getpid() != self._pid or (traceback := users_part(error.__traceback__)) is None:
+            return
+        what = one_line(f"{type_name(type(error))}: {error}", 200)
+        console = self._console(f"{what}, which nobody caught", "q")
+        console.write(
+            f"{what}\nWorker {self._worker_id} waits where it was raised; c or q ends it as the exception would have.\n"
+        )
+        self._make(console).look_at(traceback)
+        console.end()
+
+    def release(self) -> None:
+        """Leave the debugger: the user's function has ended, in the middle of somebody's steps."""
+        if self._pdb is not None and os.getpid() == self._pid:
+            self._pdb.leave()
+            self._pdb = None
+
+    def _on_breakpoint(self, *arguments: Any, **options: Any) -> Any:
+        if os.environ.get("PYTHONBREAKPOINT"):  # the user has a debugger of their own, or wants none
+            return sys.__breakpointhook__(*arguments, **options)
+        if os.getpid() != self._pid:
+            remote_traceback.say(
+                "t2notebook: breakpoint() is passed over in a process that the worker has forked: the debugger is for "
+                "the worker's own process\n"
+            )
+            return None
+        frame = sys._getframe(1)
+        with self._one:
+            code = frame.f_code
+            place = f"{os.path.basename(code.co_filename)}:{frame.f_lineno}"
+            why = f"breakpoint() in {code.co_name} at {place}"
+            if self._pdb is None:
+                self._pdb = self._make(self._console(why, "c"))
+            console = self._pdb.console
+            if not console.is_held:
+                console.why = why
+                console.write(
+                    f"Worker {self._worker_id} waits in the debugger. c goes on, q ends the worker, h shows more; an "
+                    "interrupt leaves it waiting.\n"
+                )
+            self._pdb.stop_in(frame)
+        return None
+
+    def _console(self, why: str, when_nobody: str) -> Any:
+        from .remote_pdb import Console
+
+        return Console(self._client, why, self._timeout, when_nobody)
+
+    def _make(self, console: Any) -> RemotePdb:
+        from .remote_pdb import RemotePdb
+
+        return RemotePdb(console)
+
+
+def users_part(traceback: TracebackType | None) -> TracebackType | None:
+    """Return a traceback from the user's first frame on; None if it has none."""
+    ours = os.path.dirname(Debugger.install.__code__.co_filename)
+    while traceback is not None and _is_ours(traceback.tb_frame, ours):
+        traceback = traceback.tb_next
+    return traceback
+
+
+def _is_ours(frame: FrameType, ours: str) -> bool:
+    folder = os.path.dirname(frame.f_code.co_filename)
+    return folder == ours or os.path.basename(folder) == "asyncio"

@@ -1,0 +1,221 @@
+"""The debugger on the embedded Mesos: a worker waits, somebody looks around in it and lets it go on."""
+
+from __future__ import annotations
+
+import builtins
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from t2notebook.client.debugging import CannotType
+from t2notebook.model.states import JobState
+from t2notebook.notebook.rendering.snapshot import snapshot
+from tests.session.conftest import eventually, sessions_of
+
+Typed = Callable[..., None]
+
+
+@pytest.fixture
+def types(monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """Have somebody type these lines; an exception's class is raised in place of one."""
+
+    def script(*lines: Any) -> None:
+        left = iter(lines)
+
+        def read(prompt: str = "") -> str:
+            line = next(left)
+            if isinstance(line, type):
+                raise line
+            print(f"{prompt}{line}")
+            return str(line)
+
+        monkeypatch.setattr(builtins, "input", read)
+
+    return script
+
+
+def held(job: Any) -> None:
+    eventually(lambda: job.held_workers() or job.state.is_final, 30)
+    assert job.held_workers(), job.tasks.message.tolist()
+
+
+def test_a_breakpoint_holds_the_worker_and_its_peers_clocks(
+    t2: Any, types: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(env: Any) -> int:
+        secret = {"a": 40 + env.worker_id}
+
+        def inner(x: int) -> int:
+            y = x + 1
+            if env.worker_id == 0:
+                breakpoint()
+            return y
+
+        got = inner(secret["a"])
+        env.worker_controller.wait_on_barrier(2)
+        return got
+
+    job = t2.submit(work, workers=2, cpu=0.2, ram_mega_bytes=64, time_limit=4)
+    held(job)
+    began = time.monotonic()
+    record = snapshot(job.view())
+    assert record["rows"][0]["text"]["state"] == "waits in the debugger"
+    assert record["waiting_for"].startswith(
+        "worker 0 waits in the debugger (breakpoint() in inner at test_debugger.py:"
+    )
+    assert job.tasks.message[0].startswith("waits in the debugger: breakpoint()")
+    types(
+        "p y",
+        "l",
+        "up",
+        "p secret",
+        "interact",
+        "print(secret['a'] * 2)",
+        "exit()",
+        "down",
+        KeyboardInterrupt,
+    )
+    job.debug(0)
+    shown = capsys.readouterr().out
+    assert "(Pdb) p y\n41\n" in shown and "->" in shown and "return y" in shown
+    assert "{'a': 40}" in shown and ">>> print(secret['a'] * 2)\n80\n" in shown
+    assert "executor.py" not in shown and "Detached; worker 0 waits in the debugger" in shown
+    assert job.held_workers().keys() == {0}, "it lives, and waits"
+    time.sleep(max(0.0, 4.5 - (time.monotonic() - began)))  # longer than the barrier's time, and the job's
+    types("c")
+    job.debug()
+    assert "-> return y" in capsys.readouterr().out, "where it is"
+    assert job.results(30) == [41, 42]
+    assert job.events.kind.tolist().count("HELD") == 2
+
+
+def test_an_exception_holds_a_job_that_is_debugged(
+    t2: Any, types: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def bad(env: Any) -> float:
+        divisor = {"k": 0}
+        return 1 / divisor["k"]
+
+    job = t2.submit(bad, cpu=0.2, ram_mega_bytes=64, debug=True)
+    held(job)
+    types("p divisor", "q")
+    job.debug(0)
+    shown = capsys.readouterr().out
+    assert "ZeroDivisionError: division by zero\nWorker 0 waits where it was raised" in shown
+    assert "{'k': 0}" in shown and '-> return 1 / divisor["k"]' in shown
+    assert job.wait(30) is JobState.FAILED
+    with pytest.raises(ZeroDivisionError):
+        job.results()
+
+
+def test_q_ends_the_worker_whatever_its_code_catches(t2: Any, types: Typed) -> None:
+    def work(env: Any) -> None:
+        try:
+            breakpoint()
+            print("on")
+        except Exception:
+            pass
+
+    job = t2.submit(work, cpu=0.2, ram_mega_bytes=64)
+    held(job)
+    types("q")
+    job.debug()
+    assert job.wait(30) is JobState.FAILED
+    assert "worker 0 was ended in the debugger" in str(job.error())
+
+
+def test_nobody_comes_or_nobody_can_type(t2: Any, types: Typed) -> None:
+    def work(env: Any) -> int:
+        breakpoint()
+        return 7
+
+    job = t2.submit(work, cpu=0.2, ram_mega_bytes=64, debug_timeout=2)
+    held(job)
+    types(NotImplementedError)
+    with pytest.raises(CannotType, match="nothing can be typed here"):
+        job.debug()
+    assert job.results(30) == [7], "it goes on by itself"
+    with pytest.raises(t2.Twister2Error, match=r"no worker of job .* waits in the debugger"):
+        job.debug()
+    for wrong in (0, -1, True, "1"):
+        with pytest.raises(t2.SubmitError, match="debug_timeout"):
+            t2.submit(work, debug_timeout=wrong)
+
+
+def test_processes_that_a_worker_forked_pass_a_breakpoint_over(t2: Any) -> None:
+    def work(env: Any) -> int:
+        import os
+
+        pid = os.fork()
+        if pid == 0:
+            breakpoint()
+            os._exit(3)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    job = t2.submit(work, cpu=0.2, ram_mega_bytes=64)
+    assert job.results(30) == [3]
+    assert "breakpoint() is passed over" in job.logs(0, stream="stderr")
+
+
+def test_a_killed_session_forgets_no_held_worker(t2: Any, home: Path, types: Typed) -> None:
+    import os
+    import signal
+
+    def work(env: Any) -> int:
+        breakpoint()
+        return 5
+
+    job = t2.submit(work, cpu=0.2, ram_mega_bytes=64)
+    held(job)
+    for pid in sessions_of(home):
+        os.kill(pid, signal.SIGKILL)
+    other = t2.attach(job.job_id)
+
+    def debugged() -> bool:
+        types("c")
+        try:
+            return bool(other.attach_debugger(0))
+        except t2.Twister2Error:  # the worker has not asked the new session yet
+            return False
+
+    eventually(debugged, 60)
+    assert other.results(30) == [5]
+
+
+def test_a_waiting_cell_opens_it_itself(
+    t2: Any, types: Typed, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from t2notebook.notebook.errors import Interrupted
+    from t2notebook.notebook.magics import submit
+
+    def work(env: Any) -> int:
+        breakpoint()
+        return 3
+
+    job = t2.submit(work, cpu=0.2, ram_mega_bytes=64)
+    types(KeyboardInterrupt)
+    with pytest.raises(Interrupted, match="you left the debugger"):
+        submit.wait(job, None)
+    types("c")
+    submit.wait(job, None)
+    assert job.results(5) == [3]
+
+
+@pytest.mark.slow
+def test_the_job_master_on_the_cluster_holds_as_well(t2: Any, types: Typed) -> None:
+    def work(env: Any) -> int:
+        if env.worker_id == 0:
+            breakpoint()
+        env.worker_controller.wait_on_barrier(3)
+        return int(env.worker_id)
+
+    job = t2.submit(work, workers=2, cpu=0.2, ram_mega_bytes=64, job_master="cluster")
+    held(job)
+    time.sleep(3.5)  # longer than the barrier's time
+    types("w", "c")
+    job.debug(0)
+    assert job.results(30) == [0, 1]
+    assert job.events.kind.tolist().count("HELD") == 2
