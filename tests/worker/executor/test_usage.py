@@ -103,3 +103,25 @@ def test_nvidia_smi_is_asked_where_it_is(smi: Callable[[str], None], monkeypatch
 
         signal.set_wakeup_fd(-1)
         loop.close()
+
+
+@pytest.mark.slow
+def test_a_worker_on_an_agent_with_gpus(session: FakeSession, idle_agent: FakeAgent, tmp_path: Path) -> None:
+    head, units = PMON.splitlines()[:2]
+    program = tmp_path / "nvidia-smi"
+    # Every process has half of a GPU, and 256 MB of its memory.
+    row = 'echo "0 $pid C 50 20 - - - - 256 0 python"'
+    program.write_text(
+        f"#!/bin/sh\necho '{head}'\necho '{units}'\ncd /proc\nfor pid in [0-9]*; do {row}; done\n"
+    )
+    program.chmod(0o755)
+    idle_agent.start(PATH=f"{tmp_path}:{os.environ['PATH']}")
+
+    def work(env: Any) -> None:
+        import time
+
+        time.sleep(4)
+
+    idle_agent.end_of(idle_agent.launch(session.launch(session.add(work)), "task"), timeout=30)
+    use = use_of(decode_status_data(idle_agent.updates[-1]["data"]))
+    assert use is not None and (use.gpu, use.gpu_mem) == (0.5, 256.0)
