@@ -10,26 +10,62 @@ import io
 import pickle
 import struct
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from .archive import unpickle
 from .frames import ALIGN, Bytes
 from .pickling import ResultPickler
 
+_T = TypeVar("_T")
 #: Bytes of a buffer from which on it stands beside the pickle.
 LARGE = 64 << 10
 #: Seconds for which a call that waits on a worker behind another is that worker's, from when that other one began.
 LEASE = 0.05
-#: How many functions a worker keeps: those that were called last. Both sides count alike.
-MOST_FUNCTIONS = 64
+#: How many functions a worker keeps, and bytes of their packages (or one): those that were called last.
+MOST_FUNCTIONS, MOST_FUNCTION_BYTES = 64, 128 << 20
 _COUNT = struct.Struct("<I")
 _SIZE = struct.Struct("<Q")
 #: A pickle that names this is one of something that the other side need not have.
 _MAIN = b"__main__"
 
 Pieces = Sequence[Bytes]
+
+
+class Kept(OrderedDict[int, tuple[_T, int]]):
+    """Functions that a worker has, by their numbers, with the bytes of their packages.
+
+    Both sides keep one, and use the same functions in the same order: so the pool knows what each worker has.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 0
+
+    def use(self, number: int, function: _T, size: int) -> None:
+        """Have a function, as the one that was used last; others may have to go.
+
+        Parameters
+        ----------
+        number : int
+        function : object
+        size : int
+            Bytes of its package.
+        """
+        if number in self:
+            self.move_to_end(number)
+            return
+        while self and (len(self) >= MOST_FUNCTIONS or self.size + size > MOST_FUNCTION_BYTES):
+            self.size -= self.popitem(last=False)[1][1]
+        self[number] = function, size
+        self.size += size
+
+    def clear(self) -> None:
+        """Have none."""
+        super().clear()
+        self.size = 0
 
 
 def pack(
@@ -132,15 +168,25 @@ def _as_results(value: Any, keep: Callable[[pickle.PickleBuffer], Any]) -> bytes
     return target.getvalue()
 
 
-def parts(pieces: Pieces, most: int) -> Iterator[memoryview]:
-    """Yield the bytes of some pieces in slices, none of more than `most` bytes, without copying them.
+def parts(pieces: Pieces, most: int) -> Iterator[list[memoryview]]:
+    """Yield the bytes of some pieces in parts, none of more than `most` bytes, without copying them.
 
     Parameters
     ----------
     pieces : sequence of bytes-like
     most : int
     """
+    part: list[memoryview] = []
+    left = most
     for piece in pieces:
         view = memoryview(piece).cast("B")
-        for begin in range(0, len(view), most):
-            yield view[begin : begin + most]
+        while view:
+            taken = view[:left]
+            part.append(taken)
+            left -= len(taken)
+            view = view[len(taken) :]
+            if not left:
+                yield part
+                part, left = [], most
+    if part:
+        yield part

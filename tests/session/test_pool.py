@@ -7,6 +7,7 @@ import concurrent.futures
 import itertools
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -241,6 +242,28 @@ def test_a_call_whose_worker_is_killed_runs_again_and_one_that_kills_them_is_giv
     ):
         poison.result(60)
     assert pool.submit(abs, -1).result(60) == 1
+
+
+@pytest.mark.slow
+def test_what_needs_too_much_memory_costs_workers_and_nobody_elses_result(t2: Any) -> None:
+    def hog(number: int) -> int:
+        return len(bytearray(600_000_000 if number < 2 else 10))
+
+    futures = t2.map(hog, range(8), workers=2, cpu=0.5, ram_mega_bytes=96)
+    assert [future.result(120) for future in futures[2:]] == [10] * 6
+    for future in futures[:2]:
+        with pytest.raises(t2.JobFailed, match=r"item [01] of hog was given up: worker [01] .* 96 MiB"):
+            future.result(60)
+
+
+def test_a_kernels_exit_ends_its_pools_and_says_nothing(t2: Any, pool: Any) -> None:
+    code = (
+        "import t2notebook as t2\n"
+        "print(t2.map(abs, [-3], workers=1, cpu=0.1, ram_mega_bytes=64, name='other')[0].result(60))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=90)
+    assert (done.stdout, done.stderr, done.returncode) == ("3\n", "", 0)
+    eventually(lambda: t2.jobs().query("name == 'other'")["state"].iloc[0] == "COMPLETED")
 
 
 def test_an_executor_that_was_shut_down(t2: Any, pool: Any) -> None:

@@ -79,6 +79,13 @@ class PoolConnection:
             if not self._flush():
                 self.wake()
 
+    def reset(self) -> None:
+        """Break the connection: what was lost between the two sides is found by the greetings on the next one."""
+        sock = self._sock
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
     def join(self, timeout: float) -> None:
         """Wait for its end."""
         if self._thread is not threading.current_thread():

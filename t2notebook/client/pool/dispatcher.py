@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
-from ...protocol.calls import LEASE, MOST_FUNCTIONS
+from ...protocol.calls import LEASE, Kept
 
 #: How often a call may have been under way on a worker that was lost, before it is given up.
 MOST_LOSSES = 3
@@ -126,7 +126,7 @@ class Worker:
     tells: bool = False
     is_away: bool = False
     is_ending: bool = False
-    functions: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    functions: Kept[None] = field(default_factory=Kept)
 
 
 class Dispatcher:
@@ -156,6 +156,7 @@ class Dispatcher:
         self._busy: OrderedDict[int, None] = OrderedDict()
         self._lent: set[int] = set()
         self._costs: dict[int, float] = {}
+        self._sizes: dict[int, int] = {}
         self._way = math.nan
         self._on_the_way: dict[int, int] = {}
         self._last_ahead = 0
@@ -209,9 +210,14 @@ class Dispatcher:
             return self.close(self._closed)
         return self._dispatch(now, max(_LOOKED_AT, count))
 
+    def know(self, function: int, size: int) -> None:
+        """A function will be called, whose package has so many bytes."""
+        self._sizes[function] = size
+
     def forget(self, function: int) -> None:
         """A function will not be called again."""
         self._costs.pop(function, None)
+        self._sizes.pop(function, None)
 
     def joined(self, worker_id: int, incarnation: int, holding: Iterable[int], now: float) -> list[Action]:
         """A worker is there, or there again, and has begun these calls; it has given up all others that it had.
@@ -234,6 +240,8 @@ class Dispatcher:
             worker = self.workers[worker_id] = Worker(incarnation)
         held = set(holding)
         self._take_back(worker, [ticket for ticket in worker.calls if ticket not in held])
+        # Who says this runs nothing: a call that was cancelled has ended.
+        worker.is_ending = False
         worker.is_away, worker.begun, worker.sent = False, math.nan, math.nan
         worker.functions.clear()
         self._settle(worker_id, worker)
@@ -245,7 +253,9 @@ class Dispatcher:
             worker.is_away = True
             self._settle(worker_id, worker)
 
-    def lost(self, worker_id: int, incarnation: int, why: str, now: float) -> list[Action]:
+    def lost(
+        self, worker_id: int, incarnation: int, why: str, now: float, *, for_good: bool = False
+    ) -> list[Action]:
         """An incarnation of a worker has ended: what it had begun is begun anew elsewhere.
 
         Parameters
@@ -254,11 +264,14 @@ class Dispatcher:
         why : str
             For whoever asked for a call that is given up.
         now : float
+        for_good : bool
+            Whether nothing takes the worker's place: it used more memory than it may, say. What it had begun would cost
+            others as well, and is given up.
         """
         worker = self.workers.get(worker_id)
         if worker is None or worker.incarnation > incarnation:
             return []
-        return self._lose(worker_id, worker, why) + self._dispatch(now)
+        return self._lose(worker_id, worker, why, for_good) + self._dispatch(now)
 
     def started(self, worker_id: int, ticket: int, now: float) -> list[Action]:
         """A worker has begun a call.
@@ -399,18 +412,17 @@ class Dispatcher:
         else:
             self._lent.discard(worker_id)
 
-    def _lose(self, worker_id: int, worker: Worker, why: str) -> list[Action]:
+    def _lose(self, worker_id: int, worker: Worker, why: str, for_good: bool = False) -> list[Action]:
         del self.workers[worker_id]
         actions: list[Action] = []
         first = self._tickets.get(worker.calls[0]) if worker.calls else None
         if first is not None:
             first.losses += 1
-            if first.losses >= MOST_LOSSES:
+            if for_good or first.losses >= MOST_LOSSES:
                 self._void(first)
                 del self.calls[first.number]
-                actions.append(
-                    GiveUp(first.number, f"{first.losses} workers ended while they ran it, the last: {why}")
-                )
+                times = f"{first.losses} workers ended while they ran it, the last: "
+                actions.append(GiveUp(first.number, f"{times if first.losses > 1 else ''}{why}"))
         self._take_back(worker, list(worker.calls))
         for kind in (self._idle, self._busy):
             kind.pop(worker_id, None)
@@ -460,8 +472,10 @@ class Dispatcher:
             # Some at a time: each message costs more than such a call.
             if missing <= ahead // 2 or not self._is_quick(worker, now):
                 continue
-            if not self._waiting or self.calls[next(iter(self._waiting))].size >= LARGE:
+            if not self._waiting or (call := self.calls[next(iter(self._waiting))]).size >= LARGE:
                 break
+            if call.function not in worker.functions:
+                continue  # it does not read what may be large
             actions.append(self._send(worker_id, missing, True, now))
         return actions
 
@@ -487,6 +501,8 @@ class Dispatcher:
             call = self.calls[next(iter(self._waiting))]
             if sent and (call.size >= LARGE or size + call.size > MOST_AHEAD_BYTES):
                 break
+            if worker.calls and call.function not in worker.functions:
+                break  # a worker that is busy does not read it
             del self._waiting[call.number]
             self._last_ticket += 1
             call.worker, call.ticket = worker_id, self._last_ticket
@@ -495,10 +511,7 @@ class Dispatcher:
             size += call.size
             if call.function not in worker.functions:
                 functions.append(call.function)
-                if len(worker.functions) >= MOST_FUNCTIONS:
-                    worker.functions.popitem(last=False)
-            worker.functions[call.function] = None
-            worker.functions.move_to_end(call.function)
+            worker.functions.use(call.function, None, self._sizes.get(call.function, 0))
             if call.size >= LARGE:
                 self._on_the_way[call.ticket] = call.size
                 tells = True

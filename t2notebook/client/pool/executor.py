@@ -21,7 +21,7 @@ from .. import setups, surroundings
 from ..submission import submit
 from .functions import Function, arguments, function_of
 from .futures import Future, FutureStream
-from .pool import Pool, PoolEnded
+from .pool import Left, Pool, PoolEnded
 
 #: How often one worker of a pool is started again: calls end workers, too.
 _RESTARTS = 100
@@ -120,16 +120,17 @@ class Executor(concurrent.futures.Executor):
         self._hand_over(function, [(future, pieces)], self._retries)
         return future
 
-    def call(self, function: Function, args: tuple[Any, ...]) -> Future:
+    def call(self, function: Function, args: tuple[Any, ...], pieces: calls.Pieces) -> Future:
         """Have a function called that has been packed before.
 
         Parameters
         ----------
         function : Function
         args : tuple
+        pieces : sequence of bytes-like
+            The same, packed.
         """
         self._check()
-        pieces, _ = arguments(args, {}, function.name)
         future = Future(self, function.name, args, None)
         self._hand_over(function, [(future, pieces)], self._retries)
         return future
@@ -400,7 +401,23 @@ def acquire(options: Mapping[str, Any]) -> Pool:
 def _make(options: Mapping[str, Any]) -> Pool:
     given = {"name": "pool", "max_worker_restarts": _RESTARTS, **options}
     job = submit(worker_pool.serve, keep_going=True, on_exit="kill", **given)
-    return Pool(job, get_config().pool_linger)
+    # Before what the link to the session does at the exit, which would say that it kills an unfinished job.
+    atexit.unregister(end_pools)
+    atexit.register(end_pools)
+
+    def succeed(left: list[Left]) -> None:
+        for function, given, tries in left:
+            while True:
+                pool = acquire(options)
+                for future, _ in given:
+                    future.pool = pool
+                try:
+                    pool.submit(function, given, tries)
+                    break
+                except PoolEnded:
+                    continue
+
+    return Pool(job, get_config().pool_linger, succeed)
 
 
 def _key(options: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -461,4 +478,3 @@ def _begin_anew() -> None:
 
 
 os.register_at_fork(after_in_child=_begin_anew)
-atexit.register(end_pools)

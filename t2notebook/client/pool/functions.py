@@ -19,8 +19,8 @@ from .. import notebook_directories
 from ..packing import tell
 from ..submission import spool_directory
 
-#: How many packages are kept for functions that are called again.
-_KEPT = 64
+#: How many packages are kept for functions that are called again, and their bytes.
+_KEPT, _KEPT_BYTES = 64, 128 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +80,11 @@ def function_of(fn: Callable[..., Any], modules: frozenset[str] = frozenset()) -
     known = _packages.get(key)
     if known is None or not known.is_current:
         known = _packages[key] = _build(fn, modules)
-        if len(_packages) > _KEPT:
-            _packages.popitem(last=False)
     _packages.move_to_end(key)
+    while len(_packages) > 1 and (
+        len(_packages) > _KEPT or sum(len(each.package) for each in _packages.values()) > _KEPT_BYTES
+    ):
+        _packages.popitem(last=False)
     return known
 
 

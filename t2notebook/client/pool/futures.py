@@ -334,7 +334,8 @@ class AsCompleted(Iterator[Future]):
             except queue.Empty:
                 if left > 0:
                     continue
-            outlook = next(iter(self._pending)).outlook()
+            some = next(iter(self._pending))
+            outlook = some.outlook() if isinstance(some, Future) else "they go on"
             raise WaitTimeout(
                 f"{len(self._pending)} calls have not ended after {self._timeout:g} s: {outlook}"
             )

@@ -11,7 +11,7 @@ from joblib.parallel import AutoBatchingMixin, ParallelBackendBase, ThreadingBac
 from ...model.errors import SubmitError
 from ...worker.process.shared_arguments import Reference, WithShared
 from .executor import Executor
-from .functions import Function, function_of
+from .functions import Function, arguments, function_of
 from .futures import Future
 
 #: Bytes from which on an argument that several calls have is sent once to each worker.
@@ -50,7 +50,7 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         self._options = options
         self._executor = executor
         self._futures: weakref.WeakSet[Future] = weakref.WeakSet()
-        self._functions: dict[tuple[int, ...], tuple[Function, list[Any]]] = {}
+        self._functions: dict[tuple[tuple[int, ...], frozenset[str]], tuple[Function, list[Any]]] = {}
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """Return how many workers there are to be.
@@ -79,7 +79,8 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         """Have a batch of calls run."""
         assert self._executor is not None
         batch, shared = _without_large(func)
-        future = self._executor.call(self._function(shared), (batch,))
+        pieces, modules = arguments((batch,), {}, "joblib")
+        future = self._executor.call(self._function(shared, modules), (batch,), pieces)
         self._futures.add(future)
         if callback is not None:
             future.add_done_callback(callback)
@@ -91,14 +92,12 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         """Return a batch's results."""
         return out.result()
 
-    def _function(self, shared: dict[int, Any]) -> Function:
+    def _function(self, shared: dict[int, Any], modules: frozenset[str]) -> Function:
         """Return the function that runs batches, with the arguments that they share."""
-        key = tuple(sorted(shared))
+        key = tuple(sorted(shared)), modules
         if key not in self._functions:
-            self._functions[key] = (
-                function_of(WithShared(shared)),
-                list(shared.values()),
-            )  # which keep their ids
+            # The arguments are kept, so that their ids stay theirs.
+            self._functions[key] = function_of(WithShared(shared), modules), list(shared.values())
         return self._functions[key][0]
 
     def stop_call(self) -> None:

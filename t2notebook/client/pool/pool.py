@@ -6,13 +6,13 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...model.errors import JobFailed, PackageError, Twister2Error
 from ...model.job_failed import failed_as
-from ...model.states import TaskState
+from ...model.states import JobState, TaskState
 from ...protocol import calls
 from ...protocol.frames import Bytes, Message
 from ..job import Job
@@ -34,6 +34,8 @@ class PoolEnded(Twister2Error):
     """The pool takes no more calls; another one does."""
 
 
+#: A function, its calls, and how often each may be tried again.
+Left = tuple[Function, list[tuple[Future, calls.Pieces]], int]
 #: A future, and its result or its error.
 _Ended = tuple[Future, Any, BaseException | None]
 
@@ -71,10 +73,15 @@ class Pool:
         Its workers run `worker.process.pool.serve`.
     linger : float
         Seconds that it is kept when there are no calls.
+    succeed : callable
+        ``succeed(calls)`` takes the calls that are left when its workers have failed: lists of functions, of futures
+        and arguments, and how often each may be tried again.
     """
 
-    def __init__(self, job: Job, linger: float) -> None:
+    def __init__(self, job: Job, linger: float, succeed: Callable[[list[Left]], object]) -> None:
         self.job = job
+        self._succeed = succeed
+        self._cost_workers = self._is_killed = False
         self._linger = linger
         self._lock = threading.Lock()
         self._dispatcher = Dispatcher()
@@ -84,7 +91,7 @@ class Pool:
         self._numbers: dict[int, int] = {}  # by the id of the function
         self._last_function = 0
         self._greetings: dict[int, _Greeting] = {}
-        self._parts: dict[tuple[int, int], list[Bytes]] = {}
+        self._parts: dict[tuple[int, int], bytearray] = {}
         self._to_end: list[int] = []
         self._given_up: list[_Ended] = []
         self._changed = True
@@ -104,7 +111,7 @@ class Pool:
     @property
     def is_open(self) -> bool:
         """Whether it takes calls."""
-        return not self._ended and math.isnan(self._ending_since)
+        return not self._ended and not self._is_killed and math.isnan(self._ending_since)
 
     def room(self, held: int) -> int:
         """Return how many more calls are useful, when so many have not been taken by whoever asked for them."""
@@ -129,30 +136,41 @@ class Pool:
         with self._lock:
             if not self.is_open:
                 raise PoolEnded("the pool has ended")
-            number = self._number_of(function)
-            new = []
-            for future, pieces in given:
-                self._last += 1
-                future.number = self._last
-                size = calls.size(pieces)
-                self._entries[self._last] = _Entry(future, pieces, size, number)
-                self._functions[number].calls += 1
-                new.append(Call(self._last, number, size, retries))
             lent = self._dispatcher.lends
-            failed = self._perform(self._dispatcher.submit(new, time.monotonic()))
+            try:
+                failed = self._submit(function, given, retries)
+            except BaseException:  # a person's interrupt, which may come anywhere
+                self._connection.reset()
+                raise
             wakes = self._dispatcher.lends and not lent
         if wakes:
             self._connection.wake()
         self._settle(failed)
 
+    def _submit(
+        self, function: Function, given: Sequence[tuple[Future, calls.Pieces]], retries: int
+    ) -> list[_Ended]:
+        number = self._number_of(function)
+        new = []
+        for future, pieces in given:
+            self._last += 1
+            future.number = self._last
+            size = calls.size(pieces)
+            self._entries[self._last] = _Entry(future, pieces, size, number)
+            self._functions[number].calls += 1
+            new.append(Call(self._last, number, size, retries))
+        return self._perform(self._dispatcher.submit(new, time.monotonic()))
+
     def _number_of(self, function: Function) -> int:
         number = self._numbers.get(id(function))
         if number is None:
-            if len(self._functions) > _KEPT_FUNCTIONS:
+            held = sum(len(known.function.package) for known in self._functions.values())
+            if len(self._functions) > _KEPT_FUNCTIONS or held > calls.MOST_FUNCTION_BYTES:
                 self._drop_functions()
             self._last_function += 1
             number = self._numbers[id(function)] = self._last_function
             self._functions[number] = _Known(function)
+            self._dispatcher.know(number, len(function.package))
         return number
 
     def _drop_functions(self) -> None:
@@ -246,7 +264,10 @@ class Pool:
             wait = self._due(now)
         self._settle(failed)
         for worker_id in to_end:
-            self._end_worker(worker_id)
+            # On a thread of its own: a session that does not answer at once holds up nothing here.
+            threading.Thread(
+                target=self._end_worker, args=(worker_id,), name="t2-end-worker", daemon=True
+            ).start()
         return wait
 
     def _due(self, now: float) -> float | None:
@@ -287,6 +308,7 @@ class Pool:
     def _look(self, now: float) -> list[_Ended]:
         view = self.job.view()
         is_over = view.state.is_final or not self.job.is_attached
+        self._is_killed = bool(view.kill_reason)
         ending_since = self._ending_since
         if not math.isnan(ending_since) and not is_over:
             self._changed = True
@@ -296,24 +318,46 @@ class Pool:
                 self._kill()
         failed: list[_Ended] = []
         with self._lock:
-            if is_over:
-                self._ended = self._ended or "its job has ended"
-                return self._perform(self._dispatcher.close(_end_of(self.job)))
             for worker_id, known in list(self._dispatcher.workers.items()):
                 worker = view.workers[worker_id]
                 if worker.state.is_terminal and worker.restarts == known.incarnation:
                     if worker.state is not TaskState.FINISHED:
-                        failed += self._lost(worker_id, known.incarnation, worker.end_text, now)
+                        why = worker.end_text
+                        failed += self._lost(worker_id, known.incarnation, why, now, for_good=True)
                 elif worker.restarts > known.incarnation:
                     why = (worker.message or worker.reason).partition("; restart ")[0] or "was started again"
                     failed += self._lost(worker_id, known.incarnation, f"worker {worker_id} {why}", now)
+            if is_over:
+                self._ended = self._ended or "its job has ended"
+                if view.state is JobState.FAILED and self._cost_workers:
+                    # The calls that cost the workers have been given up; the others are nothing to them.
+                    self._pass_on()
+                return failed + self._perform(self._dispatcher.close(_end_of(self.job)))
         return failed
 
-    def _lost(self, worker_id: int, incarnation: int, why: str, now: float) -> list[_Ended]:
+    def _lost(
+        self, worker_id: int, incarnation: int, why: str, now: float, *, for_good: bool = False
+    ) -> list[_Ended]:
         self._greetings.pop(worker_id, None)
         for key in [key for key in self._parts if key[0] == worker_id]:
             del self._parts[key]
-        return self._perform(self._dispatcher.lost(worker_id, incarnation, why, now))
+        given_up = self._perform(self._dispatcher.lost(worker_id, incarnation, why, now, for_good=for_good))
+        self._cost_workers = self._cost_workers or bool(given_up)
+        return given_up
+
+    def _pass_on(self) -> None:
+        """Give the calls that are left to another pool."""
+        left: dict[tuple[int, int], list[tuple[Future, calls.Pieces]]] = {}
+        for number in list(self._entries):
+            call = self._dispatcher.calls[number]
+            entry = self._forget(number)
+            assert entry is not None
+            left.setdefault((entry.function, call.retries), []).append((entry.future, entry.pieces))
+        given = [
+            (self._functions[number].function, each, retries) for (number, retries), each in left.items()
+        ]
+        if given:
+            threading.Thread(target=self._succeed, args=(given,), name="t2-next-pool", daemon=True).start()
 
     def _kill(self) -> None:
         try:
@@ -353,7 +397,7 @@ class Pool:
         elif "returned" in record:
             self._do(self._dispatcher.returned(worker_id, record["returned"], now))
         elif "part" in record:
-            self._parts.setdefault((worker_id, record["part"]), []).append(payload)
+            self._parts.setdefault((worker_id, record["part"]), bytearray()).extend(payload)
         elif "done" in record:
             return self._done(worker_id, greeting, record, payload, now)
         return []
@@ -363,7 +407,7 @@ class Pool:
     ) -> list[tuple[_Entry, Mapping[str, Any], Bytes]]:
         ticket = record["done"]
         if (parts := self._parts.pop((worker_id, ticket), None)) is not None:
-            payload = memoryview(bytearray().join(parts))
+            payload = memoryview(parts)
         greeting.heard = record["n"]
         number, actions = self._dispatcher.finished(worker_id, ticket, record["seconds"], record["ok"], now)
         ended = []
@@ -429,7 +473,7 @@ class Pool:
             record["tells"] = True
         if sum(each[2] for each in tickets) + sum(each[1] for each in sizes) > PART:
             for part in calls.parts(pieces, PART):
-                self._send(action.worker_id, greeting, {"kind": "part"}, [part])
+                self._send(action.worker_id, greeting, {"kind": "part"}, part)
             pieces = []
         self._send(action.worker_id, greeting, record, pieces)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...protocol.calls import LEASE, MOST_FUNCTIONS
+from ...protocol.calls import LEASE, Kept
 
 #: How many calls that were given back are remembered, for those that were sent behind them.
 _REMEMBERED = 4096
@@ -48,7 +48,7 @@ class CallQueue:
     """
 
     def __init__(self) -> None:
-        self.functions: OrderedDict[int, Any] = OrderedDict()
+        self.functions: Kept[Any] = Kept()
         self._queue: deque[Queued] = deque()
         self._void: OrderedDict[int, None] = OrderedDict()
         self._begun = self._ended = 0.0
@@ -60,7 +60,7 @@ class CallQueue:
         self,
         calls: Iterable[tuple[int, int, bytes | memoryview]],
         after: int | None,
-        functions: Mapping[int, Any],
+        functions: Mapping[int, tuple[Any, int]],
     ) -> None:
         """Take calls.
 
@@ -70,15 +70,11 @@ class CallQueue:
         after : int or None
             The ticket of the call that the first one was sent behind; each other one is behind the one before.
         functions : mapping
-            Those of the functions that are new here.
+            Those of the functions that are new here, and the bytes of their packages.
         """
         for ticket, function, data in calls:
-            if function not in self.functions:
-                if len(self.functions) >= MOST_FUNCTIONS:
-                    self.functions.popitem(last=False)
-                self.functions[function] = functions[function]
-            self.functions.move_to_end(function)
-            self._queue.append(Queued(ticket, self.functions[function], data, after))
+            self.functions.use(function, *(functions.get(function) or self.functions[function]))
+            self._queue.append(Queued(ticket, self.functions[function][0], data, after))
             after = ticket
 
     def drop(self, ticket: int) -> None:

@@ -90,7 +90,7 @@ class PoolWorker:
         self._queue = CallQueue()
         self._sent: deque[_Result] = deque()
         self._number = 0
-        self._parts: list[Bytes] = []
+        self._parts = bytearray()
         self._epoch = 0
         self._connection = 0
         self._greets = True
@@ -136,7 +136,7 @@ class PoolWorker:
         self._greets = False
         self._epoch += 1
         self._queue.clear()
-        self._parts.clear()
+        self._parts = bytearray()
         self._post({"hello": self._epoch, "holding": [result.record["done"] for result in self._sent]})
         for result in list(self._sent):
             self._send(result)
@@ -151,7 +151,7 @@ class PoolWorker:
         elif record.get("epoch") != self._epoch or self._greets:
             return  # it was sent on another connection
         elif kind == "part":
-            self._parts.append(message.payload)
+            self._parts += message.payload
         elif kind == "calls":
             self._take_calls(record, message.payload)
         elif kind == "drop":
@@ -164,12 +164,11 @@ class PoolWorker:
 
     def _take_calls(self, record: Mapping[str, Any], payload: Bytes) -> None:
         if self._parts:
-            payload = memoryview(bytearray().join([*self._parts, payload]))
-            self._parts.clear()
+            payload, self._parts = memoryview(self._parts), bytearray()
         view, begin = memoryview(payload), 0
-        functions: dict[int, Any] = {}
+        functions: dict[int, tuple[Any, int]] = {}
         for number, size in record.get("functions", ()):
-            functions[number] = self._function(view[begin : begin + size])
+            functions[number] = self._function(view[begin : begin + size]), size
             begin += size
         given = []
         for ticket, function, size in record["calls"]:
@@ -232,7 +231,7 @@ class PoolWorker:
         pieces = result.pieces
         if calls.size(pieces) > PART:
             for part in calls.parts(pieces, PART):
-                if not self._post({"part": result.record["done"]}, [part]):
+                if not self._post({"part": result.record["done"]}, part):
                     return
             pieces = ()
         self._post(result.record, pieces)

@@ -23,7 +23,7 @@ from t2notebook.client.pool.dispatcher import (
     GiveUp,
     Send,
 )
-from t2notebook.protocol.calls import LEASE, MOST_FUNCTIONS
+from t2notebook.protocol.calls import LEASE, MOST_FUNCTION_BYTES, MOST_FUNCTIONS
 from t2notebook.worker.process.call_queue import CallQueue
 
 
@@ -134,6 +134,17 @@ def test_what_a_lost_worker_had_begun_is_begun_again_and_not_for_ever() -> None:
     assert sent(actions) == {0: (2,)}, "others go on"
 
 
+def test_what_cost_a_worker_for_good_is_given_up_and_what_waited_behind_it_is_not() -> None:
+    dispatcher = made(2)
+    dispatcher.submit(calls(1, 2, 3), 0.0)
+    assert dispatcher.lost(0, 0, "it used too much memory", 1.0, for_good=True) == [
+        GiveUp(1, "it used too much memory")
+    ]
+    assert 1 not in dispatcher.calls and dispatcher.waiting == 1
+    _, actions = ends(dispatcher, 2, 0.1, 2.0)
+    assert sent(actions) == {1: (3,)}
+
+
 def test_news_of_an_older_incarnation_or_an_earlier_sending_change_nothing() -> None:
     dispatcher = made(1)
     dispatcher.joined(0, 3, (), 0.0)
@@ -211,6 +222,37 @@ def test_functions_are_sent_once_to_each_worker_as_long_as_it_keeps_them() -> No
     assert isinstance(action, Send) and action.functions == (1,), "one that was long not called has gone"
 
 
+def test_a_worker_keeps_no_more_bytes_of_functions_than_it_may() -> None:
+    dispatcher, queue = made(1), CallQueue()
+    new: list[tuple[int, ...]] = []
+    for function in (1, 2, 3, 1, 3, 2):
+        dispatcher.know(function, MOST_FUNCTION_BYTES // 2)
+        (action,) = dispatcher.submit(calls(len(new), function=function), 0.0)
+        assert isinstance(action, Send)
+        new.append(action.functions)
+        given = {number: (f"function {number}", MOST_FUNCTION_BYTES // 2) for number in action.functions}
+        queue.put([(action.calls[0][0], function, b"")], None, given)
+        queued, _ = queue.next(0.0)
+        assert queued is not None and queued.function == f"function {function}"
+        ends(dispatcher, len(new) - 1, 0.1, 0.0)
+    assert new == [(1,), (2,), (3,), (1,), (), (2,)]
+
+
+def test_a_function_that_a_busy_worker_has_not_got_waits_until_it_is_idle() -> None:
+    dispatcher = made(1)
+    dispatcher.submit(calls(*range(10)), 0.0)
+    ends(dispatcher, 0, 0.0001, 0.001)
+    dispatcher.submit(calls(*range(100, 130), function=1), 0.002)
+    dispatcher.started(0, dispatcher.workers[0].calls[0], 0.002)
+    while [each for each in held(dispatcher, 0) if each < 100]:
+        for number in held(dispatcher, 0):
+            _, actions = ends(dispatcher, number, 0.0001, 0.003)
+            for action in actions:
+                assert isinstance(action, Send)
+                assert not action.functions or action.after is None
+            break
+
+
 def test_a_pool_that_has_ended_gives_up_all() -> None:
     dispatcher = made(1)
     dispatcher.submit(calls(1, 2), 0.0)
@@ -273,7 +315,7 @@ class World:
                     self.given_up.add(number)
 
     def got(self, worker: int, tickets: list[int], after: int | None, tells: bool) -> None:
-        self.queues[worker].put([(each, 0, b"") for each in tickets], after, {0: None})
+        self.queues[worker].put([(each, 0, b"") for each in tickets], after, {0: (None, 1)})
         if not self.busy[worker]:
             self.begin(worker, tells)
 
