@@ -16,6 +16,8 @@ SHOWN = 2.0
 TELLING = 5.0
 #: Part of what was asked for that counts as much less, and how many times as much counts as much more.
 LITTLE, MUCH = 0.5, 1.25
+#: Part of its time that a worker may have waited for a cpu; of one that waited longer nobody knows what it needs.
+STARVED = 0.1
 #: Room that an advice leaves above what was used.
 _ROOM = 1.25
 _CPUS = (0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0)
@@ -44,6 +46,8 @@ class Use:
         GPUs in use, 0.5 for half of one; None where there is none, or nobody says.
     gpu_mem : float, optional
         Memory on GPUs, MiB.
+    waited : float
+        Seconds in which its main thread could have run, and others had the cpus; known when it has ended.
     """
 
     seconds: float
@@ -55,6 +59,7 @@ class Use:
     written: int = 0
     gpu: float | None = None
     gpu_mem: float | None = None
+    waited: float = 0.0
 
     @property
     def cpu_used(self) -> float:
@@ -72,8 +77,10 @@ class Use:
             self.read,
             self.written,
         ]
-        if self.gpu is not None or self.gpu_mem is not None:
+        if self.gpu is not None or self.gpu_mem is not None or self.waited:
             figures += [self.gpu, self.gpu_mem]
+        if self.waited:
+            figures.append(round(self.waited, 2))
         return figures
 
     @classmethod
@@ -85,11 +92,11 @@ class Use:
         ValueError
             When it is none.
         """
-        if not isinstance(record, list) or not 7 <= len(record) <= 9:
+        if not isinstance(record, list) or not 7 <= len(record) <= 10:
             raise ValueError("no record of use")
         for index, value in enumerate(record):
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not ((is_number and math.isfinite(value)) or (value is None and index >= 7)):
+            if not ((is_number and math.isfinite(value)) or (value is None and index in (7, 8))):
                 raise ValueError("no record of use")
         return cls(*record)
 
@@ -187,7 +194,11 @@ def _advice(cpus: float, mem: float, uses: Iterable[Use]) -> str:
     mem_peak = max(use.mem_peak for use in uses)
     enough_cpu, enough_mem = _enough_cpus(cpu_peak), _enough_mem(mem_peak)
     options = []
-    if (cpu_peak < LITTLE * cpus and enough_cpu < cpus) or (cpu_peak > MUCH * cpus and enough_cpu > cpus):
+    # One that had to wait for a cpu would have used more.
+    is_known = all(use.waited < STARVED * use.seconds for use in uses)
+    if (is_known and cpu_peak < LITTLE * cpus and enough_cpu < cpus) or (
+        cpu_peak > MUCH * cpus and enough_cpu > cpus
+    ):
         options.append(f"--cpus {enough_cpu:g}")
     if mem_peak < LITTLE * mem and enough_mem <= mem - _LEAST_MEM:
         options.append(f"--ram {enough_mem:g}")

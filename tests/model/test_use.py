@@ -30,7 +30,7 @@ def test_a_record_there_and_back() -> None:
     assert Use.from_list(with_gpu.to_list()) == with_gpu
 
 
-@pytest.mark.parametrize("record", [None, [], [1] * 6, [1] * 10, ["1"] * 7, [float("nan")] * 7, [True] * 7])
+@pytest.mark.parametrize("record", [None, [], [1] * 6, [1] * 11, ["1"] * 7, [float("nan")] * 7, [True] * 7])
 def test_what_is_no_record(record: Any) -> None:
     with pytest.raises(ValueError):
         Use.from_list(record)
@@ -49,6 +49,9 @@ def test_what_would_have_been_enough() -> None:
     assert advice(ended(1.0, 512.0, more)).endswith(": --cpus 2 would do")
     assert advice(ended(1.0, 512.0, replace(IDLE, seconds=2.0))) == "", "too short to say"
     assert advice(ended(0.1, 32.0, replace(IDLE, cpu_peak=0.01, mem_peak=3.0))) == "", "there is no less"
+    starved = replace(IDLE, waited=5.0)
+    assert advice(ended(1.0, 512.0, starved)).endswith(": --ram 128 would do"), "it would have used more cpu"
+    assert Use.from_list(starved.to_list()) == starved
     running = ended(1.0, 512.0, IDLE)
     running[0].state = TaskState.RUNNING
     assert advice(running) == "" and advice([WorkerView(0)]) == ""

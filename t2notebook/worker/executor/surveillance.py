@@ -53,7 +53,7 @@ class Surveillance:
         """Watch a worker no more; return its last figures the first time, None again."""
         if self._tasks.pop(task.task_id, None) is None:
             return None
-        return self._sampler.remove(task.task_id, task.cpu, task.grown)
+        return self._sampler.remove(task.task_id, task.cpu, task.grown, task.waited)
 
     def shed(self) -> None:
         """Close a forked child's copies."""

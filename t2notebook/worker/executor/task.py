@@ -19,6 +19,7 @@ from . import exit_status, memory
 from .event_loop import Loop, Timer
 from .inspection import Inspection
 from .lifecycle import Lifecycle
+from .usage import waited_seconds
 
 #: More than a worker ever tells; the pipe holds it without a reader.
 _MAX_REPORT = 16384
@@ -63,6 +64,8 @@ class Task:
         When its process was made, on the same clock.
     cpu : float
         Cpu-seconds of its process and of those that it has waited for; 0 until it has ended.
+    waited : float
+        Seconds in which its main thread waited for a cpu; 0 until it has ended.
     grown : int
         Bytes by which its process was larger at the most than the executor at the fork, pages of files included; 0
         until it has ended.
@@ -85,6 +88,7 @@ class Task:
         self.received = self.fetched = self.begun = time.monotonic()
         self.cpu = 0.0
         self.grown = self._resident = 0
+        self.waited = 0.0
         self._directory = os.path.join(sandbox, task_id)
         self.inherited = 0
         self._pid = 0
@@ -204,6 +208,7 @@ class Task:
             if os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 return False
             self.signal(signal.SIGKILL)
+            self.waited = waited_seconds(self._pid)
             _, status, usage = os.wait4(self._pid, 0)
         else:
             pid, status, usage = os.wait4(self._pid, os.WNOHANG)

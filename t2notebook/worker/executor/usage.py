@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...model.use import Use
 from .memory import MIB, MemoryWatch
@@ -78,7 +78,7 @@ class UsageSampler:
         _, now, _, most = self._memory.figures(key)
         return _use(worker, worker.seen - worker.began, now, most)
 
-    def remove(self, key: str, cpu: float, grown: int = 0) -> Use | None:
+    def remove(self, key: str, cpu: float, grown: int = 0, waited: float = 0.0) -> Use | None:
         """Return the last figures of a worker that has ended; to be called before its memory is forgotten.
 
         Parameters
@@ -88,6 +88,8 @@ class UsageSampler:
             Seconds of cpu as the kernel has counted them to its end; 0 if it does not say.
         grown : int
             Bytes by which it grew, for one that ended before anybody had looked at it.
+        waited : float
+            Seconds that it waited for a cpu.
         """
         worker = self._workers.pop(key, None)
         if worker is None:
@@ -97,7 +99,7 @@ class UsageSampler:
         if not worker.cpu_peak:
             worker.cpu_peak = worker.cpu / max(now - worker.began, 0.1)
         _, _, recent, most = self._memory.figures(key)
-        return _use(worker, now - worker.began, recent or grown, most)
+        return replace(_use(worker, now - worker.began, recent or grown, most), waited=waited)
 
     @staticmethod
     def _note_cpu(worker: _Worker, cpu: float, now: float) -> None:
@@ -129,6 +131,12 @@ def cpu_seconds(pid: int) -> float:
         return sum(int(field) for field in fields[11:15]) / _TICKS
     except ValueError:
         return 0.0
+
+
+def waited_seconds(pid: int) -> float:
+    """Return how long the main thread of a process could have run and did not, since others had the cpus."""
+    fields = _read(f"/proc/{pid}/schedstat").split()
+    return int(fields[1]) / 1e9 if len(fields) > 1 and fields[1].isdigit() else 0.0
 
 
 def transferred(pid: int) -> tuple[int, int]:

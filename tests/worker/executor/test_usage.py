@@ -14,7 +14,7 @@ from t2notebook.model.use import use_of
 from t2notebook.protocol.launch import decode_status_data
 from t2notebook.worker.executor.event_loop import Loop
 from t2notebook.worker.executor.gpus import GpuWatch, parse
-from t2notebook.worker.executor.usage import cpu_seconds, transferred
+from t2notebook.worker.executor.usage import cpu_seconds, transferred, waited_seconds
 from tests.worker.fakes import FakeAgent, FakeSession
 
 PMON = """\
@@ -38,6 +38,7 @@ def test_what_a_process_has_spent_and_moved(tmp_path: Path) -> None:
     assert 0.08 <= cpu_seconds(os.getpid()) - cpu < 5
     more = transferred(os.getpid())
     assert more[0] - read >= 1 << 20 and more[1] - written >= 1 << 20
+    assert 0 <= waited_seconds(os.getpid()) < 3600 and waited_seconds(2**22 + 1) == 0.0
     assert cpu_seconds(2**22 + 1) == 0.0 and transferred(2**22 + 1) == (0, 0)
 
 
