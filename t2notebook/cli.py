@@ -104,9 +104,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+_DASH_HELP = """\
+usage: t2notebook dash [-h] [--no-browser] [--port PORT] [OPTION ...]
+
+Show your jobs, those of scripts included, on a web page of their own, on loopback with a token.
+
+options:
+  -h, --help    show this help message and exit
+  --no-browser  open no browser; the page's address is printed
+  --port PORT   where to listen (default: 8888, or the next one that is free)
+
+All other options are the Jupyter server's: jupyter server --help-all"""
+
+
 def _dash(arguments: Sequence[str]) -> int:
     """Become the server of the page: the Jupyter server's side is nothing that the command line holds."""
     from importlib.util import find_spec
+
+    if {"-h", "--help"} & set(arguments):
+        print(_DASH_HELP)
+        return 0
 
     if find_spec("jupyter_server") is None:
         print("t2notebook: dash needs the Jupyter server: pip install jupyter_server", file=sys.stderr)
