@@ -24,6 +24,8 @@ LEAST = 32 * MIB
 INTERVAL, SHARE, LONGEST = 0.05, 0.01, 1.0
 #: Seconds between two looks, at the least, at what costs more to find out: a worker's processes, its shared memory.
 SLOW = 1.0
+#: And at the most.
+LONGEST_SLOW = 5.0
 #: After an exact measurement that found nothing wrong, the next one is so many times later as that one took.
 PATIENCE = 50
 #: Seconds for which the most that a worker used is remembered.
@@ -115,7 +117,7 @@ class MemoryWatch:
         self._loop, self._groups = loop, groups or MemoryGroups("")
         self._watched: dict[str, _Watched] = {}
         self._timer: Timer | None = None
-        self._look_around_at = 0.0
+        self._look_around_at = self._look_at_groups_at = 0.0
 
     def add(
         self, key: str, pid: int, limit: int, inherited: int, over: Callable[[int, list[int]], None]
@@ -167,20 +169,29 @@ class MemoryWatch:
                 self._groups.enter(key, watched.pids[0], watched.limit)
                 return
 
+    def _look_at_groups(self) -> None:
+        """Find workers of which the kernel has ended a child for want of memory; it may end the next one."""
+        if (now := time.monotonic()) < self._look_at_groups_at:
+            return
+        self._look_at_groups_at = now + SLOW
+        for key, watched in list(self._watched.items()):
+            if watched.quiet_until != float("inf") and (had := self.ran_out(key)):
+                watched.most = max(watched.most, had)
+                watched.quiet_until = float("inf")
+                watched.look_around()
+                watched.over(had, watched.pids)
+
     def _look(self) -> None:
         self._timer = None
         self._enter_groups()
+        self._look_at_groups()
         began = time.monotonic()
         if began >= self._look_around_at:
-            for key, watched in list(self._watched.items()):
+            for watched in self._watched.values():
                 watched.look_around()
-                if (had := self.ran_out(key)) and watched.quiet_until != float("inf"):
-                    # The kernel has ended a child of it, and may end the next one.
-                    watched.most = max(watched.most, had)
-                    watched.quiet_until = float("inf")
-                    watched.over(had, watched.pids)
             began, before = time.monotonic(), began
-            self._look_around_at = began + max(SLOW, (began - before) / SHARE)
+            # On a busy machine this takes long without costing much, so the pause has an end.
+            self._look_around_at = began + min(LONGEST_SLOW, max(SLOW, (began - before) / SHARE))
         for watched in list(self._watched.values()):
             now = time.monotonic()
             used = watched.measure()
