@@ -176,7 +176,7 @@ class FrameReader:
         self._seal = seal
         self._tag = TAG if seal is not None else 0
         self._buffer = bytearray()
-        self._parts: dict[int, list[Bytes]] = {}
+        self._parts: dict[int, bytearray] = {}
         self._sizes: dict[int, int] = {}
 
     def feed(self, data: Bytes) -> list[Message]:
@@ -230,11 +230,10 @@ class FrameReader:
             raise FrameError(f"a message of more than {MAX_MESSAGE} bytes")
         if flags & _LAST:
             del self._sizes[stream]
-            if (parts := self._parts.pop(stream, None)) is None:
-                return _message(bytearray(body[_HEAD:]), stream)
-            parts.append(body[_HEAD:])
-            return _message(bytearray().join(parts), stream)
-        self._parts.setdefault(stream, []).append(bytes(body[_HEAD:]))
+            whole = self._parts.pop(stream, None) or bytearray()
+            whole += body[_HEAD:]
+            return _message(whole, stream)
+        self._parts.setdefault(stream, bytearray()).extend(body[_HEAD:])
         return None
 
 

@@ -16,7 +16,7 @@ from ...model.errors import Twister2Error
 from ...protocol.frames import Bytes, FrameError, FrameReader, FrameWriter, Message
 from ..session_http import Connection
 
-_CHUNK = 256 << 10
+_CHUNK = 1 << 20
 #: Seconds between two attempts to reach a session.
 _PAUSE = 0.1
 #: Seconds after which the thread looks around, whatever happens.
