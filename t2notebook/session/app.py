@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 from tornado.web import Application
 
 from ..model.errors import SessionError
-from . import driver_api, http_api, inspection_api
+from . import driver_api, http_api, inspection_api, stream_api
 from .embedded import Cluster
 from .session import Session
 
@@ -28,7 +29,12 @@ def make_session(settings: dict[str, Any], cluster: Cluster | None) -> Session:
 
     def application(session: Session) -> Application:
         return Application(
-            [*http_api.routes(session), *driver_api.routes(session), *inspection_api.routes(session)]
+            [
+                *http_api.routes(session),
+                *stream_api.routes(session),
+                *driver_api.routes(session),
+                *inspection_api.routes(session),
+            ]
         )
 
     return Session(settings, cluster, application)
@@ -59,6 +65,10 @@ def run(settings: dict[str, Any], cluster: Cluster | None, ready: Callable[[], N
         level=level,
         format="%(asctime)s %(name)s: %(message)s",
     )
+
+    # Else the collector looks through all events and workers again and again: they stay, and are in no cycles.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
     async def _run() -> None:
         await make_session(settings, cluster).run(ready)
