@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import hashlib
+import inspect
 import os
 import threading
 import time
@@ -72,8 +73,8 @@ class Executor(concurrent.futures.Executor):
     ) -> None:
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise SubmitError(f"workers is {workers!r}; give a whole number from 1")
-        if unknown := sorted(set(options) & _NOT_FOR_POOLS):
-            raise SubmitError(f"a pool takes no {unknown[0]}")
+        if refused := sorted(set(options) & _NOT_FOR_POOLS | set(options) - _OPTIONS):
+            raise SubmitError(f"a pool takes no {refused[0]}")
         self._options = {"workers": workers, "cpu": cpu, "ram_mega_bytes": ram_mega_bytes, **options}
         self._retries = _whole("retries", retries)
         self._pool: Pool | None = None
@@ -371,13 +372,23 @@ def map(
         executor = Executor(workers, cpu, ram_mega_bytes, **options)
     elif options:
         raise SubmitError(f"an executor has its workers already; give {min(options)} to t2.Executor")
-    return executor.futures(fn, *items, retries=retries)
+    return executor.futures(fn, *items, retries=retries or None)
 
 
 _NOT_FOR_POOLS = frozenset(
     {"config", "keep_going", "max_reexecutes", "replace", "files", "persistent_volume", "time_limit", "gang"}
-    | {"gang_timeout", "job", "on_exit"}
+    | {
+        "gang_timeout",
+        "job",
+        "on_exit",
+        "arguments",
+        "discovery",
+        "scalable",
+        "job_master",
+        "failure_timeout",
+    }
 )
+_OPTIONS = frozenset(inspect.signature(submit).parameters)
 
 
 def acquire(options: Mapping[str, Any]) -> Pool:
