@@ -502,7 +502,7 @@ def cut_off(env: Any) -> None:
         raise OSError("no route to host")
 
     http.client.HTTPConnection.connect = refuse  # type: ignore[method-assign]
-    result.deliver.__kwdefaults__["patience"] = 0.1
+    result.PATIENCE = 0.1
 
 
 def test_a_result_that_could_not_be_sent_is_fetched_from_the_sandbox(t2: Any) -> None:
@@ -531,7 +531,9 @@ def test_a_result_that_somebody_else_put_there_is_not_unpickled(t2: Any) -> None
                 time.sleep(0.001)
             os._exit(0)
 
-    job = t2.submit(forge, ram_mega_bytes=64)
+    job = t2.submit(
+        forge, ram_mega_bytes=256
+    )  # this module is imported there, with all that it imports, and forked
     with pytest.raises(
         JobFailed, match="its result is lost: the result in its sandbox is not signed by the job"
     ):
