@@ -87,16 +87,21 @@ def test_the_html_has_the_texts_that_the_widget_gets(job):
     assert record["columns"] == [key for key, _ in COLUMNS if key not in left_out]
     assert record["each"] == "0.5 cpus and 1.5 GiB each" and record["each"] in job_html(record)
     shown = [key for key in record["columns"] if key != "started"]
-    assert head == [heading for key, heading in COLUMNS if key in shown]
-    for cells, row in zip(body, record["rows"], strict=True):
-        expected = [cell_text(row, key) for key in shown]
+    assert head == [heading for key, heading in COLUMNS if key in shown and key != "message"]
+    for row in record["rows"]:
+        cells = body.pop(0)
+        expected = [cell_text(row, key) for key in shown if key != "message"]
         expected[1] = f"● {expected[1]}"
         at = shown.index("progress")
         if note := row["text"].get("note"):
             expected[at] += f" {note}"
         assert [cell.replace("\xa0", " ") for cell in cells] == expected
-    assert body[0][:3] == ["0", "●\xa0running", "node-1"] and body[0][3] == "42\xa0% epoch 3"
-    assert body[2][-2:] == ["137", "container limitation memory"]
+        if message := cell_text(row, "message"):
+            assert body.pop(0) == [message], "the message has a line of its own"
+    assert body == []
+    rows = Cells(job_html(record)).rows
+    assert rows[1][:3] == ["0", "●\xa0running", "node-1"] and rows[1][3] == "42\xa0% epoch 3"
+    assert ["container limitation memory"] in rows
 
 
 def test_columns_without_content_are_left_out():
@@ -411,3 +416,21 @@ def test_use_stands_in_the_view_and_what_would_have_been_enough_at_its_end():
     assert cell_text(record["rows"][0], "mem_now") == "90 MiB"
     line = "used at most 0.3 of 1 cpu and 90 of 512 MiB a worker: --cpus 0.5 --ram 128 would do"
     assert record["advice"] == line and line in job_html(record) and line in job_text(record)
+
+
+def test_a_saved_table_scrolls_one_way_at_most():
+    """In a narrow window a table of many workers had a bar on two sides: its messages have a line of their own now."""
+    job = Job("wide", workers=300)
+    job.start(("agent-1.cluster.example.org",))
+    job.status(
+        5, "FAILED", reason="REASON_EXECUTOR_TERMINATED", message="killed by signal 9, for lack of memory"
+    )
+    job.fail(200, "ZeroDivisionError: division by zero, and a long text after it")
+    record = {**snapshot(job.view()), "columns": [key for key, _ in COLUMNS]}
+    long = job_html(record)
+    assert "max-height:420px;overflow:auto" in long and "overflow-x" not in long
+    assert ">Message<" not in long and long.count("colspan=") == 1
+    assert ">Worker<" in long and ">Agent<" in long and ">Started<" not in long
+    few = job_html({**record, "rows": record["rows"][:5]})
+    assert "overflow-x:auto" in few and "max-height:420px" not in few
+    assert ">Restarts<" in few, "what is short has all"

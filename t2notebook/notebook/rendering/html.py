@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from html import escape
 from typing import Any
 
-from .snapshot import COLUMNS, NUMERIC, cell_text, clock, zone
+from .snapshot import COLUMNS, FITTING_ROWS, NUMERIC, cell_text, clock, zone
 
 #: White text on each has a contrast of at least 4.5.
 CHIP = {"waiting": "#9a6700", "active": "#0969da", "good": "#1a7f37", "bad": "#cf222e", "ended": "#57606a"}
@@ -36,12 +36,17 @@ _TD = "padding:4px 6px"
 _TR = f"background:transparent;border-bottom:{_LINE}"
 _TH = f"padding:4px 6px;vertical-align:bottom;font-weight:600;{_MUTED}"
 #: As wide as in the widget, so that nothing moves when this takes its place.
-_WIDTHS = {"progress": ";min-width:66px", "message": ";width:40%"}
+_WIDTHS = {"progress": ";min-width:66px", "host": ";min-width:6em"}
+#: Pixels that columns take at least, and those of an output in a narrow window (520 px): a table of many workers
+#: scrolls downwards, and two bars around one table are one too many. What has no room is left out, in this order.
+_LEAST = {"worker_id": 61, "state": 76, "host": 84, "progress": 98, "runtime": 69, "started": 80, "mem": 75}
+_LEAST_OTHERS, NARROW = 60, 410
+_LESS = ("started", "cpus", "mem", "restarts", "exit_code", "cpu_used", "mem_now")
 
 #: What a text that does not fit is cut to; the whole is in the title. A height, too, as an untrusted notebook
 #: may lose the line clamp.
 _ONE_LINE = (
-    "display:inline-block;max-width:9em;overflow:hidden;text-overflow:ellipsis;white-space:nowrap;"
+    "display:inline-block;max-width:7em;overflow:hidden;text-overflow:ellipsis;white-space:nowrap;"
     "vertical-align:bottom"
 )
 _TWO_LINES = (
@@ -140,16 +145,17 @@ def _note(title: str, text: str, color: str) -> str:
 
 
 def _table(record: Mapping[str, Any]) -> str:
-    columns = _columns(record)
+    is_long = len(record["rows"]) > FITTING_ROWS
+    columns = _fitting(_columns(record)) if is_long else _columns(record)
     head = "".join(
         f'<th scope="col" style="{_TH};text-align:{_side(key)}">{escape(heading)}</th>'
         for key, heading in COLUMNS
-        if key in columns
+        if key in columns and key != "message"
     )
     body: list[str] = []
     room = ROWS_SIZE
     for row in record["rows"]:
-        body.append(f'<tr style="{_TR}">{"".join(_cells(row, columns))}</tr>')
+        body.append(_row(row, columns))
         room -= len(body[-1])
         if room < 0:
             break
@@ -164,8 +170,9 @@ def _table(record: Mapping[str, Any]) -> str:
         "font-size:12px;font-variant-numeric:tabular-nums"
     )
     note = f'<div style="{_MUTED};font-size:12px;margin-top:4px">{escape(hidden)}</div>' if hidden else ""
+    scrolls = "max-height:420px;overflow:auto" if is_long and _width(columns) <= NARROW else "overflow-x:auto"
     return (
-        f'<div style="max-height:420px;overflow:auto"><table style="{style}">'
+        f'<div style="{scrolls}"><table style="{style}">'
         f'<thead><tr style="{_TR}">{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>{note}'
     )
 
@@ -177,9 +184,35 @@ def _columns(record: Mapping[str, Any]) -> list[str]:
     return [key for key in record["columns"] if not (is_plain and key == "started")]
 
 
+def _width(columns: Iterable[str]) -> int:
+    """Return the pixels that these columns take at least."""
+    return sum(_LEAST.get(key, _LEAST_OTHERS) for key in columns if key != "message")
+
+
+def _fitting(columns: list[str]) -> list[str]:
+    """Leave out what a long table has no room for in a narrow window; `job.tasks` has it."""
+    for key in _LESS:
+        if _width(columns) > NARROW and key in columns:
+            columns = [other for other in columns if other != key]
+    return columns
+
+
+def _row(row: Mapping[str, Any], columns: Collection[str]) -> str:
+    """Return a worker's row; its message stands below, where it has the whole width."""
+    cells = list(_cells(row, columns))
+    message = escape(cell_text(row, "message")) if "message" in columns else ""
+    if not message:
+        return f'<tr style="{_TR}">{"".join(cells)}</tr>'
+    text = (
+        f'<div title="{message}" style="{_TWO_LINES}">{message}</div>' if len(message) > FITTING else message
+    )
+    below = f'<td colspan="{len(cells)}" style="padding:0 6px 4px 24px;text-align:left">{text}</td>'
+    return f'<tr style="background:transparent">{"".join(cells)}</tr><tr style="{_TR}">{below}</tr>'
+
+
 def _cells(row: Mapping[str, Any], columns: Collection[str]) -> Iterable[str]:
     for key, _ in COLUMNS:
-        if key not in columns:
+        if key not in columns or key == "message":
             continue
         text = escape(cell_text(row, key))
         style = f"{_TD};text-align:{_side(key)}{_WIDTHS.get(key, '')}"
@@ -187,10 +220,8 @@ def _cells(row: Mapping[str, Any], columns: Collection[str]) -> Iterable[str]:
             text = f'<span style="color:{_DOT[row["tone"]]}">●</span>&nbsp;{text}'
         elif key == "progress":
             text = _bar(row, text)
-        elif key == "host" and len(text) > FITTING:
-            text = f'<div style="max-width:14em;overflow-wrap:break-word">{text}</div>'
-        elif key == "message" and len(text) > 2 * FITTING:
-            text = f'<div title="{text}" style="{_TWO_LINES}">{text}</div>'
+        elif key == "host" and len(text) > FITTING // 2:
+            text = f'<div style="overflow-wrap:anywhere">{text}</div>'
         elif key in ("cpus", "mem", "mem_now", "started", "runtime"):
             text = text.replace(" ", "&nbsp;")
         yield f'<td style="{style}">{text}</td>'
