@@ -2,7 +2,8 @@
 
 ``start``: from nothing to the results of tasks on four workers; for ours ``cold`` (no executor lives, the session and
 the embedded Mesos do) and ``warm`` (executors of an earlier cluster are kept). ``tasks``: 2,000 small tasks through a
-running cluster. No dashboard on either side.
+running cluster; ``secured`` and ``plain`` say what TLS costs on either side, which `MesosCluster` has by default and
+`LocalCluster` has not. No dashboard on either side.
 """
 
 from __future__ import annotations
@@ -49,6 +50,22 @@ def local() -> dict[str, float]:
     return {"start": start, "tasks": tasks}
 
 
+def local_secured() -> dict[str, float]:
+    from distributed import LocalCluster
+    from distributed.security import Security
+
+    _, tasks = _time(
+        lambda: LocalCluster(
+            n_workers=WORKERS,
+            threads_per_worker=1,
+            dashboard_address=None,
+            security=Security.temporary(),
+            protocol="tls://",
+        )
+    )
+    return {"secured tasks": tasks}
+
+
 def mesos() -> dict[str, float]:
     import t2notebook as t2
 
@@ -61,11 +78,12 @@ def mesos() -> dict[str, float]:
     }
     cold, _ = _time(lambda: t2.MesosCluster(**arguments))
     warm, tasks = _time(lambda: t2.MesosCluster(**arguments))
+    _, plain = _time(lambda: t2.MesosCluster(security=False, **arguments))
     t2.shutdown()
-    return {"cold": cold, "warm": warm, "tasks": tasks}
+    return {"cold": cold, "warm": warm, "tasks": tasks, "plain tasks": plain}
 
 
-CASES = {"local": local, "mesos": mesos}
+CASES = {"local": local, "local_secured": local_secured, "mesos": mesos}
 
 
 def measure(name: str, home: Path) -> dict[str, float]:
@@ -102,12 +120,15 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{options.rounds} rounds, load {os.getloadavg()[0]:.1f}, medians (min to max), seconds\n")
     middle = {name: statistics.median(values) for name, values in taken.items()}
     for name, values in taken.items():
-        print(f"{name:14} {middle[name]:7.3f} ({min(values):.3f} to {max(values):.3f})")
+        print(f"{name:28} {middle[name]:7.3f} ({min(values):.3f} to {max(values):.3f})")
     print()
     for kind in ("cold", "warm"):
         ratio = middle[f"mesos {kind}"] / middle["local start"]
         print(f"MesosCluster, {kind}, to the first results: {ratio:.2f} x LocalCluster")
-    print(f"{TASKS:,} tasks: {middle['mesos tasks'] / middle['local tasks']:.2f} x LocalCluster")
+    secured, plain = middle["local_secured secured tasks"], middle["local tasks"]
+    print(f"{TASKS:,} tasks: {middle['mesos tasks'] / plain:.2f} x LocalCluster (which has no TLS)")
+    print(f"{TASKS:,} tasks: {middle['mesos tasks'] / secured:.2f} x LocalCluster with TLS")
+    print(f"{TASKS:,} tasks: {middle['mesos plain tasks'] / plain:.2f} x LocalCluster, neither with TLS")
     return 0
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..localmesos import running, spawn_shared
+from ..model.errors import SessionError
 from ..model.overhead import with_executors
 
 
@@ -22,18 +25,20 @@ class Cluster:
     def __init__(self, runtime_dir: Path, config: dict[str, Any]) -> None:
         self._runtime_dir = runtime_dir
         cpus, mem = with_executors(config["local_cpus"], config["local_mem"])
-        self._handle = spawn_shared(
-            runtime_dir,
-            agents=config["local_agents"],
-            cpus=cpus,
-            mem=mem,
-            idle=config["local_linger"],
-        )
+        with _named(runtime_dir):
+            self._handle = spawn_shared(
+                runtime_dir,
+                agents=config["local_agents"],
+                cpus=cpus,
+                mem=mem,
+                idle=config["local_linger"],
+            )
         self.master = ""
 
     def wait(self) -> str:
         """Wait until its master listens; return ``host:port``."""
-        self.master = self._handle.wait().master
+        with _named(self._runtime_dir):
+            self.master = self._handle.wait().master
         return self.master
 
     def abandon(self) -> None:
@@ -44,3 +49,20 @@ class Cluster:
         """Whether it has ended, or another has taken its place."""
         info = running(self._runtime_dir)
         return info is None or info.master != self.master
+
+
+@contextmanager
+def _named(runtime_dir: Path) -> Iterator[None]:
+    """Say which folder it is, and which setting names another, when nothing can be written there.
+
+    Raises
+    ------
+    SessionError
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SessionError(
+            f"the embedded Mesos cannot start: {error.strerror or error} ({error.filename or runtime_dir}); "
+            "JUPYTER_RUNTIME_DIR names another folder for it"
+        ) from None
