@@ -56,10 +56,12 @@ class ApiHandler(RequestHandler):
 
     def initialize(self, session: Session) -> None:
         self.session = session
-        if OBSERVER_HEADER not in self.request.headers:
-            session.touch()
+        # Who only observes keeps us no longer; who has a job ended is to get the answer.
         if self.request.method == "POST":
             session.was_needed = True
+            session.touch()
+        elif OBSERVER_HEADER not in self.request.headers:
+            session.touch()
 
     def prepare(self) -> None:
         if self.session.is_closed:
