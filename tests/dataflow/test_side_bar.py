@@ -79,12 +79,7 @@ def test_a_click_on_new_makes_a_cluster_that_a_client_connects_to(
             60,
             "the client computes nothing",
         )
-        driver.save_screenshot(str(tmp_path / "computed.png"))
         assert len(schedulers(tmp_path)) == 1
         click(driver, f"{ITEM}-stop")
-        t2lab.wait_for(
-            lambda: texts(driver, ".jp-Dialog .jp-mod-accept"), 20, "nobody asks whether to end it"
-        )
-        click(driver, ".jp-Dialog .jp-mod-accept")
         t2lab.wait_for(lambda: not texts(driver, ITEM), 60, "the cluster stays")
         t2lab.wait_for(lambda: not schedulers(tmp_path), 30, "its scheduler stays")

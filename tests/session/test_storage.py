@@ -7,6 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
@@ -152,10 +153,11 @@ def test_a_file_system_that_refuses_locks_is_said_in_one_line(cluster: Path, tmp
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[Any]:
-    """Mount a file system with room for so many files."""
-    folder = tmp_path / "small"
-    folder.mkdir()
+def small() -> Iterator[Any]:
+    """Mount a file system with room for so many files, at a path that is short enough for a socket."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts")
+    folder = Path(tempfile.mkdtemp(prefix="t2-small-"))
 
     def mount(files: int) -> Path:
         done = subprocess.run(
@@ -167,12 +169,14 @@ def small(tmp_path: Path) -> Iterator[Any]:
             pytest.skip("nothing can be mounted here")
         return folder
 
-    if os.geteuid() != 0:
-        pytest.skip("only root mounts")
     yield mount
-    eventually(
-        lambda: not subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode
-    )
+    eventually(lambda: _unmounted(folder))
+    folder.rmdir()
+
+
+def _unmounted(folder: Path) -> bool:
+    subprocess.run(["umount", str(folder)], capture_output=True, check=False)
+    return not folder.is_mount()
 
 
 @pytest.mark.parametrize(
@@ -189,7 +193,7 @@ def small(tmp_path: Path) -> Iterator[Any]:
     ],
 )
 def test_a_full_runtime_directory_is_said_in_one_line(
-    cluster: Path, small: Any, tmp_path: Path, files: int, text: str
+    cluster: Path, small: Any, files: int, text: str
 ) -> None:
     folder = small(files)
     code = """
