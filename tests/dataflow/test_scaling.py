@@ -176,21 +176,6 @@ def test_adapt_grows_with_the_tasks_and_shrinks_when_they_are_done(make: Make) -
 
 
 @pytest.mark.slow
-def test_adapt_goes_on_after_all_workers_were_lost_for_good(make: Make) -> None:
-    """As when an operator preempts them (distributed issues 4591, 6679, 3154)."""
-    cluster = make(max_worker_restarts=0)
-    cluster.adapt(minimum=0, maximum=2, interval="100ms", target_duration="1s")
-    with distributed.Client(cluster) as client:
-        futures = client.map(slowly, range(12), seconds=0.5)
-        for _ in range(2):
-            eventually(lambda: names(cluster), timeout=60)
-            for job in cluster.jobs:
-                if not job.state.is_final:
-                    job.kill()
-        assert client.gather(futures) == [square(number) for number in range(12)]
-
-
-@pytest.mark.slow
 def test_adapt_keeps_to_its_bounds_and_does_not_churn(make: Make) -> None:
     cluster = make()
     cluster.adapt(minimum=1, maximum=2, interval="50ms")
