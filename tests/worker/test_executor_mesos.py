@@ -217,7 +217,8 @@ def test_failures_say_why(scheduler: Scheduler, session: FakeSession) -> None:
     (killed,) = scheduler.launch(session.launch(session.add(lambda env: os.kill(os.getpid(), 9)), 1))
     status = scheduler.wait(killed, "FAILED")
     assert "SIGKILL" in status["message"]
-    assert decode_status_data(status["data"]) == {"exit_code": -9}
+    data = decode_status_data(status["data"])
+    assert data.pop("use") and data == {"exit_code": -9}
     assert session.secret not in json.dumps(scheduler.updates)
 
 

@@ -82,8 +82,11 @@ def test_a_worker_at_home(run: Run, session: FakeSession, agent: FakeAgent) -> N
     assert [int(handler) for handler in found["umask_handlers"]] == [0, 0]
     assert "main" not in found["main"], "the executor's own __main__"
     others = [target for fd, target in found["fds"].items() if int(fd) > 2]
-    # The package (mapped), the pipe to the executor, its directory for sockets; the listing is gone by then.
-    assert all(re.match(r"/memfd:t2-package|pipe:|.*/task-1/tmp$", target) for target in others), others
+    # The package (mapped), the pipe to the executor, its directory for sockets, and what its executor looks by: a
+    # socket, and a file for dumps. The listing is gone by then.
+    expected = r"/memfd:t2-package|/memfd:t2notebook-stacks|pipe:|socket:|.*/task-1/tmp$"
+    assert all(re.match(expected, target) for target in others), others
+    assert sum(target.startswith("socket:") for target in others) <= 1, others
     assert (agent.sandbox / "task-1" / "stdout").read_text() == "to stdout\n"
     assert (agent.sandbox / "task-1" / "stderr").read_text() == "to stderr \N{SNOWMAN}\n"
 
