@@ -7,6 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
@@ -149,3 +150,67 @@ def test_a_file_system_that_refuses_locks_is_said_in_one_line(cluster: Path, tmp
     assert "journal.sqlite cannot be written: database is locked" in line
     assert "let JUPYTER_DATA_DIR name a folder on a local disk" in line
     eventually(lambda: not sessions_of(cluster))
+
+
+@pytest.fixture
+def small() -> Iterator[Any]:
+    """Mount a file system with room for so many files, at a path that is short enough for a socket."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts")
+    folder = Path(tempfile.mkdtemp(prefix="t2-small-"))
+
+    def mount(files: int) -> Path:
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size=1m,nr_inodes={files + 1}", "tmpfs", str(folder)],
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            pytest.skip("nothing can be mounted here")
+        return folder
+
+    yield mount
+    eventually(lambda: _unmounted(folder))
+    folder.rmdir()
+
+
+def _unmounted(folder: Path) -> bool:
+    subprocess.run(["umount", str(folder)], capture_output=True, check=False)
+    return not folder.is_mount()
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        (2, "no session process can be started: No space left on device ({}/t2notebook/session-"),
+        pytest.param(
+            3,
+            "the embedded Mesos cannot start: No space left on device ({}/t2notebook/localmesos.lock)",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(4, "no socket can be made at {}/t2notebook/session-", marks=pytest.mark.slow),
+        (5, "the embedded Mesos cannot start: No space left on device ({}/t2notebook/localmesos.json"),
+    ],
+)
+def test_a_full_runtime_directory_is_said_in_one_line(
+    cluster: Path, small: Any, files: int, text: str
+) -> None:
+    folder = small(files)
+    code = """
+        import t2notebook as t2
+        try:
+            t2.submit(lambda: 1, workers=1, ram_mega_bytes=64).results(timeout=40)
+        except t2.Twister2Error as error:
+            print(error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "JUPYTER_RUNTIME_DIR": str(folder)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert text.format(folder) in done.stdout
+    assert "JUPYTER_RUNTIME_DIR" in done.stdout and done.stdout.count("\n") == 1
+    assert "Traceback" not in done.stderr

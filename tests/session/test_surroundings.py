@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.session.conftest import ROOT, eventually, processes, sessions_of
+from tests.session.conftest import ROOT, end, eventually, kernel, processes, sessions_of, submit
 
 BACKPORTS = ("dataclasses", "asyncio", "uuid", "pathlib", "enum", "typing", "random", "argparse", "json")
 RUN = """
@@ -332,3 +332,29 @@ def test_a_cluster_of_the_kernels_own_is_on_this_machine_too_and_another_is_not(
     print(surroundings.is_embedded(t2.configure(master="10.0.0.1:5050")))
     """
     assert run(code, clean).splitlines() == ["[1]", "False", "False"]
+
+
+def test_a_session_of_another_version_in_the_same_runtime_directory(clean: Path) -> None:
+    """Each version has a session of its own; jobs of one are seen, attached and killed from the other."""
+    older, job_id = submit(steps=1000, then="    time.sleep(100)\n")
+    newer = kernel(
+        f"""
+        import t2notebook._version
+        t2notebook._version.__version__ = "9.9.9"
+        import t2notebook as t2
+
+        print(t2.submit(lambda: "new", workers=1, ram_mega_bytes=64).results(timeout=60))
+        print({job_id!r} in set(t2.jobs().job_id), end=" ")
+        job = t2.attach({job_id!r})
+        print(job.state.value, end=" ")
+        job.kill()
+        print(job.wait(60).value)
+        """
+    )
+    assert newer.stdout is not None
+    assert newer.stdout.readline() == "['new']\n"
+    assert len(sessions_of(clean)) == 2
+    assert newer.stdout.readline() == "True STARTED KILLED\n"
+    end(newer)
+    older.kill()
+    end(older)
