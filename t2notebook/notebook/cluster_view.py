@@ -77,11 +77,12 @@ class ClusterView:
             state = {"page": page or last, "trouble": "" if page else "no cluster runs any more"}
         except Twister2Error as error:
             state = {"page": last, "trouble": str(error)}
-        if state != self.widget.state:
-            self._place.run(self._write, state)
+        self._place.run(self._write, state)
 
     def _write(self, state: dict[str, Any]) -> None:
-        self.widget.state = state
+        self.widget.beat += 1
+        if state != self.widget.state:
+            self.widget.state = state
 
     def _on_show(self, is_shown: bool) -> None:
         from .feeder import feeder

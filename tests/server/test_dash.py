@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -125,9 +124,6 @@ def test_a_scripts_job_is_watched_and_killed(tmp_path: Path) -> None:
         click(driver, "#details .link")
         t2lab.wait_for(lambda: "epoch 3" in "".join(texts(driver, "#details pre")), 20, "no output")
         assert violations(driver, "body") == []
-        if folder := os.environ.get("T2_SCREENSHOTS"):
-            time.sleep(1)
-            driver.save_screenshot(f"{folder}/dash.png")
         kill = "#jobs td:last-child button"
         click(driver, kill)
         assert texts(driver, kill) == ["Kill?"]

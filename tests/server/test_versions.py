@@ -101,9 +101,6 @@ def test_every_jupyterlab_and_notebook_7(installed: tuple[str, str], app: str, t
             assert not "".join(texts(driver, ".t2-Status"))  # nothing goes on any more
             buttons = "return document.querySelectorAll('.jp-Cell .t2-CellButton').length"
             assert driver.execute_script(buttons) >= 1
-        folder = os.environ.get("T2_SCREENSHOTS")
-        if folder:
-            driver.save_screenshot(f"{folder}/{app}-{said}.png")
 
 
 def test_behind_jupyter_server_proxy(tmp_path: Path) -> None:

@@ -194,6 +194,7 @@ class FormView:
         self.is_shown = True
         self.problem = self.notice = ""
         self._sequence = 0
+        self._submits = 0  # so that a page hears of a click that changed nothing else
         self._hint: dict[str, Any] = {}
         self._looked = ("", 0.0)
         self._place, self._writing = OutputContext(ip), OutputContext(ip)
@@ -224,11 +225,12 @@ class FormView:
             trouble = str(error)
         self._look_for_hint()
         state = self._state(found, trouble, values, sequence)
-        if state != self.widget.state:
-            self._writing.run(self._write, state)
+        self._writing.run(self._write, state)
 
     def _write(self, state: dict[str, Any]) -> None:
-        self.widget.state = state
+        self.widget.beat += 1
+        if state != self.widget.state:
+            self.widget.state = state
 
     def _state(
         self,
@@ -252,6 +254,7 @@ class FormView:
             "plan": plan_text(found, values) if found else "",
             "tone": tone(found, values) if found else "",
             "hint": self._hint,
+            "submits": self._submits,
         }
 
     def _look_for_hint(self) -> None:
@@ -279,6 +282,7 @@ class FormView:
         self.mark()
 
     def _on_submit(self) -> None:
+        self._submits += 1
         if self.problem:
             return
         self.notice = ""

@@ -1,7 +1,7 @@
 // The cluster as its master's page has it: agents, resources, tasks by state, the newest tasks.
 
 import { AgentGrid } from "./agent_grid.js";
-import { clock, cover, element, setShown, setText, watchSight } from "./dom.js";
+import { clock, cover, element, Pulse, setShown, setText, watchSight } from "./dom.js";
 
 const PARTS = ["total", "allocated", "offered", "idle"];
 const RESOURCE_NAMES = { cpus: "CPUs", gpus: "GPUs", mem: "Memory", disk: "Disk" };
@@ -136,8 +136,17 @@ function render({ model, el }) {
   root.append(head, trouble, body, ...Object.values(tables).map((table) => table.node));
   el.append(root);
 
+  let pulse = null;
+  const drawLife = () => {
+    const text = model.get("state").trouble;
+    const why = pulse?.isStale ? pulse.text : text ? `Not live: ${text}` : "";
+    setText(trouble, why);
+    setShown(trouble, Boolean(why));
+    root.dataset.stale = String(Boolean(why));
+  };
+
   const draw = () => {
-    const { page, trouble: text } = model.get("state");
+    const { page } = model.get("state");
     setText(name, `Mesos master ${page.master}`);
     const parts = [`${page.agents.active} agent${page.agents.active === 1 ? "" : "s"}`];
     for (const state of ["inactive", "unreachable"]) {
@@ -145,9 +154,7 @@ function render({ model, el }) {
     }
     setText(agents, parts.join(", "));
     setText(version, page.version ? `Mesos ${page.version}` : "");
-    setText(trouble, text ? `Not live: ${text}` : "");
-    setShown(trouble, Boolean(text));
-    root.dataset.stale = String(Boolean(text));
+    drawLife();
     resources.draw(page.resources);
     counts.replaceChildren(
       ...Object.entries(page.tasks)
@@ -163,13 +170,21 @@ function render({ model, el }) {
     for (const [kind, table] of Object.entries(tables)) table.draw(page[kind]);
   };
 
+  pulse = new Pulse(drawLife);
+  const beat = () => pulse.beat();
   model.on("change:state", draw);
+  model.on("change:beat", beat);
   const uncover = cover(model.get("beside"));
-  const unwatch = watchSight(root, model);
+  const unwatch = watchSight(root, model, (isShown) => {
+    pulse.isPaused = !isShown;
+    if (isShown) pulse.begin();
+  });
   model.send({ kind: "show", is_shown: true });
   draw();
   return () => {
+    pulse.dispose();
     model.off("change:state", draw);
+    model.off("change:beat", beat);
     model.send({ kind: "show", is_shown: false });
     unwatch();
     uncover();

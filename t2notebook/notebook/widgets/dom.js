@@ -1,5 +1,8 @@
 // Small helpers of all views: nodes, times, and what a view has to do with the output that it stands in.
 
+// A kernel answers each second; after so much silence a view says that it may be out of date.
+const SILENCE_MS = 10000;
+
 export function element(tag, className, text) {
   const node = document.createElement(tag);
   if (className) node.className = className;
@@ -66,14 +69,56 @@ export function cover(name) {
   return () => style.remove();
 }
 
+// Whether a view hears of its kernel: each answer of it is a beat. How long a pause means something follows from those
+// before, since a large cluster takes its time.
+export class Pulse {
+  constructor(onChange) {
+    this.onChange = onChange;
+    this.isStale = false;
+    this.gap = 0;
+    this.heardAt = performance.now();
+    this.timer = setInterval(() => this.tick(), 1000);
+  }
+
+  beat() {
+    const now = performance.now();
+    this.gap = now - this.heardAt;
+    this.begin();
+  }
+
+  // Somebody looks again: nothing was to be heard meanwhile.
+  begin() {
+    this.heardAt = performance.now();
+    this.tick();
+  }
+
+  tick() {
+    if (document.visibilityState === "hidden" || this.isPaused) return;
+    const isStale = performance.now() - this.heardAt > Math.max(SILENCE_MS, 3 * this.gap);
+    if (isStale === this.isStale) return;
+    this.isStale = isStale;
+    this.onChange();
+  }
+
+  get text() {
+    const when = clock(Date.now() / 1000 - (performance.now() - this.heardAt) / 1000);
+    return `Not live: nothing was heard from the kernel since ${when}. If it was restarted, run this cell again.`;
+  }
+
+  dispose() {
+    clearInterval(this.timer);
+  }
+}
+
 // Tells the kernel whether anybody can see the view: it reads no output for nobody.
-export function watchSight(node, model) {
+export function watchSight(node, model, onShow = () => {}) {
   let isSeen = true;
   let isInside = true;
   const tell = () => {
     const now = isInside && document.visibilityState !== "hidden";
     if (now === isSeen) return;
     isSeen = now;
+    onShow(now); // first: a page whose kernel is gone can send nothing
     model.send({ kind: "show", is_shown: now });
   };
   const observer = new IntersectionObserver((entries) => {

@@ -2,7 +2,7 @@
 // the kernel as a message with a number; the kernel's answer comes as one state, which says for which number it is.
 
 import { AgentGrid } from "./agent_grid.js";
-import { cover, element, setShown, setText, watchSight } from "./dom.js";
+import { cover, element, Pulse, setShown, setText, watchSight } from "./dom.js";
 
 const SEND_MS = 60;
 const ANSWER_MS = 3000;
@@ -270,8 +270,11 @@ function render({ model, el }) {
   notice.setAttribute("role", "status");
   foot.append(submit, line);
   const body = element("div", "t2-form-body");
+  const stale = element("div", "t2-cluster-trouble");
+  stale.setAttribute("role", "status");
+  stale.hidden = true;
   body.append(left, right);
-  root.append(body, foot, notice);
+  root.append(stale, body, foot, notice);
   el.append(root);
 
   const chosen = () => ({
@@ -286,10 +289,12 @@ function render({ model, el }) {
     clearTimeout(sendTimer);
     sendTimer = 0;
     clearTimeout(answerTimer);
-    model.send({ kind: "change", values: chosen(), sequence: ++sequence });
+    // Another page may show this form, too.
+    sequence = Math.max(sequence, model.get("state").sequence) + 1;
+    model.send({ kind: "change", values: chosen(), sequence });
     root.dataset.asking = "true";
     answerTimer = setTimeout(() => {
-      setText(notice, "The kernel is busy: the numbers are asked for when the running cell ends.");
+      setText(notice, "No answer from the kernel: it gets to this when the running cell has ended.");
     }, ANSWER_MS);
   };
 
@@ -300,9 +305,15 @@ function render({ model, el }) {
     setText(notice, "");
     answerTimer = setTimeout(() => {
       submit.disabled = false;
-      setText(notice, "The kernel is busy: it submits when the running cell ends.");
+      setText(notice, "No answer from the kernel: it submits when the running cell has ended.");
     }, ANSWER_MS);
   });
+
+  const drawLife = () => {
+    root.dataset.stale = String(pulse.isStale);
+    setShown(stale, pulse.isStale);
+    setText(stale, pulse.isStale ? pulse.text : "");
+  };
 
   const draw = () => {
     const state = model.get("state");
@@ -363,16 +374,24 @@ function render({ model, el }) {
     setShown(trouble, Boolean(state.trouble));
   };
 
+  const pulse = new Pulse(drawLife);
+  const beat = () => pulse.beat();
   model.on("change:state", draw);
+  model.on("change:beat", beat);
   const uncover = cover(model.get("beside"));
-  const unwatch = watchSight(root, model);
+  const unwatch = watchSight(root, model, (isShown) => {
+    pulse.isPaused = !isShown;
+    if (isShown) pulse.begin();
+  });
   sequence = model.get("state").sequence;
   model.send({ kind: "show", is_shown: true });
   draw();
   return () => {
     clearTimeout(sendTimer);
     clearTimeout(answerTimer);
+    pulse.dispose();
     model.off("change:state", draw);
+    model.off("change:beat", beat);
     model.send({ kind: "show", is_shown: false });
     unwatch();
     uncover();

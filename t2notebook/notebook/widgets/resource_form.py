@@ -40,6 +40,7 @@ class FormWidget(anywidget.AnyWidget):
     _css = text_of("resource_form.css")
 
     state: Any = traitlets.Dict().tag(sync=True)
+    beat = traitlets.Int().tag(sync=True)
     beside = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, state: dict[str, Any], beside: str = "") -> None:
