@@ -72,7 +72,7 @@ LOADS = {
 
 @pytest.mark.parametrize("how", LOADS)
 def test_loading_changes_nothing_global(how: str) -> None:
-    code = f"before = snapshot()\n{textwrap.dedent(LOADS[how])}\n"
+    code = f"import t2notebook\nbefore = snapshot()\n{textwrap.dedent(LOADS[how])}\n"
     code += "print(json.dumps([before, snapshot()]))"
     before, after = answer(code)
     new = set(after.pop("modules")) - set(before.pop("modules"))

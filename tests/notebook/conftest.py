@@ -23,7 +23,9 @@ def shell(fake_client, tmp_path, monkeypatch):
     from traitlets.config import Config
 
     from t2notebook.notebook import load_ipython_extension, unload_ipython_extension
+    from t2notebook.notebook.magics import cell_jobs
 
+    monkeypatch.setattr(cell_jobs, "_jobs", {})
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     InteractiveShell.clear_instance()
     ip = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))

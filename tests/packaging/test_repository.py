@@ -32,7 +32,7 @@ def test_the_workflow_runs_what_continuous_integration_runs_on_every_python() ->
 def test_the_workflow_names_make_targets_that_are_there() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     named = read(WORKFLOW)["jobs"]["slow"]["strategy"]["matrix"]["target"]
-    assert named == ["test-slow", "test-newest", "test-lowest"]
+    assert named == ["coverage", "test-slow", "test-newest", "test-lowest"]
     assert set(named) <= set(targets)
 
 

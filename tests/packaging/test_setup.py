@@ -250,8 +250,8 @@ def test_lab_allows_root_only_as_root(place: Path) -> None:
 def test_make_help_names_every_command() -> None:
     said = subprocess.run(["make", "-s", "help"], cwd=REPOSITORY, capture_output=True, text=True).stdout
     assert [line.split()[1] for line in said.splitlines()] == [
-        "help", "demo", "lab", "docs", "test", "test-slow", "test-newest", "test-lowest", "labextension",
-        "lock", "bench", "dist", "lint", "clean",
+        "help", "demo", "lab", "docs", "test", "coverage", "test-slow", "test-newest", "test-lowest",
+        "labextension", "lock", "bench", "dist", "lint", "clean",
     ]  # fmt: skip
 
 
