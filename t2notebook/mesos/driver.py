@@ -28,9 +28,10 @@ log = logging.getLogger(__name__)
 TEARDOWN_TIMEOUT = 5.0
 BACKOFF_FIRST, BACKOFF_CAP = 0.25, 15.0
 #: The cap while a living master sends us to a dead one: for about 9 s after the leader's end (seen on Mesos 1.12); and
-#: while a new leader answers 503 with this text.
+#: while a master answers 503 with one of these texts (Mesos, ``src/master/http.cpp``): it is about to lead, or to
+#: know who does.
 BACKOFF_ELECTION = 2.0
-RECOVERING = "Master has not finished recovery"
+ELECTING = ("No leader elected", "Master has not finished recovery")
 #: Redirects that are followed at once, one after the other.
 MAX_REDIRECTS = 3
 #: Seconds without any event until SUBSCRIBED has told the master's own interval.
@@ -230,7 +231,7 @@ class Driver(Calls):
             self._redirect, redirects = None, 0
             failures += 1
             log.warning("not subscribed: %s; next try soon", why)
-            is_electing = was_redirected or redirect is not None or RECOVERING in why
+            is_electing = was_redirected or redirect is not None or any(text in why for text in ELECTING)
             cap = BACKOFF_ELECTION if is_electing else BACKOFF_CAP
             await self._pause(min(cap, BACKOFF_FIRST * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0))
 

@@ -277,11 +277,12 @@ def test_pauses_begin_anew_after_a_subscription_that_held(
     run(scenario)
 
 
-def test_a_new_leader_that_recovers_is_asked_again_soon(pauses: list[float]) -> None:
+@pytest.mark.parametrize("says", ["Master has not finished recovery", "No leader elected"])
+def test_a_master_that_will_soon_lead_is_asked_again_soon(pauses: list[float], says: str) -> None:
     """A real one took its time; the session came 12 s after it was done."""
 
     async def scenario(master: FakeMaster, recorder: Recorder, driver: Driver) -> None:
-        master.script = [answer(503, "Master has not finished recovery")]
+        master.script = [answer(503, says)]
         driver.start()
         await until(lambda: len(pauses) >= 8)
         assert max(pauses) <= 2.0

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -238,13 +239,42 @@ def test_each_part_of_the_apache_profile_has_flags_that_mesos_has(name: str) -> 
     address = ours["networks"]["mesos"]["ipv4_address"]
     assert given["ip"] == given["hostname"] == address
     port = {"mesos-master": "5050", "mesos-agent": "5051"}[program]
-    assert service["healthcheck"]["test"][-1] == f"exec 3<> /dev/tcp/{address}/{port}"
+    assert service["healthcheck"]["test"][-1].startswith(f"exec 3<> /dev/tcp/{address}/{port}")
     zookeeper = SERVICES["notebook"]["environment"]["T2_MASTER"]
     assert given["zk" if program == "mesos-master" else "master"] == zookeeper
     if program == "mesos-agent":
         mine = dict(one.removeprefix("--").partition("=")[::2] for one in ours["command"])
         assert given["attributes"] == mine["attributes"]
         assert given["resources"].startswith(mine["resources"])
+
+
+NO_LEADER = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 17\r\n\r\nNo leader elected"
+
+
+@pytest.mark.parametrize(
+    "recorded", ["zk/010-follower-get_redirect", "operator/030-master-get-redirect", None]
+)
+def test_a_master_of_the_apache_profile_is_healthy_when_it_knows_who_leads(recorded: str | None) -> None:
+    """Agents wait for that: a master drops what came before, and their next attempt may be half a minute away."""
+    for name in ("master1", "master2"):
+        program, *options, script = APACHE[name]["healthcheck"]["test"][1:]
+        with socket.create_server(("127.0.0.1", 0)) as master:
+            place = f"/dev/tcp/127.0.0.1/{master.getsockname()[1]}"
+            script = re.sub(r"/dev/tcp/[0-9.]+/5050", place, script.replace("$$", "$"))
+            asks = subprocess.Popen([program, *options, script])
+            master.settimeout(30)
+            connection, _ = master.accept()
+            with connection, connection.makefile("rb") as asked:
+                lines = list(iter(asked.readline, b"\r\n"))
+                connection.sendall(
+                    (TRACES / f"{recorded}.response.http").read_bytes() if recorded else NO_LEADER
+                )
+                assert asks.wait(30) == (0 if recorded else 1)
+            assert lines[0] == b"GET /redirect HTTP/1.1\r\n"
+            assert b"Host: mesos\r\n" in lines
+    healthy = {"condition": "service_healthy"}
+    for name in ("agent1", "agent2", "agent3"):
+        assert APACHE[name]["depends_on"] == {"master1": healthy, "master2": healthy}
 
 
 def test_the_apache_profile_replaces_masters_and_agents_and_nothing_else() -> None:
