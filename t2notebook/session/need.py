@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 #: Seconds without a master after which jobs that are only to be killed keep a session no longer.
@@ -14,9 +15,10 @@ FIRST_SECONDS = 20.0
 class Need:
     """The time that a session has left.
 
-    Jobs that run or wait are followed for as long as it takes, also without a master, which may come back. Those that
-    are to be killed are another matter: nobody waits for them, and without a master their kills reach nobody. They are
-    left to a later session, whose first word to the master they are, or to Mesos, after `failover_timeout`.
+    Jobs that run or wait are followed for as long as it takes, also without a master, which may come back, up to
+    `failover_timeout`: then Mesos has removed them. Those that are to be killed are another matter: nobody waits for
+    them, and without a master their kills reach nobody. They are left to a later session, whose first word to the
+    master they are, or to Mesos.
 
     Parameters
     ----------
@@ -24,10 +26,12 @@ class Need:
         Seconds that it lives on when nobody needs it.
     now : float
         Seconds, by a steady clock.
+    failover_timeout : float
+        Seconds that a master waits for a framework that is away, and a framework here for its master.
     """
 
-    def __init__(self, linger: float, now: float) -> None:
-        self._linger = linger
+    def __init__(self, linger: float, now: float, failover_timeout: float = math.inf) -> None:
+        self._linger, self._failover_timeout = linger, failover_timeout
         self._needed = self._mastered = now
 
     def touch(self, now: float) -> None:
@@ -54,7 +58,7 @@ class Need:
         if connected:
             self._mastered = now
         jobs = list(killed)
-        is_hopeless = all(jobs) and now - self._mastered > PATIENCE
-        if attached or (jobs and not is_hopeless):
+        patience = PATIENCE if all(jobs) else max(PATIENCE, self._failover_timeout)
+        if attached or (jobs and now - self._mastered <= patience):
             self._needed = now
         return self._needed + (max(self._linger, FIRST_SECONDS) if awaited else self._linger) - now

@@ -125,7 +125,9 @@ class Session:
         self.was_needed = False
         self._leaving = False
         self._renewed = time.monotonic()
-        self._need = Need(float(self.config["session_linger"]), self._renewed)
+        self._need = Need(
+            float(self.config["session_linger"]), self._renewed, float(self.config["failover_timeout"])
+        )
         self._servers: list[HTTPServer] = []
         self._adding: set[asyncio.Task[None]] = set()
         self._adopt_dead()
@@ -249,6 +251,7 @@ class Session:
         ready()
         knock(self._runtime)
         watch = asyncio.create_task(self._watch_need())
+        watch.add_done_callback(self._watched)
         try:
             start = asyncio.create_task(self._start_scheduler())
             await self._over.wait()
@@ -278,6 +281,12 @@ class Session:
     def is_over(self) -> bool:
         """Whether it is ending; it takes no more jobs then."""
         return self._over.is_set()
+
+    def _watched(self, watch: asyncio.Task[None]) -> None:
+        """End a session that nothing watches any more: it would live for ever. What it runs is left to the next."""
+        if not watch.cancelled() and (error := watch.exception()) is not None:
+            log.error("the session cannot tell whether somebody needs it, and ends", exc_info=error)
+            self._leave()
 
     async def _watch_need(self) -> None:
         while True:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from t2notebook.session.need import FIRST_SECONDS, PATIENCE, Need
+from t2notebook.session.session import Session
 
 LINGER = 2.0
 
@@ -42,6 +45,15 @@ def test_a_master_that_is_only_away_for_a_while_is_waited_for() -> None:
         assert need.remaining(float(now), attached=False, connected=connected, killed=[True]) > 0
 
 
+def test_a_master_that_is_gone_for_good_is_not() -> None:
+    """Sessions lived for ever where a cluster had ended with jobs on it."""
+    need = Need(LINGER, 0.0, failover_timeout=60.0)
+    assert need.remaining(0.0, attached=False, connected=True, killed=[False]) > 0
+    assert need.remaining(59.0, attached=False, connected=False, killed=[False, True]) > 0
+    assert need.remaining(61.0 + LINGER, attached=False, connected=False, killed=[False, True]) <= 0
+    assert need.remaining(62.0 + LINGER, attached=True, connected=False, killed=[False]) > 0, "a kernel waits"
+
+
 def test_somebody_who_looks_in_begins_the_time_anew() -> None:
     need = Need(LINGER, 0.0)
     need.touch(5.0)
@@ -52,3 +64,32 @@ def test_whoever_has_started_it_has_longer_to_come() -> None:
     need = Need(LINGER, 0.0)
     assert need.remaining(FIRST_SECONDS - 1, attached=False, connected=True, killed=[], awaited=True) > 0
     assert need.remaining(FIRST_SECONDS, attached=False, connected=True, killed=[], awaited=True) <= 0
+
+
+def test_a_session_that_nothing_watches_any_more_ends(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its watch had failed, and it lived for ever without a word."""
+    ended: list[str] = []
+    session = Session.__new__(Session)
+    monkeypatch.setattr(session, "_leave", lambda: ended.append("left to the next"), raising=False)
+
+    async def watch(error: Exception | None) -> None:
+        if error is not None:
+            raise error
+
+    async def main() -> None:
+        cancelled = asyncio.create_task(asyncio.sleep(60))
+        tasks = [
+            asyncio.create_task(watch(None)),
+            asyncio.create_task(watch(OSError("no such place"))),
+            cancelled,
+        ]
+        cancelled.cancel()
+        for task in tasks:
+            task.add_done_callback(session._watched)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(main())
+    assert ended == ["left to the next"]
+    assert "no such place" in caplog.text
