@@ -6,11 +6,12 @@ of 16 bytes. Nothing large is copied: neither into these pieces, nor out of them
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 import struct
 import sys
-from collections import OrderedDict
+from collections import ChainMap, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
@@ -88,7 +89,7 @@ def pack(
         return False
 
     try:
-        data = pickle.dumps(value, 5, buffer_callback=keep)
+        data = _by_names(value, keep)
     except Exception:
         data = b""
     if not data or _MAIN in data:
@@ -149,6 +150,16 @@ def _by_name(pickled: memoryview) -> bool:
 
 #: Where functions that travel by value are made.
 _MAKER = b"t2notebook.protocol.reducers"
+
+
+def _by_names(value: Any, keep: Callable[[pickle.PickleBuffer], Any]) -> bytes:
+    stream = io.BytesIO()
+    pickler = pickle.Pickler(stream, 5, buffer_callback=keep)
+    # tblib, which distributed imports, would let tracebacks travel
+    ours: dict[type, Any] = {TracebackType: lambda _: (_no_traceback, ())}
+    pickler.dispatch_table = ChainMap(ours, copyreg.dispatch_table)  # type: ignore[arg-type]
+    pickler.dump(value)
+    return stream.getvalue()
 
 
 class _Pickler(ResultPickler):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
 import traceback
+import types
 from typing import Any
 
 import numpy as np
@@ -54,7 +56,11 @@ def test_functions_and_classes_of_the_notebook_travel_by_value() -> None:
     assert local() == 1
 
 
-def test_tracebacks_stay_at_home() -> None:
+@pytest.mark.parametrize("is_taught", [False, True])
+def test_tracebacks_stay_at_home(is_taught: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(copyreg.dispatch_table, types.TracebackType, raising=False)
+    if is_taught:  # as tblib does, which distributed imports
+        monkeypatch.setitem(copyreg.dispatch_table, types.TracebackType, lambda _: (str, ("travelled",)))
     try:
         raise ValueError("x")
     except ValueError as error:
