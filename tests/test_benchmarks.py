@@ -7,8 +7,9 @@ import pytest
 from benchmarks import cases, mesos, scheduler, session
 
 
+@pytest.mark.slow
 def test_a_small_pass_of_the_matching(capsys: pytest.CaptureFixture[str]) -> None:
-    scheduler.main(["--offers", "40", "--workers", "800", "--repeat", "1"])
+    scheduler.main(["--offers", "20", "--workers", "200", "--repeat", "1"])
     told = capsys.readouterr().out
     assert all(case in told for case in scheduler.CASES)
 

@@ -151,6 +151,7 @@ def fakes(folder):
     return t2lab.jupyterlab(folder, PYTHONPATH=path)
 
 
+@pytest.mark.slow
 def test_a_view_whose_kernel_is_gone_and_its_notebook_opened_again(tmp_path):
     t2lab.write_notebook(tmp_path / "a.ipynb", AT_ONCE, SUBMIT, END)
     with fakes(tmp_path) as address, t2lab.browser(tmp_path) as driver:

@@ -69,7 +69,7 @@ def _beside(name: str, of: type) -> Callable[[pytest.MonkeyPatch], None]:
     return patch
 
 
-@pytest.mark.parametrize("first", [0, 0.4])
+@pytest.mark.parametrize("first", [pytest.param(0, marks=pytest.mark.slow), 0.4])
 @pytest.mark.parametrize(
     "delay",
     [

@@ -260,7 +260,7 @@ def test_a_worker_that_was_killed_says_by_what(t2: Any) -> None:
         print("last words", file=sys.stderr)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    job = t2.submit(die, ram_mega_bytes=64)
+    job = t2.submit(die, ram_mega_bytes=64, max_worker_restarts=1)
     assert job.wait(timeout=30) is JobState.FAILED
     failure = job.error()
     assert "killed by signal 9 (SIGKILL)" in str(failure)

@@ -98,7 +98,12 @@ def test_out_of_memory_is_told_as_that(one: Framework, folder: Path) -> None:
 
 
 def test_a_check_runs_in_the_container(one: Framework, folder: Path) -> None:
-    check = {"type": "COMMAND", "command": {"command": {"value": "true"}}, "interval_seconds": 0.1}
+    check = {
+        "type": "COMMAND",
+        "command": {"command": {"value": "true"}},
+        "delay_seconds": 0,
+        "interval_seconds": 0.1,
+    }
     start(one, "sleep 1000", check=check)
     one.until("TASK_RUNNING")
     eventually(lambda: calls(folder, "exec"))
