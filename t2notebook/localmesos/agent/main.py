@@ -302,6 +302,7 @@ class AgentProcess:
             if self._master is None:
                 await asyncio.sleep(0.05)
                 continue
+            began = self._loop.time()
             try:
                 await link.connect(
                     self._master,
@@ -310,11 +311,13 @@ class AgentProcess:
                     lambda _, lost=lost: lost.set(),  # type: ignore[misc]
                     self._connected,
                 )
-                wait = 0.01
                 await lost.wait()
             except OSError:
                 pass
             self._link = None
+            # A master that takes the connection and refuses the agent is asked less and less often.
+            if self._loop.time() - began > 1.0:
+                wait = 0.01
             await asyncio.sleep(wait)
             wait = min(wait * 2, 1.0)
 

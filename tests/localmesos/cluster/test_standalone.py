@@ -121,6 +121,15 @@ def test_an_agent_with_another_secret_stays_outside_and_says_why(
         agent = start(name, "mesos-agent", "--master", master.address, "--port", "0", *secret)
         eventually(lambda agent=agent: "its secret is another one" in agent.errors.read_text())
     assert agents_of(master.address) == []
+    # It goes on asking, since the master's secret may change, but not at once for ever: 80 times a second, once.
+    times = eventually(lambda: when_refused(agent)[5:])
+    assert times[0] - when_refused(agent)[0] >= 0.3
+
+
+def when_refused(agent: Part) -> list[float]:
+    """Return seconds of the day at which an agent wrote that its secret is another one."""
+    found = re.findall(r" (\d+):(\d+):(\d+),(\d+) .*its secret is another one", agent.errors.read_text())
+    return [3600 * int(h) + 60 * int(m) + int(s) + int(ms) / 1000 for h, m, s, ms in found]
 
 
 def test_a_part_that_dies_is_an_exit_status_or_begins_anew(start, secret_file: str) -> None:
