@@ -1,11 +1,12 @@
 """Calls of a warm pool, beside `distributed` and ipyparallel's load-balanced view: ``python -m benchmarks pool``.
 
 One call, 2,000 calls of a millisecond, 100 results of a megabyte, and calls of uneven cost, on four workers; in turns,
-so that a slow moment of the machine hits all alike.
+so that a slow moment of the machine hits all alike. A second pool of ours is sent one call at a time ("depth 1").
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import statistics
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 WORKERS = 4
 ROUNDS = 3
@@ -57,11 +59,21 @@ Gather = Callable[[Callable[[Any], Any], list[Any]], list[Any]]
 
 
 @contextmanager
-def ours() -> Iterator[Gather]:
+def one_at_a_time() -> Iterator[Gather]:
+    """Yield the same of a pool whose workers are sent one call at a time."""
+    from t2notebook.client.pool import pool
+    from t2notebook.client.pool.dispatcher import Dispatcher
+
+    with mock.patch.object(pool, "Dispatcher", functools.partial(Dispatcher, 0)), ours(255) as gather:
+        yield gather
+
+
+@contextmanager
+def ours(ram: float = 256) -> Iterator[Gather]:
     """Yield what calls a function with items on our workers."""
     import t2notebook as t2
 
-    with t2.Executor(WORKERS, cpu=1, ram_mega_bytes=256) as executor:
+    with t2.Executor(WORKERS, cpu=0.5, ram_mega_bytes=ram) as executor:
 
         def gather(fn: Callable[[Any], Any], items: list[Any]) -> list[Any]:
             return [future.result() for future in t2.map(fn, items, executor=executor)]
@@ -111,8 +123,11 @@ def ipyparallel() -> Iterator[Gather]:
     def gather(fn: Callable[[Any], Any], items: list[Any]) -> list[Any]:
         return list(view.map_sync(fn, items, chunksize=1))
 
-    yield gather
-    cluster.stop_cluster_sync()
+    try:
+        yield gather
+    finally:
+        view.client.close()
+        cluster.stop_cluster_sync()
 
 
 def _timed(gather: Gather, fn: Callable[[Any], Any], items: list[Any]) -> float:
@@ -139,7 +154,12 @@ def measure(gather: Gather, quick: bool = False) -> dict[str, float]:
     return figures
 
 
-PEERS: dict[str, Callable[[], Any]] = {"t2notebook": ours, "distributed": dask, "ipyparallel": ipyparallel}
+PEERS: dict[str, Callable[[], Any]] = {
+    "t2notebook": ours,
+    "depth 1": one_at_a_time,
+    "distributed": dask,
+    "ipyparallel": ipyparallel,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -155,7 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
                     measure(gather, quick=True)  # imports, and what is warm afterwards
                     for case, seconds in measure(gather).items():
                         taken.setdefault(case, {}).setdefault(name, []).append(seconds)
-        if "t2notebook" in names:
+        if {"t2notebook", "depth 1"} & set(names):
             import t2notebook as t2
 
             t2.shutdown()

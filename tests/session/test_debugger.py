@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -202,6 +203,82 @@ def test_a_waiting_cell_opens_it_itself(
     types("c")
     submit.wait(job, None)
     assert job.results(5) == [3]
+
+
+def test_pdbs_own_set_trace_holds_as_well(t2: Any, types: Typed, capsys: pytest.CaptureFixture[str]) -> None:
+    def work(env: Any) -> int:
+        import pdb
+
+        found = 6
+        pdb.set_trace(header="look at this")
+        return found
+
+    job = t2.submit(work, cpu=0.2, ram_mega_bytes=64)
+    held(job)
+    assert job.held_workers()[0].startswith("pdb.set_trace() in work at test_debugger.py:")
+    types("p found", "c")
+    job.debug()
+    shown = capsys.readouterr().out
+    assert "look at this\n" in shown and "(Pdb) p found\n6\n" in shown and "-> return found" in shown
+    assert job.results(30) == [6]
+
+
+def test_a_call_of_a_pool_is_left_at_its_end(
+    t2: Any, types: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def twice(number: int, stops: bool) -> int:
+        if stops:
+            breakpoint()
+        return 2 * number
+
+    with t2.Executor(1, cpu=0.2, ram_mega_bytes=64) as executor:
+        future = executor.submit(twice, 1, True)
+        held(executor.job)
+        eventually(lambda: f"%twister2 debug {executor.job.job_id} 0" in capsys.readouterr().err, 30)
+        types("n", "n", "n", "n")  # past its end
+        executor.job.debug()
+        assert future.result(30) == 2
+        assert executor.submit(twice, 2, False).result(30) == 4, "the next one is not stopped in"
+        eventually(lambda: not executor.job.held_workers(), 30)
+        future = executor.submit(twice, 1, True)
+        held(executor.job)
+        types("q")
+        executor.job.debug()
+        with pytest.raises(t2.JobFailed, match="ended in the debugger"):
+            future.result(30)
+        assert executor.submit(twice, 3, False).result(30) == 6, "its worker goes on"
+
+
+def test_a_terminal_debugs_detaches_and_comes_back(t2: Any) -> None:
+    pexpect = pytest.importorskip("pexpect")
+
+    def work(env: Any) -> int:
+        found = 40
+        breakpoint()
+        return found + 2
+
+    job = t2.submit(work, cpu=0.2, ram_mega_bytes=64)
+    held(job)
+    command = ["-m", "t2notebook", "debug", job.job_id]
+    with pexpect.spawn(sys.executable, command, encoding="utf-8", timeout=30) as terminal:
+        terminal.expect_exact("(Pdb) ")
+        assert "-> return found + 2" in terminal.before
+        terminal.sendline("p found")
+        terminal.expect_exact("40\r\n")
+        terminal.expect_exact("(Pdb) ")
+        terminal.sendintr()
+        terminal.expect_exact("Detached; worker 0 waits in the debugger")
+        terminal.expect(pexpect.EOF)
+    assert job.held_workers().keys() == {0}
+    with pexpect.spawn(sys.executable, command, encoding="utf-8", timeout=30) as terminal:
+        terminal.expect_exact("(Pdb) ")
+        assert "-> return found + 2" in terminal.before, "where it is"
+        terminal.sendline("c")
+        terminal.expect_exact("Worker 0 goes on, or has ended.")
+        terminal.expect(pexpect.EOF)
+        terminal.wait()
+        assert terminal.exitstatus == 0
+    assert job.results(30) == [42]
 
 
 @pytest.mark.slow

@@ -345,6 +345,7 @@ def test_options_that_make_no_sense(t2: Any) -> None:
         ({"retries": -1}, "retries is -1"),
         ({"keep_going": True}, "a pool takes no keep_going"),
         ({"job_master": "cluster"}, "a pool takes no job_master"),
+        ({"debug": True}, "a pool takes no debug"),
         ({"worker": 3}, "a pool takes no worker"),
     ):
         with pytest.raises(t2.SubmitError, match=text):

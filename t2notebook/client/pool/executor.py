@@ -382,6 +382,7 @@ _NOT_FOR_POOLS = frozenset(
         "job",
         "on_exit",
         "arguments",
+        "debug",
         "discovery",
         "scalable",
         "job_master",

@@ -99,6 +99,7 @@ class Pool:
         self._ending_since = math.nan
         self._ended = ""
         self._told = ""
+        self._held: Mapping[int, str] = {}
         self._connection = PoolConnection(job.job_id, self._reach, self)
         job.add_listener(self._on_change)
         self._connection.start()
@@ -293,6 +294,16 @@ class Pool:
         self._told = "told"
         print(f"t2notebook: no worker of pool {self.job.job_id} runs yet{self._why()}", file=sys.stderr)
 
+    def _tell_of_held(self, held: Mapping[int, str]) -> None:
+        """Say which workers have begun to wait in the debugger: whoever waits for their calls sees nothing else."""
+        for worker_id in held.keys() - self._held.keys():
+            print(
+                f"t2notebook: worker {worker_id} of pool {self.job.job_id} waits in the debugger ({held[worker_id]}): "
+                f"interrupt this, then %twister2 debug {self.job.job_id} {worker_id}",
+                file=sys.stderr,
+            )
+        self._held = held
+
     def _begin_end(self) -> None:
         self._ending_since = time.monotonic()
         for worker_id, greeting in self._greetings.items():
@@ -316,6 +327,7 @@ class Pool:
                 not each.state.is_terminal and each.started is None for each in view.workers
             ):
                 self._kill()
+        self._tell_of_held({each.worker_id: each.held for each in view.workers if each.held})
         failed: list[_Ended] = []
         with self._lock:
             for worker_id, known in list(self._dispatcher.workers.items()):

@@ -1,5 +1,6 @@
-"""The debugger in a worker: `breakpoint()`, and with ``debug`` an exception that nobody catches, hold it until somebody
-has attached from the notebook, has looked around and lets it go on; or until nobody has come for long enough.
+"""The debugger in a worker: `breakpoint()`, `pdb.set_trace()`, and with ``debug`` an exception that nobody catches,
+hold it until somebody has attached from the notebook, has looked around and lets it go on; or until nobody has come for
+long enough.
 
 pdb itself is imported when a worker stops for the first time. Its lines come and go through the job master.
 """
@@ -9,9 +10,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Iterable
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ...protocol.after_import import when_imported
 from . import remote_traceback
 from .job_master_client import JobMasterClient
 from .remote_traceback import one_line, type_name
@@ -45,8 +48,11 @@ class Debugger:
         self._pdb: RemotePdb | None = None
 
     def install(self) -> None:
-        """Have `breakpoint()` lead here."""
+        """Have `breakpoint()` lead here, and `pdb.set_trace()`, whose terminal a worker has not."""
+        global _installed
+        _installed = self
         sys.breakpointhook = self._on_breakpoint
+        when_imported("pdb", self._take_over)
 
     def post_mortem(self, error: BaseException) -> None:
         """Hold the worker where an exception was raised; when this returns, it ends as it would have."""
@@ -67,19 +73,33 @@ class Debugger:
             self._pdb = None
 
     def _on_breakpoint(self, *arguments: Any, **options: Any) -> Any:
-        if os.environ.get("PYTHONBREAKPOINT"):  # the user has a debugger of their own, or wants none
+        if os.environ.get("PYTHONBREAKPOINT", "") not in (
+            "",
+            "pdb.set_trace",
+        ):  # another one is wanted, or none
             return sys.__breakpointhook__(*arguments, **options)
+        self._stop(sys._getframe(1), "breakpoint()")
+        return None
+
+    def _take_over(self, pdb: Any) -> None:
+        def set_trace(*, header: str | None = None, commands: Iterable[str] | None = None) -> None:
+            self._stop(sys._getframe(1), "pdb.set_trace()", header, commands)
+
+        pdb.set_trace = set_trace
+
+    def _stop(
+        self, frame: FrameType, what: str, header: str | None = None, commands: Iterable[str] | None = None
+    ) -> None:
         if os.getpid() != self._pid:
             remote_traceback.say(
-                "t2notebook: breakpoint() is passed over in a process that the worker has forked: the debugger is for "
-                "the worker's own process\n"
+                f"t2notebook: {what} is passed over in a process that the worker has forked: the debugger is for the "
+                "worker's own process\n"
             )
-            return None
-        frame = sys._getframe(1)
+            return
         with self._one:
             code = frame.f_code
             place = f"{os.path.basename(code.co_filename)}:{frame.f_lineno}"
-            why = f"breakpoint() in {code.co_name} at {place}"
+            why = f"{what} in {code.co_name} at {place}"
             if self._pdb is None:
                 self._pdb = self._make(self._console(why, "c"))
             console = self._pdb.console
@@ -89,8 +109,10 @@ class Debugger:
                     f"Worker {self._worker_id} waits in the debugger. c goes on, q ends the worker, h shows more; an "
                     "interrupt leaves it waiting.\n"
                 )
+            if header is not None:
+                console.write(f"{header}\n")
+            self._pdb.rcLines.extend(commands or ())
             self._pdb.stop_in(frame)
-        return None
 
     def _console(self, why: str, when_nobody: str) -> Any:
         from .remote_pdb import Console
@@ -101,6 +123,15 @@ class Debugger:
         from .remote_pdb import RemotePdb
 
         return RemotePdb(console)
+
+
+_installed: Debugger | None = None
+
+
+def release() -> None:
+    """Leave this worker's debugger, if somebody's steps led past the end of their function."""
+    if _installed is not None:
+        _installed.release()
 
 
 def users_part(traceback: TracebackType | None) -> TracebackType | None:

@@ -15,8 +15,8 @@ from ...model.errors import PackageError
 from ...protocol import calls
 from ...protocol.archive import Archive
 from ...protocol.frames import Bytes, Message
+from . import debugger, shipped_modules
 from . import remote_traceback as failures
-from . import shipped_modules
 from .call_queue import CallQueue, Queued
 from .environment import WorkerEnvironment
 from .job_master_client import JobMasterClient
@@ -203,12 +203,15 @@ class PoolWorker:
             if isinstance(queued.function, _Broken):
                 raise queued.function.error
             args, kwargs = calls.unpack(queued.data)
-            outcome = queued.function(*args, **kwargs)
-            del args, kwargs
-            if inspect.iscoroutine(outcome):
-                import asyncio  # 60 ms that few need
+            try:
+                outcome = queued.function(*args, **kwargs)
+                del args, kwargs
+                if inspect.iscoroutine(outcome):
+                    import asyncio  # 60 ms that few need
 
-                outcome = asyncio.run(outcome)
+                    outcome = asyncio.run(outcome)
+            finally:
+                debugger.release()
             pieces = _packed(outcome)
         except Superseded:
             raise
