@@ -235,8 +235,9 @@ def test_a_call_of_a_pool_is_left_at_its_end(
         future = executor.submit(twice, 1, True)
         held(executor.job)
         eventually(lambda: f"%twister2 debug {executor.job.job_id} 0" in capsys.readouterr().err, 30)
-        types("n", "n", "n", "n")  # past its end
+        types("n", "n")  # past its end
         executor.job.debug()
+        assert "worker 0 goes on" in capsys.readouterr().out.lower()
         assert future.result(30) == 2
         assert executor.submit(twice, 2, False).result(30) == 4, "the next one is not stopped in"
         eventually(lambda: not executor.job.held_workers(), 30)

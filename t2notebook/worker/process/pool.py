@@ -205,19 +205,20 @@ class PoolWorker:
             args, kwargs = calls.unpack(queued.data)
             try:
                 outcome = queued.function(*args, **kwargs)
-                del args, kwargs
-                if inspect.iscoroutine(outcome):
-                    import asyncio  # 60 ms that few need
-
-                    outcome = asyncio.run(outcome)
             finally:
-                debugger.release()
+                debugger.release()  # before anything else is called, into which somebody's steps would lead
+            del args, kwargs
+            if inspect.iscoroutine(outcome):
+                import asyncio  # 60 ms that few need
+
+                outcome = asyncio.run(outcome)
             pieces = _packed(outcome)
         except Superseded:
             raise
         except BaseException as error:  # also SystemExit: it is the call that ends, not the worker
             is_good = False
             pieces = _packed_failure(error)
+        debugger.release()
         seconds = time.perf_counter() - begun
         self._queue.ended(time.monotonic())
         self._count += 1

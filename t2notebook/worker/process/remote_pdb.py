@@ -108,8 +108,8 @@ class RemotePdb(pdb.Pdb):
 
     def leave(self) -> None:
         """Stop at nothing more."""
+        sys.settrace(None)  # first: somebody's steps would lead into what is called here
         self.set_continue()
-        sys.settrace(None)
         self.console.end()
 
     def interaction(self, frame: Any, value: Any) -> None:

@@ -23,7 +23,7 @@ from . import remote_traceback as failures
 from .bars import become_progress
 from .checkpoint import Checkpoint
 from .controller import Discovery, WorkerController
-from .debugger import Debugger, QuitInDebugger
+from .debugger import Debugger, QuitInDebugger, release
 from .environment import WorkerEnvironment
 from .inspection import Inspector
 from .job_master_client import JobMasterClient
@@ -160,7 +160,10 @@ class _NoCredentials(Exception):
 
 def call(function: Callable[..., Any], env: WorkerEnvironment) -> Any:
     """Call the user's function as `calling` says; run it if it is a coroutine's."""
-    value = calling.call(function, env)
+    try:
+        value = calling.call(function, env)
+    finally:
+        release()  # before anything else is called, into which somebody's steps would lead
     if inspect.iscoroutine(value):
         import asyncio  # 60 ms that few workers need
 
