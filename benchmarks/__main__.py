@@ -47,9 +47,9 @@ def measure(name: str, home: Path) -> dict[str, float] | None:
 
 def main() -> int:
     """Run what is asked for: `notebook` (against peers), `session` (what a kernel notices of 1,000 workers),
-    `channel` (workers that join, barriers, messages), `results` (large ones), `workers` (looks at them), `scheduler`
-    (matching), `mesos` (the embedded Mesos's scale), `lab` (the side bar), `dask` (Dask on Mesos), `pool` (calls of a
-    warm pool, against peers), or all.
+    `channel` (workers that join, barriers, messages), `checkpoint` (against `np.save`), `results` (large ones),
+    `workers` (looks at them), `scheduler` (matching), `mesos` (the embedded Mesos's scale), `lab` (the side bar),
+    `dask` (Dask on Mesos), `pool` (calls of a warm pool, against peers), or all.
     """
     parser = argparse.ArgumentParser(prog="benchmarks")
     parser.add_argument("--rounds", type=int, default=5, help="of the comparison with peers")
@@ -57,6 +57,7 @@ def main() -> int:
         "notebook",
         "session",
         "channel",
+        "checkpoint",
         "results",
         "workers",
         "scheduler",
@@ -84,6 +85,12 @@ def main() -> int:
         if options.which == "all":
             print()
         code = channel.main() or code
+    if options.which in ("checkpoint", "all"):
+        from . import checkpoint
+
+        if options.which == "all":
+            print()
+        code = checkpoint.main() or code
     if options.which in ("results", "all"):
         from . import results
 

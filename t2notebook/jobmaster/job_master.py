@@ -201,7 +201,7 @@ class JobMaster:
                 str(number): one.incarnation for number, one in enumerate(self.members) if one.incarnation
             },
             "failed": [number for number, one in enumerate(self.members) if one.presence is Presence.FAILED],
-            "hopeless": self._hopeless(),
+            "broken": self._broken(),
         }
 
     def scale(self, number_of_workers: int, incarnations: Mapping[int, int]) -> list[Action]:
@@ -518,7 +518,7 @@ class JobMaster:
         if name is Barrier.DEFAULT and _whole(record.get("faults")) < self.faults:
             # Each hears once of what happened since it last was at a barrier; so nobody waits for one who began anew.
             return self._verdict({worker_id: request}, BarrierResult.JOB_FAULTY, self._last_fault)
-        if (why := self._hopeless()) is not None:
+        if (why := self._broken()) is not None:
             return self._verdict({worker_id: request}, *why)
         if name is Barrier.INIT and not self.members[worker_id].meets_at_init:
             # The others began together before it came, or wait for each other to.
@@ -558,7 +558,7 @@ class JobMaster:
             kept.append(PutAnswer(worker_id, member.incarnation, request, record))
         return [*kept, *(Answer(worker_id, request, record) for worker_id, request in arrivals.items())]
 
-    def _hopeless(self) -> tuple[BarrierResult, str] | None:
+    def _broken(self) -> tuple[BarrierResult, str] | None:
         """Return why no barrier can be passed any more, if so: one who has ended never comes."""
         for presence, result in (
             (Presence.FAILED, BarrierResult.JOB_FAULTY),
@@ -571,7 +571,7 @@ class JobMaster:
 
     def _give_up_barriers(self) -> list[Action]:
         actions: list[Action] = []
-        if self._barriers and (why := self._hopeless()) is not None:
+        if self._barriers and (why := self._broken()) is not None:
             for name in list(self._barriers):
                 actions += self._decide(name, *why)
         return actions

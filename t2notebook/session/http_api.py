@@ -376,7 +376,7 @@ class ShutdownHandler(ApiHandler):
         alone = len(self.session.clients) <= 1 and all(
             job.owner == client_id for job in self.session.jobs.active
         )
-        self.finish({"ended": alone, "killed": [job.job_id for job in killed]})
+        self.finish({"ended": alone, "killed": [job.job_id for job in killed if not job.spec.serves]})
         if alone:
             self.session.stop()
 

@@ -106,7 +106,8 @@ class ExitHandler(ApiHandler):
         for job in killed:
             self.session.kill(job, "KERNEL_EXIT", "the kernel that submitted it has ended")
         await self.written(*killed)
-        self.finish({"killed": [job.job_id for job in killed]})
+        # A job master on the cluster goes with them, and is no job that anybody has submitted.
+        self.finish({"killed": [job.job_id for job in killed if not job.spec.serves]})
 
 
 def routes(session: Session) -> list[Any]:

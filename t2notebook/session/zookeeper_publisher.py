@@ -261,8 +261,8 @@ class _Job:
 
     def _decide_barriers(self, status: Mapping[str, Any]) -> None:
         """End the barriers that cannot be passed any more."""
-        if status["hopeless"]:
-            result, why = status["hopeless"]
+        if status["broken"]:
+            result, why = status["broken"]
             names = ["DEFAULT", "INIT"]
         elif status["faults"]:
             result, why, names = "JOB_FAULTY", status["last_fault"], ["DEFAULT"]
@@ -272,7 +272,7 @@ class _Job:
         for name in names:
             for node in self._open(name):
                 facts = self._read(f"{self._base}/{BARRIERS}/{node}") or {}
-                if status["hopeless"] or int(facts.get("faults", 0)) < status["faults"]:
+                if status["broken"] or int(facts.get("faults", 0)) < status["faults"]:
                     self._create(f"{self._base}/{VERDICTS}/{node}", verdict)
 
     def _open(self, name: str) -> list[str]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.session.conftest import eventually, sessions_of
+from tests.session.conftest import ROOT, eventually, sessions_of
 
 
 def job_master_of(home: Path, job_id: str) -> int | None:
@@ -244,3 +247,35 @@ def test_a_worker_scales_the_job_through_it(t2: Any) -> None:
 
     job = t2.submit(work, workers=1, cpu=0.5, ram=64, scalable=True, job_master="cluster")
     assert job.results(90) == [[0, 1, 2]] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_kernel_that_ends_names_the_jobs_that_were_submitted_alone(
+    t2: Any, home: Path, fails: bool
+) -> None:
+    code = f"""
+        import t2notebook as t2
+
+        def work(env):
+            import time
+            if {fails}:
+                raise ValueError("as it comes")
+            time.sleep(300)
+
+        job = t2.submit(work, workers=1, cpu=0.5, ram=64, job_master="cluster")
+        if {fails}:
+            job.wait(60)
+        print(job.job_id, flush=True)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+        check=True,
+    )
+    assert "jobmaster" not in done.stderr
+    assert (f"killed job {done.stdout.strip()}," in done.stderr) is not fails
+    eventually(lambda: job_master_of(home, done.stdout.strip()) is None, 30)

@@ -162,9 +162,19 @@ def test_what_cannot_be_scaled_says_why(t2: Any) -> None:
     assert job.results(30) == [([0], 1, 0)]
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.3])
-def test_a_session_killed_in_the_middle_of_scaling(t2: Any, home: Path, seconds: float) -> None:
-    job = t2.submit(wait, workers=1, cpu=0.25, ram=64, scalable=True)
+@pytest.mark.parametrize(
+    ("seconds", "job_master"),
+    [
+        (0.0, "session"),
+        (0.02, "session"),
+        (0.3, "session"),
+        *(pytest.param(seconds, "cluster", marks=pytest.mark.slow) for seconds in (0.0, 0.02, 0.3)),
+    ],
+)
+def test_a_session_killed_in_the_middle_of_scaling(
+    t2: Any, home: Path, seconds: float, job_master: str
+) -> None:
+    job = t2.submit(wait, workers=1, cpu=0.25, ram=64, scalable=True, job_master=job_master)
     eventually(lambda: job.state.value == "STARTED")
     pids = sessions_of(home)
 

@@ -33,7 +33,8 @@ _MOST_ANSWER, PIECE = 8 << 20, 60_000
 _WORKER = os.path.join(os.path.dirname(os.path.dirname((lambda: 0).__code__.co_filename)), "")
 _BOOTSTRAP = ("_bootstrap", "_bootstrap_inner", "run")
 
-Place = tuple[str, int, str]
+#: A line of a stack: file, line and function, as `traceback` names them.
+FrameSummary = tuple[str, int, str]
 
 
 class Inspector:
@@ -137,9 +138,9 @@ def stacks(main: FrameType | None) -> list[dict[str, Any]]:
     return found
 
 
-def _places(frame: FrameType | None, is_main: bool) -> list[Place]:
+def _places(frame: FrameType | None, is_main: bool) -> list[FrameSummary]:
     """Return the places of a stack, outermost first, from the user's first frame on."""
-    places: list[Place] = []
+    places: list[FrameSummary] = []
     while frame is not None:
         code = frame.f_code
         places.append((code.co_filename, frame.f_lineno or code.co_firstlineno, code.co_name))
@@ -153,7 +154,7 @@ def _places(frame: FrameType | None, is_main: bool) -> list[Place]:
     return places
 
 
-def beginning(places: list[Place]) -> int:
+def beginning(places: list[FrameSummary]) -> int:
     """Return how many frames at the beginning are ours: the executor's, in whose middle a worker is forked, too."""
     first = next((index for index, place in enumerate(places) if place[0].startswith(_WORKER)), None)
     if first is None:
@@ -166,7 +167,7 @@ def beginning(places: list[Place]) -> int:
     return first if first < len(places) else 0
 
 
-def after_bootstrap(places: list[Place]) -> int:
+def after_bootstrap(places: list[FrameSummary]) -> int:
     """Return how many frames at the beginning are those of `threading` itself."""
     first = 0
     while (

@@ -88,6 +88,9 @@ class JobMasterClient:
     on_contact : callable
         Called with False when the job master cannot be reached, and with True when it can be again; with the lock held,
         so it must return at once.
+    fence : callable
+        Called when the job master cannot be reached; raises `Superseded` if this worker has been replaced meanwhile, as
+        far as it can be told without.
     connections : int
         How many connections there have been.
     """
@@ -112,6 +115,7 @@ class JobMasterClient:
         self.number_of_workers = 0
         self.is_new = False
         self.on_contact: Callable[[bool], None] = lambda is_there: None
+        self.fence: Callable[[], None] = lambda: None
         self._is_missed = False
         self.connections = 0
         self._pool: list[Message] = []
@@ -258,7 +262,7 @@ class JobMasterClient:
         trouble = ""
         try:
             if link is None:
-                fresh = self._connect(limit or CONNECT_TIME)
+                fresh = self._reach(limit or CONNECT_TIME)
             else:
                 data = _read(link.sock)
                 if not data:
@@ -377,6 +381,19 @@ class JobMasterClient:
 
     def _has_moved(self, link: _Link) -> bool:
         return self._session_address is not None and self._session_address.read()[0] != link.number
+
+    def _reach(self, limit: float) -> _Link:
+        """Connect, and look at the fence when that fails; without the lock.
+
+        Raises
+        ------
+        OSError, Superseded
+        """
+        try:
+            return self._connect(limit)
+        except OSError:
+            self.fence()
+            raise
 
     def _connect(self, limit: float) -> _Link:
         """Return an open connection that has been welcomed; without the lock.

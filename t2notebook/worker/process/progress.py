@@ -28,12 +28,19 @@ class ProgressReporter:
         Where to POST to, with its query.
     clock : callable
         Seconds; for tests.
+
+    Attributes
+    ----------
+    fence : callable
+        Called when the session cannot be reached; raises `Superseded` if this worker has been replaced meanwhile, as
+        far as it can be told without.
     """
 
     def __init__(
         self, client: SessionClient, path: str, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._client, self._path, self._clock = client, path, clock
+        self.fence: Callable[[], None] = lambda: None
         self._pending: tuple[float | None, str] | None = None
         self._last: float | None = None
         self._next = 0.0
@@ -94,6 +101,7 @@ class ProgressReporter:
             status = response.status
         except CONNECTION_ERRORS:
             self._client.close()
+            self.fence()
             status = 503
         if status == 409:
             raise Superseded(

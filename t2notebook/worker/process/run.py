@@ -188,6 +188,9 @@ def _work(
     debugger = Debugger(job_master, launch.worker_id, launch.debug_timeout)
     debugger.install()
     discovery = _discovery(launch, job_master)
+    volume = _volume(launch)
+    # A session that is there stops a worker that has been replaced; else the volume tells it.
+    job_master.fence = progress.fence = volume.check
     env = WorkerEnvironment(
         worker_id=launch.worker_id,
         number_of_workers=launch.number_of_workers,
@@ -200,7 +203,7 @@ def _work(
         messages=Messages(job_master),
         job_master=job_master,
         checkpoint=Checkpoint(launch.persistent_volume, launch, discovery),
-        persistent_volume=_volume(launch),
+        persistent_volume=volume,
         volatile_volume=os.path.join(directory, VOLATILE),
         worker_controller=WorkerController(
             discovery,

@@ -16,7 +16,7 @@ class PersistentVolume:
 
     A worker that was away for long and has been replaced meanwhile shares its directory with the one in its place. Each
     incarnation leaves a note beside the directory, which asks neither session nor network, and looks for newer ones
-    whenever the directory is asked for.
+    whenever the directory is asked for, and when it cannot reach who would tell it.
 
     Parameters
     ----------

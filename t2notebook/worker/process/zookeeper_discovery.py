@@ -223,8 +223,8 @@ class ZooKeeperDiscovery:
         faults = int(status["faults"])
         if name == "DEFAULT" and (self.faults or 0) < faults:
             return {"result": "JOB_FAULTY", "why": status["last_fault"], "faults": faults}
-        if status["hopeless"]:
-            result, why = status["hopeless"]
+        if status["broken"]:
+            result, why = status["broken"]
             return {"result": result, "why": why, "faults": faults}
         return None
 

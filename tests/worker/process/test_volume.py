@@ -8,8 +8,12 @@ import pytest
 
 from t2notebook.protocol.launch import WorkerLaunch
 from t2notebook.worker.process.environment import WorkerEnvironment
+from t2notebook.worker.process.job_master_client import JobMasterClient
+from t2notebook.worker.process.progress import ChannelProgress, ProgressReporter
+from t2notebook.worker.process.session_api import SessionClient
 from t2notebook.worker.process.superseded import Superseded
 from t2notebook.worker.process.volume import PersistentVolume
+from tests.worker.fakes import free_port
 
 
 def volume(root: Path | str, incarnation: int, worker: int = 0) -> PersistentVolume:
@@ -59,6 +63,29 @@ def test_an_older_incarnation_is_stopped_when_it_asks_for_its_directory(tmp_path
     assert env_of(new).persistent_volume
     for path in (tmp_path / "me-job-1").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_worker_that_is_cut_off_is_stopped_by_the_volume_when_it_calls(tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    old = volume(tmp_path, 0)
+    old.claim()
+    hello = {"job_id": "me-job-1", "worker_id": 0, "incarnation": 0}
+    job_master, client = JobMasterClient(nobody, "00", hello), SessionClient(nobody, "me-job-1", "00")
+    progress = ProgressReporter(client, "/progress", clock=iter(range(0, 10**6, 1000)).__next__)
+    through_channel = ChannelProgress(JobMasterClient(nobody, "00", hello), client, "/progress")
+    for one in (job_master, progress, through_channel._job_master):
+        one.fence = old.check
+    progress.report(0.1, "nobody answers, and nobody has its place: it goes on")
+    assert not job_master.note({"kind": "progress"})
+    volume(tmp_path, 1).claim()
+    with pytest.raises(Superseded):
+        progress.report(0.2, "")
+    with pytest.raises(Superseded):
+        through_channel.report(0.2, "")
+    with pytest.raises(Superseded):
+        job_master.ask({"kind": "barrier"})
+    with pytest.raises(Superseded):
+        job_master.ask({"kind": "barrier"})  # as often as it asks
 
 
 def test_addresses_and_jobs_without_a_volume() -> None:
