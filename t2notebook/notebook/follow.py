@@ -1,7 +1,7 @@
 """Lines of a job's workers in the output of its cell, as they come: each with its worker's id before it, in a colour.
 
-At most `Tails.NEWEST` lines are printed twice a second; of what comes faster, the number of lines that were left out is
-said. Nothing is lost by that: the logs have all.
+At most `Tails.NEWEST` lines are printed each `INTERVAL`; of what comes faster, the number of lines that were left out
+is said. Nothing is lost by that: the logs have all.
 """
 
 from __future__ import annotations

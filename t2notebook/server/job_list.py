@@ -32,6 +32,8 @@ LOOK = 1.0
 PATIENCE = 3.0
 #: Seconds between two parts of what is read before anybody looks.
 PAUSE = 0.02
+#: Requests that may block at once: a kill by take-over takes up to a minute and a half, and none is to wait for others.
+MOST_THREADS = 32
 RETRIES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -57,7 +59,7 @@ class JobList:
         self._cleared = Cleared()
         self._listeners: list[Listener] = []
         self._transitions: list[Callable[[Row | None, Row], None]] = []
-        self._threads = ThreadPoolExecutor(4, thread_name_prefix="t2-jobs")
+        self._threads = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="t2-jobs")
         self._scanning: asyncio.Task[None] | None = None
         self._again = False
         self._looking: asyncio.Task[None] | None = None

@@ -119,3 +119,23 @@ def _kill(row: dict[str, Any]) -> None:
     from t2notebook.server import actions
 
     actions.kill(actions.JobLocation(row["job_id"], row["directory"]))
+
+
+def test_a_request_does_not_wait_for_others_that_take_long(clean: Path) -> None:
+    """Four kills of lost jobs whose environment did not answer kept each further kill, and the list, for 90 s."""
+
+    async def ask() -> None:
+        jobs = JobList()
+        held = threading.Event()
+        slow = [asyncio.ensure_future(jobs.run(held.wait, 60)) for _ in range(8)]
+        try:
+            async with asyncio.timeout(20):
+                await asyncio.sleep(0)
+                assert await jobs.run(lambda: not any(task.done() for task in slow))
+                await jobs.refreshed()
+        finally:
+            held.set()
+            await asyncio.gather(*slow)
+            await jobs.stop()
+
+    asyncio.run(ask())

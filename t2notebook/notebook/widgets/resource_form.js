@@ -303,6 +303,7 @@ function render({ model, el }) {
     submit.disabled = true;
     model.send({ kind: "submit" });
     setText(notice, "");
+    clearTimeout(answerTimer); // a change before it would go on waiting for its own answer
     answerTimer = setTimeout(() => {
       submit.disabled = false;
       setText(notice, "No answer from the kernel: it submits when the running cell has ended.");
