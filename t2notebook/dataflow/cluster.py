@@ -41,10 +41,24 @@ log = logging.getLogger("t2notebook.dataflow")
 
 #: Seconds for which a dead kernel's cluster is kept.
 GRACE = 5.0
+#: Seconds after which adaptive scaling tries again to have workers where none could be had.
+RETRY = 60.0
 
 
 class MesosAdaptive(Adaptive):
-    """Dask's adaptive scaling; workers leave by the cluster's own way, which moves their data first."""
+    """Dask's adaptive scaling; workers leave by the cluster's own way, which moves their data first.
+
+    Where workers end before they join the Dask scheduler, others are tried after a while, not at each interval.
+    """
+
+    _last_try = -math.inf
+
+    async def scale_up(self, n: int) -> None:
+        """Have so many workers."""
+        now = time.monotonic()
+        if not self.cluster.is_infeasible or now - self._last_try > RETRY:
+            self._last_try = now
+            await super().scale_up(n)
 
     async def scale_down(self, workers: Sequence[str]) -> None:
         """Let workers leave."""
@@ -74,6 +88,9 @@ class MesosCluster(HookedCluster):
         Of the cluster; by default made up.
     nodes, where : str
         On which agents, as in `t2notebook.submit`.
+    image : str
+        Container image that workers run in, as in `t2notebook.submit`; it has to have the notebook's versions of dask
+        and distributed. The Dask scheduler stays beside the notebook.
     gang : bool
         Launch the first workers at once, or none; later ones as each `scale` asks for them.
     workers_per_executor : int or "max"
@@ -125,6 +142,7 @@ class MesosCluster(HookedCluster):
         name: str | None = None,
         nodes: Sequence[str] | str = (),
         where: str = "",
+        image: str = "",
         gang: bool = False,
         gang_timeout: float = Placement.gang_timeout,
         workers_per_executor: int | str = "max",
@@ -153,6 +171,7 @@ class MesosCluster(HookedCluster):
             gpus=gpus,
             nodes=nodes,
             where=where,
+            image=image,
             gang=gang,
             gang_timeout=gang_timeout,
             workers_per_executor=workers_per_executor,
@@ -223,7 +242,7 @@ class MesosCluster(HookedCluster):
 
     async def _start_scheduler(self) -> None:
         loop = asyncio.get_running_loop()
-        place = await loop.run_in_executor(None, network.place, get_config())
+        listen = await loop.run_in_executor(None, network.listen_address, get_config())
         path = scheduler_link.socket_path(self.name)
         task = {
             "name": self.name,
@@ -231,8 +250,8 @@ class MesosCluster(HookedCluster):
             "socket": str(path),
             "log": str(scheduler_link.log_path(path)),
             "path": network.module_path(),
-            "host": place.bind,
-            "contact_host": place.advertise,
+            "host": listen.bind,
+            "contact_host": listen.advertise,
             "keys": certificates.of_role(self._keys, "scheduler", "client", "worker") if self._keys else None,
             "dashboard_address": _dashboard(self._dashboard_address),
             "options": self._scheduler_options,
@@ -353,6 +372,11 @@ class MesosCluster(HookedCluster):
         """Names of the workers that the Dask scheduler knows."""
         return self._reconciler.observed
 
+    @property
+    def is_infeasible(self) -> bool:
+        """Whether workers have ended before they joined the Dask scheduler, so that more would fare no better."""
+        return self._reconciler.members.is_infeasible
+
     def scale(self, n: int = 0, memory: str | float | None = None, cores: int | None = None) -> Any:
         """Have so many workers: more are asked for, or some leave, once their data is on others.
 
@@ -378,7 +402,7 @@ class MesosCluster(HookedCluster):
         if self.status in (Status.closing, Status.closed):
             raise DataflowError(f"the cluster {self.name} is closed")
         self._reconciler.target = n
-        self._reconciler.members.hope_again()
+        self._reconciler.members.try_again()
         if self.called_from_running_loop:
             self._reconciler.changed()
         else:
@@ -455,7 +479,7 @@ class MesosCluster(HookedCluster):
         while (running := await self._count_running()) < count:
             if self.status in (Status.closing, Status.closed, Status.failed):
                 raise DataflowError(self._reconciler.trouble or f"the cluster {self.name} is closed")
-            if self._reconciler.trouble and self._reconciler.members.is_hopeless:
+            if self._reconciler.trouble and self.is_infeasible:
                 raise DataflowError(self._reconciler.trouble)
             if deadline is not None and time.monotonic() > deadline:
                 why = self.waiting_for or self._reconciler.trouble

@@ -90,7 +90,7 @@ class Members:
         for name in names:
             if (member := self.all.get(str(name))) is not None:
                 member.has_joined = True
-                self.hope_again()
+                self.try_again()
 
     def settle(self, views: Mapping[str, JobView]) -> Iterator[Ended]:
         """Take out those whose workers have ended for good; yield them.
@@ -114,12 +114,12 @@ class Members:
             yield Ended(member, _why(worker, view), _is_error(worker), worker.reason)
 
     @property
-    def is_hopeless(self) -> bool:
+    def is_infeasible(self) -> bool:
         """Whether further members would fare no better."""
         return self._would_fail_again or len(self.stillborn) >= MOST_STILLBORN
 
-    def hope_again(self) -> None:
-        """Try further members: somebody asks for them."""
+    def try_again(self) -> None:
+        """Have further members tried: somebody asks for them."""
         self.stillborn.clear()
         self._would_fail_again = False
 

@@ -18,14 +18,14 @@ PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
-class Place:
+class ListenAddress:
     """An address to listen at, and the host under which others see it; empty: the same."""
 
     bind: str
     advertise: str = ""
 
 
-def place(config: Config) -> Place:
+def listen_address(config: Config) -> ListenAddress:
     """Return where workers reach a server on this machine, as the session has found out for its own.
 
     Raises
@@ -34,15 +34,15 @@ def place(config: Config) -> Place:
         When the session does not find its master.
     """
     if surroundings.is_embedded(config):
-        return Place("127.0.0.1")
+        return ListenAddress("127.0.0.1")
     link = link_for(config)
     deadline = time.monotonic() + PATIENCE
     while True:
         info = link.reach().get("/v1/info")
         if host := urlsplit(info.get("worker_url", "")).hostname:
             if config.bind:
-                return Place(config.bind, host if host != config.bind else "")
-            return Place(host) if not config.advertise_host else Place("0.0.0.0", host)
+                return ListenAddress(config.bind, host if host != config.bind else "")
+            return ListenAddress(host) if not config.advertise_host else ListenAddress("0.0.0.0", host)
         if time.monotonic() > deadline:
             raise DataflowError(
                 f"the session has no address for workers: {info.get('trouble') or 'no master yet'}"

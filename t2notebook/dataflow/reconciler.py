@@ -15,6 +15,9 @@ from .worker_jobs import WorkerJobs
 
 log = logging.getLogger("t2notebook.dataflow")
 
+#: Seconds after which what went wrong is tried again.
+RETRY = 1.0
+
 
 class Owner(Protocol):
     """The cluster, as its reconciler needs it."""
@@ -116,9 +119,10 @@ class Reconciler:
                 self.trouble = str(error)
                 self.target = len(self.members.planned)  # the next scale() tries again
                 self._owner.say(f"no more workers: {error}")
-            except (OSError, ValueError) as error:
+            except Exception as error:  # the Dask scheduler's own errors come here, too, and are of any type
                 log.debug("could not compare what is with what is to be", exc_info=True)
                 self.trouble = str(error)
+                asyncio.get_running_loop().call_later(RETRY, self.changed)
             if not self._wake.is_set():
                 self._idle.set()
 
@@ -126,7 +130,7 @@ class Reconciler:
         for ended in self.members.settle(self._jobs.views()):
             self._take_leave(ended)
         missing = self.target - len(self.members.planned)
-        if missing > 0 and self.members.is_hopeless:
+        if missing > 0 and self.members.is_infeasible:
             raise DataflowError(self.trouble or "workers end before they join the Dask scheduler")
         if missing > 0:
             await self._ask_for(missing)
@@ -160,9 +164,15 @@ class Reconciler:
         for member in leaving:
             member.is_leaving = True
         running = [member for member in leaving if member.name in self._owner.known_names]
-        if running:
-            await self._retire(running)
-            self.target = max(self.target, len(self.members.planned))
+        try:
+            if running:
+                await self._retire(running)
+                self.target = max(self.target, len(self.members.planned))
+        except Exception:
+            for member in running:
+                member.is_leaving = False  # who is still there is told again
+            self._later(self._see_leave([member for member in leaving if member.is_leaving]))
+            raise
         self._later(self._see_leave([member for member in leaving if member.is_leaving]))
         self._owner.keep()
 

@@ -131,7 +131,7 @@ class SchedulerLink:
         except TimeoutError:
             if self.process is not None:
                 self.process.kill()
-        self.let_go()
+        self.detach()
         if self.process is not None:
             await asyncio.get_running_loop().run_in_executor(None, self.process.wait)
         self.log.unlink(missing_ok=True)
@@ -151,7 +151,7 @@ class SchedulerLink:
                 self.process.wait(END)
         self.log.unlink(missing_ok=True)
 
-    def let_go(self) -> None:
+    def detach(self) -> None:
         """Hold it no more."""
         self._is_ending = True
         self._writer.close()

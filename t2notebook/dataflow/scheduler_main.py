@@ -141,7 +141,7 @@ class SchedulerProcess:
             self._timer.cancel()
             self._timer = None
 
-    def _let_go(self, writer: asyncio.StreamWriter) -> None:
+    def _release(self, writer: asyncio.StreamWriter) -> None:
         self._holders.discard(writer)
         self._pids.pop(writer, None)
         if not self._holders and not self._is_detached and not self._over.is_set():
@@ -160,7 +160,7 @@ class SchedulerProcess:
             log.debug("a connection ended: %s", error)
         finally:
             if writer in self._holders:
-                self._let_go(writer)
+                self._release(writer)
             writer.close()
 
     async def _do(self, record: dict[str, Any], writer: asyncio.StreamWriter) -> None:

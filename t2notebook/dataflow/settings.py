@@ -32,6 +32,7 @@ class Settings:
     disk_giga_bytes: float = 0.0
     threads: int | None = None
     gpus: int = 0
+    image: str = ""
     workers_per_executor: int | str = "max"
     placement: Placement = field(default_factory=Placement)
     faults: FaultTolerance = field(default_factory=lambda: FaultTolerance(keep_going=True))
@@ -122,6 +123,7 @@ class Settings:
             ram_mega_bytes=self.ram_mega_bytes,
             disk_giga_bytes=self.disk_giga_bytes,
             gpus=self.gpus,
+            image=self.image,
             instances=instances,
             workers_per_executor=self.workers_per_executor,
         )

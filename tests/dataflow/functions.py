@@ -15,6 +15,11 @@ def slowly(number: int, seconds: float = 0.2) -> int:
     return number * number
 
 
+def parity(worker: Any) -> int:
+    """Group of a worker, as the Dask scheduler sees it."""
+    return int(worker.name) % 2
+
+
 def grow(megabytes: int, path: str = "") -> int:
     """Take memory, and note that it was tried."""
     if path:

@@ -1,25 +1,80 @@
 """`MesosCluster` as users of Dask meet it.
 
-What distributed 2026.8's own ``test_spec_cluster``, ``test_cluster`` and ``test_adaptive`` try is tried anew here, in
-``test_scaling.py`` and ``test_life.py``:
+The cases of distributed's own ``test_spec_cluster``, ``test_cluster`` and ``test_adaptive`` are tried anew, here, in
+``test_scaling.py`` and in ``test_life.py``:
 
-=========================================  ==========================================================================
-of ``test_spec_cluster``                   here
-=========================================  ==========================================================================
-specification, spec_sync, repr             `test_an_ordinary_cluster`
-address_default_none, context manager      `test_used_from_an_event_loop`
-scale, spec_close_clusters                 `test_scaling.py`, `test_life.py`
-broken_worker                              `test_workers_that_cannot_be_say_why_and_are_not_tried_for_ever`
-restart                                    `test_scaling.py::test_restart`
-adaptive_killed_worker                     `test_scaling.py::test_a_killed_worker_comes_back_with_and_without_adapt`
-dashboard_link, logs                       `test_logs_also_of_workers_that_have_ended`, `test_dashboard`
-scheduler_info, nanny_port, MultiWorker    do not apply: one Dask worker a Mesos task, and no Nanny
-run_spec, get_logs of ProcessInterface     do not apply: workers are no objects of the notebook's process
-=========================================  ==========================================================================
+==================================================  ================================================================
+of ``test_spec_cluster``                            here
+==================================================  ================================================================
+specification, spec_sync, repr, widget              `test_an_ordinary_cluster`
+loop_started_in_constructor, scale                  `test_used_from_an_event_loop`, `test_scaling_from_an_event_loop`
+scale_cores_memory                                  `test_scale_by_memory_and_cores`
+adaptive_killed_worker                              `test_a_killed_worker_comes_back_with_and_without_adapt`
+unexpected_closed_worker                            `test_a_worker_that_is_lost_for_good_is_replaced`
+restart                                             `test_restart`
+broken_worker                                       `test_workers_that_cannot_be_say_why_and_are_not_tried_for_ever`
+spec_close_clusters                                 `test_a_kernel_that_ends_in_good_order_takes_its_cluster_along`
+get_logs                                            `test_logs_also_of_workers_that_have_ended`
+scheduler_info                                      `test_threads_and_memory_follow_the_resources`
+dashboard_link                                      `test_dashboard`
+bad_close                                           `test_closed_before_it_was_started`
+shutdown_scheduler                                  `test_closing_leaves_nothing`
+shutdown_scheduler_disabled                         does not apply: ``on_exit="detach"`` takes its place
+new_worker_spec, run_spec, names of workers         do not apply: all workers of a cluster are alike, and have numbers
+spec_process, ProcessInterfaceValid                 do not apply: workers are no objects of the notebook's process
+nanny_port, MultiWorker                             do not apply: one Dask worker a Mesos task, and no Nanny
+==================================================  ================================================================
 
-Of ``test_cluster``: eq, repr, logs_deprecated (gone), sync_cluster_info, cluster_wait_for_worker. Of ``test_adaptive``:
-adaptive_local_cluster, min_max, avoid_churn, adapt_quickly, adapt_down, no_more_workers_than_tasks,
-adaptive_scale_down_override, adapt_then_manual, adapt_gives_resources.
+==================================================  ================================================================
+of ``test_cluster``                                 here
+==================================================  ================================================================
+eq, repr                                            `test_an_ordinary_cluster`
+cluster_wait_for_worker                             `test_scale_up_down_and_up_again_loses_nothing`
+sync_context_manager_used_with_async_cluster        `test_closed_before_it_was_started`
+exponential_backoff                                 does not apply: distributed's own function, which nothing here calls
+==================================================  ================================================================
+
+==================================================  ================================================================
+of ``test_adaptive``                                here
+==================================================  ================================================================
+adaptive_local_cluster, multi_workers, basic_no_loop,
+adapt_quickly, target_duration                      `test_adapt_grows_with_the_tasks_and_shrinks_when_they_are_done`
+min_max, avoid_churn, adaptive_no_memory_limit      `test_adapt_keeps_to_its_bounds_and_does_not_churn`
+adapt_down, update_adaptive, adapt_gets_stopped_on_
+cluster_close, adaptive_stops_on_cluster_status_
+change                                              `test_adapting_anew_takes_the_new_bounds_and_ends_with_the_cluster`
+no_more_workers_than_tasks                          `test_no_more_workers_than_tasks`
+worker_keys                                         `test_adapt_ends_workers_of_a_group_together`
+adapt_cores_memory                                  `test_adapt_by_cores_and_memory`
+adaptive_stopped, interval                          `test_scale_after_adapt_is_by_hand_again`
+scale_needs_to_be_awaited                           `test_adaptive_of_ones_own`, which awaits `Adaptive`'s own ``scale``
+adapt_logs_error, callback_logs_error               `test_an_error_of_the_dask_scheduler_does_not_end_scaling`
+scale_up_large_tasks, respect_average_nthreads      do not apply: of the Dask scheduler's ``adaptive_target``
+adaptive_config, logs_stopping_once, adapt_stop_del do not apply: of `Adaptive` itself, which is distributed's
+==================================================  ================================================================
+
+Complaints of users of Dask's other deployments, and where they are tried:
+
+==================================================  ================================================================
+scaling down loses data (distributed 4069, 5577,
+8522)                                               `test_scale_up_down_and_up_again_loses_nothing`,
+                                                    `test_a_worker_whose_data_fits_nowhere_else_stays`
+adapt flaps, or stops after preemption (distributed
+4591, 6679, 3154; dask-jobqueue 190)                `test_adapt_grows_with_the_tasks_and_shrinks_when_they_are_done`,
+                                                    `test_adapt_keeps_to_its_bounds_and_does_not_churn`,
+                                                    `test_adapt_does_not_ask_for_one_worker_after_another_where_none_can_be`
+                                                    `test_adapt_goes_on_when_all_workers_are_lost_at_once`,
+                                                    `test_a_killed_worker_comes_back_with_and_without_adapt`
+killed kernels leave pods (dask-gateway 393, 255,
+260)                                                `test_a_kernel_that_is_killed_leaves_nothing_after_a_grace_time`,
+                                                    `test_a_detached_cluster_outlives_its_kernel_and_is_had_again`
+the side bar lacks credentials (dask-labextension
+135)                                                `test_a_client_in_another_process_connects_by_the_address_alone`,
+                                                    `test_the_new_button_of_dasks_side_bar`, `test_side_bar.py`
+workers' logs vanish                                `test_logs_also_of_workers_that_have_ended`,
+                                                    `test_a_worker_that_is_lost_for_good_is_replaced`
+pending without a reason                            `test_pending_workers_say_why`
+==================================================  ================================================================
 """
 
 from __future__ import annotations
@@ -86,6 +141,17 @@ def test_used_from_an_event_loop(mesos: Any) -> None:
             logs = await cluster.get_logs()
             assert {"Cluster", "Scheduler"} < set(logs)
         assert cluster.status.name == "closed"
+
+    asyncio.run(main())
+
+
+def test_closed_before_it_was_started(mesos: Any) -> None:
+    async def main() -> None:
+        cluster = mesos.MesosCluster(workers=1, asynchronous=True, **SMALL)
+        with pytest.raises(TypeError, match="async with"), cluster:
+            pass
+        await cluster.close()
+        assert cluster.status.name == "closed" and not cluster.jobs
 
     asyncio.run(main())
 

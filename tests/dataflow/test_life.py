@@ -89,6 +89,20 @@ def test_closing_while_workers_wait_and_compute(make: Make) -> None:
     client.close()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["its client", "another client"])
+def test_a_client_that_shuts_everything_down_leaves_nothing(make: Make, by: str) -> None:
+    cluster = make(workers=1)
+    target = cluster if by == "its client" else cluster.scheduler_address
+    client = distributed.Client(target, security=cluster.security)
+    client.wait_for_workers(1, timeout=60)
+    client.shutdown()
+    eventually(lambda: cluster.status.name == "closed" and not schedulers(), timeout=30)
+    eventually(lambda: cluster.jobs[0].state.is_final)
+    for path in left_behind():
+        path.unlink()
+
+
 def test_a_kernel_that_is_killed_leaves_nothing_after_a_grace_time(t2: Any) -> None:
     process, job_id = start("killed")
     assert len(schedulers()) == 1

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.dataflow.conftest import SMALL, eventually
-from tests.dataflow.functions import grow, slowly, square
+from tests.dataflow.functions import grow, parity, slowly, square
 
 distributed = pytest.importorskip("distributed")
 
@@ -127,9 +127,12 @@ def test_a_worker_that_is_lost_for_good_is_replaced(make: Make) -> None:
     cluster = make(workers=1, max_worker_restarts=0)
     with distributed.Client(cluster) as client:
         client.wait_for_workers(1, timeout=60)
+        client.run(print, "hello from the first")
         os.kill(client.submit(os.getpid).result(timeout=30), signal.SIGKILL)
         eventually(lambda: names(cluster) == {"1"})
-        assert "worker 0 has ended" in cluster.get_logs(scheduler=False, workers=False)["Cluster"]
+        logs = cluster.get_logs(scheduler=False)
+        assert "worker 0 has ended" in logs["Cluster"]
+        assert "hello from the first" in logs["0"], "what it has written is still there"
 
 
 def test_restart(make: Make) -> None:
@@ -173,6 +176,123 @@ def test_adapt_grows_with_the_tasks_and_shrinks_when_they_are_done(make: Make) -
         ups = [entry for _, entry in adaptive.log if entry["status"] == "up"]
         assert len(ups) <= 3, "it does not flap"
         assert client.submit(square, 3).result(timeout=60) == 9, "and grows again"
+
+
+def test_adapt_goes_on_when_all_workers_are_lost_at_once(make: Make) -> None:
+    """Preempted ones, too, and those that may not be started again."""
+    cluster = make(max_worker_restarts=0)
+    adaptive = cluster.adapt(minimum=0, maximum=2, interval="100ms", target_duration="1s")
+    with distributed.Client(cluster) as client:
+        futures = client.map(slowly, range(20), seconds=0.2)
+        eventually(lambda: len(names(cluster)) == 2, timeout=60)
+        for pid in client.run(os.getpid).values():
+            os.kill(pid, signal.SIGKILL)
+        assert client.gather(futures) == [square(number) for number in range(20)]
+        assert not {"0", "1"} & set(cluster.workers), "others have come"
+        del futures
+        eventually(lambda: not names(cluster) and not cluster.workers, timeout=30)
+        assert client.submit(square, 3).result(timeout=60) == 9, "it grows again"
+        assert adaptive.state == "running"
+
+
+def test_adapt_does_not_ask_for_one_worker_after_another_where_none_can_be(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from t2notebook.dataflow import cluster as module
+
+    cluster = make(worker_options={"no_such_option": 1})
+    adaptive = cluster.adapt(minimum=1, interval="20ms")
+    eventually(lambda: cluster.is_infeasible and not cluster.workers, timeout=60)
+    seen = len(adaptive.log)
+    eventually(lambda: len(adaptive.log) > seen + 10)
+    assert len(cluster.jobs) == 1
+    assert "no_such_option" in cluster.get_logs(scheduler=False, workers=False)["Cluster"]
+    monkeypatch.setattr(module, "RETRY", 0.0)
+    eventually(lambda: len(cluster.jobs) > 1)
+
+
+@pytest.mark.slow
+def test_a_worker_whose_data_fits_nowhere_else_stays(make: Make) -> None:
+    from distributed.core import Status
+
+    def become(status: Status, dask_worker: Any) -> None:
+        dask_worker.status = status
+
+    cluster = make(workers=2)
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        future = client.submit(square, 12, workers=["1"])
+        distributed.wait(future, timeout=30)
+        (other,) = (
+            address for address, worker in client.scheduler_info()["workers"].items() if worker["name"] == "0"
+        )
+        client.run(become, Status.paused, workers=[other])
+        cluster.sync(cluster.scale_down, ["1"])
+        assert set(cluster.workers) == {"0", "1"} and future.result(timeout=30) == 144
+        assert "worker 1 stays" in cluster.get_logs(scheduler=False, workers=False)["Cluster"]
+        client.run(become, Status.running, workers=[other])
+        cluster.sync(cluster.scale_down, ["1"])
+        eventually(lambda: names(cluster) == {"0"})
+        assert future.result(timeout=30) == 144
+
+
+@pytest.mark.slow
+def test_an_error_of_the_dask_scheduler_does_not_end_scaling(make: Make) -> None:
+    """Of a type of its own, such as KeyError for a worker that is lost while it is told to leave."""
+
+    def fail_once(dask_scheduler: Any) -> None:
+        real = dask_scheduler.handlers["retire_workers"]
+
+        async def failing(**arguments: Any) -> None:
+            dask_scheduler.handlers["retire_workers"] = real
+            raise KeyError("tls://lost")
+
+        dask_scheduler.handlers["retire_workers"] = failing
+
+    cluster = make(workers=2)
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        client.run_on_scheduler(fail_once)
+        cluster.scale(1)
+        eventually(lambda: len(names(cluster)) == 1 and len(cluster.workers) == 1)
+        cluster.scale(2)
+        client.wait_for_workers(2, timeout=60)
+
+
+@pytest.mark.slow
+def test_adapting_anew_takes_the_new_bounds_and_ends_with_the_cluster(make: Make) -> None:
+    cluster = make()
+    first = cluster.adapt(minimum=3, interval="50ms")
+    cluster.wait_for_workers(3, timeout=60)
+    with distributed.Client(cluster) as client:
+        futures = client.map(slowly, range(40), seconds=0.3)
+        second = cluster.adapt(minimum=1, maximum=1, interval="50ms")
+        eventually(lambda: len(names(cluster)) == 1 and len(cluster.workers) == 1, timeout=30)
+        assert (first.state, second.state) == ("stopped", "running")
+        client.cancel(futures)
+    cluster.close()
+    assert second.state == "stopped"
+
+
+@pytest.mark.slow
+def test_no_more_workers_than_tasks(make: Make) -> None:
+    import dask
+
+    with dask.config.set({"distributed.scheduler.default-task-durations": {"slowly": 1000}}):
+        cluster = make()
+        cluster.adapt(minimum=0, maximum=3, interval="20ms")
+        with distributed.Client(cluster) as client:
+            assert client.submit(slowly, 3).result(timeout=60) == 9
+    assert len(states(cluster)) == 1
+
+
+@pytest.mark.slow
+def test_adapt_ends_workers_of_a_group_together(make: Make) -> None:
+    cluster = make(workers=4)
+    cluster.wait_for_workers(4, timeout=60)
+    cluster.adapt(minimum=1, interval="50ms", worker_key=parity)
+    eventually(lambda: len(cluster.workers) < 4)
+    eventually(lambda: names(cluster) in ({"0", "2"}, {"1", "3"}))
 
 
 @pytest.mark.slow

@@ -200,9 +200,9 @@ def _without(scheduler: str, why: str) -> str:
 
 def _answers(scheduler: str) -> bool:
     """Whether somebody listens there."""
-    place = urlsplit(scheduler)
+    parts = urlsplit(scheduler)
     try:
-        with socket.create_connection((place.hostname or "", place.port or 0), timeout=LOOK):
+        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=LOOK):
             return True
     except OSError:
         return False
@@ -258,8 +258,8 @@ async def _outgrown(worker: Any, used: int) -> None:
 
 def _host_towards(address: str) -> str:
     """Return this machine's address on the way to another."""
-    place = urlsplit(address)
-    family = socket.AF_INET6 if ":" in (place.hostname or "") else socket.AF_INET
+    parts = urlsplit(address)
+    family = socket.AF_INET6 if ":" in (parts.hostname or "") else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((place.hostname or "", place.port or 1))  # sends nothing
+        probe.connect((parts.hostname or "", parts.port or 1))  # sends nothing
         return str(probe.getsockname()[0])
