@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..client.job import Job
@@ -11,6 +11,9 @@ from .members import Members
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: So many names of workers stand in a row.
+SHOWN = 8
 
 
 def why(jobs: Iterable[Job], members: Members) -> pd.DataFrame:
@@ -24,7 +27,7 @@ def why(jobs: Iterable[Job], members: Members) -> pd.DataFrame:
         pending = waiting_in(job, members)
         if pending:
             frame = job.why
-            frame.insert(0, "workers", ", ".join(pending))
+            frame.insert(0, "workers", shortened(pending))
             frames.append(frame)
     return pd.concat(frames, ignore_index=True) if frames else why_frame([])
 
@@ -43,3 +46,10 @@ def waiting_in(job: Job, members: Members) -> list[str]:
         for member in members.planned
         if member.job_id == job.job_id and workers[member.worker_id].state is TaskState.PENDING
     ]
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Return names as one text; of many, the first ones and how many more there are."""
+    if len(names) <= SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[:SHOWN])} and {len(names) - SHOWN} more"

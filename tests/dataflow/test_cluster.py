@@ -195,6 +195,13 @@ def test_pending_workers_say_why(make: Make) -> None:
     eventually(lambda: cluster.jobs[0].state.is_final)
 
 
+def test_names_of_many_pending_workers_are_shortened() -> None:
+    from t2notebook.dataflow.pending_reasons import shortened
+
+    assert shortened(["0", "1"]) == "0, 1"
+    assert shortened([str(number) for number in range(200)]) == "0, 1, 2, 3, 4, 5, 6, 7 and 192 more"
+
+
 def test_workers_that_cannot_be_say_why_and_are_not_tried_for_ever(make: Make) -> None:
     cluster = make(workers=1, worker_options={"no_such_option": 1})
     with pytest.raises(DataflowError, match="no_such_option"):
@@ -223,6 +230,7 @@ def test_another_version_on_an_agent_is_one_line(make: Make, monkeypatch: pytest
         ({"threads": 0}, "threads is 0"),
         ({"on_exit": "stay"}, "on_exit is 'stay'"),
         ({"where": "rack"}, "'rack' is no constraint"),
+        ({"image": "no image"}, "image is 'no image'; give the name of a container image"),
         ({"preload": "no module"}, "preload"),
         ({"workers_per_executor": 0}, "workers_per_executor"),
         ({"max_worker_restarts": -1}, "max_worker_restarts"),

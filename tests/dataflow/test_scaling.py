@@ -79,7 +79,7 @@ def test_workers_that_wait_leave_first(make: Make) -> None:
     eventually(lambda: len(cluster.workers) == 2 and sorted(names(cluster)) == ["0", "1"])
     assert cluster.why().empty, "nothing that waits is wanted any more"
     eventually(lambda: not {"PENDING", "STAGING"} & set(states(cluster)))
-    assert states(cluster).count("RUNNING") == 2
+    eventually(lambda: states(cluster).count("RUNNING") == 2 and "KILLING" not in states(cluster), timeout=30)
 
 
 def test_scale_by_memory_and_cores(make: Make) -> None:
@@ -146,6 +146,19 @@ def test_restart(make: Make) -> None:
         assert len(after) == 2 and not before & after
         assert client.submit(square, 7).result(timeout=30) == 49
         assert names(cluster) == {"0", "1"}
+
+
+@pytest.mark.slow
+def test_a_worker_whose_task_is_killed_is_replaced(make: Make) -> None:
+    """As a master does that takes resources back: the worker is told to end, and has a moment for that."""
+    cluster = make(workers=2)
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        futures = client.map(square, range(20))
+        distributed.wait(futures, timeout=30)
+        cluster.jobs[0].kill(1)
+        eventually(lambda: names(cluster) == {"0", "2"})
+        assert client.gather(futures) == [square(number) for number in range(20)]
 
 
 @pytest.mark.slow
