@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ..journal import FILE
-from ..model.errors import SessionError
+from ..model.errors import SessionError, UnknownJob
 
 
 class NotOurs(SessionError):
@@ -27,12 +27,16 @@ def is_our_journal(directory: Path) -> bool:
 
 
 def check_journal(directory: Path) -> None:
-    """Refuse another user's journal.
+    """Refuse another user's journal, and one that is gone.
 
     Raises
     ------
     NotOurs
+    UnknownJob
+        When it was removed.
     """
+    if not os.path.lexists(directory / FILE):
+        raise UnknownJob(f"the journal in {directory} is gone: it was cleared or removed")
     if not is_our_journal(directory):
         raise NotOurs(f"the journal in {directory} belongs to another user")
 

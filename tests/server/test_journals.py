@@ -116,3 +116,11 @@ def test_who_looks_while_they_are_read_misses_none(sessions: Path, monkeypatch: 
             await jobs.stop()
 
     asyncio.run(scenario())
+
+
+def test_a_journal_that_was_removed_is_not_said_to_be_another_users(tmp_path: Path) -> None:
+    from t2notebook.model.errors import UnknownJob
+    from t2notebook.server.actions import JobLocation
+
+    with pytest.raises(UnknownJob, match="is gone: it was cleared or removed"):
+        JobLocation("ada-pi-1", str(tmp_path / "20260101T000000-1"))
