@@ -14,7 +14,7 @@ from ..journal import Lease, is_owned, read_events, read_jobs, read_meta, read_u
 from ..model.errors import SessionError, UnknownJob
 from ..model.reducer import reduce
 from ..model.text import sendable
-from .session_http import Connection, SessionEnding
+from .session_http import Connection, SessionBroken, SessionEnding
 from .session_process import ensure_session
 
 #: Seconds between two looks at a session that is starting or ending.
@@ -130,7 +130,7 @@ def reach(directory: Path, job_id: str, going_on: Callable[[], bool] = lambda: T
                 connection = ensure_session(config_of(meta))
                 if connection.post("/v1/adopt", {"directory": str(directory)})["adopted"]:
                     return connection
-            except SessionEnding as error:
+            except (SessionEnding, SessionBroken) as error:  # adopting once more changes nothing
                 why = str(error)
         if time.monotonic() > deadline:
             raise SessionError(f"job {job_id} cannot be reached: {why}")

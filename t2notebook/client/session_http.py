@@ -280,7 +280,9 @@ class Connection:
                 f"the session process{_called(pid)} has not answered for {REQUEST_TIMEOUT:g} s{_advice(pid)}"
             ) from None
         except (OSError, http.client.HTTPException) as error:
-            raise SessionBroken(
+            # A session that was killed still accepts connections while it dies. What only asks may be asked again.
+            gone = SessionEnding if method == "GET" else SessionBroken
+            raise gone(
                 f"the session process{_called(pid)} went away before it answered ({error or type(error).__name__}); "
                 "t2.jobs() says what came of it"
             ) from None

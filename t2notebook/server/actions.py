@@ -12,7 +12,7 @@ from typing import Any
 
 from ..client import locator
 from ..client.offline import read_output
-from ..client.session_http import Connection, SessionEnding
+from ..client.session_http import Connection, SessionBroken, SessionEnding
 from ..config import runtime_dir
 from ..frames import task_rows
 from ..journal import is_owned, read_events, read_jobs, read_meta
@@ -86,7 +86,7 @@ def kill(job: JobLocation) -> str:
     if job.session is not None:
         try:
             return str(_kill(job.session, job.job_id))
-        except SessionEnding:
+        except (SessionEnding, SessionBroken):  # a kill may be repeated
             job = JobLocation(job.job_id, str(job.directory))
             if job.session is not None:
                 raise
@@ -96,9 +96,21 @@ def kill(job: JobLocation) -> str:
     if job.meta.get("over"):
         raise SessionError(f"job {job.job_id} is lost for good: {job.meta['over']}")
     if _is_of_this_environment(job.meta) or is_owned(job.meta):
-        connection = locator.reach(job.directory, job.job_id)
-        return str(_kill(connection, job.job_id))
+        return _kill_where_it_is(job)
     return _kill_elsewhere(job)
+
+
+def _kill_where_it_is(job: JobLocation) -> str:
+    """Have the session that has a job, or one that takes it over, end it."""
+    for is_last in (False, True):
+        try:
+            return str(_kill(locator.reach(job.directory, job.job_id), job.job_id))
+        except locator.Finished:
+            break
+        except (SessionEnding, SessionBroken):  # it was reached while it died
+            if is_last:
+                raise
+    return job.view().state.value
 
 
 def _kill(connection: Connection, job_id: str) -> Any:
