@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
 
 from ..frames import events_frame, metrics_series, phases_frame, tasks_frame, usage_frame, why_frame
 from ..journal import result_path
@@ -502,7 +502,7 @@ class Job:
             When the worker or the job has ended, or 10,000 messages (or 256 MiB) wait there unread.
         """
         self._check_worker(worker_id)
-        messages.send(self._peer(), worker_id, obj)
+        messages.send(self._peer(), int(worker_id), obj)
 
     def broadcast(self, obj: Any) -> int:
         """Send an object to all workers that have not ended; return how many these are. As `send` otherwise."""
@@ -911,7 +911,11 @@ class Job:
             ) from error
 
     def _check_worker(self, worker_id: int) -> None:
-        """Refuse the id of a worker that there is not and never was."""
+        """Refuse the id of a worker that there is not and never was, and what is no id."""
+        if isinstance(worker_id, bool) or not isinstance(worker_id, SupportsIndex):
+            raise UnknownWorker(
+                f"a worker's id is a whole number, not {worker_id!r}; job.tasks.worker_id has this job's"
+            )
         with self._replica.changed:
             number = len(self._replica.view.workers)
         if not 0 <= worker_id < number:

@@ -81,7 +81,12 @@ def await_kernel(driver: Any) -> None:
 
 
 def has_command(driver: Any) -> bool:
-    script = "return Boolean(window.jupyterapp?.commands?.hasCommand('t2notebook:show-jobs'))"
+    """Whether the extension is there and the layout is restored, which closes a side bar that was opened before."""
+    script = """
+        const app = window.jupyterapp;
+        app?.restored?.then(() => { window.isRestored = true; });
+        return Boolean(window.isRestored && app.commands.hasCommand('t2notebook:show-jobs'));
+    """
     return bool(driver.execute_script(script))
 
 

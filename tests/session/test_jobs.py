@@ -208,6 +208,10 @@ def test_no_such_worker_and_no_end_in_time_are_one_line(t2: Any) -> None:
     assert isinstance(late.value, t2.Twister2Error)
     assert isinstance(unknown.value, t2.Twister2Error)
     assert str(unknown.value) == f"job {job.job_id} has workers 0 to 0, not 1"
+    for act in (job.result, job.logs, lambda worker_id: job.send(worker_id, 1)):
+        for wrong in ("a", 0.0, True):
+            with pytest.raises(IndexError, match=f"a worker's id is a whole number, not {wrong!r}"):
+                act(wrong)
     job.kill()
 
 
