@@ -213,10 +213,10 @@ def test_workers_that_cannot_be_say_why_and_are_not_tried_for_ever(make: Make) -
 def test_another_version_on_an_agent_is_one_line(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     from t2notebook.dataflow import worker_jobs as module
 
-    monkeypatch.setattr(module, "versions", lambda: {"dask": "2025.1.0", "distributed": "2025.1.0"})
+    monkeypatch.setattr(module, "versions", lambda: {"dask": "2999.1.0", "distributed": "2999.1.0"})
     with pytest.raises(DataflowError) as error:
         make(workers=1).wait_for_workers(1, timeout=60)
-    assert re.search(r"has dask \S+, the notebook's has 2025.1.0: install the same on both", str(error.value))
+    assert re.search(r"has dask \S+, the notebook's has 2999.1.0: install the same on both", str(error.value))
     assert "\n" not in str(error.value)
 
 
