@@ -280,11 +280,17 @@ def _is(value: Value, text: str) -> bool:
             return round(float(text) * 1000) == value
         except (ValueError, OverflowError):
             return False
+    # Messages and Mesos's pages write ranges in brackets, and so does who copies them.
+    parts = text[1:-1].split(",") if text.startswith("[") and text.endswith("]") else [text]
+    return all(_is_within(value, part.strip()) for part in parts)
+
+
+def _is_within(ranges: Ranges, text: str) -> bool:
     span = _RANGE.fullmatch(text)
     if span is None and not text.isdecimal():
         return False
     begin, end = (int(span[1]), int(span[2])) if span else (int(text), int(text))
-    return any(low <= begin <= end <= high for low, high in value)
+    return any(low <= begin <= end <= high for low, high in ranges)
 
 
 def _text(value: Value) -> str:
