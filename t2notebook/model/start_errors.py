@@ -83,6 +83,14 @@ def start_failure(stderr: str) -> str:
     return next(reversed(telling or lines), "")[:_LONGEST]
 
 
+def silent_start(where: str) -> str:
+    """Return what to look at when an executor has ended with nothing on its stderr: not even a worker's beginning."""
+    return (
+        f"the executor on {where} ended without a word before a worker ran; does its Python start there? "
+        "t2.configure(python=...) names another"
+    )
+
+
 def unknown_user(message: str) -> str:
     """Return the user that an agent does not know, by Mesos's words for it; empty if it is something else."""
     found = _NO_USER.search(message)

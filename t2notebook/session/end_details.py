@@ -9,7 +9,7 @@ from typing import Any
 
 from ..journal.job_store import JobRecord
 from ..mesos.agent_files import PAGE, Sandbox
-from ..model.start_errors import start_failure, unknown_user
+from ..model.start_errors import silent_start, start_failure, unknown_user, without_fetcher
 from ..model.states import TaskState
 from ..protocol.launch import Cause, encode_status_data
 from .result_fetcher import ResultFetcher
@@ -78,10 +78,15 @@ class EndDetails:
         except Exception as error:  # whatever it is: Mesos's own words have to do
             log.info("no stderr of the executor of worker %s of %s: %s", worker_id, job.job_id, error)
             return status
-        if not (line := start_failure(text.decode("utf-8", "replace"))):
+        stderr = text.decode("utf-8", "replace")
+        if not (line := start_failure(stderr)) and without_fetcher(stderr).strip():
             return status
         where = job.view.workers[worker_id].host or "the agent"
         image = job.spec.resource_of(worker_id).image
         where = f"{where} in the image {image}" if image else where
+        if not line:
+            # It may have been killed, so that this is no cause of its own and it is tried as often as after a crash.
+            message = f"{status.get('message', '')}; {silent_start(where)}".removeprefix("; ")
+            return {**status, "message": message}
         message = f"the executor cannot start on {where}: {line}\n{status.get('message', '')}"
         return {**status, "message": message, "data": encode_status_data(None, Cause.START)}

@@ -213,6 +213,27 @@ def test_a_program_that_cannot_start_is_not_tried_five_times(
     t2.shutdown()
 
 
+@pytest.mark.parametrize("end", ["exit 127", "kill -SEGV $$"])
+def test_a_program_that_ends_without_a_word_is_said_to_have(
+    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Mesos says "Executor terminated" of it, and nothing else did."""
+    import t2notebook as t2
+
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{end}\n")
+    python.chmod(0o755)
+    monkeypatch.setenv("T2_PYTHON", str(python))
+    job = t2.submit(lambda env: 1, ram_mega_bytes=64, max_worker_restarts=0)
+    with pytest.raises(t2.JobFailed) as caught:
+        job.results(timeout=60)
+    assert "Executor terminated; the executor on 127.0.0.1 ended without a word before a worker ran" in str(
+        caught.value
+    )
+    assert "t2.configure(python=...) names another" in str(caught.value)
+    t2.shutdown()
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root's agents look for users")
 def test_an_unknown_user_ends_the_job_at_once(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import t2notebook as t2
