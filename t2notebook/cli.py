@@ -28,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == ["dash"]:
         return _dash(given[1:])
     options = _parser().parse_args(given)
+    if "job" in options:
+        options.job = _as_it_was_typed(options.job)
     try:
         code = int(options.run(options) or 0)
         sys.stdout.flush()
@@ -41,6 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read us has seen enough, as in `t2notebook list | head`; there is nobody to be told at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+
+
+def _as_it_was_typed(argument: str) -> str:
+    """Return a job's name, which is UTF-8 whatever the locale says of the command line's bytes."""
+    try:
+        return os.fsencode(argument).decode("utf-8")
+    except UnicodeError:
+        return argument
 
 
 def _escape_what_cannot_be_shown() -> None:

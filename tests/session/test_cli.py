@@ -83,8 +83,10 @@ def test_what_the_output_cannot_show_is_escaped(t2: Any, encoding: str) -> None:
         print("caf\u00e9 \u2192 \U0001f40d")
         raise ValueError("a \u2192 b")
 
-    job = t2.submit(work, name="arrow", ram_mega_bytes=64, max_worker_restarts=0)
+    job = t2.submit(work, name="caf\u00e9 \u2192", ram_mega_bytes=64, max_worker_restarts=0)
     assert str(job.wait(timeout=60)) == "FAILED"
+    # Where Python takes the command line's bytes for ASCII, names are found all the same.
+    posix = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"} if encoding == "ascii" else {}
 
     def run(*arguments: str) -> str:
         done = subprocess.run(
@@ -93,7 +95,7 @@ def test_what_the_output_cannot_show_is_escaped(t2: Any, encoding: str) -> None:
             timeout=60,
             check=False,
             cwd=ROOT,
-            env={**os.environ, "PYTHONIOENCODING": encoding},
+            env={**os.environ, "PYTHONIOENCODING": encoding, **posix},
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.decode(encoding)
@@ -101,6 +103,7 @@ def test_what_the_output_cannot_show_is_escaped(t2: Any, encoding: str) -> None:
     shown = "a \u2192 b".encode(encoding, "backslashreplace").decode(encoding)
     assert shown in run("list")
     assert shown in run("status", job.job_id)
+    assert shown in run("status", "caf\u00e9 \u2192")
     text = "caf\u00e9 \u2192 \U0001f40d\n"
     assert run("logs", job.job_id, "0") == text.encode(encoding, "backslashreplace").decode(encoding)
 
