@@ -154,6 +154,24 @@ def test_wait_waits_for_the_end(shell, fake_client, capsys):
     assert "pi: COMPLETED, 1 finished" in capsys.readouterr().out
 
 
+def test_wait_in_a_terminal_says_what_the_job_waits_for_once(shell, fake_client, capsys, monkeypatch):
+    monkeypatch.setattr("t2notebook.notebook.magics.submit.HELD_LOOK", 0.01)
+    reasons = [f"{number} cpus free, 9 asked" for number in range(8)]
+
+    def script(job):
+        for reason in reasons:
+            job.pending(reason)
+            time.sleep(0.1)
+        job.run_well(steps=1)
+
+    fake_client.script = script
+    submit(shell, "--name pi --wait -o job")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("waiting: ")]
+    # The first view may have one, too; on a busy machine some were gone before anybody looked.
+    assert lines and len(lines) <= 5 + 1 and len(set(lines)) >= len(lines) - 1
+    assert all(line.removeprefix("waiting: ") in reasons for line in lines)
+
+
 def test_wait_without_a_variable_returns_the_results(shell, fake_client):
     fake_client.script = lambda job: job.run_well(steps=2)
     assert submit(shell, "--name pi --workers 2 --wait") == [None, None]

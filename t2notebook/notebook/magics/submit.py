@@ -27,6 +27,8 @@ DRAW_TIMEOUT = 2.0
 KILL_TIMEOUT = 10.0
 #: Seconds between two looks whether a worker of an awaited job waits in the debugger.
 HELD_LOOK = 0.5
+#: How many sentences about what an awaited job waits for a terminal shows, where no view changes.
+REASONS_TOLD = 5
 
 #: Of `WorkerEnvironment`, for people.
 ENV = """\
@@ -325,11 +327,12 @@ def submit_cell(ip: Any, arguments: argparse.Namespace, cell: cell_jobs.SubmitCe
             _print_lines(job)
         return None
     watch = followed = None
+    shown = job.view().waiting_for
     try:
         watch = display_job(job, is_told=True)
         if arguments.follow and (followed := follow(job)) is None:
             _print_lines(job)
-        wait(job, watch, followed)
+        wait(job, watch, followed, shown=shown)
     except KeyboardInterrupt:
         if arguments.on_interrupt == "detach":
             raise Interrupted(
@@ -354,8 +357,16 @@ def _print_lines(job: Any) -> None:
         print(piece, end="", flush=True)
 
 
-def wait(job: Any, *watches: Watch | None) -> None:
+def wait(job: Any, *watches: Watch | None, shown: str = "") -> None:
     """Wait for the job's end and for its last view, and lines.
+
+    Parameters
+    ----------
+    job : Job
+    watches : Watch or None
+        Whatever shows something of it.
+    shown : str
+        The reason for waiting that is on the screen already.
 
     Raises
     ------
@@ -364,7 +375,7 @@ def wait(job: Any, *watches: Watch | None) -> None:
     Interrupted
         When a worker was held, and somebody left the debugger.
     """
-    state = _await_end(job)
+    state = _await_end(job, shown)
     for watch in watches:
         if watch is not None:
             watch.finish(DRAW_TIMEOUT)
@@ -374,13 +385,16 @@ def wait(job: Any, *watches: Watch | None) -> None:
         raise job.error() or JobFailed(f"job {job.job_id} ended as {state}", job_id=job.job_id)
 
 
-def _await_end(job: Any) -> JobState:
+def _await_end(job: Any, shown: str) -> JobState:
     """Wait for the job's end, and open the debugger here on workers that wait in it."""
     passed: set[int] = set()  # those that nothing can be typed for here
+    told = {shown}
     while True:
         try:
             return JobState(job.wait(HELD_LOOK))
         except TimeoutError:
+            if kernel_shell() is None:
+                _say_why(job.view().waiting_for, told)
             held = next((worker_id for worker_id in job.held_workers() if worker_id not in passed), None)
         if held is None:
             continue
@@ -394,6 +408,13 @@ def _await_end(job: Any) -> JobState:
         except Twister2Error as error:
             passed.add(held)
             print(error)
+
+
+def _say_why(reason: str, told: set[str]) -> None:
+    """Print what a job waits for, if that is new; a job whose reason changes all the time does not fill the screen."""
+    if reason and reason not in told and len(told) <= REASONS_TOLD:
+        told.add(reason)
+        print(f"waiting: {reason}")
 
 
 def _kill(job: Any, watch: Watch | None) -> str:
