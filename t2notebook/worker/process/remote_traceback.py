@@ -157,8 +157,8 @@ def missing_module_hint(error: BaseException) -> str:
         return f"the agent's {name} has no {error.name}; another version of it may be installed there"
     return (
         f"module {name} is missing on the agent {socket.gethostname()} ({sys.executable}): "
-        "install it there, or put it beside the notebook so that it travels with the job, and name it in an "
-        "import statement in the cell or the notebook"
+        "install it there, or put it beside the notebook and write `import "
+        f"{name}` in the cell or function itself, so that it travels with the job"
     )
 
 

@@ -177,7 +177,10 @@ def test_what_keeps_a_function_from_being_rebuilt() -> None:
 def test_missing_modules() -> None:
     hint = missing_module_hint(ModuleNotFoundError("No module named 'foo.bar'", name="foo.bar"))
     assert hint.startswith("module foo is missing on the agent ") and "beside the notebook" in hint
-    assert hint.endswith("and name it in an import statement in the cell or the notebook")
+    # An import in the notebook alone takes nothing along that the cell names only in a text.
+    assert hint.endswith(
+        "and write `import foo` in the cell or function itself, so that it travels with the job"
+    )
     assert missing_module_hint(ImportError("x", name="foo")) == ""
 
 
