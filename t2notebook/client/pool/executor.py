@@ -376,17 +376,24 @@ def map(
 
 
 _NOT_FOR_POOLS = frozenset(
-    {"config", "keep_going", "max_reexecutes", "replace", "files", "persistent_volume", "time_limit", "gang"}
-    | {
-        "gang_timeout",
-        "job",
-        "on_exit",
+    {
         "arguments",
+        "config",
         "debug",
         "discovery",
-        "scalable",
-        "job_master",
         "failure_timeout",
+        "files",
+        "gang",
+        "gang_timeout",
+        "job",
+        "job_master",
+        "keep_going",
+        "max_reexecutes",
+        "on_exit",
+        "persistent_volume",
+        "replace",
+        "scalable",
+        "time_limit",
     }
 )
 _OPTIONS = frozenset(inspect.signature(submit).parameters)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from typing import Any
+
+from ...protocol.after_import import when_imported
 
 
 class DisplayHandle:
@@ -48,3 +51,16 @@ def display(*objs: Any, display_id: Any = None, raw: bool = False, **options: An
     if display_id is None or display_id is False:
         return None
     return DisplayHandle(None if display_id is True else str(display_id))
+
+
+def serve_ipython() -> None:
+    """Let IPython's `display` be this one as soon as it is imported: its own gives no handle where no shell runs."""
+    when_imported("IPython.core.display_functions", _replace)
+
+
+def _replace(module: Any) -> None:
+    theirs = module.display
+    for name in (module.__name__, "IPython.display"):  # the latter may have taken it already
+        holder = sys.modules.get(name)
+        if holder is not None and vars(holder).get("display") is theirs:
+            vars(holder)["display"] = display

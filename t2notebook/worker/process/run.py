@@ -24,6 +24,7 @@ from .bars import become_progress
 from .checkpoint import Checkpoint
 from .controller import Discovery, WorkerController
 from .debugger import Debugger, QuitInDebugger, release
+from .display import serve_ipython
 from .environment import WorkerEnvironment
 from .inspection import Inspector
 from .job_master_client import JobMasterClient
@@ -90,6 +91,7 @@ def run_worker(
 
     finalization.begin()
     become_progress(progress.report)
+    serve_ipython()
     exit_code = 0
     try:
         members, facts, line, exit_code = _work(
