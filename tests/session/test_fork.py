@@ -9,7 +9,6 @@ import signal
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -92,21 +91,40 @@ def test_a_child_submits_and_its_end_kills_nothing_of_the_parents(t2: Any, go: P
     eventually(lambda: job.state is JobState.STARTED)
     assert in_child(lambda: t2.submit(lambda: 6 * 7, cpu=0.5, ram_mega_bytes=64).results(30)) == [42]
     assert in_child(lambda: 1) == 1
-    pid = os.fork()
-    if pid == 0:
-        signal.alarm(30)
-        try:
-            import atexit
-
-            t2.submit(lambda: 1, cpu=0.5, ram_mega_bytes=64).results(30)
-            atexit._run_exitfuncs()
-        finally:
-            os._exit(7)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
-    time.sleep(0.3)
     assert job.state is JobState.STARTED
     go.touch()
     assert job.results(30) == ["worker 0"]
+
+
+def test_what_a_child_runs_at_its_exit_kills_nothing_of_the_parents(home: Path, go: Path) -> None:
+    """In a process of its own: at their exit, other libraries that tests use wait for threads that a child has not."""
+    process = kernel(f"""
+        import atexit, os, signal, time
+        import t2notebook as t2
+
+        def work():
+            while not os.path.exists({str(go)!r}):
+                time.sleep(0.02)
+            return "done"
+
+        job = t2.submit(work, cpu=0.5, ram_mega_bytes=64)
+        while job.state.value != "STARTED":
+            time.sleep(0.02)
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(60)
+            try:
+                t2.submit(lambda: 1, cpu=0.5, ram_mega_bytes=64).results(30)
+                atexit._run_exitfuncs()
+            finally:
+                os._exit(7)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        time.sleep(0.3)
+        print(job.state.value)
+        open({str(go)!r}, "w").close()
+        print(job.results(30))
+    """)
+    assert process.communicate(timeout=90)[0].splitlines() == ["7", "STARTED", "['done']"]
 
 
 def test_children_of_pools_submit_and_wait_and_kill(t2: Any, go: Path) -> None:
