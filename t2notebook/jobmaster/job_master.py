@@ -189,7 +189,7 @@ class JobMaster:
         elif presence is Presence.FINISHED:
             actions += self._answer_all()
         if presence in (Presence.FINISHED, Presence.FAILED):
-            actions += self._give_up_barriers()
+            actions += self._give_up_waits()
         return actions
 
     def status(self) -> dict[str, Any]:
@@ -239,7 +239,7 @@ class JobMaster:
         for name, barrier in list(self._barriers.items()):
             if barrier.arrivals and len(barrier.arrivals) >= self._expected(name):
                 actions += self._decide(name, BarrierResult.SUCCESS, "")
-        return actions + self._answer_all() + self._give_up_barriers()
+        return actions + self._answer_all() + self._give_up_waits()
 
     def has_left(self) -> str:
         """Return why a worker is to stop that is one too many."""
@@ -330,7 +330,8 @@ class JobMaster:
             deadline = now + _seconds(record.get("timeout"))
             self._all[worker_id] = (request, deadline)
             self._next_all = min(self._next_all, deadline)
-            return actions + self._answer_all() + (self.tick(now) if deadline <= now else [])
+            actions += self._answer_all() + self._give_up_waits()
+            return actions + (self.tick(now) if deadline <= now else [])
         if kind == "send":
             answer, posted = self._post(worker_id, record.get("to"), payload)
             member.answers[request] = answer
@@ -569,11 +570,16 @@ class JobMaster:
                 return result, f"{self._named(ended)}, and will never come"
         return None
 
-    def _give_up_barriers(self) -> list[Action]:
+    def _give_up_waits(self) -> list[Action]:
+        """Answer those who wait for somebody that will never come."""
+        if not (self._barriers or self._all) or (broken := self._broken()) is None:
+            return []
         actions: list[Action] = []
-        if self._barriers and (why := self._broken()) is not None:
-            for name in list(self._barriers):
-                actions += self._decide(name, *why)
+        for name in list(self._barriers):
+            actions += self._decide(name, *broken)
+        if broken[0] is BarrierResult.JOB_FAULTY:  # who has finished has joined
+            actions += [Answer(who, request, {"never": broken[1]}) for who, (request, _) in self._all.items()]
+            self._all.clear()
         return actions
 
     def _named(self, workers: list[int]) -> str:

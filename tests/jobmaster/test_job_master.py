@@ -134,6 +134,21 @@ def test_all_workers_are_awaited_and_the_missing_ones_named() -> None:
     assert isinstance(at_once, Answer) and at_once.payload == there.payload
 
 
+def test_nobody_waits_for_a_worker_that_never_joins() -> None:
+    """Barriers broke at once, and this waited out its time, 100 s by default."""
+    master = JobMaster(4)
+    for number in (0, 1):
+        master.observe(number, 0, Presence.JOINED, {"worker_id": number})
+    assert master.request(0, 1, {"kind": "all", "timeout": 100.0}, b"", 0.0) == []
+    told = [each for each in master.observe(2, 0, Presence.FAILED, {}) if isinstance(each, Answer)]
+    assert [(each.to, each.request, each.record["never"]) for each in told] == [
+        (0, 1, "worker 2 (has failed for good), and will never come")
+    ]
+    (late,) = master.request(1, 1, {"kind": "all", "timeout": 100.0}, b"", 1.0)
+    assert isinstance(late, Answer) and late.record == told[0].record
+    assert master.tick(200.0) == []
+
+
 def test_finished_workers_still_count_as_joined() -> None:
     master = running(2)
     master.observe(0, 0, Presence.FINISHED, {"worker_id": 0})

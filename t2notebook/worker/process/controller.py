@@ -105,10 +105,12 @@ class WorkerController:
         Raises
         ------
         TimeoutError
-            When some have not; the message names them (`t2.BarrierTimeout`).
+            When some have not, or at once, when one has failed for good; the message names them (`t2.BarrierTimeout`).
         """
         seconds = _seconds(timeout)
         answer = self._client.ask({"kind": "all", "timeout": seconds})
+        if why := answer[0].get("never"):
+            raise BarrierTimeout(f"not all workers can join: {why}")
         if why := answer[0].get("timed_out"):
             raise BarrierTimeout(f"not all workers joined within {seconds:g} s: {why}")
         return _workers(answer)

@@ -162,7 +162,8 @@ class ZooKeeperDiscovery:
             told = threading.Event()
             if self._do("exists", f"{self._base}/{JOINED}", partial(_set, told)):
                 return {}, self._joined()
-            self._status()
+            if (broken := self._status()["broken"]) and broken[0] == "JOB_FAULTY":
+                return {"never": broken[1]}, b""
             if (left := deadline - time.monotonic()) <= 0:
                 break
             told.wait(min(left, _LOOK))
