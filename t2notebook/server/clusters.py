@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..client.cluster import cluster_info
-from ..client.session_http import Connection
+from ..client.session_http import Connection, SessionStopped
 from ..model.errors import Twister2Error
 
 #: Of a master's metrics (Mesos, ``docs/monitoring.md``).
@@ -31,10 +31,14 @@ def clusters(sessions: Iterable[Connection]) -> list[dict[str, Any]]:
         To the living sessions; only a session has what it takes to be let in by its master.
     """
     found: dict[str, dict[str, Any]] = {}
+    silent = ""
     for connection in sessions:
         try:
             # A session does not know the embedded cluster's address from the beginning.
             master = str(connection.get("/v1/info")["master"])
+        except SessionStopped as error:
+            silent = str(error)
+            continue
         except Twister2Error:
             continue  # it has just ended
         record = found.setdefault(
@@ -53,7 +57,7 @@ def clusters(sessions: Iterable[Connection]) -> list[dict[str, Any]]:
     if info := cluster_info():
         record = found.setdefault(
             str(info["master"]),
-            {"master": str(info["master"]), "sessions": 0, "error": "no session uses it now"},
+            {"master": str(info["master"]), "sessions": 0, "error": silent or "no session uses it now"},
         )
         record["is_embedded"] = True
     return sorted(found.values(), key=lambda record: str(record["master"]))

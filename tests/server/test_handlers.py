@@ -69,6 +69,11 @@ def test_a_job_of_a_living_kernel(server: Server, clean: Path) -> None:
     assert [task["worker_id"] for task in server.get(f"/jobs/{job_id}/tasks").content["tasks"]] == [0, 1]
     assert server.get(f"/jobs/{job_id}/cell").content["source"].endswith(f"attach {job_id} -o job")
     eventually(lambda: server.get("/clusters").content["clusters"][0].get("cpus_used", 0) > 0)
+    (session,) = sessions_of(clean)
+    os.kill(session, signal.SIGSTOP)
+    told = server.get("/clusters").content["clusters"][0]["error"]
+    os.kill(session, signal.SIGCONT)
+    assert f"pid {session}" in told and "no session uses it" not in told
     # the kernel itself need not do anything
     process.send_signal(signal.SIGSTOP)
     assert server.post(f"/jobs/{job_id}/kill").code == 200
