@@ -67,6 +67,10 @@ class PoolConnection:
 
     def wake(self) -> None:
         """Have `Listener.due` called now."""
+        with self._lock:  # else its end could give the descriptor's number to somebody else's file meanwhile
+            self._wake()
+
+    def _wake(self) -> None:
         with contextlib.suppress(OSError):  # it is awake, or has ended
             os.write(self._wake_write, b"\0")
 
@@ -77,7 +81,7 @@ class PoolConnection:
                 return
             self._writer.put(record, pieces)
             if not self._flush():
-                self.wake()
+                self._wake()
 
     def reset(self) -> None:
         """Break the connection: what was lost between the two sides is found by the greetings on the next one."""

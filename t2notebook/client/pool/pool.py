@@ -351,11 +351,14 @@ class Pool:
         self, worker_id: int, incarnation: int, why: str, now: float, *, for_good: bool = False
     ) -> list[_Ended]:
         self._greetings.pop(worker_id, None)
-        for key in [key for key in self._parts if key[0] == worker_id]:
-            del self._parts[key]
+        self._forget_parts(worker_id)
         given_up = self._perform(self._dispatcher.lost(worker_id, incarnation, why, now, for_good=for_good))
         self._cost_workers = self._cost_workers or bool(given_up)
         return given_up
+
+    def _forget_parts(self, worker_id: int) -> None:
+        for key in [key for key in self._parts if key[0] == worker_id]:
+            del self._parts[key]
 
     def _pass_on(self) -> None:
         """Give the calls that are left to another pool."""
@@ -396,6 +399,7 @@ class Pool:
             return []
         worker_id, incarnation, epoch = record["from"], record["of"], record["epoch"]
         if "hello" in record:
+            self._forget_parts(worker_id)  # a result of which some had come is sent again from its beginning
             self._greetings[worker_id] = _Greeting(incarnation, epoch)
             self._do(self._dispatcher.joined(worker_id, incarnation, record["holding"], now))
             if not math.isnan(self._ending_since):
