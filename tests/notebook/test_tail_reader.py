@@ -38,7 +38,7 @@ def test_two_views_of_a_job_read_its_output_once():
     views = [Reading(job, lambda: None), Reading(job, told.set)]
     try:
         eventually(lambda: all(lines(view) == ["one", "two"] for view in views))
-        assert told.is_set()
+        assert told.wait(15)
         assert job.asked.count((0, "stdout", 0)) == 1, "each byte was read once"
         # an opened log is that view's; the other's are not disturbed
         views[0].open_log(0)
@@ -84,4 +84,4 @@ def test_the_end_is_told_to_all_views():
     for view in views:
         reader.hurry(view)
     eventually(lambda: all(view.is_complete and lines(view) == ["last"] for view in views))
-    assert all(event.is_set() for event in told)
+    assert all(event.wait(15) for event in told)

@@ -65,6 +65,8 @@ class Inspector:
     def _on_look(self, number: int, frame: FrameType | None) -> None:
         if self._is_looking or os.getpid() != self._pid:
             return  # one look at a time; and of a process that the user's code has forked, nobody asks
+        while frame is not None and frame.f_code is Inspector._on_look.__code__:
+            frame = frame.f_back  # the signal came at the very beginning or end of the look before
         self._is_looking = True
         try:
             if self._profile is not None:
