@@ -35,6 +35,7 @@ PARTS = {
     "jobmaster": ("session", "the workers' meeting point: discovery, barriers, messages"),
     "package": ("kernel", "cell and variables to a job package; core package"),
     "mesos": ("session", "Mesos client: driver, detector, credentials"),
+    "views": ("all", "records of jobs, and the ES modules that draw them"),
     "journal": ("session", "events on disk (SQLite)"),
     "frames": ("kernel", "events as DataFrames"),
     "worker": ("agent", "executor and worker processes"),

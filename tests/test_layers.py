@@ -28,6 +28,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("jobmaster",),
     ("package",),
     ("mesos",),
+    ("views",),
     ("journal", "frames"),
     ("worker",),
     ("protocol",),

@@ -9,9 +9,9 @@ from html import escape
 from typing import Any
 
 from ..model.errors import Twister2Error
+from ..views.snapshot import clock, mebibytes
 from .magics.targets import the_client
 from .output import OutputContext, kernel_shell
-from .rendering.snapshot import clock, mebibytes
 from .rendering.text import align
 
 log = logging.getLogger(__name__)

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..model.reducer import JobView
+from ..views.snapshot import snapshot
 from .output import OutputContext, kernel_id, kernel_shell, send_update
 from .publisher import INTERVAL, Watch, publisher, why_lost
 from .rendering.html import job_html
-from .rendering.snapshot import snapshot
 from .rendering.text import job_text
 from .tail_reader import Reading, reader
 

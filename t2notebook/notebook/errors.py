@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 
 from ..model.errors import JobFailed, OneLine, SubmitError, Twister2Error
-from .rendering.snapshot import LONGEST_REASON, shorten
+from ..views.snapshot import LONGEST_REASON, shorten
 
 #: Of a worker's traceback or stderr, so many characters of its beginning and of its end are shown.
 _ENDS = 8000

@@ -42,7 +42,7 @@ def test_a_cell_becomes_a_job_and_the_view_is_its_frame(real):
     real.run(f"html = {final!r}")
     check = (
         "import io, pandas as pd\nfrom html.parser import HTMLParser\n"
-        "from t2notebook.notebook.rendering.snapshot import snapshot\n"
+        "from t2notebook.views.snapshot import snapshot\n"
         "from t2notebook.notebook.rendering.html import job_html\n"
         "now = job_html(snapshot(job.view()))\n"
         "print(html.startswith(now.removesuffix('</div>')), list(job.tasks['state']),"

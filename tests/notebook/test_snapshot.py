@@ -10,7 +10,8 @@ from t2notebook.model.events import EventKind
 from t2notebook.model.states import JobState, TaskState
 from t2notebook.model.use import Use
 from t2notebook.notebook.rendering.html import job_html, jobs_html
-from t2notebook.notebook.rendering.snapshot import (
+from t2notebook.notebook.rendering.text import job_text
+from t2notebook.views.snapshot import (
     COLUMNS,
     TONES,
     cell_text,
@@ -22,7 +23,6 @@ from t2notebook.notebook.rendering.snapshot import (
     snapshot,
     zone,
 )
-from t2notebook.notebook.rendering.text import job_text
 
 
 class Cells(HTMLParser):

@@ -13,7 +13,7 @@ import pytest
 
 from t2notebook.client.debugging import CannotType
 from t2notebook.model.states import JobState
-from t2notebook.notebook.rendering.snapshot import snapshot
+from t2notebook.views.snapshot import snapshot
 from tests.session.conftest import eventually, sessions_of
 
 Typed = Callable[..., None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from ..rendering.snapshot import mebibytes
+from ...views.snapshot import mebibytes
 from .values import ResourceValues
 
 _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.4"

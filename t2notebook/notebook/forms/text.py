@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..rendering.snapshot import mebibytes
+from ...views.snapshot import mebibytes
 from ..rendering.text import align
 from .values import ResourceValues
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
+from ...views.snapshot import mebibytes
 from ..cluster_view import show_cluster
 from ..errors import UsageError
-from ..rendering.snapshot import mebibytes
 from ..rendering.text import align
 from .parser import CLOSE, VerbParser
 from .targets import the_client

@@ -7,11 +7,11 @@ import sys
 from typing import Any
 
 from ...frames import why_text
+from ...views.snapshot import snapshot
 from ..errors import UsageError
 from ..output import kernel_shell
 from ..publisher import why_lost
 from ..rendering.html import jobs_html
-from ..rendering.snapshot import snapshot
 from ..rendering.text import job_text
 from .parser import VerbParser, variable, whole
 from .targets import find_job, the_client

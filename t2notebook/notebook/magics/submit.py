@@ -8,13 +8,13 @@ from typing import Any
 from ...model.errors import JobFailed, Twister2Error
 from ...model.job import FaultTolerance, JobSpec, Placement
 from ...model.states import JobState
+from ...views.snapshot import mebibytes, size, snapshot
 from ..display import display_job
 from ..errors import CellSyntaxError, Interrupted, UsageError
 from ..follow import follow
 from ..notices import told
 from ..output import kernel_shell
 from ..publisher import Watch
-from ..rendering.snapshot import mebibytes, size, snapshot
 from ..rendering.text import align, job_text
 from . import cell_jobs
 from .parser import MAX, VerbParser, add_include, amount, choice, variable, whole

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from html import escape
 from typing import Any
 
-from .snapshot import COLUMNS, FITTING_ROWS, NUMERIC, cell_text, clock, zone
+from ...views.snapshot import COLUMNS, FITTING_ROWS, NUMERIC, cell_text, clock, zone
 
 #: White text on each has a contrast of at least 4.5.
 CHIP = {"waiting": "#9a6700", "active": "#0969da", "good": "#1a7f37", "bad": "#cf222e", "ended": "#57606a"}
@@ -64,7 +64,7 @@ def job_html(record: Mapping[str, Any], *, rows: bool = True, beside: str = "") 
     Parameters
     ----------
     record : mapping
-        What `t2notebook.notebook.rendering.snapshot.snapshot` returned.
+        What `t2notebook.views.snapshot.snapshot` returned.
     rows : bool
         Whether the workers' table follows the job's line.
     beside : str

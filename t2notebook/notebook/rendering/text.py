@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .snapshot import COLUMNS, NUMERIC, cell_text
+from ...views.snapshot import COLUMNS, NUMERIC, cell_text
 
 #: More rows than this are cut in text.
 TEXT_ROWS = 40

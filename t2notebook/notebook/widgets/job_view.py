@@ -10,12 +10,12 @@ from typing import Any
 import anywidget
 import traitlets
 
-from ..rendering.snapshot import COLUMNS, NUMERIC
-from .esm import bundled, text_of
+from ...views.modules import bundled, text_of
+from ...views.snapshot import COLUMNS, NUMERIC
 
 
 class JobWidget(anywidget.AnyWidget):
-    """Shows what `t2notebook.notebook.rendering.snapshot.snapshot` returns, and the workers' newest lines.
+    """Shows what `t2notebook.views.snapshot.snapshot` returns, and the workers' newest lines.
 
     Only the publisher's thread may set a trait after the widget was made. The callbacks are called on whatever
     thread the kernel takes a message, and must return at once.

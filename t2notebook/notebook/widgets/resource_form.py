@@ -10,7 +10,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from .esm import bundled, text_of
+from ...views.modules import bundled, text_of
 
 
 class FormWidget(anywidget.AnyWidget):

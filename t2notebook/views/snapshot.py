@@ -10,9 +10,9 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from ...model.reducer import JobView, WorkerView
-from ...model.states import JobState, TaskState
-from ...model.use import SHOWN, advice
+from ..model.reducer import JobView, WorkerView
+from ..model.states import JobState, TaskState
+from ..model.use import SHOWN, advice
 
 #: Up to this many workers a view has a row each.
 ALL_ROWS = 200
@@ -96,7 +96,7 @@ def snapshot(
         ``[worker_id, stream, text]`` each; ``advice`` says at the end what would have been enough. Times are
         seconds since 1970, and local where they are texts. Very long texts are cut.
     """
-    from ...frames import task_rows
+    from ..frames import task_rows
 
     now = time.time() if now is None else now
     shown = select(view)

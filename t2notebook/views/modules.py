@@ -1,7 +1,8 @@
-"""One ES module out of several, as anywidget wants it: modules are joined in the order in which they need each other.
+"""The ES modules of all views, as files for a page that can import them, or as one module for anywidget.
 
-Only what our own modules use is understood: ``import { a, b } from "./x.js";`` without other names for them, and
-``export`` before a declaration. Names of declarations at the top of modules must differ.
+anywidget wants one module a widget: ours are joined in the order in which they need each other. Only what they use is
+understood: ``import { a, b } from "./x.js";`` without other names for them, and ``export`` before a declaration. Names
+of declarations at the top of modules must differ.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
-_HERE = files(__package__)
+#: Folder of the modules and their styles.
+STATIC = files(__package__) / "static"
+
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async function|function|class|const|let)\b)", re.MULTILINE)
 
 
 def text_of(name: str) -> str:
-    """Return a file that lies beside this module."""
-    return (_HERE / name).read_text(encoding="utf-8")
+    """Return a module or a style sheet."""
+    return (STATIC / name).read_text(encoding="utf-8")
 
 
 def bundled(name: str) -> str:
