@@ -23,7 +23,9 @@ class WorkerView:
     when its state last changed. `asked` says what somebody wants of this worker alone: ``"end"``, for good,
     ``"restart"``, or ``"again"``: it was to leave and is to come back, so it is started anew however it ends.
     `use` is what its present task has used as far as is known, and `cpu_now` how many cpus it used between the last
-    two looks. `held` says why it waits in the debugger, if it does.
+    two looks. `held` says why it waits in the debugger, if it does. It waits for its present task since `waiting_since`
+    (0.0 for since the job was submitted), which was launched at `launched`; `earlier` has the times of the last tasks
+    before it (`EARLIER`), four each: since when it waited, launched, started (0.0 if it never ran), ended.
     """
 
     worker_id: int
@@ -54,6 +56,16 @@ class WorkerView:
     use: Use | None = None
     cpu_now: float | None = None
     held: str = ""
+    waiting_since: float = 0.0
+    launched: float | None = None
+    earlier: tuple[float, ...] = ()
+
+    def note_end(self, time: float) -> None:
+        """Keep the times of the task that has ended at `time` among the earlier ones: another is to follow."""
+        if self.launched is not None:
+            times = (self.waiting_since, self.launched, self.started or 0.0, time)
+            self.earlier = (*self.earlier, *times)[-4 * EARLIER :]
+        self.waiting_since, self.launched = time, None
 
     def note_use(self, use: Use) -> None:
         """Take figures that are newer than those that are known."""
@@ -265,7 +277,7 @@ class JobView:
             self.failed_worker = next(failed, None)
         for worker_id in range(before, number):
             if worker_id == len(self.workers):
-                self.workers.append(WorkerView(worker_id))
+                self.workers.append(WorkerView(worker_id, waiting_since=event.time))
             worker = self.workers[worker_id]
             if worker.is_on_mesos:
                 worker.asked, worker.asked_because = "again", event.message
@@ -278,6 +290,8 @@ class JobView:
 
     def _renew(self, worker: WorkerView, time: float) -> None:
         """Have a worker that had left come again, as another incarnation of itself."""
+        worker.note_end(time if worker.finished is None else worker.finished)
+        worker.waiting_since = time
         worker.state, worker.changed = TaskState.PENDING, time
         worker.restarts += bool(worker.task_id)
         worker.retries, worker.not_before = 0, 0.0
@@ -304,8 +318,11 @@ class JobView:
         if worker.state is not TaskState.PENDING and not worker.state.is_terminal:
             return None
         self._done -= worker.is_done and self._is_present(worker)
+        if worker.launched is not None:
+            worker.note_end(event.time if worker.finished is None else worker.finished)
         self._move(worker, TaskState.STAGING, event.time)
         data = event.data
+        worker.launched = event.time
         worker.task_id = event.task_id
         worker.agent, worker.host = data.get("agent", ""), data.get("host", "")
         worker.executor_id = data.get("executor_id", "")
@@ -356,6 +373,7 @@ class JobView:
                 self.failed_worker = worker.worker_id
 
     def _await_restart(self, worker: WorkerView, event: Event, restart: Mapping[str, Any]) -> None:
+        worker.note_end(event.time)
         self._move(worker, TaskState.PENDING, event.time)
         worker.exit_code = event.data.get("exit_code")
         worker.started = worker.finished = worker.progress = None
@@ -432,6 +450,8 @@ class JobView:
         return ""
 
 
+#: How many earlier tasks of a worker are remembered, with their times.
+EARLIER = 8
 #: How many of the last changes of the number of workers are remembered, for who asks for one again.
 _SCALINGS = 1000
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from t2notebook.model.events import Event, EventKind
 from t2notebook.model.packed_workers import PackedWorkers
-from t2notebook.model.reducer import JobView, reduce
+from t2notebook.model.reducer import EARLIER, JobView, reduce
 from t2notebook.model.states import JOB_TRANSITIONS, TASK_TRANSITIONS, JobState, TaskState
 
 JOB = "ada-pi-abc"
@@ -121,6 +121,23 @@ def test_an_update_of_an_older_task_changes_nothing() -> None:
     assert view.apply(status(0, "FINISHED", incarnation=0)) is None
     assert view.workers[0].state is TaskState.STAGING
     assert view.workers[0].restarts == 1
+
+
+def test_the_times_of_earlier_tasks_are_kept() -> None:
+    restart = {"restart_count": 1, "failures": 1, "retries": 0, "pause": 0.5}
+    view = reduce(JOB, [submitted(1), launched(0), status(0, "RUNNING", time=3.0)])
+    assert (view.workers[0].waiting_since, view.workers[0].launched) == (0.0, 2.0), "since the submit"
+    view.apply(status(0, "FAILED", time=4.0, data={"restart": restart}))
+    assert (view.workers[0].waiting_since, view.workers[0].launched) == (4.0, None)
+    view.apply(launched(0, 1, time=5.0))
+    view.apply(status(0, "LOST", 1, time=7.0))  # it never ran, and another task follows at once
+    view.apply(launched(0, 2, time=8.0))
+    assert view.workers[0].earlier == (0.0, 2.0, 3.0, 4.0, 4.0, 5.0, 0.0, 7.0)
+    assert (view.workers[0].waiting_since, view.workers[0].launched) == (7.0, 8.0)
+    for incarnation in range(3, 20):
+        view.apply(status(0, "LOST", incarnation - 1, time=9.0))
+        view.apply(launched(0, incarnation, time=9.0))
+    assert len(view.workers[0].earlier) == 4 * EARLIER
 
 
 def test_an_event_is_applied_once() -> None:
