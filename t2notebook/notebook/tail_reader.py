@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..model.errors import Twister2Error
-from .tails import BYTES, LOG_BYTES, STREAMS, Tails
+from ..model.tails import BYTES, LOG_BYTES, STREAMS, Tails
 
 log = logging.getLogger(__name__)
 

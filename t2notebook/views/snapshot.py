@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
@@ -68,6 +68,7 @@ def snapshot(
     failure: tuple[int, str, str] | None = None,
     output: Mapping[str, Any] | None = None,
     is_told: bool = False,
+    rows: bool = True,
 ) -> dict[str, Any]:
     """Return `view` as a JSON-ready record.
 
@@ -85,6 +86,8 @@ def snapshot(
         The newest lines of the workers, as `Tails.newest` has them.
     is_told : bool
         Whether an error that says why the job failed follows this view, which need not say it then.
+    rows : bool
+        Whether the workers are in it; `t2notebook.views.table` has them shorter.
 
     Returns
     -------
@@ -96,18 +99,10 @@ def snapshot(
         ``[worker_id, stream, text]`` each; ``advice`` says at the end what would have been enough. Times are
         seconds since 1970, and local where they are texts. Very long texts are cut.
     """
-    from ..frames import task_rows
-
     now = time.time() if now is None else now
     shown = select(view)
-    names = _agent_names(shown.workers)
-    rows = [
-        _row(task, worker, now, names, _said(view, worker))
-        for task, worker in zip(task_rows(replace(view, workers=shown.workers)), shown.workers, strict=True)
-    ]
-    if len(rows) > FITTING_ROWS:
-        rows.sort(key=lambda row: not _is_bad(row))
-    each = _each(rows)
+    each = _each(shown.workers)
+    table = _rows(view, shown.workers, now, each) if rows else {}
     running = view.counts.get(TaskState.RUNNING, 0)
     is_partly = bool(running) and view.state in (JobState.PENDING, JobState.STARTING)
     end = view.finished if view.state.is_final and view.finished is not None else now
@@ -136,14 +131,26 @@ def snapshot(
         "output": _lines(output, failure) if output else [],
         "each": each,
         "advice": advice(view.workers) if view.state.is_final else "",
-        "columns": [
-            key
-            for key, _ in COLUMNS
-            if any(cell_text(row, key) for row in rows) and not (each and key in ("cpus", "mem"))
-        ],
-        "rows": rows,
+        **table,
         "hidden": shown.hidden,
     }
+
+
+def _rows(view: JobView, workers: list[WorkerView], now: float, each: str) -> dict[str, Any]:
+    """Return the rows of `workers`, and which columns are not empty in all of them."""
+    from ..frames import task_rows
+
+    names = agent_texts((worker.agent, worker.host) for worker in workers)
+    tasks = task_rows(replace(view, workers=workers))
+    rows = [_row(task, worker, now, names, view) for task, worker in zip(tasks, workers, strict=True)]
+    if len(rows) > FITTING_ROWS:
+        rows.sort(key=lambda row: not is_bad(row["tone"], row["result"], row["state"]))
+    columns = [
+        key
+        for key, _ in COLUMNS
+        if any(cell_text(row, key) for row in rows) and not (each and key in ("cpus", "mem"))
+    ]
+    return {"columns": columns, "rows": rows}
 
 
 @dataclass(frozen=True)
@@ -154,10 +161,10 @@ class Selection:
     hidden: str = ""
 
 
-def select(view: JobView) -> Selection:
-    """Return all workers of a small job; of a large one, the troubled and the first ones."""
+def select(view: JobView, most: int = ALL_ROWS) -> Selection:
+    """Return all workers of a job that has at most so many; of a larger one, the troubled and the first ones."""
     workers = view.workers
-    if len(workers) <= ALL_ROWS:
+    if len(workers) <= most:
         return Selection(list(workers))
     troubled = [workers[worker_id] for worker_id in sorted(view.troubled)]
     troubled = [worker for worker in troubled if _is_troubled(worker, view)]
@@ -187,13 +194,15 @@ def _waiting_for(view: JobView) -> str:
     return f"{who} {wait} in the debugger ({held[0].held}): %twister2 debug {view.job_id} {first}"
 
 
-def _each(rows: list[dict[str, Any]]) -> str:
+def _each(workers: list[WorkerView]) -> str:
     """Return the resources of every worker in words, if all that were launched have the same."""
-    found = {(row["cpus"], row["mem"]) for row in rows if row["text"]["cpus"]}
+    found = {(worker.cpus, worker.mem) for worker in workers if worker.task_id}
     if len(found) != 1:
         return ""
     ((cpus, mem),) = found
-    return f"{cpus:g} cpu{'s' * (cpus != 1)} and {mebibytes(mem)} {'each' if len(rows) > 1 else ''}".rstrip()
+    return (
+        f"{cpus:g} cpu{'s' * (cpus != 1)} and {mebibytes(mem)} {'each' if len(workers) > 1 else ''}".rstrip()
+    )
 
 
 def _why(view: JobView, is_told: bool) -> str:
@@ -234,15 +243,21 @@ def _lines(output: Mapping[str, Any], failure: tuple[int, str, str] | None) -> l
     return [line for line in lines if line[1] != "stderr" or line[2] not in shown]
 
 
-def _agent_names(workers: Collection[WorkerView]) -> dict[str, str]:
-    """Return what each agent is shown as: its host, with the end of its id where that does not tell it from others."""
+def agent_texts(agents: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return what each agent is shown as: its host, with the end of its id where that does not tell it from others.
+
+    Parameters
+    ----------
+    agents : iterable of tuple
+        Id and host of each; also more than once.
+    """
     hosts: dict[str, set[str]] = {}
-    for worker in workers:
-        hosts.setdefault(worker.host, set()).add(worker.agent)
+    for agent, host in agents:
+        hosts.setdefault(host, set()).add(agent)
     names = {}
-    for host, agents in hosts.items():
-        tells = len(agents) == 1 and not host.startswith("127.") and host not in ("localhost", "::1")
-        for agent in agents:
+    for host, there in hosts.items():
+        tells = len(there) == 1 and not host.startswith("127.") and host not in ("localhost", "::1")
+        for agent in there:
             short = agent.rpartition("-")[2]
             names[agent] = host if tells or not short else f"{short} on {host}" if host else short
     return names
@@ -264,7 +279,9 @@ def shorten(text: str, most: int = LONGEST_REASON) -> str:
 
 def counts_text(view: JobView) -> str:
     """Return ``3 running, 1 finished``."""
-    parts = (f"{view.counts[state]:,} {_words(state)}" for state in TaskState if view.counts.get(state))
+    parts = (
+        f"{view.counts[state]:,} {words_of(state.value)}" for state in TaskState if view.counts.get(state)
+    )
     return ", ".join(parts) or "no workers yet"
 
 
@@ -314,7 +331,7 @@ def zone(seconds: float) -> str:
 
 
 def _row(
-    task: dict[str, Any], worker: WorkerView, now: float, names: Mapping[str, str], said: Collection[str]
+    task: dict[str, Any], worker: WorkerView, now: float, names: Mapping[str, str], view: JobView
 ) -> dict[str, Any]:
     row = {name: _json(value) for name, value in task.items()}
     row["result"] = worker.result
@@ -326,19 +343,15 @@ def _row(
     row["ticking"] = running
     if row.get("message"):
         row["message"] = shorten(row["message"])
-    row["tone"] = TONES[worker.state.value]
     row["text"] = text = {"cpus": "", "mem": "", "started": "", "runtime": "", "progress": "", "restarts": ""}
     text["cpu_used"] = text["mem_now"] = ""
     if worker.use is not None and worker.use.seconds >= SHOWN:
         is_over = worker.state.is_terminal
         text["cpu_used"] = f"{worker.use.cpu_used if is_over else worker.cpu_now or 0.0:.1f}"
         text["mem_now"] = mebibytes(math.ceil(worker.use.mem_peak if is_over else worker.use.mem))
-    text["state"] = "waits in the debugger" if worker.held else _words(worker.state)
-    if worker.held:
-        row["tone"] = "waiting"
+    row["tone"], text["state"] = look_of(worker)
     text["host"] = names.get(worker.agent, worker.host)
-    message = worker.message or ("" if worker.state in _FINE else _reason(worker.reason))
-    text["message"] = shorten(message, LONGEST_MESSAGE) if message not in said else ""
+    text["message"] = shorten(message_of(worker, view), LONGEST_MESSAGE)
     if worker.task_id:
         text["cpus"], text["mem"] = f"{worker.cpus:g}", mebibytes(worker.mem)
     if worker.started is not None:
@@ -360,10 +373,22 @@ def _gravity(worker: WorkerView, view: JobView) -> int:
     return 1 if worker.result == "error" or TONES[worker.state.value] == "bad" else 2
 
 
-def _is_bad(row: Mapping[str, Any]) -> bool:
-    return bool(
-        row["tone"] == "bad" or row["result"] == "error" or row["state"] == TaskState.UNREACHABLE.value
-    )
+def look_of(worker: WorkerView) -> tuple[str, str]:
+    """Return the tone of a worker's state, and the state in words."""
+    if worker.held:
+        return "waiting", "waits in the debugger"
+    return TONES[worker.state.value], words_of(worker.state.value)
+
+
+def message_of(worker: WorkerView, view: JobView) -> str:
+    """Return what a worker's row has to say that does not stand above the table already."""
+    message = worker.message or ("" if worker.state in _FINE else _reason(worker.reason))
+    return "" if message in _said(view, worker) else message
+
+
+def is_bad(tone: str, result: str, state: str) -> bool:
+    """Whether a worker is in trouble, by the tone of its state, its result and its state."""
+    return tone == "bad" or result == "error" or state == TaskState.UNREACHABLE.value
 
 
 def _is_troubled(worker: WorkerView, view: JobView) -> bool:
@@ -373,8 +398,9 @@ def _is_troubled(worker: WorkerView, view: JobView) -> bool:
     return worker.state not in _FINE and not expected
 
 
-def _words(state: TaskState) -> str:
-    return state.value.lower().replace("_", " ")
+def words_of(state: str) -> str:
+    """Return a state in words."""
+    return state.lower().replace("_", " ")
 
 
 def _reason(reason: str) -> str:

@@ -3,7 +3,7 @@ import itertools
 import pytest
 from t2fakes import Job
 
-from t2notebook.notebook.tails import LOG, LONGEST, NEWEST, ROUND, WIDTH, Tails, fold
+from t2notebook.model.tails import LOG, LONGEST, NEWEST, ROUND, WIDTH, Tails, fold
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from ..model.reducer import JobView, WorkerView
-from ..model.states import TaskState
+from .reducer import JobView, WorkerView
+from .states import TaskState
 
 STREAMS = ("stdout", "stderr")
 #: Files that are looked at in one round.
