@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, MutableSequence
 from dataclasses import fields
+from itertools import compress
 from operator import attrgetter, itemgetter
 from typing import Any, overload
 
@@ -92,6 +93,11 @@ class PackedWorkers(MutableSequence[WorkerView]):
         for start in range(0, len(self._rows), _PART):
             counts.update(map(pick, self._rows[start : start + _PART]))
         return counts
+
+    def having(self, name: str) -> list[int]:
+        """Return the ids of the workers whose field of that name is not empty."""
+        values = map(itemgetter(_NAMES.index(name)), self._rows)
+        return list(compress(range(len(self._rows)), values))
 
     def insert(self, index: int, value: WorkerView) -> None:
         """Insert a worker before an index."""

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from ..model.packed_workers import PackedWorkers
 from ..model.reducer import JobView, WorkerView
 from ..model.states import JobState, TaskState
 from ..model.use import SHOWN, advice
@@ -185,13 +186,21 @@ def select(view: JobView, most: int = ALL_ROWS) -> Selection:
 
 def _waiting_for(view: JobView) -> str:
     """Say what a job waits for: first for whom it waits in the debugger."""
-    held = [worker for worker in view.workers if worker.held]
+    held = _held(view)
     if not held:
         return view.waiting_for
-    first = held[0].worker_id
+    first = held[0]
     who = f"worker {first}" + (f" and {len(held) - 1} more" if len(held) > 1 else "")
     wait = "waits" if len(held) == 1 else "wait"
-    return f"{who} {wait} in the debugger ({held[0].held}): %twister2 debug {view.job_id} {first}"
+    why = view.workers[first].held
+    return f"{who} {wait} in the debugger ({why}): %twister2 debug {view.job_id} {first}"
+
+
+def _held(view: JobView) -> list[int]:
+    """Return who waits in the debugger."""
+    if isinstance(view.workers, PackedWorkers):
+        return view.workers.having("held")
+    return [worker.worker_id for worker in view.workers if worker.held]
 
 
 def _each(workers: list[WorkerView]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from ..model.packed_workers import PackedWorkers
@@ -25,12 +25,26 @@ from .snapshot import (
 
 #: Up to this many workers a table has a row each.
 TABLE_ROWS = 2000
-#: Characters of all messages, and of all notes, in one table at most.
-MOST_TEXT = 20_000
+#: Characters of all messages, or of all notes, above which they are cut, to no less than so many each.
+MOST_TEXT, LEAST_TEXT = 20_000, 24
+#: Columns that are one value where all rows have the same.
+_LONG = (
+    "state",
+    "agent",
+    "progress",
+    "waiting",
+    "launched",
+    "started",
+    "finished",
+    "cpus",
+    "mem",
+    "cpu_used",
+    "mem_now",
+)
 #: Jobs with more workers than this have sums by agent.
 FEW_WORKERS = 200
-#: Agents that the sums name at most; those with the most workers in trouble, then with the most workers.
-MOST_AGENTS = 2000
+#: Agents that the sums have at most.
+MOST_AGENTS = 10_000
 
 
 def worker_table(view: JobView) -> dict[str, Any]:
@@ -51,7 +65,8 @@ def worker_table(view: JobView) -> dict[str, Any]:
         ``restarts``, ``exit_code``, ``note``, ``message``, ``reason``, ``result``, and ``earlier``: when each task
         before the present one began to wait, was launched, started (None if it never did) and ended, at most the
         last 8. ``states`` has name, words and tone, ``agents`` id, host and text; ``bad`` the places of those in
-        trouble, the job's failed worker first; ``hidden`` says in words which workers have no row.
+        trouble, the job's failed worker first; ``hidden`` says in words which workers have no row. A column whose
+        entries are all equal is that one value (``ids`` never is).
     """
     shown = select(view, TABLE_ROWS)
     workers = shown.workers
@@ -82,40 +97,49 @@ def worker_table(view: JobView) -> dict[str, Any]:
     if any(measured):
         record["cpu_used"], record["mem_now"] = _use(workers, measured)
     texts = agent_texts(agents.known)
+    for name in _LONG:
+        if name in record:
+            record[name] = _short(record[name])
     record["states"] = [[state, words, tone] for state, tone, words in states.known]
     record["agents"] = [[agent, host, texts[agent]] for agent, host in agents.known]
     return record
 
 
-def agent_sums(view: JobView) -> dict[str, Any]:
+def agent_sums(view: JobView) -> tuple[list[str], dict[str, Any]]:
     """Return the workers of a large job summed by agent and state, JSON-ready; of a small one, nothing.
 
     Returns
     -------
+    list of str
+        The agents' texts, which seldom change.
     dict
-        ``agents``: id, text, and ``[words of a state, tone, number of workers]`` for each state that it has workers in;
-        ``waiting``, the number of workers that have no agent yet; ``hidden``, the number of agents that are left out.
+        ``states``: name, words and tone of each; ``counts``: for each state the number of workers on each agent, or one
+        number if that is the same on all; ``waiting``: the workers that have no agent yet; ``hidden``: the number of
+        agents that are left out.
     """
     if len(view.workers) <= FEW_WORKERS:
-        return {}
-    sums: dict[tuple[str, str], Counter[str]] = {}
+        return [], {}
+    states, agents = _Places(), _Places()
+    waiting = 0
+    cells: list[tuple[int, int, int]] = []
     for (state, agent, host), number in _tally(view).items():
-        sums.setdefault((agent, host), Counter())[state] += number
-    waiting = sum(sum(counts.values()) for (agent, _), counts in sums.items() if not agent)
-    found = [(place, counts) for place, counts in sums.items() if place[0]]
-    if len(found) > MOST_AGENTS:
-        found.sort(key=lambda one: (-_trouble(one[1]), -sum(one[1].values())))
-    shown = found[:MOST_AGENTS]
-    texts = agent_texts(place for place, _ in shown)
-    agents = [
-        [
-            agent,
-            texts[agent],
-            [[words_of(state), TONES[state], number] for state, number in sorted(counts.items())],
-        ]
-        for (agent, _), counts in shown
-    ]
-    return {"agents": agents, "waiting": waiting, "hidden": len(found) - len(shown)}
+        if agent:
+            cells.append((states.of(state), agents.of((agent, host)), number))
+        else:
+            waiting += number
+    shown = min(len(agents.known), MOST_AGENTS)
+    counts = [[0] * shown for _ in states.known]
+    for row, place, number in cells:
+        if place < shown:
+            counts[row][place] += number
+    names = list(islice(agents.known, shown))
+    texts = agent_texts(names)
+    return [texts[agent] for agent, _ in names], {
+        "states": [[state, words_of(state), TONES[state]] for state in states.known],
+        "counts": [_short(column) for column in counts],
+        "waiting": waiting,
+        "hidden": len(agents.known) - shown,
+    }
 
 
 def _tally(view: JobView) -> Mapping[tuple[str, str, str], int]:
@@ -125,8 +149,9 @@ def _tally(view: JobView) -> Mapping[tuple[str, str, str], int]:
     return Counter((worker.state.value, worker.agent, worker.host) for worker in workers)
 
 
-def _trouble(counts: Mapping[str, int]) -> int:
-    return sum(number for state, number in counts.items() if TONES[state] == "bad")
+def _short(column: list[Any]) -> Any:
+    """Return a column, or its only value."""
+    return column[0] if column and all(value == column[0] for value in column) else column
 
 
 class _Places:
@@ -140,12 +165,21 @@ class _Places:
 
 
 def _after(time: float | None, origin: float) -> float | None:
-    return None if time is None or math.isnan(time) else round(time - origin, 1)
+    return None if time is None else round(time - origin, 1)
 
 
 def _tasks(times: tuple[float, ...], origin: float) -> list[list[float | None]]:
-    """Return the four times of each task as they are told; 0 stands for the submit."""
-    return [[_after(time or origin, origin) for time in times[at : at + 4]] for at in range(0, len(times), 4)]
+    """Return the four times of each task; the reducer writes 0 for a wait since the submit, and for no start."""
+    tasks = (times[at : at + 4] for at in range(0, len(times), 4))
+    return [
+        [
+            _after(waiting or origin, origin),
+            _after(launched, origin),
+            _after(started or None, origin),
+            _after(end, origin),
+        ]
+        for waiting, launched, started, end in tasks
+    ]
 
 
 def _troubled(workers: list[WorkerView], view: JobView) -> list[int]:
@@ -159,11 +193,12 @@ def _troubled(workers: list[WorkerView], view: JobView) -> list[int]:
 
 
 def _texts(workers: list[WorkerView], text_of: Callable[[WorkerView], str], longest: int) -> dict[int, str]:
-    """Return the texts that are not empty, by row; when they are many and long, short ones."""
+    """Return the texts that are not empty, by row; when they are many and long, their beginnings."""
     texts = {row: text for row, worker in enumerate(workers) if (text := text_of(worker))}
-    if len(texts) * longest > MOST_TEXT:
-        longest = min(longest, max(40, MOST_TEXT // len(texts)))
-    return {row: shorten(text, longest) for row, text in texts.items()}
+    if sum(min(len(text), longest) for text in texts.values()) <= MOST_TEXT:
+        return {row: shorten(text, longest) for row, text in texts.items()}
+    most = max(LEAST_TEXT, MOST_TEXT // len(texts))
+    return {row: text if len(text) <= most else f"{text[:most]}…" for row, text in texts.items()}
 
 
 def _use(
