@@ -145,7 +145,7 @@ def _rows(view: JobView, workers: list[WorkerView], now: float, each: str) -> di
     tasks = task_rows(replace(view, workers=workers))
     rows = [_row(task, worker, now, names, view) for task, worker in zip(tasks, workers, strict=True)]
     if len(rows) > FITTING_ROWS:
-        rows.sort(key=lambda row: not is_bad(row["tone"], row["result"], row["state"]))
+        rows.sort(key=lambda row: not is_bad(row["result"], row["state"]))
     columns = [
         key
         for key, _ in COLUMNS
@@ -395,9 +395,9 @@ def message_of(worker: WorkerView, view: JobView) -> str:
     return "" if message in _said(view, worker) else message
 
 
-def is_bad(tone: str, result: str, state: str) -> bool:
-    """Whether a worker is in trouble, by the tone of its state, its result and its state."""
-    return tone == "bad" or result == "error" or state == TaskState.UNREACHABLE.value
+def is_bad(result: str, state: str) -> bool:
+    """Whether a worker is in trouble, by its result and its state."""
+    return TONES[state] == "bad" or result == "error" or state == TaskState.UNREACHABLE.value
 
 
 def _is_troubled(worker: WorkerView, view: JobView) -> bool:

@@ -183,11 +183,7 @@ def _tasks(times: tuple[float, ...], origin: float) -> list[list[float | None]]:
 
 
 def _troubled(workers: list[WorkerView], view: JobView) -> list[int]:
-    rows = [
-        row
-        for row, worker in enumerate(workers)
-        if is_bad(look_of(worker)[0], worker.result, worker.state.value)
-    ]
+    rows = [row for row, worker in enumerate(workers) if is_bad(worker.result, worker.state.value)]
     rows.sort(key=lambda row: workers[row].worker_id != view.failed_worker)
     return rows
 
