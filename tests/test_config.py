@@ -11,11 +11,12 @@ import pytest
 
 import t2notebook as t2
 from t2notebook import config
+from t2notebook.config import directories, sources
 
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "_configured", {})
+    monkeypatch.setattr(sources, "_configured", {})
     monkeypatch.setenv("T2_CONFIG", str(tmp_path / "t2notebook.toml"))
     for name in ("MASTER", "SECRET", "PRINCIPAL", "SECRET_FILE"):
         monkeypatch.delenv(f"T2_{name}", raising=False)
@@ -252,6 +253,6 @@ def test_hosts_that_can_be(host: str) -> None:
 def test_relative_folders_are_where_ipython_began(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The notebook may have changed its directory before it first used a name of ours."""
     monkeypatch.setattr(sys.modules["__main__"], "_dh", [str(tmp_path), "/elsewhere"], raising=False)
-    assert config._here() == tmp_path
+    assert directories._here() == tmp_path
     monkeypatch.delattr(sys.modules["__main__"], "_dh")
-    assert config._here() == Path.cwd()
+    assert directories._here() == Path.cwd()

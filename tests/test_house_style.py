@@ -12,9 +12,6 @@ PACKAGE = Path(__file__).resolve().parents[1] / "t2notebook"
 #: A docstring that begins so is a riddle until its end.
 QUESTION = re.compile(r"(?:What|Who|Whom|Whose|Which|How|Why|Where|When)\b")
 
-#: Rooms of which these rules are not true yet; the list only gets shorter.
-NOT_YET = ("localmesos/",)
-
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -112,13 +109,13 @@ def test_the_package_imports_itself_relatively() -> None:
 
 def test_no_docstring_begins_with_a_question() -> None:
     found = [f"{name}:{line}" for name, tree in modules() for line in questions(tree)]
-    assert [one for one in found if not one.startswith(NOT_YET)] == []
+    assert found == []
 
 
 def test_public_functions_say_what_they_take_and_raise() -> None:
     """Three parameters or more have Parameters, and an error of a kind of its own has Raises."""
     found = [f"{name}:{line}" for name, tree in modules() for line in missing_sections(tree)]
-    assert [one for one in found if not one.startswith(NOT_YET)] == []
+    assert found == []
 
 
 def test_the_package_says_that_it_has_types() -> None:

@@ -15,12 +15,13 @@ from traitlets.config import Config as TraitletsConfig
 
 import t2notebook as t2
 from t2notebook import config
+from t2notebook.config import sources
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Jupyter's configuration folder of the user; no other is looked at."""
-    monkeypatch.setattr(config, "_configured", {})
+    monkeypatch.setattr(sources, "_configured", {})
     monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
     monkeypatch.setenv("JUPYTER_NO_CONFIG", "")
     monkeypatch.delenv("T2_CONFIG", raising=False)

@@ -4,72 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..frames import events_frame, metrics_series, phases_frame, tasks_frame, usage_frame, why_frame
-from ..journal import result_path
 from ..model.errors import (
     JobFailed,
     OneLine,
-    PackageError,
     ScalingError,
-    SessionError,
     Twister2Error,
     UnknownJob,
-    UnknownWorker,
     WaitInterrupted,
     WaitTimeout,
 )
-from ..model.events import EventKind
 from ..model.job import JobSpec
-from ..model.job_failed import failed_as
 from ..model.metrics import JobMetrics, measure
-from ..model.reducer import JobView, WorkerView
+from ..model.reducer import JobView
 from ..model.scaling import LEAVE_TIME, check_count, check_time
-from ..model.start_errors import without_fetcher
 from ..model.states import JobState, TaskState
 from ..model.wording import type_of
 from ..model.worker_event import WorkerEvent
-from ..protocol.archive import Archive as Package
-from ..protocol.archive import ArchiveError
-from . import messages
-from .debugging import attach
+from . import failures, inspection, messages
+from .job_connection import JobConnection
 from .job_replica import JobReplica
-from .logs import Output, all_output
-from .offline import OfflineSession, open_anywhere, read_output
+from .offline import OfflineSession
+from .output import read_logs
 from .profile import Profile
-from .results import shown
-from .session_http import Connection, SessionBroken, SessionEnding
+from .results import load_result, shown
+from .session_http import Connection, SessionEnding
 from .session_link import Link
-from .stacks import stacks_text
 from .worker_events import WorkerEvents
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Seconds for which a kill is tried again while one session follows another.
-KILL_PATIENCE = 15.0
-STDERR_TAIL = 4096
 #: Seconds between two looks whether an awaited job was interrupted.
 AWAIT_PAUSE = 0.5
-
-
-_reopening = threading.Lock()
-
-
-def _begin_anew() -> None:
-    """Have a lock of its own in a process that was forked: a thread that is not there may hold this one."""
-    global _reopening
-    _reopening = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_begin_anew)
 
 
 class WaitCancelled(OneLine, asyncio.CancelledError):
@@ -90,39 +63,17 @@ class Job:
         self.job_id = replica.job_id
         self.name = spec.name
         self.spec = spec
-        self._source = (link, replica)
-        self._pid = os.getpid()
         self._listeners: dict[Callable[[Job], None], Callable[[], None]] = {}
+        self._connection = JobConnection(link, replica, on_fork=self._listeners.clear)
         self._receiver: messages.Receiver | None = None
         self._receiver_pid = 0
-
-    @property
-    def _link(self) -> Link | OfflineSession:
-        return self._here()[0]
-
-    @property
-    def _replica(self) -> JobReplica:
-        return self._here()[1]
-
-    def _here(self) -> tuple[Link | OfflineSession, JobReplica]:
-        """Return the link and the copy of the job, in a process that was forked those of its own."""
-        if self._pid != os.getpid():
-            with _reopening:
-                if self._pid != os.getpid():
-                    link, replica = self._source
-                    directory = Path(replica.directory or link.session["directory"])
-                    link, _, replica = open_anywhere(directory, self.job_id)
-                    self._listeners.clear()
-                    self._source, self._pid = (link, replica), os.getpid()
-        return self._source
 
     # What is.
 
     @property
     def state(self) -> JobState:
         """The job's state now."""
-        with self._replica.changed:
-            return self._replica.view.state
+        return self._connection.state
 
     @property
     def tasks(self) -> pd.DataFrame:
@@ -134,7 +85,7 @@ class Job:
     @property
     def events(self) -> pd.DataFrame:
         """One row a status change, oldest first; times UTC."""
-        return events_frame(self._replica.events())
+        return events_frame(self._connection.replica.events())
 
     @property
     def usage(self) -> pd.DataFrame:
@@ -146,7 +97,7 @@ class Job:
         worker has started count with it. There is a row a second at first, and one each five minutes after some
         hours.
         """
-        return usage_frame(self._replica.events(), self.view(), time.time())
+        return usage_frame(self._connection.replica.events(), self.view(), time.time())
 
     def await_use(self, timeout: float) -> bool:
         """Wait until use has been measured that is newer than what the journal has; return whether it has.
@@ -158,18 +109,20 @@ class Job:
         """
 
         def is_there() -> bool:
-            workers = self._replica.view.workers
+            workers = self._connection.replica.view.workers
             running = [worker for worker in workers if worker.state is TaskState.RUNNING]
             return not running or any(worker.cpu_now is not None for worker in running)
 
-        with self._replica.changed:
-            return self._wait_for(lambda: is_there() or self._has_ended(quiet=True), timeout)
+        with self._connection.replica.changed:
+            return self._connection.wait_for(
+                lambda: is_there() or self._connection.has_ended(quiet=True), timeout
+            )
 
     @property
     def why(self) -> pd.DataFrame:
         """Reasons why workers wait for resources: one row an offer and a thing it lacked; empty if none waits."""
         try:
-            return why_frame(self._link.reach().get(f"/v1/jobs/{self.job_id}/why")["why"])
+            return why_frame(self._connection.reach().get(f"/v1/jobs/{self.job_id}/why")["why"])
         except (SessionEnding, UnknownJob):
             if self.state.is_final:
                 return why_frame([])
@@ -178,10 +131,7 @@ class Job:
     @property
     def is_attached(self) -> bool:
         """Whether it hears of the job as long as there is anything to hear."""
-        with self._replica.changed:
-            if self._replica.lost_because:
-                return False
-            return self._link.is_open or self._replica.view.state.is_final
+        return self._connection.is_attached
 
     @property
     def metrics(self) -> pd.Series:
@@ -200,13 +150,13 @@ class Job:
         return phases_frame(self._measure())
 
     def _measure(self) -> JobMetrics:
-        with self._replica.changed:
-            finished = self._replica.view.finished
-        return measure(self._replica.events(), finished, self.spec.package_seconds)
+        with self._connection.replica.changed:
+            finished = self._connection.replica.view.finished
+        return measure(self._connection.replica.events(), finished, self.spec.package_seconds)
 
     def view(self) -> JobView:
         """Return an independent snapshot of the job."""
-        return self._replica.snapshot()
+        return self._connection.replica.snapshot()
 
     def __repr__(self) -> str:
         view = self.view()
@@ -246,11 +196,11 @@ class Job:
         if on_interrupt not in ("detach", "kill"):
             raise Twister2Error(f"on_interrupt is {on_interrupt!r}; give 'detach' or 'kill'")
         try:
-            with self._interruptible(), self._replica.changed:
-                if not self._wait_for(self._has_ended, timeout):
-                    state = self._replica.view.state
+            with self._connection.interruptible(), self._connection.replica.changed:
+                if not self._connection.wait_for(self._connection.has_ended, timeout):
+                    state = self._connection.replica.view.state
                     raise WaitTimeout(f"job {self.job_id} is {state} after {timeout:g} s; it goes on")
-                return self._replica.view.state
+                return self._connection.replica.view.state
         except WaitInterrupted:
             if on_interrupt == "detach":
                 raise
@@ -283,9 +233,11 @@ class Job:
         """
         self.wait(timeout)
         if return_exceptions:
-            view, details = self.view(), self._errors_by_task()
+            view, errors = self.view(), failures.errors_by_task(self._connection)
             return shown(
-                self._load(worker.worker_id) if worker.is_good else self._failure(view, worker, details)
+                self._load(worker.worker_id)
+                if worker.is_good
+                else failures.worker_failure(self._connection, view, worker, errors)
                 for worker in view.present
             )
         if failure := self.error():
@@ -305,20 +257,21 @@ class Job:
         ------
         JobFailed, TimeoutError, IndexError
         """
-        self._check_worker(worker_id)
+        self._connection.check_worker(worker_id)
 
         def is_over() -> bool:
-            worker = self._replica.view.workers[worker_id]
-            return worker.is_done or worker.result == "ok" or self._has_ended()
+            worker = self._connection.replica.view.workers[worker_id]
+            return worker.is_done or worker.result == "ok" or self._connection.has_ended()
 
-        with self._interruptible(), self._replica.changed:
-            if not self._wait_for(is_over, timeout):
+        with self._connection.interruptible(), self._connection.replica.changed:
+            if not self._connection.wait_for(is_over, timeout):
                 raise WaitTimeout(f"worker {worker_id} of {self.job_id} has no result after {timeout:g} s")
-            outcome = self._replica.view.workers[worker_id].result
+            outcome = self._connection.replica.view.workers[worker_id].result
         if outcome == "ok":
             return self._load(worker_id)
         view = self.view()
-        failure = self._failure(view, view.workers[worker_id], self._errors_by_task())
+        errors = failures.errors_by_task(self._connection)
+        failure = failures.worker_failure(self._connection, view, view.workers[worker_id], errors)
         raise failure from failure.__cause__
 
     def __await__(self) -> Generator[Any, None, list[Any]]:
@@ -330,12 +283,12 @@ class Job:
         ended = asyncio.Event()
 
         def on_change() -> None:
-            if self._has_ended(quiet=True):
+            if self._connection.has_ended(quiet=True):
                 loop.call_soon_threadsafe(ended.set)
 
-        self._replica.listen(on_change)
+        self._connection.replica.listen(on_change)
         try:
-            with self._replica.changed:
+            with self._connection.replica.changed:
                 on_change()
             while not ended.is_set():
                 # A bounded wait, since a kernel's interrupt wakes no event loop.
@@ -347,7 +300,7 @@ class Job:
                 f"you stopped waiting; job {self.job_id} goes on, and kill() ends it"
             ) from None
         finally:
-            self._replica.unlisten(on_change)
+            self._connection.replica.unlisten(on_change)
         return await loop.run_in_executor(None, self.results)
 
     def kill(
@@ -377,25 +330,10 @@ class Job:
         if restart and worker_id is None:
             raise Twister2Error("restart=True is for one worker: kill(worker_id, restart=True)")
         if worker_id is not None:
-            self._check_worker(worker_id)
+            self._connection.check_worker(worker_id)
             path = f"/v1/jobs/{self.job_id}/workers/{worker_id}/kill"
             content |= {"restart": restart}
-        self._insist(path, content)
-
-    def _insist(self, path: str, content: Mapping[str, Any]) -> Any:
-        """Post a request that may be repeated, also when one session follows another; None if the job has ended."""
-        deadline = time.monotonic() + KILL_PATIENCE
-        first: SessionError | None = None
-        while not self.state.is_final:
-            try:
-                return self._link.reach().post(path, content)
-            except (SessionBroken, SessionEnding) as error:
-                # The session may have died this moment; the link is about to find the one that follows it.
-                first = first or error
-                if time.monotonic() > deadline or not self._link.is_open or self._replica.lost_because:
-                    raise first from None
-                time.sleep(0.1)
-        return None
+        self._connection.insist(path, content)
 
     # Scaling.
 
@@ -447,12 +385,12 @@ class Job:
     def _scale(self, by: int, leave_time: float) -> int:
         # The next session knows by the id whether the last one had done it.
         content = {"by": by, "id": uuid.uuid4().hex, "leave_time": leave_time}
-        answer = self._insist(f"/v1/jobs/{self.job_id}/scale", content)
+        answer = self._connection.insist(f"/v1/jobs/{self.job_id}/scale", content)
         if answer is None:
             raise ScalingError(f"job {self.job_id} has ended; it cannot be scaled")
         if why := answer.get("error"):
             raise ScalingError(why)
-        self._replica.await_seq(answer["seq"])
+        self._connection.replica.await_seq(answer["seq"])
         return int(answer["number_of_workers"])
 
     def on_worker_event(self, callback: Callable[[WorkerEvent], Any]) -> Callable[[WorkerEvent], Any]:
@@ -477,7 +415,7 @@ class Job:
         """
         if not callable(callback):
             raise Twister2Error(f"callback is {type_of(callback)}; give a function of an event")
-        WorkerEvents(self._replica, callback)
+        WorkerEvents(self._connection.replica, callback)
         return callback
 
     # Messages.
@@ -501,7 +439,7 @@ class Job:
         MessageRefused
             When the worker or the job has ended, or 10,000 messages (or 256 MiB) wait there unread.
         """
-        self._check_worker(worker_id)
+        self._connection.check_worker(worker_id)
         messages.send(self._peer(), int(worker_id), obj)
 
     def broadcast(self, obj: Any) -> int:
@@ -542,7 +480,7 @@ class Job:
 
     def reach(self) -> Connection:
         """Return the connection to the job's session, as it is now; another one, in a process that was forked."""
-        return self._link.reach()
+        return self._connection.reach()
 
     def _peer(self) -> messages.Peer:
         return messages.Peer(
@@ -556,50 +494,14 @@ class Job:
         """Return why the job (or one worker) failed, as the exception that `results` raises; None if it did
         not.
         """
-        view = self.view()
         if worker_id is not None:
+            view = self.view()
             worker = view.workers[worker_id]
             if worker.is_good or not (worker.is_done or view.state.is_final):
                 return None
-            return self._failure(view, worker, self._errors_by_task())
-        if view.state not in (JobState.FAILED, JobState.KILLED):
-            return None
-        if view.state is JobState.KILLED or view.failed_worker is None:
-            return self._killed(view)
-        return self._failure(view, view.workers[view.failed_worker], self._errors_by_task(), view.message)
-
-    def _killed(self, view: JobView) -> JobFailed:
-        why = view.message or "no reason was given"
-        return JobFailed(f"job {self.job_id} was killed: {why}", job_id=self.job_id)
-
-    def _failure(
-        self, view: JobView, worker: WorkerView, details: Mapping[str, Any], message: str = ""
-    ) -> JobFailed:
-        """Return why a worker has no result; `details` are those of `_errors_by_task`, `message` that of the job."""
-        who = worker.worker_id
-        if view.kill_reason and worker.state is TaskState.KILLED and who != view.failed_worker:
-            if view.kill_reason != "WORKER_FAILED":
-                failure = self._killed(view)
-                failure.worker_id = who
-                return failure
-            message = f"worker {who} was {worker.message or view.message}"
-            return JobFailed(f"job {self.job_id} failed: {message}", job_id=self.job_id, worker_id=who)
-        if who >= view.number_of_workers and worker.asked == "end":
-            return JobFailed(
-                f"worker {who} of job {self.job_id} has left: {worker.message}",
-                job_id=self.job_id,
-                worker_id=who,
-            )
-        message = message or worker.end_text
-        traceback = (details.get(worker.task_id) or {}).get("traceback", "")
-        failure = JobFailed(
-            f"job {self.job_id} failed: {message}",
-            job_id=self.job_id,
-            worker_id=who,
-            remote_traceback=traceback,
-            stderr="" if traceback else self._stderr_tail(who),
-        )
-        return failed_as(failure, self._cause(who)) if traceback else failure
+            errors = failures.errors_by_task(self._connection)
+            return failures.worker_failure(self._connection, view, worker, errors)
+        return failures.job_failure(self._connection)
 
     def failure_text(self) -> tuple[int, str, str] | None:
         """Return what the worker that failed left behind.
@@ -610,14 +512,7 @@ class Job:
             Its id; ``"traceback"`` or ``"stderr"``; and its traceback or, where it raised nothing, the end of its
             stderr, which may be empty. None if the job has not failed.
         """
-        view = self.view()
-        if view.state is not JobState.FAILED or view.failed_worker is None:
-            return None
-        who = view.failed_worker
-        details = self._errors_by_task().get(view.workers[who].task_id) or {}
-        if traceback := details.get("traceback"):
-            return who, "traceback", traceback
-        return who, "stderr", self._stderr_tail(who)
+        return failures.failure_text(self._connection)
 
     # Its output.
 
@@ -644,7 +539,7 @@ class Job:
             When there is no session to ask.
         """
         content = {"files": [dict(file) for file in files], "most": most}
-        answer = self._link.reach().post(f"/v1/jobs/{self.job_id}/tails", content)
+        answer = self._connection.reach().post(f"/v1/jobs/{self.job_id}/tails", content)
         return list(answer["files"])
 
     @overload
@@ -694,41 +589,12 @@ class Job:
         SessionError
             When the agent cannot be reached.
         """
-        if stream not in ("stdout", "stderr"):
-            raise Twister2Error(f"stream is {stream!r}; give 'stdout' or 'stderr'")
-        if tail is not None and (isinstance(tail, bool) or not isinstance(tail, int) or tail < 0):
-            raise Twister2Error(f"tail is {tail!r}; give a whole number of lines from 0")
-        if worker_id is None:
-            outputs = [self._output(which, stream) for which in range(len(self.view().workers))]
-            pieces = all_output(outputs, tail, follow)
-        else:
-            self._check_worker(worker_id)
-            pieces = self._output(worker_id, stream).read(tail, follow)
+        pieces = read_logs(self._connection, worker_id, stream, follow, tail)
         return self._followed(pieces) if follow else "".join(pieces)
 
     def _followed(self, pieces: Iterator[str]) -> Iterator[str]:
-        with self._interruptible("following"):
+        with self._connection.interruptible("following"):
             yield from pieces
-
-    def _output(self, worker_id: int, stream: str) -> Output:
-        def is_over() -> bool:
-            with self._replica.changed:
-                worker = self._replica.view.workers[worker_id]
-                return worker.state.is_terminal or self._has_ended(quiet=True)
-
-        return Output(worker_id, lambda offset: self._page(worker_id, stream, offset), is_over)
-
-    def _page(self, worker_id: int, stream: str, offset: int) -> tuple[bytes, int]:
-        """Return some of what a worker wrote and where that ends, through the session or, when there is none any more,
-        past it.
-        """
-        try:
-            path = f"/v1/jobs/{self.job_id}/logs/{worker_id}"
-            data, headers = self._link.reach().get_bytes(path, stream=stream, offset=offset)
-            return data, int(headers.get("X-T2-Offset") or max(0, offset) + len(data))
-        except (SessionEnding, UnknownJob):
-            launches = self._replica.events(EventKind.LAUNCHED)
-            return read_output(self._directory, launches, worker_id, stream, offset)
 
     # A look inside.
 
@@ -750,9 +616,7 @@ class Job:
         SessionError
             When there is no session to ask.
         """
-        if worker_id is not None:
-            self._check_worker(worker_id)
-        return stacks_text(self._inspect("stack", worker_id))
+        return inspection.worker_stacks(self._connection, worker_id)
 
     def profile(self, worker_id: int = 0, seconds: float = 5.0) -> Profile:
         """Look a hundred times a second where a worker is, and return where it spent its time.
@@ -777,11 +641,7 @@ class Job:
         Twister2Error
             When `seconds` is none of these.
         """
-        self._check_worker(worker_id)
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0.1 <= seconds <= 40:
-            raise Twister2Error(f"seconds is {seconds!r}; give a number from 0.1 to 40")
-        with self._interruptible("looking"):
-            return Profile(self.job_id, worker_id, self._inspect("profile", worker_id, seconds)[0])
+        return inspection.profile_worker(self._connection, worker_id, seconds)
 
     def debug(self, worker_id: int | None = None) -> None:
         """Attach to a worker that waits in the debugger, and debug it here: pdb asks for its commands with `input`.
@@ -813,135 +673,23 @@ class Job:
         Twister2Error
             As of `debug`.
         """
-        held = self.held_workers()
-        if worker_id is None:
-            if not held:
-                raise Twister2Error(f"no worker of job {self.job_id} waits in the debugger")
-            worker_id = next(iter(held))
-        self._check_worker(worker_id)
-        path = f"/v1/jobs/{self.job_id}/workers/{worker_id}/debug"
-        return attach(lambda content: self._link.reach().post(path, content), worker_id)
+        return inspection.debug_worker(self._connection, worker_id)
 
     def held_workers(self) -> dict[int, str]:
         """Return the ids of the workers that wait in the debugger, each with the reason."""
-        return {worker.worker_id: worker.held for worker in self.view().workers if worker.held}
-
-    def _inspect(self, kind: str, worker_id: int | None, seconds: float = 0.0) -> list[dict[str, Any]]:
-        workers = (
-            [worker_id]
-            if worker_id is not None
-            else [one.worker_id for one in self.view().workers if one.state is TaskState.RUNNING]
-        )
-        if not workers:
-            state = self.state.value
-            raise Twister2Error(f"no worker of job {self.job_id} runs now; it is {state}")
-        content = {"kind": kind, "workers": workers, "seconds": seconds}
-        return list(self._link.reach().post(f"/v1/jobs/{self.job_id}/inspect", content)["workers"])
+        return inspection.held_workers(self._connection)
 
     # Listening.
 
     def add_listener(self, listener: Callable[[Job], None]) -> None:
         """Have ``listener(job)`` called at every change, on the client's thread; it must return at once."""
         self._listeners[listener] = lambda: listener(self)
-        self._replica.listen(self._listeners[listener])
+        self._connection.replica.listen(self._listeners[listener])
 
     def remove_listener(self, listener: Callable[[Job], None]) -> None:
         """Take a listener away."""
         if inner := self._listeners.pop(listener, None):
-            self._replica.unlisten(inner)
-
-    # Inside.
-
-    def _wait_for(self, condition: Callable[[], bool], timeout: float | None) -> bool:
-        """Wait for a condition with the replica held; return whether it holds."""
-        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
-            raise Twister2Error(f"timeout is {timeout!r}; give seconds, or None to wait for the end")
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not condition():
-            remaining = 1.0 if deadline is None else deadline - time.monotonic()
-            if remaining <= 0:
-                return False
-            # A bounded wait, since an unbounded one cannot be interrupted on every platform.
-            self._replica.changed.wait(min(remaining, 1.0))
-        return True
-
-    @contextmanager
-    def _interruptible(self, what: str = "waiting") -> Iterator[None]:
-        """Let an interrupt read as what it is: a person stopped waiting, and nothing else happened."""
-        try:
-            yield
-        except WaitInterrupted:
-            raise
-        except KeyboardInterrupt:
-            raise WaitInterrupted(
-                f"you stopped {what}; job {self.job_id} goes on, and kill() ends it"
-            ) from None
-
-    def _has_ended(self, quiet: bool = False) -> bool:
-        if self._replica.view.state.is_final:
-            return True
-        if self._replica.lost_because:
-            if quiet:
-                return True
-            raise SessionError(
-                f"job {self.job_id} was {self._replica.view.state} when its session was lost: "
-                f"{self._replica.lost_because}"
-            )
-        return False
-
-    @property
-    def _directory(self) -> Path:
-        return Path(self._replica.directory or self._link.session["directory"])
+            self._connection.replica.unlisten(inner)
 
     def _load(self, worker_id: int) -> Any:
-        """Load a result from where the session keeps it: on this machine, for this user, checked when it came."""
-        path = result_path(self._directory, self.job_id, worker_id)
-        try:
-            archive = Package.open(path)
-        except FileNotFoundError:
-            raise SessionError(
-                f"the results of job {self.job_id} have been removed: they are kept for a week, up to a quota"
-            ) from None
-        try:
-            return archive.load()
-        except Exception as error:
-            raise PackageError(
-                f"the result of worker {worker_id} of {self.job_id} cannot be unpickled here: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-
-    def _check_worker(self, worker_id: int) -> None:
-        """Refuse the id of a worker that there is not and never was, and what is no id."""
-        if isinstance(worker_id, bool) or not isinstance(worker_id, SupportsIndex):
-            raise UnknownWorker(
-                f"a worker's id is a whole number, not {worker_id!r}; job.tasks.worker_id has this job's"
-            )
-        with self._replica.changed:
-            number = len(self._replica.view.workers)
-        if not 0 <= worker_id < number:
-            raise UnknownWorker(f"job {self.job_id} has workers 0 to {number - 1}, not {worker_id}")
-
-    def _errors_by_task(self) -> dict[str, Any]:
-        """Return what came of the tasks instead of a result: type, message and traceback, by task id."""
-        return {event.task_id: event.data.get("error") for event in self._replica.events(EventKind.RESULT)}
-
-    def _cause(self, worker_id: int) -> BaseException | None:
-        try:
-            cause = self._load(worker_id)
-        except Exception:  # an exception that cannot be unpickled here stays text: the traceback has it all
-            return None
-        return cause if isinstance(cause, BaseException) else None
-
-    def _stderr_tail(self, worker_id: int) -> str:
-        if self.view().workers[worker_id].state is TaskState.PENDING:
-            return ""
-        try:
-            data, _ = self._link.reach().get_bytes(
-                f"/v1/jobs/{self.job_id}/logs/{worker_id}", stream="stderr", offset=-STDERR_TAIL
-            )
-        except (SessionError, UnknownJob, ArchiveError):
-            return ""
-        text = data.decode("utf-8", "replace")
-        if len(data) >= STDERR_TAIL:
-            text = text.partition("\n")[2] or text  # it begins amid a line
-        return without_fetcher(text)
+        return load_result(self._connection.directory, self.job_id, worker_id)

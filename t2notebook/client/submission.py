@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import os
 import shutil
 import tempfile
@@ -15,11 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config, data_dir, get_config
-from ..model import address
 from ..model.errors import SubmitError
 from ..model.job import (
-    JOB_MASTER_CPU,
-    JOB_MASTER_RAM,
     MAX,
     ComputeResource,
     FaultTolerance,
@@ -29,7 +24,7 @@ from ..model.job import (
 )
 from ..model.process import user_name
 from ..model.wording import type_of
-from . import replacement, surroundings
+from . import replacement, submit_options, surroundings
 from .handles import _known, unfinished_named
 from .job import Job
 from .job_replica import JobReplica
@@ -40,10 +35,6 @@ from .session_link import Link, forget, link_for
 
 if TYPE_CHECKING:
     from ..package.job_package import BuiltPackage
-
-
-#: Where jobs stand in the masters' ZooKeeper, whose own path is the masters'.
-ZOOKEEPER_PATH = "/t2notebook"
 
 
 @dataclass(frozen=True)
@@ -287,20 +278,20 @@ def submit(
             path=surroundings.module_path() if is_here else (),
             environment=surroundings.variables() if is_here else {},
             notebook=notebook_path(),
-            preload=_names("preload", preload),
-            credentials=tuple(_secrets(credentials)),
-            persistent_volume=_volume(persistent_volume),
-            time_limit=_limit(time_limit),
-            setenv=_variables(setenv),
-            discovery=_discovery(discovery, settings),
-            job_master=_job_master(job_master),
-            debug=_flag("debug", debug),
-            debug_timeout=_seconds("debug_timeout", debug_timeout),
+            preload=submit_options.module_names("preload", preload),
+            credentials=tuple(submit_options.secrets(credentials)),
+            persistent_volume=submit_options.volume(persistent_volume),
+            time_limit=submit_options.time_limit(time_limit),
+            setenv=submit_options.variables(setenv),
+            discovery=submit_options.zookeeper(discovery, settings),
+            job_master=submit_options.job_master_resource(job_master),
+            debug=submit_options.flag("debug", debug),
+            debug_timeout=submit_options.seconds("debug_timeout", debug_timeout),
         )
         if replace:
             is_named = described is job or name is not None
             replacement.end_jobs(_replaced(replace, described, is_named), described.name)
-        link, replica = hand_over(settings, spec, package.path, _secrets(credentials))
+        link, replica = hand_over(settings, spec, package.path, submit_options.secrets(credentials))
     finally:
         shutil.rmtree(spool, ignore_errors=True)
     handle = _known[replica.job_id] = Job(link, spec, replica)
@@ -404,97 +395,6 @@ def _replaced(replace: bool | Sequence[Job], job: Twister2Job, is_named: bool) -
 def _name_of(function: Callable[..., Any]) -> str:
     name = getattr(function, "__name__", "") or type(function).__name__
     return "job" if name == "<lambda>" else name.strip("_") or "job"
-
-
-def _names(what: str, given: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of modules in `given`."""
-    names = (given,) if isinstance(given, str) else tuple(given)
-    for name in names:
-        if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
-            raise SubmitError(f"{what} holds {name!r}; give names of modules, such as 'pandas'")
-    return names
-
-
-def _volume(given: Any) -> str:
-    volume = os.fspath(given) if isinstance(given, str | os.PathLike) else given or ""
-    if not isinstance(volume, str) or (volume and "://" not in volume and not os.path.isabs(volume)):
-        raise SubmitError(
-            f"persistent_volume is {given!r}; give an absolute path that all agents have, or an address such as "
-            "'s3://bucket/t2'"
-        )
-    return volume
-
-
-def _flag(name: str, given: Any) -> bool:
-    if not isinstance(given, bool):
-        raise SubmitError(f"{name} is {given!r}; give True or False")
-    return given
-
-
-def _seconds(name: str, given: Any) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < math.inf:
-        raise SubmitError(f"{name} is {given!r}; give seconds, more than 0")
-    return float(given)
-
-
-def _discovery(given: Any, settings: Config) -> str:
-    """Return the ZooKeeper where workers find each other, empty for none."""
-    if given in ("", None):
-        return ""
-    if given == "zookeeper":
-        if settings.zookeeper:
-            return settings.zookeeper
-        if settings.master.startswith(address.ZK):
-            return str(dataclasses.replace(address.ZooKeeper.parse(settings.master), path=ZOOKEEPER_PATH))
-        raise SubmitError(
-            "discovery='zookeeper' needs a ZooKeeper: name one with t2.configure(zookeeper='zk://h1:2181/t2notebook')"
-        )
-    if not isinstance(given, str) or not given.startswith(address.ZK):
-        raise SubmitError(f"discovery is {given!r}; give 'zookeeper', or one as 'zk://h1:2181,h2:2181/path'")
-    if address.split_userinfo(given)[1]:
-        raise SubmitError(
-            "discovery holds a password, which does not belong into a notebook; set T2_ZOOKEEPER before the kernel "
-            "starts, and give discovery='zookeeper'"
-        )
-    try:
-        return str(address.ZooKeeper.parse(given))
-    except ValueError as error:
-        raise SubmitError(f"discovery: {error}") from None
-
-
-def _job_master(given: Any) -> ComputeResource | None:
-    if given == "session":
-        return None
-    if given == "cluster":
-        return ComputeResource(cpu=JOB_MASTER_CPU, ram_mega_bytes=JOB_MASTER_RAM)
-    if isinstance(given, ComputeResource):
-        return given
-    raise SubmitError(f"job_master is {given!r}; give 'session', 'cluster' or a ComputeResource for it")
-
-
-def _limit(given: Any) -> float:
-    if given is None:
-        return 0.0
-    if isinstance(given, bool) or not isinstance(given, int | float) or not given > 0:
-        raise SubmitError(f"time_limit is {given!r}; give seconds, more than 0")
-    return float(given)
-
-
-def _variables(given: Sequence[str] | str) -> dict[str, str]:
-    """Return the environment variables of these names."""
-    names = (given,) if isinstance(given, str) else tuple(given)
-    for name in names:
-        if not isinstance(name, str) or not name or "=" in name or name not in os.environ:
-            raise SubmitError(f"setenv names {name!r}; there is no such environment variable here")
-    return {name: os.environ[name] for name in names}
-
-
-def _secrets(given: Mapping[str, str] | None) -> dict[str, str]:
-    secrets = dict(given or {})
-    for name, value in secrets.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise SubmitError(f"credentials has {type_of(value)} for {name!r}; give texts by names")
-    return secrets
 
 
 def hand_over(

@@ -189,7 +189,7 @@ class Host:
                 event = Event.from_dict(one)
                 actions = self._feed.take(event, is_past=not self._is_ready)
                 if self._is_ready and event.worker_id is not None and self._is_gone(event.worker_id):
-                    actions = [*actions, *self._feed.master.let_go(event.worker_id, now)]
+                    actions = [*actions, *self._feed.master.leave_debugger(event.worker_id, now)]
                 if self._is_ready:
                     self._perform(actions)
                     if event.worker_id is not None:

@@ -468,7 +468,7 @@ class JobMaster:
         self._next_all = min((deadline for _, deadline in self._all.values()), default=math.inf)
         return actions + self.mailboxes.tick(now)
 
-    def let_go(self, worker_id: int, now: float) -> list[Action]:
+    def leave_debugger(self, worker_id: int, now: float) -> list[Action]:
         """A worker has ended, or begins anew: it waits in no debugger."""
         actions, stood = self.debugger.drop(worker_id, now)
         self._put_off(stood)

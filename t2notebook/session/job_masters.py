@@ -211,7 +211,7 @@ class JobMasters:
                 or event.kind is EventKind.LAUNCHED
             ):
                 now = asyncio.get_running_loop().time()
-                self._perform(running, running.master.let_go(event.worker_id, now))
+                self._perform(running, running.master.leave_debugger(event.worker_id, now))
                 self._tell_drivers()
             if connection is not None and connection.hello.get("incarnation") != restarts:
                 connection.stop(SUPERSEDED)

@@ -82,8 +82,8 @@ def test_clocks_stand_still_while_a_worker_is_held(master: JobMaster) -> None:
 def test_a_held_worker_that_ends_lets_the_clocks_go(master: JobMaster) -> None:
     master.request(1, 1, {"kind": "barrier", "timeout": 10.0, "faults": 0}, b"", 0.0)
     master.request(0, 1, question(), b"", 0.0)
-    assert master.let_go(1, 20.0) == []
-    assert master.let_go(0, 20.0) == [Hold(0, "")]
+    assert master.leave_debugger(1, 20.0) == []
+    assert master.leave_debugger(0, 20.0) == [Hold(0, "")]
     assert master.next_deadline == 30.0 and not master.debugger.is_holding
 
 

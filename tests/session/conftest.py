@@ -38,12 +38,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module", autouse=True)
 def unconfigured() -> Iterator[None]:
     """What one module configures is nothing to the next, which would find its T2_MASTER overruled."""
-    from t2notebook import config
+    from t2notebook.config import sources
 
-    before = dict(config._configured)
+    before = dict(sources._configured)
     yield
-    config._configured.clear()
-    config._configured.update(before)
+    sources._configured.clear()
+    sources._configured.update(before)
 
 
 @pytest.fixture(scope="module")

@@ -162,15 +162,16 @@ def _kill() -> str:
 
 def test_locks_that_other_threads_hold_while_a_process_is_forked(t2: Any) -> None:
     """A fork takes the locks of all threads along, and one thread."""
-    from t2notebook.client import job as jobs
-    from t2notebook.client import session_link
+    from t2notebook.client import job_connection, session_link
 
     job = t2.submit(lambda: 1, cpu=0.5, ram_mega_bytes=64)
     assert job.results(30) == [1]
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with session_link._links_lock, job._replica.changed, job._link._lock, jobs._reopening:
+        connection = job._connection
+        locks = connection.replica.changed, connection.link._lock, job_connection._reopening
+        with session_link._links_lock, locks[0], locks[1], locks[2]:
             held.set()
             release.wait(60)
 

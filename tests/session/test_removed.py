@@ -156,13 +156,14 @@ def test_a_relative_folder_is_where_the_kernel_was_when_it_began(
 ) -> None:
     """A relative JUPYTER_RUNTIME_DIR ended under the root directory, where sessions are."""
     from t2notebook import config
+    from t2notebook.config import directories
 
     monkeypatch.chdir(short)
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", "run")
     monkeypatch.setenv("JUPYTER_DATA_DIR", "data")
     # a test that ran IPython in this process leaves its history of directories
     monkeypatch.delattr(sys.modules["__main__"], "_dh", raising=False)
-    monkeypatch.setattr(config, "_BEGINNING", config._here())
+    monkeypatch.setattr(directories, "_BEGINNING", directories._here())
     assert config.runtime_dir() == short / "run" / "t2notebook"
     (short / "below").mkdir()
     monkeypatch.chdir(short / "below")

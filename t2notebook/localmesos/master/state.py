@@ -313,7 +313,18 @@ class MasterState:
     def tell_status(
         self, framework: Framework, ids: Json, state: str, message: str, reason: str, **more: Any
     ) -> None:
-        """Tell a status of the master's own: no uuid, so nobody acknowledges it."""
+        """Tell a status of the master's own: no uuid, so nobody acknowledges it.
+
+        Parameters
+        ----------
+        framework : Framework
+        ids : dict
+            The task's id and, where it is known, its agent's.
+        state, message, reason : str
+            As Mesos's TaskStatus has them.
+        **more
+            Further fields of the status.
+        """
         status = {"task_id": ids["task_id"], "state": state, "message": message, "source": "SOURCE_MASTER"}
         status["reason"] = reason
         if "agent_id" in ids:
@@ -326,7 +337,16 @@ class MasterState:
             self.announce_status(framework, status, state)
 
     def announce_status(self, framework: Framework, status: Json, state: str) -> None:
-        """Tell operators of a task's update."""
+        """Tell operators of a task's update.
+
+        Parameters
+        ----------
+        framework : Framework
+        status : dict
+            Mesos's TaskStatus.
+        state : str
+            The task's state now.
+        """
         ids = {"framework_id": {"value": framework.id}}
         self.announce("TASK_UPDATED", lambda: {**ids, "status": status, "state": state})
 

@@ -28,7 +28,7 @@ OUT_OF_MEMORY_CODE = 137
 
 
 class EngineError(Exception):
-    """What the engine did not do; the text is for the task's message."""
+    """A refusal or failure of the engine; the text is for the task's message."""
 
 
 class EngineClient:
