@@ -23,6 +23,7 @@ from .registration import report
 from .state.agent_state import AgentState
 from .state.container_limits import ContainerLimits
 from .state.model import ContainerTermination, ExecutorRun, ExecutorState, FrameworkRun, TaskRun
+from .state.parts import AgentParts
 from .state.retention import Retention
 from .state.runtime import Runtime
 from .state.state_log import StateLog
@@ -65,17 +66,14 @@ class Agent:
         limits = self._limits = ContainerLimits(state, runtime)
         retention = self.retention = Retention(state, runtime, log)
         updates = self.updates = StatusUpdates(state, runtime, log, limits, manager)
-        lifecycle = self._lifecycle = Lifecycle(state, runtime, log, limits, retention, updates)
+        parts = AgentParts(state, runtime, log, limits, retention, updates)
+        lifecycle = self._lifecycle = Lifecycle(parts)
         checks = self._checks = CheckRunner(runtime)
         self._runtime = runtime
-        self._command = CommandExecutors(state, runtime, log, updates, lifecycle, checks)
-        self._default = DefaultExecutors(state, runtime, log, limits, updates, lifecycle, checks)
-        self.custom = CustomExecutors(
-            state, runtime, log, limits, updates, lifecycle, registration_timeout=registration_timeout
-        )
-        self._launch = ExecutorLaunch(
-            state, runtime, log, limits, retention, updates, lifecycle, self._kind_of
-        )
+        self._command = CommandExecutors(parts, lifecycle, checks)
+        self._default = DefaultExecutors(parts, lifecycle, checks)
+        self.custom = CustomExecutors(parts, lifecycle, registration_timeout=registration_timeout)
+        self._launch = ExecutorLaunch(parts, lifecycle, self._kind_of)
 
     def _kind_of(self, run: ExecutorRun) -> ExecutorKind:
         if run.command:

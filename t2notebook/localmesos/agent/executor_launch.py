@@ -14,13 +14,9 @@ from .containerizer.volumes import VolumeError, prepare
 from .executors.command import command_executor
 from .executors.executor import SHUTDOWN_GRACE, ExecutorKind
 from .executors.lifecycle import Lifecycle
-from .state.agent_state import AgentState
-from .state.container_limits import ContainerLimits
 from .state.model import ContainerTermination, ExecutorRun, ExecutorState, FrameworkRun, TaskRun, seconds_of
-from .state.retention import Retention
-from .state.runtime import Fetching, Runtime
-from .state.state_log import StateLog
-from .state.status_updates import StatusUpdates
+from .state.parts import AgentParts
+from .state.runtime import Fetching
 
 
 class ExecutorLaunch:
@@ -34,21 +30,12 @@ class ExecutorLaunch:
 
     def __init__(
         self,
-        state: AgentState,
-        runtime: Runtime,
-        log: StateLog,
-        limits: ContainerLimits,
-        retention: Retention,
-        updates: StatusUpdates,
+        parts: AgentParts,
         lifecycle: Lifecycle,
         kind_of: Callable[[ExecutorRun], ExecutorKind],
     ) -> None:
-        self._state = state
-        self._runtime = runtime
-        self._log = log
-        self._limits = limits
-        self._retention = retention
-        self._updates = updates
+        self._state, self._runtime, self._log = parts.state, parts.runtime, parts.log
+        self._limits, self._retention, self._updates = parts.limits, parts.retention, parts.updates
         self._lifecycle = lifecycle
         self._kind_of = kind_of
 

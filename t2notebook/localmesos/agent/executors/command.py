@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 from ...checks.checker import News
 from ...common.task_states import Json, can
-from ..state.agent_state import AgentState
 from ..state.model import (
     ContainerTermination,
     ExecutorRun,
@@ -17,9 +16,7 @@ from ..state.model import (
     exit_message,
     seconds_of,
 )
-from ..state.runtime import Runtime
-from ..state.state_log import StateLog
-from ..state.status_updates import StatusUpdates
+from ..state.parts import AgentParts
 from .check_runner import CheckRunner
 from .executor import KILL_GRACE, note_check, own_status
 from .lifecycle import Lifecycle
@@ -33,23 +30,18 @@ class CommandExecutors:
 
     Parameters
     ----------
-    state, runtime, log, updates, lifecycle, checks
+    parts, lifecycle, checks
         The parts of the agent that it works with.
     """
 
     def __init__(
         self,
-        state: AgentState,
-        runtime: Runtime,
-        log: StateLog,
-        updates: StatusUpdates,
+        parts: AgentParts,
         lifecycle: Lifecycle,
         checks: CheckRunner,
     ) -> None:
-        self._state = state
-        self._runtime = runtime
-        self._log = log
-        self._updates = updates
+        self._state, self._runtime, self._log = parts.state, parts.runtime, parts.log
+        self._updates = parts.updates
         self._lifecycle = lifecycle
         self._checks = checks
 

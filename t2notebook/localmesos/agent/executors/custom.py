@@ -8,12 +8,8 @@ from collections.abc import Mapping
 from ...common.durations import duration
 from ...common.task_states import Json, state_for
 from ...http.server import EventStream
-from ..state.agent_state import AgentState
-from ..state.container_limits import ContainerLimits
 from ..state.model import ContainerTermination, ExecutorRun, ExecutorState, TaskRun, seconds_of
-from ..state.runtime import Runtime
-from ..state.state_log import StateLog
-from ..state.status_updates import StatusUpdates
+from ..state.parts import AgentParts
 from .executor import SHUTDOWN_GRACE
 from .lifecycle import Lifecycle
 
@@ -33,20 +29,13 @@ class CustomExecutors:
 
     def __init__(
         self,
-        state: AgentState,
-        runtime: Runtime,
-        log: StateLog,
-        limits: ContainerLimits,
-        updates: StatusUpdates,
+        parts: AgentParts,
         lifecycle: Lifecycle,
         *,
         registration_timeout: float,
     ) -> None:
-        self._state = state
-        self._runtime = runtime
-        self._log = log
-        self._limits = limits
-        self._updates = updates
+        self._state, self._runtime, self._log = parts.state, parts.runtime, parts.log
+        self._limits, self._updates = parts.limits, parts.updates
         self._lifecycle = lifecycle
         self._registration_timeout = registration_timeout
 

@@ -19,12 +19,9 @@ from ..containerizer import sandbox
 from ..containerizer.paths import nested_path
 from ..containerizer.sandbox import SandboxError, User
 from ..containerizer.volumes import prepare
-from ..state.agent_state import AgentState
-from ..state.container_limits import ContainerLimits
 from ..state.model import ContainerTermination, ExecutorRun, ExecutorState, TaskRun, exit_message, seconds_of
-from ..state.runtime import Fetching, Runtime
-from ..state.state_log import StateLog
-from ..state.status_updates import StatusUpdates
+from ..state.parts import AgentParts
+from ..state.runtime import Fetching
 from .check_runner import CheckRunner
 from .executor import KILL_GRACE, note_check, own_status
 from .lifecycle import Lifecycle
@@ -60,25 +57,18 @@ class DefaultExecutors:
 
     Parameters
     ----------
-    state, runtime, log, limits, updates, lifecycle, checks
+    parts, lifecycle, checks
         The parts of the agent that it works with.
     """
 
     def __init__(
         self,
-        state: AgentState,
-        runtime: Runtime,
-        log: StateLog,
-        limits: ContainerLimits,
-        updates: StatusUpdates,
+        parts: AgentParts,
         lifecycle: Lifecycle,
         checks: CheckRunner,
     ) -> None:
-        self._state = state
-        self._runtime = runtime
-        self._log = log
-        self._limits = limits
-        self._updates = updates
+        self._state, self._runtime, self._log = parts.state, parts.runtime, parts.log
+        self._limits, self._updates = parts.limits, parts.updates
         self._lifecycle = lifecycle
         self._checks = checks
         self._nested: dict[str, Nested] = {}

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..state.agent_state import AgentState
-from ..state.container_limits import ContainerLimits
 from ..state.model import MAX_COMPLETED_FRAMEWORKS, ContainerTermination, ExecutorRun, ExecutorState
-from ..state.retention import Retention
-from ..state.runtime import Runtime
-from ..state.state_log import StateLog
-from ..state.status_updates import StatusUpdates
+from ..state.parts import AgentParts
 from .executor import ExecutorKind
 
 _TERMINATED = ContainerTermination("TASK_FAILED", "REASON_EXECUTOR_TERMINATED", "Executor terminated")
@@ -21,25 +16,16 @@ class Lifecycle:
 
     Parameters
     ----------
-    state, runtime, log, limits, retention, updates
+    parts
         The parts of the agent that it works with.
     """
 
     def __init__(
         self,
-        state: AgentState,
-        runtime: Runtime,
-        log: StateLog,
-        limits: ContainerLimits,
-        retention: Retention,
-        updates: StatusUpdates,
+        parts: AgentParts,
     ) -> None:
-        self._state = state
-        self._runtime = runtime
-        self._log = log
-        self._limits = limits
-        self._retention = retention
-        self._updates = updates
+        self._state, self._runtime, self._log = parts.state, parts.runtime, parts.log
+        self._limits, self._retention, self._updates = parts.limits, parts.retention, parts.updates
 
     def tell_exit(self, framework_id: str, executor_id: str, status: int | None) -> None:
         """Tell the master that an executor is gone.
