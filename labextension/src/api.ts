@@ -108,7 +108,7 @@ export class Api {
   private _cause(status: number, message?: string): string {
     if (status === 404 && (!message || message === 'Not Found')) {
       return this._trans.__(
-        'The Jupyter server has no t2notebook: install it in the environment that Jupyter runs in, and start Jupyter again.'
+        'The Jupyter server has no t2notebook: install it in the environment that Jupyter runs in (there “jupyter server extension list” tells whether it is enabled and can be loaded), and start Jupyter again.'
       );
     }
     if (status === 403 && (!message || message === 'Forbidden')) {

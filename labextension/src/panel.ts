@@ -9,6 +9,7 @@ import { button, element, setShown, setText } from './dom.js';
 import type { IJobActions } from './item.js';
 import { JobListView } from './list.js';
 import type { Jobs } from './model.js';
+import { Trouble } from './trouble.js';
 
 /** Milliseconds between two looks at the clusters, while the panel is open. */
 const CLUSTERS_MS = 5000;
@@ -38,18 +39,24 @@ export class JobsPanel extends Widget {
       element('span', 't2-Title', trans.__('Twister2 jobs')),
       button('', trans.__('Clear ended'), trans.__('Remove all jobs that have ended, with their results'), _options.clear)
     );
-    this._trouble.setAttribute('role', 'alert');
-    setShown(this._trouble, false);
+    const trouble = element('div', 't2-Trouble');
+    trouble.setAttribute('role', 'alert');
+    this._trouble = new Trouble(text => {
+      setText(trouble, text);
+      setShown(trouble, text !== '');
+    });
+    this._trouble.forget();
     this._list = new JobListView(jobs.store, this._actions, trans);
     this._clusters = new ClustersView(trans);
     this._overview.append(head, this._clusters.node, this._list.node);
-    this.node.append(this._trouble, this._overview);
+    this.node.append(trouble, this._overview);
     jobs.changed.connect(() => this._onChanged());
     jobs.stateChanged.connect(() => this._onState());
   }
 
   /** Show one job. */
   showJob(jobId: string, page: Page = 'workers'): void {
+    this._trouble.forget();
     this._details?.dispose();
     const { jobs } = this._options;
     this._details = new DetailsView(
@@ -67,6 +74,7 @@ export class JobsPanel extends Widget {
   }
 
   showAll(): void {
+    this._trouble.forget();
     const jobId = this._details?.jobId;
     this._details?.dispose();
     this._details = null;
@@ -127,9 +135,8 @@ export class JobsPanel extends Widget {
   private _onState(): void {
     const { stream, trans } = this._options.jobs;
     const isBroken = stream.state === 'broken';
-    setShown(this._trouble, isBroken);
     const text = stream.trouble || trans.__('The connection to the Jupyter server is broken; trying again…');
-    setText(this._trouble, isBroken ? text : '');
+    this._trouble.connection = isBroken ? text : '';
     this.toggleClass('t2-mod-stale', isBroken);
   }
 
@@ -157,18 +164,17 @@ export class JobsPanel extends Widget {
   }
 
   private async _kill(jobId: string): Promise<void> {
-    const { jobs } = this._options;
+    this._trouble.forget();
     try {
-      await jobs.api.kill(jobId);
+      await this._options.jobs.api.kill(jobId);
     } catch (error) {
-      setText(this._trouble, (error as Error).message);
-      setShown(this._trouble, true);
+      this._trouble.failed(error);
       throw error;
     }
   }
 
   private _actions: IJobActions;
-  private _trouble = element('div', 't2-Trouble');
+  private _trouble: Trouble;
   private _overview = element('div', 't2-Overview');
   private _list: JobListView;
   private _clusters: ClustersView;

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { cellJob, givenName, isJobCell } from '../lib/celljob.js';
 import { clock, duration, memory, notebookName, percent } from '../lib/format.js';
 import { isNews, take } from '../lib/once.js';
+import { Trouble } from '../lib/trouble.js';
 import { byTrouble, taskTone } from '../lib/workers.js';
 
 test('durations', () => {
@@ -81,4 +82,25 @@ test('workers in trouble come first', () => {
   assert.deepEqual(tasks.sort(byTrouble).map(task => task.worker_id), [2, 4, 0, 1, 3]);
   assert.equal(taskTone('UNREACHABLE'), 'bad');
   assert.equal(taskTone('STAGING'), 'wait');
+});
+
+test('what failed is told until something else is done, and after a connection that broke meanwhile', () => {
+  const shown = [];
+  const trouble = new Trouble(text => shown.push(text));
+  trouble.failed(new Error('it cannot be killed'));
+  trouble.connection = 'the connection is broken';
+  trouble.connection = '';
+  trouble.forget();
+  trouble.connection = 'broken again';
+  trouble.forget();
+  trouble.connection = '';
+  assert.deepEqual(shown, [
+    'it cannot be killed',
+    'the connection is broken',
+    'it cannot be killed',
+    '',
+    'broken again',
+    'broken again',
+    ''
+  ]);
 });

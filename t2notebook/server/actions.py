@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -132,14 +131,7 @@ def _kill_elsewhere(job: JobLocation) -> str:
             f"job {job.job_id} cannot be taken over: its session was lost, and the Python that it belongs to, "
             f"{python or '(not known)'} with t2notebook {version}, is gone; mesos ends it after its failover_timeout"
         )
-    command = [
-        python,
-        *(["-P"] if sys.version_info >= (3, 11) else []),
-        "-m",
-        "t2notebook",
-        "kill",
-        job.job_id,
-    ]
+    command = [python, "-P", "-m", "t2notebook", "kill", job.job_id]
     try:
         done = subprocess.run(
             command,

@@ -26,11 +26,7 @@ class Cleared:
     """Ids of jobs that are off the list; they are kept in a file, for the next Jupyter server."""
 
     def __init__(self) -> None:
-        self._job_ids: dict[str, None] = {}
-        try:
-            self._job_ids = dict.fromkeys(json.loads(self._path().read_text()))
-        except (OSError, ValueError, TypeError):
-            pass
+        self._job_ids = self._read()
 
     def __contains__(self, job_id: object) -> bool:
         return job_id in self._job_ids
@@ -42,13 +38,20 @@ class Cleared:
         ------
         OSError
         """
-        self._job_ids.update(dict.fromkeys(job_ids))
+        # Another of this user's Jupyter servers may have cleared something meanwhile.
+        self._job_ids = {**self._read(), **self._job_ids, **dict.fromkeys(job_ids)}
         while len(self._job_ids) > MOST:
             del self._job_ids[next(iter(self._job_ids))]
         path = self._path()
         scratch = path.with_suffix(f".{os.getpid()}")
         scratch.write_text(json.dumps(list(self._job_ids)))
         scratch.replace(path)
+
+    def _read(self) -> dict[str, None]:
+        try:
+            return dict.fromkeys(json.loads(self._path().read_text()))
+        except (OSError, ValueError, TypeError):
+            return {}
 
     @staticmethod
     def _path() -> Path:

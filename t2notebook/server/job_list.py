@@ -205,10 +205,12 @@ class JobList:
 
     async def _look(self) -> None:
         """Sessions that cannot knock here (another runtime directory) show in the folder."""
-        before = self._journals.folder_time()
+        # Beside the loop: the folder may lie on another host, which may not answer.
+        before = await self.run(self._journals.folder_time)
+        self.refresh()  # for what came between the look that `listen` asked for and this
         while True:
             await asyncio.sleep(LOOK)
-            if (now := self._journals.folder_time()) != before:
+            if (now := await self.run(self._journals.folder_time)) != before:
                 before = now
                 self.refresh()
 

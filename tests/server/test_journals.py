@@ -12,6 +12,7 @@ from t2notebook.config import data_dir
 from t2notebook.journal import FILE
 from t2notebook.journal.content import read_content
 from t2notebook.server import job_list, journals
+from t2notebook.server.clearing import Cleared
 from t2notebook.server.journals import Journals
 from tests.server import made_journals
 
@@ -124,3 +125,11 @@ def test_a_journal_that_was_removed_is_not_said_to_be_another_users(tmp_path: Pa
 
     with pytest.raises(UnknownJob, match="is gone: it was cleared or removed"):
         JobLocation("ada-pi-1", str(tmp_path / "20260101T000000-1"))
+
+
+@pytest.mark.usefixtures("sessions")
+def test_two_servers_keep_what_either_has_cleared_off_the_list() -> None:
+    one, other = Cleared(), Cleared()
+    one.add(["ada-pi-1"])
+    other.add(["ada-pi-2"])
+    assert all(job_id in Cleared() for job_id in ("ada-pi-1", "ada-pi-2"))

@@ -319,6 +319,16 @@ def test_300_jobs(tmp_path: Path) -> None:
         t2lab.command(driver, "t2notebook:show-jobs")
         t2lab.wait_for(lambda: "301 jobs" in "".join(texts(driver, ".t2-Summary")), 30, "not all are shown")
         assert states(driver)[0] == "LOST"
+        # a lost job whose Python is gone cannot be ended: the page says why, until something else is done
+        t2lab.command(driver, "t2notebook:show-jobs", jobId=_first(driver))
+        t2lab.wait_for(lambda: texts(driver, ".t2-Table tbody th") == ["0", "1", "2", "3"], 10, "no workers")
+        assert "session was lost" in texts(driver, ".t2-Details .t2-Message")[0]
+        assert violations(driver, ".t2-Panel") == []
+        click(driver, ".t2-Details .t2-Kill")
+        click(driver, ".t2-Details .t2-Kill")
+        t2lab.wait_for(lambda: "is gone" in "".join(texts(driver, ".t2-Trouble")), 20, "no cause is told")
+        click(driver, ".t2-Back")
+        assert texts(driver, ".t2-Trouble") == []
         driver.execute_script("""
             const input = document.querySelector(".t2-Panel input[type=search]");
             input.value = "failed";
