@@ -31,6 +31,9 @@ BACKOFF_FIRST, BACKOFF_CAP = 0.25, 15.0
 #: while a master answers 503 with one of these texts (Mesos, ``src/master/http.cpp``): it is about to lead, or to
 #: know who does.
 BACKOFF_ELECTION = 2.0
+#: The cap while nobody takes our connection: this share of the time for which that has lasted, from 2 to 15 s. A job
+#: that was submitted before its master was up waits hardly longer than for the master; one that is gone costs little.
+BACKOFF_SHARE = 0.125
 ELECTING = ("No leader elected", "Master has not finished recovery")
 #: Redirects that are followed at once, one after the other.
 MAX_REDIRECTS = 3
@@ -195,16 +198,19 @@ class Driver(Calls):
 
     async def _keep_subscribed(self) -> None:
         failures = redirects = 0
+        lost_at = asyncio.get_running_loop().time()
         while True:
             self._address = self._redirect or await self._await_leader()
             self._news.clear()
             began = asyncio.get_running_loop().time()
             redirect: Address | None = None
+            is_absent = False
             self._parting = ""
             try:
                 why, redirect = await self._subscribe_once(self._address)
             except BROKEN as error:
                 why = f"{shown(self._address)}: {self._parting or explain(error)}"
+                is_absent = self._subscription is None
                 if is_ours_to_mend(error) and not self.framework_id:
                     self._fatal = why
             if self._ending:
@@ -218,6 +224,7 @@ class Driver(Calls):
                 return
             if was_subscribed:
                 redirects = 0
+                lost_at = asyncio.get_running_loop().time()
                 if asyncio.get_running_loop().time() - began > BACKOFF_CAP:
                     failures = 0
             # A redirect may lead to a master that is dead by now; who sent us there is asked again.
@@ -233,6 +240,9 @@ class Driver(Calls):
             log.warning("not subscribed: %s; next try soon", why)
             is_electing = was_redirected or redirect is not None or any(text in why for text in ELECTING)
             cap = BACKOFF_ELECTION if is_electing else BACKOFF_CAP
+            if is_absent:
+                lasted = asyncio.get_running_loop().time() - lost_at
+                cap = min(cap, max(BACKOFF_ELECTION, BACKOFF_SHARE * lasted))
             await self._pause(min(cap, BACKOFF_FIRST * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0))
 
     async def _await_leader(self) -> Address:

@@ -290,6 +290,27 @@ def test_a_master_that_will_soon_lead_is_asked_again_soon(pauses: list[float], s
     run(scenario)
 
 
+@pytest.mark.parametrize(("share", "longest"), [(0.125, 2.0), (1e9, 15.0)])
+def test_a_master_that_is_not_there_yet_is_asked_again_soon_and_one_that_is_gone_seldom(
+    pauses: list[float], monkeypatch: pytest.MonkeyPatch, share: float, longest: float
+) -> None:
+    """A job that was submitted right before its master was up waited for up to 15 s more, 31 s in all."""
+    monkeypatch.setattr(driver_module, "BACKOFF_SHARE", share)
+
+    async def scenario(address: str) -> None:
+        recorder = Recorder()
+        driver = a_driver(recorder, address)
+        driver.start()
+        await until(lambda: len(pauses) >= 12)
+        assert longest / 2 <= max(pauses) <= longest
+        assert "Connection refused" in recorder.told[0][1]
+        await driver.stop()
+
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        asyncio.run(scenario(f"127.0.0.1:{nobody.getsockname()[1]}"))
+
+
 def test_a_master_that_accepts_and_says_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver_module, "SILENT_AT_FIRST", 0.1)
 

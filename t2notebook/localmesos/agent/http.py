@@ -222,6 +222,7 @@ class AgentViews:
 
     def _flags(self) -> dict[str, str]:
         options = self._options
+        factor = options.registration_backoff_factor
         return {
             "attributes": attributes.flag(options.attributes),
             "executor_registration_timeout": f"{options.registration_timeout:g}secs",
@@ -235,6 +236,7 @@ class AgentViews:
             "isolation": self._isolation,
             "master": f"{options.master[0]}:{options.master[1]}",
             "port": str(self._state.identity.port),
+            **({} if factor is None else {"registration_backoff_factor": duration(factor)}),
             "switch_user": "true" if os.geteuid() == 0 else "false",
             "work_dir": options.work_dir,
         }

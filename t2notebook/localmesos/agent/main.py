@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from ..checks import probe
@@ -17,7 +18,7 @@ from ..common.record_log import Checkpoint
 from ..http import http1, recordio
 from ..http.server import Answer, EventStream, HttpServer, listen
 from ..v1 import executor_calls, requests
-from . import http
+from . import http, registration
 from .agent import Agent
 from .containerizer import sandbox
 from .containerizer.docker.command_line import Engine
@@ -296,11 +297,16 @@ class AgentProcess:
     async def _stay_connected(self) -> None:
         if self.options.zk is not None:
             self._detect(self.options.zk)
-        wait = 0.01
+        asked, pauses = self._master, self._pauses()
         while True:
             lost = asyncio.Event()
             if self._master is None:
                 await asyncio.sleep(0.05)
+                continue
+            if self._master != asked:
+                asked, pauses = self._master, self._pauses()
+            await asyncio.sleep(next(pauses))
+            if self._master != asked:
                 continue
             began = self._loop.time()
             try:
@@ -317,9 +323,10 @@ class AgentProcess:
             self._link = None
             # A master that takes the connection and refuses the agent is asked less and less often.
             if self._loop.time() - began > 1.0:
-                wait = 0.01
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, 1.0)
+                pauses = self._pauses()
+
+    def _pauses(self) -> Iterator[float]:
+        return registration.pauses(self.options.registration_backoff_factor, random.random)
 
     def _info(self) -> Json:
         """Give the AgentInfo without an id."""

@@ -35,6 +35,8 @@ class AgentOptions:
         The container engine's command line; empty: podman or docker, whichever is on PATH; "none": none.
     gc_delay, gc_disk_headroom, disk_watch_interval
         As Mesos's flags of these names; seconds, a share of the disk, seconds.
+    registration_backoff_factor
+        As Mesos's flag of this name; None: a master is asked again within a second.
     """
 
     index: int
@@ -56,3 +58,4 @@ class AgentOptions:
     hostname: str = ""
     port: int = 0
     docker: str = ""
+    registration_backoff_factor: float | None = None

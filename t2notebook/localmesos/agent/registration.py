@@ -1,6 +1,8 @@
-"""The report that an agent gives its master when it registers again. No I/O."""
+"""Registration with a master: the report of an agent that registers again, and the pauses between attempts. No I/O."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 
 from ..common.task_states import TERMINAL, Json
 from .state.agent_state import AgentState
@@ -9,6 +11,29 @@ from .state.status_update_manager import StatusUpdateManager
 
 _OF_A_TASK_INFO = ("task_id", "name", "resources", "labels", "discovery")
 """A master that never heard of the task needs these; the executor's info comes by itself."""
+
+EAGER_START, EAGER_MAX = 0.01, 1.0
+REGISTER_RETRY_INTERVAL_MAX = 60.0
+
+
+def pauses(factor: float | None, random: Callable[[], float]) -> Iterator[float]:
+    """Yield the seconds to wait before each attempt to register.
+
+    Parameters
+    ----------
+    factor
+        Mesos's `--registration_backoff_factor`: its agents wait at random, at the most so many seconds and twice as
+        many each time, up to a minute (`Slave::detected`, `Slave::doReliableRegistration` in its src/slave/slave.cpp).
+        None: at once, and after failures up to a second.
+    random
+        Gives a number from 0 to 1.
+    """
+    if factor is None:
+        yield 0.0
+    most, limit = (EAGER_START, EAGER_MAX) if factor is None else (factor, REGISTER_RETRY_INTERVAL_MAX)
+    while True:
+        yield most if factor is None else most * random()
+        most = min(2 * most, limit)
 
 
 def report(state: AgentState, updates: StatusUpdateManager) -> Json:

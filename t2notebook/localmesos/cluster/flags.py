@@ -168,6 +168,13 @@ def add_agent_flags(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         help="how often the disk is looked at (1mins)",
     )
+    group.add_argument(
+        "--registration-backoff-factor",
+        type=_seconds,
+        metavar="DURATION",
+        help="a master that does not take the agent is asked again after pauses at random of at most this, twice this "
+        "and so on, up to a minute, as mesos-agent does (1secs there; without this flag: within a second each time)",
+    )
 
 
 def _seconds(text: str) -> float:

@@ -100,7 +100,8 @@ class LocalMesos:
         they are.
     agent_flags
         mesos-agent's flags by name, of which the embedded agents know `isolation`, `cgroups_enable_cfs`, `docker`,
-        `gc_delay`, `gc_disk_headroom` and `disk_watch_interval`: `{"gc_delay": "2days"}`.
+        `gc_delay`, `gc_disk_headroom`, `disk_watch_interval` and `registration_backoff_factor`:
+        `{"gc_delay": "2days"}`.
 
     Attributes
     ----------

@@ -137,6 +137,7 @@ class ClusterProcesses:
             gc_delay=options.gc_delay,
             gc_disk_headroom=options.gc_disk_headroom,
             disk_watch_interval=options.disk_watch_interval,
+            registration_backoff_factor=options.registration_backoff_factor,
             hostname=options.hostname,
             port=options.agent_port,
             docker=options.docker,
