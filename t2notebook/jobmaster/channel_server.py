@@ -79,7 +79,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: ChannelServer) -> None:
         self._server = server
-        self._channel = channel.accept(server.workers.secret_of)
+        self._channel = channel.respond(server.workers.secret_of)
         self._transport: asyncio.Transport | None = None
         self._is_paused = self._was_open = False
         self._patience: asyncio.TimerHandle | None = None

@@ -198,7 +198,7 @@ def connect(secret: str, hello: Mapping[str, Any]) -> Channel:
     return _Opener(secret, hello)
 
 
-def accept(secret_of: Callable[[str], str | None]) -> Channel:
+def respond(secret_of: Callable[[str], str | None]) -> Channel:
     """Return the side of a job master.
 
     Parameters

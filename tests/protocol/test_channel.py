@@ -25,7 +25,7 @@ def drain(side: Channel) -> bytes:
 def pair(secret: str = SECRET, hello: dict[str, Any] = HELLO) -> tuple[Channel, Channel]:
     """Return both sides of a connection that is open."""
     worker = channel.connect(secret, hello)
-    master = channel.accept({"me-pi-1": SECRET}.get)
+    master = channel.respond({"me-pi-1": SECRET}.get)
     for _ in range(2):
         assert master.feed(drain(worker)) == []
         worker.feed(drain(master))
@@ -43,7 +43,7 @@ def test_both_sides_learn_who_is_there() -> None:
 
 
 def test_the_last_word_of_the_handshake_and_the_first_message_may_come_together() -> None:
-    worker, master = channel.connect(SECRET, HELLO), channel.accept({"me-pi-1": SECRET}.get)
+    worker, master = channel.connect(SECRET, HELLO), channel.respond({"me-pi-1": SECRET}.get)
     master.feed(drain(worker))
     worker.feed(drain(master))
     worker.send({"first": True})
@@ -53,7 +53,7 @@ def test_the_last_word_of_the_handshake_and_the_first_message_may_come_together(
 @pytest.mark.parametrize("seed", range(5))
 def test_however_it_is_cut(seed: int) -> None:
     chance = random.Random(seed)
-    worker, master = channel.connect(SECRET, HELLO), channel.accept({"me-pi-1": SECRET}.get)
+    worker, master = channel.connect(SECRET, HELLO), channel.respond({"me-pi-1": SECRET}.get)
     got: list[Message] = []
 
     def move(source: Channel, target: Channel) -> None:
@@ -90,7 +90,7 @@ def test_a_large_message_does_not_hold_up_a_small_one_of_another_stream() -> Non
 
 
 def test_who_does_not_know_the_secret_is_refused_on_either_side() -> None:
-    worker, master = channel.connect(OTHER, HELLO), channel.accept({"me-pi-1": SECRET}.get)
+    worker, master = channel.connect(OTHER, HELLO), channel.respond({"me-pi-1": SECRET}.get)
     master.feed(drain(worker))
     with pytest.raises(NotTrusted, match="not this job's job master"):
         worker.feed(drain(master))
@@ -102,7 +102,7 @@ def test_who_does_not_know_the_secret_is_refused_on_either_side() -> None:
 
 
 def test_an_unknown_job_is_answered_like_any_other() -> None:
-    worker, master = channel.connect(SECRET, {**HELLO, "job_id": "x"}), channel.accept({}.get)
+    worker, master = channel.connect(SECRET, {**HELLO, "job_id": "x"}), channel.respond({}.get)
     master.feed(drain(worker))
     answer = drain(master)
     assert b"proof" in answer
@@ -111,21 +111,21 @@ def test_an_unknown_job_is_answered_like_any_other() -> None:
 
 
 def test_a_recorded_connection_is_of_no_use_again() -> None:
-    worker, master = channel.connect(SECRET, HELLO), channel.accept({"me-pi-1": SECRET}.get)
+    worker, master = channel.connect(SECRET, HELLO), channel.respond({"me-pi-1": SECRET}.get)
     hello = drain(worker)
     master.feed(hello)
     worker.feed(drain(master))
     worker.send({"kind": "kill"})
     rest = drain(worker)
     assert [message.record for message in master.feed(rest)] == [{"kind": "kill"}]
-    again = channel.accept({"me-pi-1": SECRET}.get)
+    again = channel.respond({"me-pi-1": SECRET}.get)
     again.feed(hello)
     with pytest.raises(FrameError):
         again.feed(rest)
 
 
 def test_a_hello_that_was_changed_on_its_way_is_refused() -> None:
-    worker, master = channel.connect(SECRET, HELLO), channel.accept({"me-pi-1": SECRET}.get)
+    worker, master = channel.connect(SECRET, HELLO), channel.respond({"me-pi-1": SECRET}.get)
     master.feed(
         drain(worker)
         .replace(b'"worker_id": 3', b'"worker_id": 4')
@@ -182,7 +182,7 @@ def test_frames_of_the_other_direction_are_refused() -> None:
 )
 def test_what_is_no_channel_is_refused_without_keeping_it(data: bytes) -> None:
     with pytest.raises(FrameError):
-        channel.accept({}.get).feed(data)
+        channel.respond({}.get).feed(data)
 
 
 def test_limits() -> None:

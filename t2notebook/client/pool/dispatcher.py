@@ -192,7 +192,7 @@ class Dispatcher:
 
     # What happens.
 
-    def submit(self, calls: Iterable[Call], now: float) -> list[Action]:
+    def enqueue(self, calls: Iterable[Call], now: float) -> list[Action]:
         """Take calls.
 
         Parameters

@@ -284,7 +284,7 @@ class Executor(concurrent.futures.Executor):
                 future.pool = pool
                 self._futures.add(future)
             try:
-                pool.submit(function, given, retries)
+                pool.enqueue(function, given, retries)
                 return
             except PoolEnded:
                 continue  # it had nothing to do until now
@@ -431,7 +431,7 @@ def _make(options: Mapping[str, Any]) -> Pool:
                 for future, _ in given:
                     future.pool = pool
                 try:
-                    pool.submit(function, given, tries)
+                    pool.enqueue(function, given, tries)
                     break
                 except PoolEnded:
                     continue

@@ -120,7 +120,7 @@ class Pool:
             limit = self._dispatcher.room + self._dispatcher.waiting
             return min(self._dispatcher.room, 2 * limit - held)
 
-    def submit(self, function: Function, given: Sequence[tuple[Future, calls.Pieces]], retries: int) -> None:
+    def enqueue(self, function: Function, given: Sequence[tuple[Future, calls.Pieces]], retries: int) -> None:
         """Take calls of a function.
 
         Parameters
@@ -160,7 +160,7 @@ class Pool:
             self._entries[self._last] = _Entry(future, pieces, size, number)
             self._functions[number].calls += 1
             new.append(Call(self._last, number, size, retries))
-        return self._perform(self._dispatcher.submit(new, time.monotonic()))
+        return self._perform(self._dispatcher.enqueue(new, time.monotonic()))
 
     def _number_of(self, function: Function) -> int:
         number = self._numbers.get(id(function))

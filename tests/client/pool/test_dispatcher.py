@@ -68,7 +68,7 @@ def ends(
 
 def test_each_worker_has_one_call_until_it_is_known_what_they_cost() -> None:
     dispatcher = made(2)
-    assert sent(dispatcher.submit(calls(1, 2, 3, 4), 0.0)) == {0: (1,), 1: (2,)}
+    assert sent(dispatcher.enqueue(calls(1, 2, 3, 4), 0.0)) == {0: (1,), 1: (2,)}
     assert dispatcher.waiting == 2
     is_end, actions = ends(dispatcher, 2, 1.0, 1.0)
     assert is_end
@@ -77,29 +77,29 @@ def test_each_worker_has_one_call_until_it_is_known_what_they_cost() -> None:
 
 def test_cheap_calls_are_sent_ahead_and_costly_ones_are_not() -> None:
     dispatcher = made(2)
-    dispatcher.submit(calls(*range(100)), 0.0)
+    dispatcher.enqueue(calls(*range(100)), 0.0)
     _, actions = ends(dispatcher, 0, 0.0001, 0.001)
     assert len(sent(actions)[0]) == 1 + 9, "the way takes nine times what a call does"
     costly = made(2)
-    costly.submit(calls(*range(100)), 0.0)
+    costly.enqueue(calls(*range(100)), 0.0)
     _, actions = ends(costly, 0, 0.1, 0.101)
     assert sent(actions) == {0: (2,)}
     slow_way = made(2)
-    slow_way.submit(calls(*range(100)), 0.0)
+    slow_way.enqueue(calls(*range(100)), 0.0)
     _, actions = ends(slow_way, 0, 0.06, 0.2)
     assert sent(actions) == {0: (2,)}, "of calls above the lease none is sent ahead"
 
 
 def test_the_last_calls_are_spread() -> None:
     dispatcher = made(4)
-    dispatcher.submit(calls(*range(12)), 0.0)
+    dispatcher.enqueue(calls(*range(12)), 0.0)
     _, actions = ends(dispatcher, 0, 0.00001, 0.001)
     assert all(len(numbers) <= 3 for numbers in sent(actions).values())
 
 
 def test_a_call_behind_a_slow_one_moves_to_another_worker() -> None:
     dispatcher = made(2)
-    dispatcher.submit(calls(*range(40)), 0.0)
+    dispatcher.enqueue(calls(*range(40)), 0.0)
     ends(dispatcher, 0, 0.0001, 0.001)
     ends(dispatcher, 1, 0.0001, 0.001)
     running, *behind = held(dispatcher, 0)
@@ -120,7 +120,7 @@ def test_a_call_behind_a_slow_one_moves_to_another_worker() -> None:
 
 def test_what_a_lost_worker_had_begun_is_begun_again_and_not_for_ever() -> None:
     dispatcher = made(1)
-    dispatcher.submit(calls(1, 2), 0.0)
+    dispatcher.enqueue(calls(1, 2), 0.0)
     for incarnation in range(MOST_LOSSES):
         assert dispatcher.is_running(1)
         actions = dispatcher.lost(0, incarnation, "killed by signal 9 (SIGKILL)", 1.0)
@@ -136,7 +136,7 @@ def test_what_a_lost_worker_had_begun_is_begun_again_and_not_for_ever() -> None:
 
 def test_what_cost_a_worker_for_good_is_given_up_and_what_waited_behind_it_is_not() -> None:
     dispatcher = made(2)
-    dispatcher.submit(calls(1, 2, 3), 0.0)
+    dispatcher.enqueue(calls(1, 2, 3), 0.0)
     assert dispatcher.lost(0, 0, "it used too much memory", 1.0, for_good=True) == [
         GiveUp(1, "it used too much memory")
     ]
@@ -148,7 +148,7 @@ def test_what_cost_a_worker_for_good_is_given_up_and_what_waited_behind_it_is_no
 def test_news_of_an_older_incarnation_or_an_earlier_sending_change_nothing() -> None:
     dispatcher = made(1)
     dispatcher.joined(0, 3, (), 0.0)
-    dispatcher.submit(calls(1), 0.0)
+    dispatcher.enqueue(calls(1), 0.0)
     old = ticket(dispatcher, 1)
     assert dispatcher.lost(0, 2, "", 1.0) == []
     assert dispatcher.joined(0, 1, (), 1.0) == []
@@ -162,7 +162,7 @@ def test_news_of_an_older_incarnation_or_an_earlier_sending_change_nothing() -> 
 
 def test_a_worker_that_comes_back_goes_on_with_what_it_holds() -> None:
     dispatcher = made(2)
-    dispatcher.submit(calls(1, 2, 3), 0.0)
+    dispatcher.enqueue(calls(1, 2, 3), 0.0)
     dispatcher.away(0)
     _, actions = ends(dispatcher, 2, 1.0, 1.0)
     assert sent(actions) == {1: (3,)}
@@ -173,7 +173,7 @@ def test_a_worker_that_comes_back_goes_on_with_what_it_holds() -> None:
 
 def test_cancelling() -> None:
     dispatcher = made(1)
-    dispatcher.submit(calls(*range(20)), 0.0)
+    dispatcher.enqueue(calls(*range(20)), 0.0)
     assert dispatcher.cancel(19, 0.0) == []
     ends(dispatcher, 0, 0.0001, 0.001)
     running, behind, *_ = held(dispatcher, 0)
@@ -191,7 +191,7 @@ def test_cancelling() -> None:
 
 def test_a_call_that_raises_is_tried_again_as_often_as_it_may_be() -> None:
     dispatcher = made(1)
-    dispatcher.submit(calls(1, retries=1), 0.0)
+    dispatcher.enqueue(calls(1, retries=1), 0.0)
     is_end, actions = ends(dispatcher, 1, 0.1, 1.0, is_good=False)
     assert not is_end and sent(actions) == {0: (1,)}
     assert ends(dispatcher, 1, 0.1, 2.0, is_good=False) == (True, [])
@@ -200,11 +200,13 @@ def test_a_call_that_raises_is_tried_again_as_often_as_it_may_be() -> None:
 def test_large_calls_go_a_few_at_a_time_and_small_ones_pass() -> None:
     dispatcher = made(8)
     size = MOST_ON_THE_WAY // 2
-    first = sent(dispatcher.submit(calls(*range(8), size=size), 0.0))
+    first = sent(dispatcher.enqueue(calls(*range(8), size=size), 0.0))
     assert len(first) == 2
     assert len(sent(dispatcher.started(0, ticket(dispatcher, 0), 0.1))) == 1
     huge = made(2)
-    assert len(sent(huge.submit(calls(1, 2, size=10 * MOST_ON_THE_WAY), 0.0))) == 1, "one goes, however large"
+    assert len(sent(huge.enqueue(calls(1, 2, size=10 * MOST_ON_THE_WAY), 0.0))) == 1, (
+        "one goes, however large"
+    )
     assert size > LARGE
 
 
@@ -213,12 +215,12 @@ def test_functions_are_sent_once_to_each_worker_as_long_as_it_keeps_them() -> No
     new: list[int] = []
     for number in range(3 * MOST_FUNCTIONS):
         function = number if number % 2 else 0
-        (action,) = dispatcher.submit(calls(number, function=function), 0.0)
+        (action,) = dispatcher.enqueue(calls(number, function=function), 0.0)
         assert isinstance(action, Send)
         new += action.functions
         ends(dispatcher, number, 0.1, 0.0)
     assert new.count(0) == 1, "one in use stays"
-    (action,) = dispatcher.submit(calls(1000, function=1), 0.0)
+    (action,) = dispatcher.enqueue(calls(1000, function=1), 0.0)
     assert isinstance(action, Send) and action.functions == (1,), "one that was long not called has gone"
 
 
@@ -227,7 +229,7 @@ def test_a_worker_keeps_no_more_bytes_of_functions_than_it_may() -> None:
     new: list[tuple[int, ...]] = []
     for function in (1, 2, 3, 1, 3, 2):
         dispatcher.know(function, MOST_FUNCTION_BYTES // 2)
-        (action,) = dispatcher.submit(calls(len(new), function=function), 0.0)
+        (action,) = dispatcher.enqueue(calls(len(new), function=function), 0.0)
         assert isinstance(action, Send)
         new.append(action.functions)
         given = {number: (f"function {number}", MOST_FUNCTION_BYTES // 2) for number in action.functions}
@@ -240,9 +242,9 @@ def test_a_worker_keeps_no_more_bytes_of_functions_than_it_may() -> None:
 
 def test_a_function_that_a_busy_worker_has_not_got_waits_until_it_is_idle() -> None:
     dispatcher = made(1)
-    dispatcher.submit(calls(*range(10)), 0.0)
+    dispatcher.enqueue(calls(*range(10)), 0.0)
     ends(dispatcher, 0, 0.0001, 0.001)
-    dispatcher.submit(calls(*range(100, 130), function=1), 0.002)
+    dispatcher.enqueue(calls(*range(100, 130), function=1), 0.002)
     dispatcher.started(0, dispatcher.workers[0].calls[0], 0.002)
     while [each for each in held(dispatcher, 0) if each < 100]:
         for number in held(dispatcher, 0):
@@ -255,10 +257,10 @@ def test_a_function_that_a_busy_worker_has_not_got_waits_until_it_is_idle() -> N
 
 def test_a_pool_that_has_ended_gives_up_all() -> None:
     dispatcher = made(1)
-    dispatcher.submit(calls(1, 2), 0.0)
+    dispatcher.enqueue(calls(1, 2), 0.0)
     old = ticket(dispatcher, 1)
     assert dispatcher.close("over") == [GiveUp(1, "over"), GiveUp(2, "over")]
-    assert dispatcher.submit(calls(3), 0.0) == [GiveUp(3, "over")]
+    assert dispatcher.enqueue(calls(3), 0.0) == [GiveUp(3, "over")]
     assert dispatcher.finished(0, old, 0.0, True, 0.0) == (None, [])
 
 
@@ -390,7 +392,7 @@ def test_every_call_runs_once_whatever_the_network_and_the_calls_do(seed: int) -
     kind = chance.choice(kinds)
     world = World(chance, chance.randrange(1, 6), lambda number: chance.choice(kind))
     count = chance.randrange(1, 300)
-    world.perform(world.dispatcher.submit(calls(*range(count)), 0.0))
+    world.perform(world.dispatcher.enqueue(calls(*range(count)), 0.0))
     world.run()
     assert not world.dispatcher.calls
     assert world.results == Counter(range(count))
@@ -405,7 +407,7 @@ def test_every_call_has_one_result_when_workers_are_lost_and_runs_again_only_if_
     kind = chance.choice(((0.0001,), (0.001, 0.1), (0.05,)))
     world = World(chance, chance.randrange(1, 6), lambda number: chance.choice(kind))
     count = chance.randrange(1, 200)
-    world.perform(world.dispatcher.submit(calls(*range(count)), 0.0))
+    world.perform(world.dispatcher.enqueue(calls(*range(count)), 0.0))
     for _ in range(chance.randrange(1, 8)):
         worker = chance.randrange(len(world.queues))
         world.later(chance.random() * 3, lambda worker=worker: world.loses(worker))
