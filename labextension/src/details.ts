@@ -115,11 +115,23 @@ export class DetailsView {
     }
   }
 
+  /** Nobody looks: ask for nothing until somebody does again. */
+  rest(): void {
+    this._isResting = true;
+    clearTimeout(this._timer);
+    this._timer = undefined;
+    this._output.hide();
+  }
+
+  wake(): void {
+    this._isResting = false;
+    this.draw();
+    this.open(this._page);
+  }
+
   /** Ask for nothing any more. */
   dispose(): void {
-    this._isDisposed = true;
-    clearTimeout(this._timer);
-    this._output.hide();
+    this.rest();
     this.node.remove();
   }
 
@@ -164,7 +176,7 @@ export class DetailsView {
 
   /** Ask for workers or reasons again, at most once a second. */
   private _lookSoon(): void {
-    if (this._page === 'output' || this._timer !== undefined || this._isDisposed) {
+    if (this._page === 'output' || this._timer !== undefined || this._isResting) {
       return;
     }
     const wait = Math.max(0, this._lookedAt + PAUSE_MS - Date.now());
@@ -209,6 +221,6 @@ export class DetailsView {
   private _output: OutputView;
   private _why: WhyView;
   private _lookedAt = 0;
-  private _isDisposed = false;
+  private _isResting = false;
   private _timer: ReturnType<typeof setTimeout> | undefined;
 }

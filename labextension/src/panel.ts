@@ -110,7 +110,7 @@ export class JobsPanel extends Widget {
     this._ticker ??= setInterval(() => this._tick(), 1000);
     this._list.begin();
     this._list.draw();
-    this._details?.draw();
+    this._details?.wake();
     void this._look();
   }
 
@@ -119,9 +119,7 @@ export class JobsPanel extends Widget {
     clearInterval(this._ticker);
     clearTimeout(this._looking);
     this._ticker = this._looking = undefined;
-    if (this._details) {
-      this.showAll();
-    }
+    this._details?.rest();
   }
 
   private _onChanged(): void {

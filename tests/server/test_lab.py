@@ -291,16 +291,31 @@ def test_a_closed_side_bar_holds_no_connection_and_an_open_one_comes_back(tmp_pa
             settings.WebSocket = class extends Real {
                 constructor(url) { super(url); if (url.includes("t2notebook")) window.sockets.push(this); }
             };
+            window.timers = new Set();
+            for (const [set, clear] of [["setInterval", "clearInterval"], ["setTimeout", "clearTimeout"]]) {
+                const [begin, end] = [window[set], window[clear]];
+                window[set] = (call, ...rest) => {
+                    const isOurs = new Error().stack.includes("extensions/t2notebook");
+                    const fire = () => { if (set === "setTimeout") window.timers.delete(id); call(); };
+                    const id = begin(fire, ...rest);
+                    if (isOurs) window.timers.add(id);
+                    return id;
+                };
+                window[clear] = id => { window.timers.delete(id); end(id); };
+            }
         """
         driver.execute_script(watch)
+        timers = "return window.timers.size"
         open_ones = "return window.sockets.filter(socket => socket.readyState === 1).length"
         t2lab.command(driver, "t2notebook:show-jobs")
         t2lab.wait_for(lambda: driver.execute_script(open_ones) == 1, 10, "no stream")
+        assert driver.execute_script(timers) > 0
         t2lab.command(driver, "filebrowser:activate")
         t2lab.wait_for(lambda: driver.execute_script(open_ones) == 0, 10, "the stream stays")
+        t2lab.wait_for(lambda: driver.execute_script(timers) == 0, 10, "timers stay")
         before = requests(driver)
         time.sleep(6)
-        assert requests(driver) == before
+        assert requests(driver) == before and driver.execute_script(timers) == 0
         t2lab.command(driver, "t2notebook:show-jobs")
         t2lab.wait_for(lambda: driver.execute_script(open_ones) == 1, 10, "no stream")
         driver.execute_script("window.sockets.at(-1).close()")
@@ -338,6 +353,15 @@ def test_300_jobs(tmp_path: Path) -> None:
         assert violations(driver, ".t2-Panel") == []
         t2lab.command(driver, "t2notebook:show-jobs", jobId=_first(driver))
         t2lab.wait_for(lambda: "ZeroDivisionError" in "".join(texts(driver, ".t2-Details")), 10, "no reason")
+        # who looks at files for a while finds the job again, which has asked for nothing meanwhile
+        t2lab.command(driver, "filebrowser:activate")
+        assert texts(driver, ".t2-Details") == []
+        before = requests(driver)
+        time.sleep(2)
+        assert requests(driver) == before
+        t2lab.command(driver, "t2notebook:show-jobs")
+        t2lab.wait_for(lambda: "ZeroDivisionError" in "".join(texts(driver, ".t2-Details")), 10, "no reason")
+        t2lab.wait_for(lambda: texts(driver, ".t2-Table tbody th"), 10, "no workers")
 
 
 def _first(driver: Any) -> str:
