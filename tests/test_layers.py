@@ -10,6 +10,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,6 +95,36 @@ def violations(root: Path) -> list[str]:
             continue  # reported above
         found += [f"{PACKAGE}/{inside}:{line}: {problem}" for line, problem in problems]
     return found
+
+
+def circle(root: Path) -> list[str]:
+    """Return the modules of one circle of imports, those inside functions and for types included; none: empty."""
+    files = {}
+    for path in root.rglob("*.py"):
+        names = (PACKAGE, *path.relative_to(root).with_suffix("").parts)
+        if "_vendor" not in names and names[1:] != (ROOT,):
+            files[".".join(names[:-1] if names[-1] == ROOT else names)] = path
+    graph = {}
+    for module, path in files.items():
+        package = module.split(".") if path.stem == ROOT else module.split(".")[:-1]
+        nodes = list(ast.walk(ast.parse(path.read_text(), str(path))))
+        wanted = {name for name, _ in imports(iter(nodes), tuple(package))}
+        for node in nodes:
+            if isinstance(
+                node, ast.ImportFrom
+            ):  # `from .package import name`: the name may be a module of it
+                base = package[: len(package) - node.level + 1] if node.level else []
+                whole = ".".join((*base, *filter(None, [node.module])))
+                modules = {f"{whole}.{alias.name}" for alias in node.names} & set(files)
+                wanted |= modules
+                if len(modules) == len(node.names):
+                    wanted.discard(whole)
+        graph[module] = wanted & set(files) - {module}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 def is_package(path: Path) -> bool:
@@ -215,6 +246,10 @@ def test_imports_go_downward_only() -> None:
     assert not found, "\n" + "\n".join(found)
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circle(Path(__file__).parents[1] / PACKAGE) == []
+
+
 # The check
 
 
@@ -328,3 +363,33 @@ def test_a_broken_rule_is_found(case: str, tmp_path: Path) -> None:
 def test_a_violation_names_file_and_line(tmp_path: Path) -> None:
     found = violations(tree(tmp_path, {"model/a": "import os\n\nfrom ..session import x\n"}))
     assert found == ["t2notebook/model/a.py:3: model must not import session, which is above it"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"model/a": "from .b import x", "model/b": "def f():\n    from . import a"},
+        {
+            "model/a": "from .b import x",
+            "model/b": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .a import X",
+        },
+        {"model/__init__": "from .a import x", "model/a": "from ..model import y"},
+        {
+            "model/a": "from ..frames import x",
+            "frames": "import t2notebook.model.b",
+            "model/b": "from t2notebook.model.a import x",
+        },
+    ],
+)
+def test_a_circle_is_found(files: Mapping[str, str], tmp_path: Path) -> None:
+    assert circle(tree(tmp_path, files))
+
+
+def test_modules_beside_each_other_are_no_circle(tmp_path: Path) -> None:
+    files = {
+        "model/__init__": "from .a import x",
+        "model/a": "from . import b",
+        "model/b": "",
+        "frames": "from .model import x",
+    }
+    assert circle(tree(tmp_path, files)) == []

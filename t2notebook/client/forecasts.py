@@ -10,7 +10,7 @@ from ..journal import read_events
 from ..model.errors import SessionError
 from ..model.job import ComputeResource, Placement
 from ..model.reducer import reduce
-from ..model.use import advice
+from ..model.use_advice import advice
 from . import locator
 from .session_link import link_for
 

@@ -6,7 +6,8 @@ import math
 
 from ..model.reducer import JobView, WorkerView
 from ..model.states import TaskState
-from ..model.use import Use, advice
+from ..model.use import Use
+from ..model.use_advice import advice
 
 ORDERS = ("worker", "cpu", "mem")
 #: Workers that have a line; of more, those that use most.

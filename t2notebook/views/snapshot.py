@@ -13,7 +13,8 @@ from typing import Any
 from ..model.packed_workers import PackedWorkers
 from ..model.reducer import JobView, WorkerView
 from ..model.states import JobState, TaskState
-from ..model.use import SHOWN, advice
+from ..model.use import SHOWN
+from ..model.use_advice import advice
 
 #: Up to this many workers a view has a row each.
 ALL_ROWS = 200

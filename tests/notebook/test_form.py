@@ -15,10 +15,10 @@ from t2notebook.notebook.feeder import Feeder
 from t2notebook.notebook.forms.html import form_html
 from t2notebook.notebook.forms.text import fits_text, forecast_text, hint, plan_text, tone
 from t2notebook.notebook.forms.values import ResourceValues, line, replaced, split_where
-from t2notebook.notebook.magics import submit
+from t2notebook.notebook.magics import submit_parser
 from t2notebook.views.modules import bundled
 
-PARSER = submit.make_parser()
+PARSER = submit_parser.make_parser()
 
 
 def agent(

@@ -155,7 +155,7 @@ def test_wait_waits_for_the_end(shell, fake_client, capsys):
 
 
 def test_wait_in_a_terminal_says_what_the_job_waits_for_once(shell, fake_client, capsys, monkeypatch):
-    monkeypatch.setattr("t2notebook.notebook.magics.submit.HELD_LOOK", 0.01)
+    monkeypatch.setattr("t2notebook.notebook.magics.waiting.HELD_LOOK", 0.01)
     reasons = [f"{number} cpus free, 9 asked" for number in range(8)]
 
     def script(job):

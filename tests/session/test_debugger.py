@@ -190,7 +190,7 @@ def test_a_waiting_cell_opens_it_itself(
     t2: Any, types: Typed, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from t2notebook.notebook.errors import Interrupted
-    from t2notebook.notebook.magics import submit
+    from t2notebook.notebook.magics import waiting
 
     def work(env: Any) -> int:
         breakpoint()
@@ -199,9 +199,9 @@ def test_a_waiting_cell_opens_it_itself(
     job = t2.submit(work, cpu=0.2, ram_mega_bytes=64)
     types(KeyboardInterrupt)
     with pytest.raises(Interrupted, match="you left the debugger"):
-        submit.wait(job, None)
+        waiting.wait(job, None)
     types("c")
-    submit.wait(job, None)
+    waiting.wait(job, None)
     assert job.results(5) == [3]
 
 

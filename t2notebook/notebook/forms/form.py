@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...model.errors import SessionError, SubmitError, Twister2Error
 from ...model.job import MAX
 from ...model.units import mebibytes_of
-from ..magics import cell_jobs, submit
+from ..magics import cell_jobs, submission, submit_parser
 from ..magics.parser import VerbParser
 from ..output import OutputContext, kernel_shell
 from .html import form_html
@@ -148,7 +148,7 @@ class ResourceForm:
         arguments.wait = False  # a click must not keep the kernel
         print(f"Submitted as: {line(words)}")
         again = cell_jobs.SubmitCell(words, cell.text, cell.key, cell.name)
-        return submit.submit_cell(ip, arguments, again)
+        return submission.submit_cell(ip, arguments, again)
 
     def __repr__(self) -> str:
         return f"<ResourceForm: {self.line}>"
@@ -349,7 +349,7 @@ def last_or(arguments: argparse.Namespace) -> ResourceForm:
 
 @cache
 def _parser() -> VerbParser:
-    return submit.make_parser()
+    return submit_parser.make_parser()
 
 
 def _widget_type() -> type[FormWidget] | None:

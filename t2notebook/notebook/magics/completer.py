@@ -15,7 +15,7 @@ from .cluster import ACTIONS
 from .dispatch import VERBS, parser_of
 from .inside import ORDERS
 from .parser import MAX
-from .submit import JOB_MASTERS, ON_EXIT
+from .submit_parser import JOB_MASTERS, ON_EXIT
 from .targets import handles
 
 _LINE = re.compile(r"^(?:.*=)?\s*(?P<magic>%%?)twister2(?P<rest>\s.*)$", re.DOTALL)

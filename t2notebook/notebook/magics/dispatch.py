@@ -11,7 +11,7 @@ from typing import Any
 from ...model.errors import JobFailed, Twister2Error
 from ..errors import UsageError, without_frames
 from ..rendering.text import align
-from . import cluster, inside, jobs, resources, setup, submit
+from . import cluster, inside, jobs, resources, setup, submit, submit_parser
 from .parser import CLOSE, HelpRequested, VerbParser, refuse_unexpanded, split
 
 
@@ -24,7 +24,7 @@ class Verb:
 
 
 VERBS: dict[str, Verb] = {
-    "submit": Verb(submit.make_parser, submit.run),
+    "submit": Verb(submit_parser.make_parser, submit.run),
     "status": Verb(jobs.status_parser, jobs.status),
     "list": Verb(jobs.list_parser, jobs.list_jobs),
     "why": Verb(jobs.why_parser, jobs.why),

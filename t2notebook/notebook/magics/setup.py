@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import UsageError
 from .parser import VerbParser, add_include
-from .submit import cell_worker, refuse_magics
+from .submission import cell_worker, refuse_magics
 from .targets import the_client
 
 EPILOG = """\

@@ -23,13 +23,6 @@ if TYPE_CHECKING:
     from .remote_pdb import RemotePdb
 
 
-class QuitInDebugger(BaseException):
-    """Somebody ended this worker in the debugger.
-
-    No `Exception`, so that a user's ``except Exception`` does not keep the worker alive.
-    """
-
-
 class Debugger:
     """The way into the debugger, of one worker.
 

@@ -9,7 +9,7 @@ import sys
 from types import FrameType, TracebackType
 from typing import Any
 
-from .debugger import QuitInDebugger
+from .debugger_quit import QuitInDebugger
 from .inspection import beginning
 from .job_master_client import JobMasterClient
 

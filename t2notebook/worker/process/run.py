@@ -23,7 +23,8 @@ from . import remote_traceback as failures
 from .bars import become_progress
 from .checkpoint import Checkpoint
 from .controller import Discovery, WorkerController
-from .debugger import Debugger, QuitInDebugger, release
+from .debugger import Debugger, release
+from .debugger_quit import QuitInDebugger
 from .display import serve_ipython
 from .environment import WorkerEnvironment
 from .inspection import Inspector
