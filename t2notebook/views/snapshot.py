@@ -97,9 +97,9 @@ def snapshot(
         ``rows`` has a record per shown worker: the columns of ``job.tasks`` as they are there, ``runtime``
         in seconds, and under ``text`` what to show where that is not the value itself. ``hidden`` says in words
         which workers have no row; ``each`` what each of them has, if all have the same; ``columns`` has the keys of
-        the columns that are not empty in all rows; ``failure`` has a title and a text, ``output`` the newest lines,
-        ``[worker_id, stream, text]`` each; ``advice`` says at the end what would have been enough. Times are
-        seconds since 1970, and local where they are texts. Very long texts are cut.
+        the columns that are not empty in all rows; ``failure`` has a title, a text, and under ``rest`` words for where
+        the whole is; ``output`` the newest lines, ``[worker_id, stream, text]`` each; ``advice`` says at the end what
+        would have been enough. Times are seconds since 1970, and local where they are texts. Very long texts are cut.
     """
     now = time.time() if now is None else now
     shown = select(view)
@@ -126,7 +126,7 @@ def snapshot(
         "now": now,
         "elapsed": elapsed,
         "elapsed_text": duration(elapsed, running=not view.state.is_final),
-        "waiting_for": "" if view.state.is_final else _waiting_for(view),
+        "waiting_for": "" if view.state.is_final else shorten(_waiting_for(view)),
         "lost": lost,
         "reason": _why(view, is_told),
         "failure": None if failure is None or is_told else _failure(*failure),
@@ -232,16 +232,20 @@ def _said(view: JobView, worker: WorkerView) -> tuple[str, ...]:
 
 
 def _failure(worker_id: int, kind: str, text: str) -> dict[str, str] | None:
+    """Return the title and the text of what a worker left behind, cut in the middle, and where the whole is."""
     if not text.strip():
         return None
-    title = f"Traceback of worker {worker_id}"
+    title, rest = f"Traceback of worker {worker_id}", "job.results() raises all of it"
     if kind != "traceback":
         title = f"The end of worker {worker_id}'s {kind}"
+        rest = f'job.logs({worker_id}, "{kind}") has all of it'
     lines = [shorten(line, LONGEST_MESSAGE) for line in text.rstrip().split("\n")]
     text = "\n".join(lines)
     if len(text) > LONGEST_TRACEBACK:
-        text = f"{text[: LONGEST_TRACEBACK // 4]}\n…\n{text[-3 * LONGEST_TRACEBACK // 4 :]}"
-    return {"title": title, "text": text}
+        left = len(text) - LONGEST_TRACEBACK
+        begin, end = text[: LONGEST_TRACEBACK // 4], text[-3 * LONGEST_TRACEBACK // 4 :]
+        text = f"{begin}\n… ({left:,} characters are left out here: {rest})\n{end}"
+    return {"title": title, "text": text, "rest": rest}
 
 
 def _lines(output: Mapping[str, Any], failure: tuple[int, str, str] | None) -> list[list[Any]]:

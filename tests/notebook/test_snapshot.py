@@ -7,6 +7,7 @@ from t2fakes import Job
 
 from t2notebook.frames import task_rows
 from t2notebook.model.events import EventKind
+from t2notebook.model.packed_workers import PackedWorkers
 from t2notebook.model.states import JobState, TaskState
 from t2notebook.model.use import Use
 from t2notebook.notebook.rendering.html import job_html, jobs_html
@@ -300,18 +301,82 @@ def test_one_failure_of_300_comes_first():
     assert first[0] == "296"
 
 
-@pytest.mark.parametrize("workers", [1, 200, 300, 5000])
-def test_the_html_stays_small(workers):
-    job = Job("big", workers)
-    job.start([f"node-{number}.rack-7.example.org" for number in range(90)])
-    for worker_id in range(workers):
-        job.progress(worker_id, 0.5, "a note that goes on and on, longer than the column is " * 3)
-    job.stderr = "x" * 100_000
-    job.fail(workers - 1, "boom & <bang> " * 200)
-    lines = [[0, "stdout", "&" * 400]] * 100
+@pytest.fixture(scope="module")
+def fifty_thousand():
+    """A view of 50,000 workers, of which some had trouble, as a kernel has them."""
+    job = Job("big", 50_000)
+    view = job.view()
+    for worker in view.workers:
+        worker.state, worker.task_id, worker.started = TaskState.RUNNING, "t", time.time()
+        worker.agent = worker.host = f"node-{worker.worker_id % 10_000}.{HOST}"
+        worker.progress, worker.text = 0.5, NOTE
+        if worker.worker_id % 500 == 0:
+            worker.state, worker.message, worker.result = TaskState.FAILED, MESSAGE, "error"
+            view.troubled.add(worker.worker_id)
+    view.counts.clear()
+    view.counts.update(worker.state for worker in view.workers)
+    view.workers = PackedWorkers(view.workers)
+    return view
+
+
+HOST = "rack-7.example.org"
+NOTE = "a note that goes on and on, longer than the column is " * 3
+MESSAGE = "boom & <bang> " * 200
+
+
+@pytest.mark.parametrize("evil", ["&", "\U0001f4a5", "x", "\n"])
+@pytest.mark.parametrize("workers", [1, 200, 300, 50_000])
+def test_the_html_stays_small_whatever_is_in_it(workers, evil, fifty_thousand):
+    if workers == 50_000:
+        view, failure = fifty_thousand, (500, "traceback", (evil * 99 + "\n") * 1000)
+    else:
+        job = Job("name " + evil * 5000, workers, job_id="me-big-1")
+        job.start([f"node-{number}.{HOST}" for number in range(90)])
+        for worker_id in range(workers):
+            job.progress(worker_id, 0.5, NOTE)
+        job.stderr = evil * 100_000
+        job.fail(workers - 1, MESSAGE + evil * 3000)
+        view, failure = job.view(), (workers - 1, "traceback", (evil * 99 + "\n") * 1000)
+    lines = [[0, "stdout", evil * 400]] * 100
     output = {"end": 100, "lines": lines, "current": lines[:12]}
-    record = snapshot(job.view(), failure=job.failure_text(), output=output)
-    assert len(job_html(record, beside="t2-1")) < 60_000
+    lost = "the session is gone, " + evil * 5000
+    record = snapshot(view, lost=lost, failure=failure, output=output)
+    html = job_html(record, beside="t2-1")
+    assert len(html.encode()) < 60_000
+    assert html.count("<div") == html.count("</div>") and html.count("<tr") == html.count("</tr>")
+    if workers > 1:
+        assert (
+            f"of {workers:,} workers are shown, those that had trouble first. job.tasks has every one."
+            in html
+        )
+    if evil != "\n":
+        assert "characters" in html and "job.results() raises all of it" in html
+        assert html.count("more characters") >= 2, "it is said what is cut"
+
+
+def test_a_failure_that_is_cut_keeps_its_end():
+    job = Job("pi", 1)
+    job.start()
+    job.fail(0)
+    text = "Traceback (most recent call last):\n" + "  &&&&\n" * 20_000 + "ValueError: the end"
+    html = job_html(snapshot(job.view(), failure=(0, "traceback", text)))
+    assert "ValueError: the end" in html and "job.results() raises all of it" in html
+    html = job_html(snapshot(job.view(), failure=(0, "stderr", text)))
+    assert "job.logs(0, &quot;stderr&quot;) has all of it" in html
+
+
+def test_texts_are_apart_where_a_page_takes_the_styles_away(job):
+    """As GitHub does: there it read "piSTARTED2 running"."""
+    texts = []
+
+    class Texts(HTMLParser):
+        def handle_data(self, data):
+            texts.append(data)
+
+    Texts().feed(job_html(snapshot(job.view(), output={"lines": [[0, "stdout", "hello"]], "current": []})))
+    text = "".join(texts)
+    assert text.startswith("pi STARTED ") or text.startswith("pi 1 of 4 running ")
+    assert "0 hello" in text
 
 
 def test_a_reason_is_said_once_and_the_traceback_is_folded():

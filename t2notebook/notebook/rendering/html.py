@@ -1,7 +1,8 @@
 """A job's view as static HTML: what stands beside the widget, and what a saved notebook keeps.
 
 Styles are inline, as a notebook that is not trusted loses its style sheets; every text is escaped. A view is kept
-small, since it is saved with each job.
+small, since it is saved with each job: what has no room is cut, and a sentence says so and where the rest is. Texts are
+apart by spaces as well as by styles, as some pages (GitHub's) take all styles away.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from ...views.snapshot import COLUMNS, FITTING_ROWS, NUMERIC, cell_text, clock, 
 CHIP = {"waiting": "#9a6700", "active": "#0969da", "good": "#1a7f37", "bad": "#cf222e", "ended": "#57606a"}
 _DOT = {"waiting": "#bf8700", "active": "#218bff", "good": "#2da44e", "bad": "#e5534b", "ended": "#8c959f"}
 
-#: Characters that the rows of a table may take, lines of output that are shown, and characters of each.
-ROWS_SIZE, OUTPUT_LINES, OUTPUT_WIDTH = 36_000, 12, 160
+#: Bytes (UTF-8) that a job's HTML takes at most, and the rows of its table.
+MOST_BYTES, ROWS_BYTES = 58_000, 36_000
+#: Bytes of a job's name, of a note, of a failure's text, and of the output.
+NAME_BYTES, NOTE_BYTES, FAILURE_BYTES, OUTPUT_BYTES = 600, 4_000, 14_000, 10_000
+#: Lines of output that are shown, and characters of each.
+OUTPUT_LINES, OUTPUT_WIDTH = 12, 160
 #: A text that is longer than this may be cut, and is in the title then.
 FITTING = 18
 #: Seconds after its submit in which a job's workers start if nothing keeps them.
@@ -42,6 +47,9 @@ _WIDTHS = {"progress": ";min-width:66px", "host": ";min-width:6em"}
 _LEAST = {"worker_id": 61, "state": 76, "host": 84, "progress": 98, "runtime": 69, "started": 80, "mem": 75}
 _LEAST_OTHERS, NARROW = 60, 410
 _LESS = ("started", "cpus", "mem", "restarts", "exit_code", "cpu_used", "mem_now")
+
+#: Bytes of a table without its heads and rows.
+_TABLE_BYTES = 900
 
 #: What a text that does not fit is cut to; the whole is in the title. A height, too, as an untrusted notebook
 #: may lose the line clamp.
@@ -72,18 +80,40 @@ def job_html(record: Mapping[str, Any], *, rows: bool = True, beside: str = "") 
         if there is none.
     """
     names = f"t2-static t2-beside {beside}" if beside else "t2-static"
-    parts = [
+    before = [
         _COVERS if beside else "",
         f'<div class="{names}" style="{_FONT};color:var(--jp-ui-font-color1,#24292f);max-width:100%">',
         _job_line(record),
         _notes(record, is_kept=bool(beside)),
     ]
+    after = [_output(record["output"]) if rows else "", "</div>"]
     if rows and record["rows"]:
-        parts.append(_table(record))
-    if rows:
-        parts.append(_output(record["output"]))
-    parts.append("</div>")
-    return "".join(parts)
+        before.append(_table(record, MOST_BYTES - sum(map(_bytes, [*before, *after]))))
+    return "".join([*before, *after])
+
+
+def clipped(text: str, most: int, rest: str = "") -> str:
+    """Return `text` escaped, in at most about `most` bytes; of one that is longer, what is left out, and where it is.
+
+    Parameters
+    ----------
+    text : str
+    most : int
+        Bytes (UTF-8), without the sentence about the rest.
+    rest : str
+        Words for where the whole is, such as ``job.results() raises all of it``.
+    """
+    if _bytes(whole := escape(text)) <= most:
+        return whole
+    kept = text
+    while (size := _bytes(escape(kept))) > most:
+        kept = kept[: min(len(kept) - 1, len(kept) * most // size)]
+    left = f"{len(text) - len(kept):,} more characters" + (f": {rest}" if rest else "")
+    return f"{escape(kept)}… ({escape(left)})"
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def jobs_html(records: Iterable[Mapping[str, Any]]) -> str:
@@ -94,7 +124,7 @@ def jobs_html(records: Iterable[Mapping[str, Any]]) -> str:
 def _job_line(record: Mapping[str, Any]) -> str:
     chip = (
         f'<span style="background:{CHIP[record["tone"]]};color:#fff;border-radius:10px;padding:1px 9px;'
-        f'font-size:11px;font-weight:600;letter-spacing:.03em;white-space:nowrap">{escape(record["chip"])}</span>'
+        f'font-size:11px;font-weight:600;letter-spacing:.03em;white-space:nowrap">{escape(record["chip"])}</span> '
     )
     percent = math.floor(100 * record["progress"])
     facts = [record["job_id"], record["each"]]
@@ -105,7 +135,8 @@ def _job_line(record: Mapping[str, Any]) -> str:
         facts.append(f"as of {clock(record['now'])}")
     return (
         '<div style="margin:5px 0 8px">'
-        f'<strong style="font-size:14px;margin-right:12px">{escape(record["name"])}</strong>{chip}'
+        f'<strong style="font-size:14px;margin-right:12px;overflow-wrap:anywhere">'
+        f"{clipped(record['name'], NAME_BYTES)}</strong> {chip}"
         '<span style="margin-right:12px"></span>'
         f'<span style="font-variant-numeric:tabular-nums">{escape(record["counts_text"])}'
         f" &nbsp;·&nbsp; {escape(record['elapsed_text'])} &nbsp;·&nbsp; {percent} %</span>"
@@ -131,7 +162,7 @@ def _notes(record: Mapping[str, Any], *, is_kept: bool) -> str:
         notes += (
             f'<details style="margin:2px 0 8px"><summary style="cursor:pointer;{_MUTED}">'
             f"{escape(failure['title'])}</summary>"
-            f'<pre style="{_MONO};max-height:300px">{escape(failure["text"])}</pre></details>'
+            f'<pre style="{_MONO};max-height:300px">{_failure(failure["text"], failure["rest"])}</pre></details>'
         )
     return notes
 
@@ -140,11 +171,22 @@ def _note(title: str, text: str, color: str) -> str:
     return (
         f'<div style="border-left:3px solid {color};padding:2px 10px;margin:4px 0 6px;white-space:pre-wrap;'
         f'overflow-wrap:anywhere">'
-        f"<strong>{title}:</strong> {escape(text)}</div>"
+        f"<strong>{title}:</strong> {clipped(text, NOTE_BYTES)}</div>"
     )
 
 
-def _table(record: Mapping[str, Any]) -> str:
+def _failure(text: str, rest: str) -> str:
+    """Return a traceback or an output; of one that is too long, the end, since that says what happened."""
+    most = FAILURE_BYTES
+    if _bytes(whole := escape(text)) <= most:
+        return whole
+    kept = text
+    while (size := _bytes(escape(kept))) > most:
+        kept = kept[-min(len(kept) - 1, len(kept) * most // size) :]
+    return f"… ({len(text) - len(kept):,} characters before this: {escape(rest)})\n{escape(kept)}"
+
+
+def _table(record: Mapping[str, Any], room: int) -> str:
     is_long = len(record["rows"]) > FITTING_ROWS
     columns = _fitting(_columns(record)) if is_long else _columns(record)
     head = "".join(
@@ -152,13 +194,14 @@ def _table(record: Mapping[str, Any]) -> str:
         for key, heading in COLUMNS
         if key in columns and key != "message"
     )
+    room = min(ROWS_BYTES, room - _TABLE_BYTES - _bytes(head) - _bytes(record["hidden"]))
     body: list[str] = []
-    room = ROWS_SIZE
     for row in record["rows"]:
-        body.append(_row(row, columns))
-        room -= len(body[-1])
+        html = _row(row, columns)
+        room -= _bytes(html)
         if room < 0:
             break
+        body.append(html)
     hidden = record["hidden"]
     if len(body) < len(record["rows"]):
         hidden = (
@@ -248,11 +291,16 @@ def _output(lines: list[list[Any]]) -> str:
     """Return the newest lines of the workers; empty if there are none."""
     if not lines:
         return ""
-    shown = lines[-OUTPUT_LINES:]
-    texts = "".join(
-        f'<div><span style="{_MUTED};display:inline-block;min-width:2.5em">{worker_id}</span>{escape(_cut(text))}</div>'
-        for worker_id, _, text in shown
-    )
+    shown: list[str] = []
+    room = OUTPUT_BYTES
+    for worker_id, _, text in reversed(lines[-OUTPUT_LINES:]):
+        who = f'<span style="{_MUTED};display:inline-block;min-width:2.5em">{worker_id}</span>'
+        shown.insert(0, f"<div>{who} {escape(_cut(text))}</div>")
+        room -= _bytes(shown[0])
+        if room < 0 and len(shown) > 1:
+            del shown[0]
+            break
+    texts = "".join(shown)
     title = "Output" if len(shown) == len(lines) else "Output, the newest lines"
     return (
         f'<div style="margin-top:8px"><div style="{_MUTED};font-size:12px">{title}</div>'
