@@ -14,7 +14,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..model.reducer import JobView
+from ..views.live_record import Changes, live_record
 from ..views.snapshot import snapshot
+from ..views.why import why_part
 from .output import OutputContext, kernel_id, kernel_shell, send_update
 from .publisher import INTERVAL, Watch, publisher, why_lost
 from .rendering.html import job_html
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Views with more rows than this are written at most twice a second.
+#: Of jobs with more workers than this, a change of what they use now alone is no reason to write.
 MANY_ROWS = 50
 #: Seconds between two writes of the HTML below a live widget, unless the job's state changes.
 KEPT_INTERVAL = 10.0
@@ -34,6 +36,8 @@ KEPT_INTERVAL = 10.0
 OUTPUT_PATIENCE = 1.0
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+#: For our extension of JupyterLab, which shows what the Jupyter server knows of the job where the widget does not come.
+JOB = "application/vnd.t2notebook.job+json"
 
 
 def display_job(job: Any, *, is_told: bool = False) -> Watch | None:
@@ -66,17 +70,19 @@ def display_job(job: Any, *, is_told: bool = False) -> Watch | None:
         _show(ip, bundle(record), display_id)
         return None
     place = OutputContext(ip)
-    widget = _make_widget(record, display_id)
+    widget = _make_widget(live_record(view) | {"snapshot": record}, display_id)
     if widget is not None:
-        # Without a text: what shows no widgets shows the HTML below, or its text.
+        # Without a text: what shows neither shows the HTML below, or its text.
         view_of = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
-        _show(ip, {WIDGET: view_of}, _live(display_id))
+        job_of = {"job_id": job.job_id, "beside": display_id}
+        _show(ip, {WIDGET: view_of, JOB: job_of}, _live(display_id))
     _show(ip, bundle(record, beside="" if widget is None else display_id), display_id)
     sink = JobSink(job, display_id, place, widget, is_told=is_told)
     watch = publisher.watch(job, sink, place.run)
     sink.begin(watch.mark, lambda: publisher.hurry(watch))
     if widget is not None:
         widget.on_kill = lambda: _kill(job, sink, watch)
+        widget.on_why = lambda: _ask_why(job, sink, watch)
         widget.on_open = sink.reading.open_log
         widget.on_show = sink.reading.show
     return watch
@@ -103,6 +109,7 @@ class JobSink:
         self.display_id = display_id
         self.place = place
         self.notice = ""
+        self.why: dict[str, Any] = {}
         self.interval = INTERVAL if widget is not None else 1.0
         self.final: dict[str, Any] | None = None
         self.has_widget = widget is not None
@@ -112,6 +119,7 @@ class JobSink:
         self._hurry: Callable[[], None] = lambda: None
         self._ended: float | None = None
         self._kept = ("", time.monotonic())
+        self._changes = Changes()
         self.reading = Reading(job, self._has_read)
 
     def begin(self, mark: Callable[[], None], hurry: Callable[[], None]) -> None:
@@ -121,18 +129,16 @@ class JobSink:
 
     def write(self, view: JobView) -> None:
         """Show `view` in the widget; without one, as HTML."""
-        record = self._record(view)
         if self._widget is None:
-            self.place.update(bundle(record), self.display_id)
+            self.place.update(bundle(self._record(view)), self.display_id)
             return
-        self.interval = INTERVAL if len(record["rows"]) <= MANY_ROWS else 0.5
-        output, opened = self.reading.newest(), self.reading.log()
-        del record["output"]  # the widget has it by itself
-        with self._widget.hold_sync():
-            self._widget.snapshot = record
-            self._widget.output = output
-            self._widget.log = opened
         now = time.monotonic()
+        parts: dict[str, Any] = {"snapshot": self._record(view, rows=True)}
+        if self._changes.may_send_all(now):
+            parts = {**live_record(view), **parts, **self._written()}
+        self._send(self._changes.of(parts, now))
+        if self._changes.is_behind:
+            self._mark()
         state, at = self._kept
         if view.state.value != state or now - at >= KEPT_INTERVAL:
             self._kept = (view.state.value, now)
@@ -163,23 +169,34 @@ class JobSink:
     def finish(self, view: JobView, lost: str) -> None:
         """Replace the output by HTML, which a saved notebook keeps, and close the widget."""
         reader.leave(self.reading)
-        record = self._record(view, lost)
-        self.final = bundle(record)
+        self.final = bundle(self._record(view, lost))
         self.place.update(self.final, self.display_id)
         if self._widget is not None:
-            self._widget.snapshot = record  # for a second view of it, and for a saved widget state
+            # For a second view of it, and for a saved widget state.
+            self._send(live_record(view) | {"snapshot": self._record(view, lost)} | self._written())
             self.place.update({}, _live(self.display_id))
             self._widget.layout.close()
             self._widget.close()
             self._widget = None
 
-    def _record(self, view: JobView, lost: str = "") -> dict[str, Any]:
+    def _send(self, parts: dict[str, Any]) -> None:
+        assert self._widget is not None
+        with self._widget.hold_sync():
+            for name, part in parts.items():
+                setattr(self._widget, name, part)
+
+    def _written(self) -> dict[str, Any]:
+        """Return the parts with what the workers have written, and with the last answer to a question."""
+        return {"output": self.reading.newest(), "log": self.reading.log(), "why": self.why}
+
+    def _record(self, view: JobView, lost: str = "", *, rows: bool = True) -> dict[str, Any]:
         record = snapshot(
             view,
             lost=lost,
             failure=self.reading.failure,
-            output=self.reading.newest(),
+            output=self.reading.newest() if rows else None,  # without rows, output is a part by itself
             is_told=self._is_told,
+            rows=rows,
         )
         record["notice"] = self.notice
         return record
@@ -231,13 +248,28 @@ def _show(ip: Any, data: dict[str, Any], display_id: str) -> None:
     ip.display_pub.publish(data, transient={"display_id": display_id})
 
 
-def _make_widget(record: dict[str, Any], display_id: str) -> JobWidget | None:
+def _make_widget(parts: dict[str, Any], display_id: str) -> JobWidget | None:
     try:
         from .widgets import JobWidget
     except ImportError as error:
         log.info("no widgets: %s", error)
         return None
-    return JobWidget(snapshot=record, beside=display_id, kernel_id=kernel_id())
+    return JobWidget(parts, beside=display_id, kernel_id=kernel_id())
+
+
+def _ask_why(job: Any, sink: JobSink, watch: Watch) -> None:
+    """Find out why `job` waits, for a click: on a thread of its own, too."""
+
+    def ask() -> None:
+        view = job.view()
+        try:
+            rows = job.why.to_dict("records")
+            sink.why = why_part(view.message or view.waiting_for, rows, time.time())
+        except Exception as error:
+            sink.why = why_part(f"It could not be asked: {error}", (), time.time())
+        watch.mark()
+
+    threading.Thread(target=ask, name="t2notebook-why", daemon=True).start()
 
 
 def _kill(job: Any, sink: JobSink, watch: Watch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from jupyter_core.utils import ensure_async
 from jupyter_server.auth.decorator import authorized, ws_authenticated
-from jupyter_server.base.handlers import APIHandler, JupyterHandler
+from jupyter_server.base.handlers import APIHandler, FileFindHandler, JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
 from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
@@ -17,9 +17,11 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from .. import __version__
 from ..model.errors import Twister2Error, UnknownJob
 from ..model.text import dumps
+from ..views.modules import STATIC
 from . import actions
 from .clusters import clusters
 from .job_list import Change, JobList
+from .job_view import ViewHandler
 from .trust import NotOurs
 
 #: By which an authorizer of the Jupyter server knows what is asked for.
@@ -232,6 +234,12 @@ def routes(job_list: JobList) -> list[Any]:
     job = rf"{base}/jobs/([-a-z0-9]{{1,80}})"
     return [
         (r"/t2notebook/dash", DashHandler),
+        # As Jupyter serves extensions' scripts: without a token, as they hold nothing but what is published.
+        (
+            r"/t2notebook/static/([\w-]+\.(?:js|css))",
+            FileFindHandler,
+            {"path": [str(STATIC)], "no_cache_paths": ["/"]},
+        ),
         (rf"{base}/summary", SummaryHandler, settings),
         (rf"{base}/stream", StreamHandler, settings),
         (rf"{base}/clusters", ClustersHandler, settings),
@@ -241,5 +249,6 @@ def routes(job_list: JobList) -> list[Any]:
         (rf"{job}/tasks", TasksHandler, settings),
         (rf"{job}/why", WhyHandler, settings),
         (rf"{job}/cell", CellHandler, settings),
+        (rf"{job}/view", ViewHandler, settings),
         (rf"{job}/logs/([0-9]{{1,9}})", LogsHandler, settings),
     ]

@@ -13,7 +13,7 @@ from typing import Any
 from tornado.web import Application
 
 from ..model.errors import SessionError
-from . import driver_api, http_api, inspection_api, stream_api
+from . import driver_api, http_api, inspection_api, stream_api, view_api
 from .embedded import Cluster
 from .session import Session
 
@@ -34,6 +34,7 @@ def make_session(settings: dict[str, Any], cluster: Cluster | None) -> Session:
                 *stream_api.routes(session),
                 *driver_api.routes(session),
                 *inspection_api.routes(session),
+                *view_api.routes(session),
             ]
         )
 

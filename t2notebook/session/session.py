@@ -39,6 +39,7 @@ from .embedded import Cluster
 from .forecasts import Forecasts
 from .framework import Framework
 from .job_masters import JobMasters
+from .job_views import JobViews
 from .need import Need
 from .observers import Observers, knock
 from .retention import prune_ended
@@ -110,6 +111,7 @@ class Session:
         self.jobs = AllJobs()
         self.clients = Clients(self.jobs)
         self.observers = Observers(self.jobs)
+        self.views = JobViews(self.jobs, lambda job, worker: self.framework_of(job).sandbox(job, worker))
         self._time_limits = TimeLimits(self.jobs, self.kill)
         self._runtime = Path(settings["runtime_dir"])
         self.frameworks: list[Framework] = []
@@ -471,6 +473,7 @@ class Session:
         self._door.close()
         self.clients.close()
         self.observers.close()
+        self.views.close()
         for server in (*self._door.servers, *self._servers):
             server.stop()
             await server.close_all_connections()

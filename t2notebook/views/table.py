@@ -165,7 +165,7 @@ class _Places:
 
 
 def _after(time: float | None, origin: float) -> float | None:
-    return None if time is None else round(time - origin, 1)
+    return None if time is None else round(time - origin, 2)
 
 
 def _tasks(times: tuple[float, ...], origin: float) -> list[list[float | None]]:

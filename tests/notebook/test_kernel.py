@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import t2kernel
-from t2kernel import WIDGET
+from t2kernel import JOB, WIDGET
 
 from tests.busy import longer
 
@@ -32,7 +32,7 @@ def test_the_view_belongs_to_its_cell_while_another_runs(kernel):
     assert submitted.error == ""
     live, display = submitted.displays
     # no text beside the widget: what shows no widgets shows the second output
-    assert set(live["data"]) == {WIDGET} and set(display["data"]) == {"text/plain", "text/html"}
+    assert set(live["data"]) == {WIDGET, JOB} and set(display["data"]) == {"text/plain", "text/html"}
     busy = kernel.start("for i in range(25):\n    print(i)\n    time.sleep(0.1)")
     display_id = display["transient"]["display_id"]
     final = kernel.wait(final_update(display_id))

@@ -15,7 +15,7 @@ from tests.session.conftest import end, eventually, sessions_of, submit
 STAY = "\n    time.sleep(100)"
 
 GET = ["/summary", "/jobs", "/clusters", "/jobs/ada-pi-1/tasks", "/jobs/ada-pi-1/why", "/jobs/ada-pi-1/cell"]
-GET += ["/jobs/ada-pi-1/logs/0", "/stream"]
+GET += ["/jobs/ada-pi-1/logs/0", "/jobs/ada-pi-1/view", "/stream"]
 POST = ["/clear", "/jobs/ada-pi-1/kill"]
 
 

@@ -42,7 +42,7 @@ def test_a_table_says_what_rows_say(job):
         for name in ("progress", "cpus", "mem"):
             assert at(table, name, row) == worker[name]
         for name in ("started", "finished"):
-            time = None if worker[name] is None else round(worker[name] - view.submitted, 1)
+            time = None if worker[name] is None else round(worker[name] - view.submitted, 2)
             assert at(table, name, row) == time
         assert table["exit_code"].get(row) == worker["exit_code"]
         assert table["message"].get(row, "") == worker["text"]["message"]
@@ -65,7 +65,7 @@ def test_times_of_earlier_tasks():
     worker, table = job.view().workers[1], worker_table(job.view())
     ((waiting, launched, started, ended),) = table["earlier"][1]
     assert waiting == 0.0 and None not in (launched, started, ended) and 0 not in table["earlier"]
-    assert at(table, "waiting", 1) == round(worker.waiting_since - begun, 1)
+    assert at(table, "waiting", 1) == round(worker.waiting_since - begun, 2)
     assert at(table, "started", 1) is None and at(table, "launched", 1) is not None
 
 

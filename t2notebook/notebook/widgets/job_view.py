@@ -4,7 +4,7 @@ anybody sees it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import anywidget
@@ -15,14 +15,14 @@ from ...views.snapshot import COLUMNS, NUMERIC
 
 
 class JobWidget(anywidget.AnyWidget):
-    """Shows what `t2notebook.views.snapshot.snapshot` returns, and the workers' newest lines.
+    """Shows the parts that `t2notebook.views.live_record.live_record` returns, and the workers' newest lines.
 
     Only the publisher's thread may set a trait after the widget was made. The callbacks are called on whatever
     thread the kernel takes a message, and must return at once.
 
     Parameters
     ----------
-    snapshot : dict
+    parts : mapping
     beside : str
         The class of the HTML that the view hides as long as it lives.
     kernel_id : str
@@ -34,6 +34,8 @@ class JobWidget(anywidget.AnyWidget):
         Called without arguments.
     on_open : callable
         Called with the id of the worker whose log is to be followed, or None.
+    on_why : callable
+        Called when somebody asks why the job waits.
     on_show : callable
         Called with whether the view can be seen.
     """
@@ -43,19 +45,24 @@ class JobWidget(anywidget.AnyWidget):
     _css = text_of("job_view.css")
 
     snapshot = traitlets.Dict().tag(sync=True)
+    table = traitlets.Dict().tag(sync=True)
+    grid = traitlets.Dict().tag(sync=True)
+    agents: Any = traitlets.List().tag(sync=True)
     output: Any = traitlets.Dict().tag(sync=True)
+    why: Any = traitlets.Dict().tag(sync=True)
     log: Any = traitlets.Dict().tag(sync=True)
     beat = traitlets.Int().tag(sync=True)
     columns: Any = traitlets.List().tag(sync=True)
     beside = traitlets.Unicode().tag(sync=True)
     kernel_id = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, snapshot: dict[str, Any], beside: str = "", kernel_id: str = "") -> None:
+    def __init__(self, parts: Mapping[str, Any], beside: str = "", kernel_id: str = "") -> None:
         self.on_kill: Callable[[], None] = lambda: None
         self.on_open: Callable[[int | None], None] = lambda worker_id: None
+        self.on_why: Callable[[], None] = lambda: None
         self.on_show: Callable[[bool], None] = lambda is_shown: None
         columns = [{"key": key, "heading": heading, "numeric": key in NUMERIC} for key, heading in COLUMNS]
-        super().__init__(snapshot=snapshot, columns=columns, beside=beside, kernel_id=kernel_id)
+        super().__init__(**parts, columns=columns, beside=beside, kernel_id=kernel_id)
         self.on_msg(self._on_message)
 
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
@@ -66,5 +73,7 @@ class JobWidget(anywidget.AnyWidget):
         elif content.get("kind") == "open":
             worker_id = content.get("worker_id")
             self.on_open(worker_id if isinstance(worker_id, int) and worker_id >= 0 else None)
+        elif content.get("kind") == "why":
+            self.on_why()
         elif content.get("kind") == "show":
             self.on_show(bool(content.get("is_shown")))

@@ -18,6 +18,7 @@ from jupyter_client.connect import write_connection_file
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 WIDGET = "application/vnd.jupyter.widget-view+json"
+JOB = "application/vnd.t2notebook.job+json"
 
 
 @dataclass

@@ -1,0 +1,188 @@
+/**
+ * A job's live view in a notebook. The kernel's widget is shown where it comes; where it does not (the page was reloaded
+ * while the kernel computes, the notebook was opened anew, the kernel is gone), the same view shows what the Jupyter
+ * server knows of the job.
+ */
+
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { URLExt } from '@jupyterlab/coreutils';
+import { INotebookTracker } from '@jupyterlab/notebook';
+import { IRenderMimeRegistry, type IRenderMime } from '@jupyterlab/rendermime';
+import type { ServerConnection } from '@jupyterlab/services';
+import type { Message } from '@lumino/messaging';
+import { PanelLayout, Widget } from '@lumino/widgets';
+
+/** What a kernel publishes beside its widget: the id of the job, and the class of the HTML below. */
+export const JOB_MIME = 'application/vnd.t2notebook.job+json';
+const WIDGET_MIME = 'application/vnd.jupyter.widget-view+json';
+/** Before widgets, which have -10. */
+const RANK = -20;
+/** Milliseconds that the widget has to come. */
+const PATIENCE = 1500;
+const JOB_ID = /^[-a-z0-9]{1,80}$/;
+const PLACE = /^[-a-z0-9]{0,80}$/;
+
+type Dispose = () => void;
+
+/** Modules of the Python package, as the server serves them. */
+interface IViews {
+  render(options: { model: unknown; el: HTMLElement }): Dispose;
+  streamSource(jobId: string, beside: string): { dispose?: Dispose };
+}
+
+/** Import the view and its style once; the server has the same version of both as of what it sends them. */
+function loader(settings: ServerConnection.ISettings): () => Promise<IViews> {
+  let views: Promise<IViews> | null = null;
+  const load = async (): Promise<IViews> => {
+    const base = URLExt.join(settings.baseUrl, 't2notebook', 'static');
+    const [view, source] = await Promise.all([
+      import(/* webpackIgnore: true */ `${base}/job_view.js`),
+      import(/* webpackIgnore: true */ `${base}/stream_source.js`)
+    ]);
+    if (!document.querySelector('link[data-t2-view]')) {
+      const style = document.createElement('link');
+      style.rel = 'stylesheet';
+      style.href = `${base}/job_view.css`;
+      style.dataset.t2View = '';
+      document.head.append(style);
+    }
+    return { render: view.default.render, streamSource: source.streamSource };
+  };
+  return () => (views ??= load().catch(error => {
+    views = null;
+    throw error;
+  }));
+}
+
+class JobRenderer extends Widget implements IRenderMime.IRenderer {
+  constructor(
+    private _load: () => Promise<IViews>,
+    private _registryOf: (node: HTMLElement) => IRenderMimeRegistry | null
+  ) {
+    super();
+    this.layout = new PanelLayout();
+  }
+
+  async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    this._model = model;
+    if (this.isAttached) {
+      this._show();
+    }
+  }
+
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    this._show();
+  }
+
+  override dispose(): void {
+    this._leave();
+    super.dispose();
+  }
+
+  private _show(): void {
+    if (!this._model || this._shown === this._model) {
+      return;
+    }
+    this._leave();
+    this._shown = this._model;
+    this._showWidget(this._model);
+    this._timer = window.setTimeout(() => void this._showServer(), PATIENCE);
+  }
+
+  /** Let the notebook's own renderer show the kernel's widget; never that of a notebook that is not trusted. */
+  private _showWidget(model: IRenderMime.IMimeModel): void {
+    const registry = this._registryOf(this.node);
+    if (!registry || !model.trusted || !(WIDGET_MIME in model.data)) {
+      return;
+    }
+    const child = registry.createRenderer(WIDGET_MIME);
+    child.node.hidden = true;
+    this._observer = new MutationObserver(() => {
+      const isThere = child.node.querySelector('.t2-job') !== null;
+      if (isThere === child.node.hidden) {
+        child.node.hidden = !isThere;
+        if (isThere) {
+          this._end();
+        } else {
+          void this._showServer();
+        }
+      }
+    });
+    this._observer.observe(child.node, { childList: true, subtree: true });
+    (this.layout as PanelLayout).addWidget(child);
+    child.renderModel(model).catch(error => console.debug('t2notebook: no widget:', error));
+  }
+
+  /** Show what the server knows, if it knows the job; else the HTML below stays. */
+  private async _showServer(): Promise<void> {
+    const model = this._model;
+    const data = model?.data[JOB_MIME] as { job_id?: unknown; beside?: unknown } | undefined;
+    if (this._dispose || this._isThere() || typeof data?.job_id !== 'string' || !JOB_ID.test(data.job_id)) {
+      return;
+    }
+    const beside = typeof data.beside === 'string' && PLACE.test(data.beside) ? data.beside : '';
+    let views: IViews;
+    try {
+      views = await this._load();
+    } catch (error) {
+      console.debug('t2notebook: the server has no views:', error);
+      return;
+    }
+    if (this.isDisposed || this._model !== model || this._dispose || this._isThere()) {
+      return;
+    }
+    const place = document.createElement('div');
+    this.node.append(place);
+    const source = views.streamSource(data.job_id, beside);
+    const dispose = views.render({ model: source, el: place });
+    this._dispose = () => {
+      dispose();
+      source.dispose?.();
+      place.remove();
+    };
+  }
+
+  private _isThere(): boolean {
+    return this.node.querySelector('.t2-job') !== null;
+  }
+
+  private _end(): void {
+    window.clearTimeout(this._timer);
+    this._dispose?.();
+    this._dispose = null;
+  }
+
+  private _leave(): void {
+    this._end();
+    this._observer?.disconnect();
+    this._observer = null;
+    for (const child of [...(this.layout as PanelLayout).widgets]) {
+      child.dispose();
+    }
+  }
+
+  private _model: IRenderMime.IMimeModel | null = null;
+  private _shown: IRenderMime.IMimeModel | null = null;
+  private _observer: MutationObserver | null = null;
+  private _dispose: Dispose | null = null;
+  private _timer = 0;
+}
+
+export const jobViewPlugin: JupyterFrontEndPlugin<void> = {
+  id: 't2notebook:job-view',
+  description: "A job's live view in notebooks, also without its kernel.",
+  autoStart: true,
+  requires: [IRenderMimeRegistry],
+  optional: [INotebookTracker],
+  activate: (app: JupyterFrontEnd, registry: IRenderMimeRegistry, notebooks: INotebookTracker | null) => {
+    const load = loader(app.serviceManager.serverSettings);
+    // Widgets are rendered by what belongs to the notebook, which knows its kernel.
+    const registryOf = (node: HTMLElement) =>
+      notebooks?.find(panel => panel.content.node.contains(node))?.content.rendermime ?? null;
+    registry.addFactory(
+      { safe: true, mimeTypes: [JOB_MIME], createRenderer: () => new JobRenderer(load, registryOf) },
+      RANK
+    );
+  }
+};
