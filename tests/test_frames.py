@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pytest
 
 from t2notebook.frames import (
     TASK_COLUMNS,
+    EventColumns,
     events_frame,
     job_row,
     jobs_frame,
@@ -81,3 +83,29 @@ def test_why_says_the_same_of_many_agents_once() -> None:
     alone = why_text(JobView("j"), why_frame([row("S1", "h1: no"), row("S2", "h1: never")]))
     assert "agents" not in alone
     assert alone.count("h1: ") == 2
+
+
+def test_100_000_events_become_a_frame_at_once() -> None:
+    """It took seconds: each event was read from its text again."""
+    columns = EventColumns()
+    for number in range(100_000):
+        worker_id = number % 25_000
+        columns.append(
+            Event(
+                EventKind.STATUS,
+                "me-pi-1",
+                1.7e9 + number,
+                worker_id=worker_id,
+                task_id=f"task-{worker_id}",
+                state=("STARTING", "RUNNING", "FINISHED")[number % 3],
+            )
+        )
+    now = columns.copy()
+    columns.append(Event(EventKind.KILL, "me-pi-1", 1.8e9, message="enough"))
+    columns.append(Event(EventKind.PROGRESS, "me-pi-1", 1.8e9, worker_id=1, task_id="task-1"))
+    begun = time.process_time()
+    frame = now.frame()
+    assert time.process_time() - begun < 0.5
+    assert len(frame) == 100_000 and frame.worker_id.iloc[-1] == 24_999 and frame.state.iloc[1] == "RUNNING"
+    last = columns.frame().iloc[-1]
+    assert last.message == "enough" and last.worker_id is pd.NA and pd.isna(last.state)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ..frames import events_frame, metrics_series, phases_frame, tasks_frame, usage_frame, why_frame
+from ..frames import metrics_series, phases_frame, tasks_frame, usage_frame, why_frame
 from ..model.errors import (
     JobFailed,
     OneLine,
@@ -85,7 +85,7 @@ class Job:
     @property
     def events(self) -> pd.DataFrame:
         """One row a status change, oldest first; times UTC."""
-        return events_frame(self._connection.replica.events())
+        return self._connection.replica.event_columns().frame()
 
     @property
     def usage(self) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import copy
 import threading
 from collections.abc import Callable, Mapping
 
+from ..frames import EventColumns
 from ..model.events import TRANSIENT, Event, EventKind
 from ..model.packed_workers import PackedWorkers
 from ..model.reducer import JobView
@@ -21,6 +22,7 @@ class JobReplica:
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         self.view = JobView(job_id, workers=PackedWorkers())
+        self._columns = EventColumns()
         self._lines: list[bytes] = []  # of events: text is none of the garbage collector's
         self.changed = threading.Condition()
         self.lost_because = ""
@@ -42,10 +44,16 @@ class JobReplica:
         with self.changed:
             worker = self.view.apply(event)
             if event.kind not in TRANSIENT:
+                self._columns.append(event)
                 self._lines.append(line or f'{{"event":{event.to_json()}}}'.encode())
                 for fold in self.on_fold:
                     fold(worker.worker_id if worker is not None else None)
             self._notify(quietly=event.kind in (EventKind.USE, EventKind.USAGE))
+
+    def event_columns(self) -> EventColumns:
+        """Return the rows of ``job.events``."""
+        with self.changed:
+            return self._columns.copy()
 
     def events(self, kind: EventKind | None = None) -> list[Event]:
         """Return the events that are kept, oldest first; with `kind`, those of that kind."""
