@@ -49,7 +49,7 @@ def main() -> int:
     """Run what is asked for: `notebook` (against peers), `session` (what a kernel notices of 1,000 workers),
     `channel` (workers that join, barriers, messages), `checkpoint` (against `np.save`), `results` (large ones),
     `workers` (looks at them), `scheduler` (matching), `mesos` (the embedded Mesos's scale), `lab` (the side bar),
-    `dask` (Dask on Mesos), `pool` (calls of a warm pool, against peers), or all.
+    `views` (a job's live view), `dask` (Dask on Mesos), `pool` (calls of a warm pool, against peers), or all.
     """
     parser = argparse.ArgumentParser(prog="benchmarks")
     parser.add_argument("--rounds", type=int, default=5, help="of the comparison with peers")
@@ -63,6 +63,7 @@ def main() -> int:
         "scheduler",
         "mesos",
         "lab",
+        "views",
         "dask",
         "pool",
     ]
@@ -115,6 +116,12 @@ def main() -> int:
         if options.which == "all":
             print()
         code = mesos.main(rest) or code
+    if options.which in ("views", "all"):
+        from . import views
+
+        if options.which == "all":
+            print()
+        code = views.main(rest if options.which == "views" else []) or code
     if options.which in ("lab", "all"):
         from . import lab
 

@@ -27,14 +27,17 @@ def _tick(over, most):
 """
 
 JOB = """
+import gc
 import t2notebook as t2
+get_ipython().run_line_magic("load_ext", "t2notebook")
 t2.configure(master={master!r})
 _begun = _time.perf_counter()
 job = t2.submit(lambda env: None, workers={workers}, cpu=0.1, ram_mega_bytes=32, workers_per_executor=10)
 display(job)
+gc.collect()  # of what was imported just now
 
 def _over():
-    view = job._replica.view
+    view = job.view()
     return view.state.is_final or view.counts["FINISHED"] == {workers}
 
 _found = _tick(_over, 300.0)
