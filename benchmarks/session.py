@@ -37,7 +37,7 @@ display(job)
 gc.collect()  # of what was imported just now
 
 def _over():
-    view = job.view()
+    view = job._connection.replica.view
     return view.state.is_final or view.counts["FINISHED"] == {workers}
 
 _found = _tick(_over, 300.0)
@@ -121,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
                 kernel.run("import json\n" + TICKS)
                 quiet = kernel.run("print(json.dumps(_tick(lambda: False, 5.0)))")
                 busy = kernel.run(JOB.format(master=mesos.master, workers=options.workers))
-                path = kernel.run("print(json.dumps(str(job._link.connection.path)))")
+                path = kernel.run("print(json.dumps(str(job._connection.link.connection.path)))")
                 probe = asked_meanwhile(path, 8.0)
                 time.sleep(1.0)
                 sort = kernel.run(SORT)
