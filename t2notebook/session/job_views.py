@@ -151,7 +151,16 @@ class JobViews:
         jobs.listen(self._on_event)
 
     def parts(self, job: JobRecord, version: int, worker_id: int | None) -> dict[str, Any]:
-        """Return the parts of a job's record, as of `JobLook.parts`."""
+        """Return the parts of a job's record, as `JobLook.parts` does.
+
+        Parameters
+        ----------
+        job : JobRecord
+        version : int
+            That the caller has; 0 at first.
+        worker_id : int, optional
+            The worker whose log is open.
+        """
         now = time.monotonic()
         for job_id, look in list(self._looks.items()):
             if now - look.asked > KEPT or (job_id == job.job_id and look.job is not job):

@@ -1,4 +1,4 @@
-"""What a live view of a job is drawn from, as parts of which each is sent when it has changed."""
+"""Parts of a record from which a live view of a job is drawn; each is sent when it has changed."""
 
 from __future__ import annotations
 
