@@ -339,6 +339,11 @@ def clock(seconds: float, now: float | None = None) -> str:
     return moment.strftime("%H:%M:%S" if is_today else "%d %b %H:%M")
 
 
+def day(seconds: float) -> str:
+    """Return the local day, for what is read on another one."""
+    return datetime.fromtimestamp(seconds).strftime("%d %b %Y")
+
+
 def zone(seconds: float) -> str:
     """Return the name of the local time zone, as it was then."""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Z")

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from html import escape
 from typing import Any
 
-from ...views.snapshot import COLUMNS, FITTING_ROWS, NUMERIC, cell_text, clock, zone
+from ...views.snapshot import COLUMNS, FITTING_ROWS, NUMERIC, cell_text, clock, day, zone
 
 #: White text on each has a contrast of at least 4.5.
 CHIP = {"waiting": "#9a6700", "active": "#0969da", "good": "#1a7f37", "bad": "#cf222e", "ended": "#57606a"}
@@ -128,11 +128,11 @@ def _job_line(record: Mapping[str, Any]) -> str:
     )
     percent = math.floor(100 * record["progress"])
     facts = [record["job_id"], record["each"]]
-    if record["submitted"] is not None:
-        moment = record["submitted"]
-        facts.append(f"submitted {clock(moment, record['now'])} {zone(moment)}")
+    moment = record["submitted"]
+    if moment is not None:
+        facts.append(f"submitted {day(moment)} {clock(moment)} {zone(moment)}")
     if not record["final"]:
-        facts.append(f"as of {clock(record['now'])}")
+        facts.append(f"as of {clock(record['now'], moment)}")
     return (
         '<div style="margin:5px 0 8px">'
         f'<strong style="font-size:14px;margin-right:12px;overflow-wrap:anywhere">'
