@@ -17,6 +17,9 @@ from .model.use import Use, use_of, workers_use
 if TYPE_CHECKING:
     import pandas as pd
 
+#: The attribute by which a notebook knows these tables, and parts of them.
+MARK = "t2notebook"
+
 #: What people look for comes first and long ids last, so that a message is in sight without scrolling.
 TASK_COLUMNS = {
     "worker_id": "int64",
@@ -362,4 +365,6 @@ def _frame(rows: list[Any], columns: Mapping[str, str], states: str) -> pd.DataF
             data[name] = pd.Series(["" if value is None else value for value in values], dtype="str")
         else:
             data[name] = pd.Series(values, dtype=kind)
-    return pd.DataFrame(data)
+    frame = pd.DataFrame(data)
+    frame.attrs[MARK] = True
+    return frame

@@ -36,6 +36,7 @@ from .profile import Profile
 from .results import load_result, shown
 from .session_http import Connection, SessionEnding
 from .session_link import Link
+from .shown_text import ShownText
 from .worker_events import WorkerEvents
 
 if TYPE_CHECKING:
@@ -590,7 +591,7 @@ class Job:
             When the agent cannot be reached.
         """
         pieces = read_logs(self._connection, worker_id, stream, follow, tail)
-        return self._followed(pieces) if follow else "".join(pieces)
+        return self._followed(pieces) if follow else ShownText("".join(pieces))
 
     def _followed(self, pieces: Iterator[str]) -> Iterator[str]:
         with self._connection.interruptible("following"):
@@ -616,7 +617,7 @@ class Job:
         SessionError
             When there is no session to ask.
         """
-        return inspection.worker_stacks(self._connection, worker_id)
+        return ShownText(inspection.worker_stacks(self._connection, worker_id))
 
     def profile(self, worker_id: int = 0, seconds: float = 5.0) -> Profile:
         """Look a hundred times a second where a worker is, and return where it spent its time.

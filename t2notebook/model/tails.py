@@ -87,7 +87,7 @@ class Tails:
         due = []
         for worker in _followed(view):
             for stream in STREAMS:
-                file = self._file(worker, stream)
+                file = self._known(worker.worker_id, worker.task_id, stream)
                 if not file.is_closed and (last or file.due <= now):
                     due.append(file)
         # Whoever had trouble has the most to say, and there may be no time for all in the end.
@@ -122,13 +122,30 @@ class Tails:
         """Keep no more of it than of the others."""
         self._logs.pop(worker_id, None)
 
-    def fill_log(self, worker_id: int, texts: Mapping[str, str]) -> None:
-        """Begin an opened log with what was written before it was opened, by stream."""
+    def fill_log(self, worker_id: int, answers: Iterable[Mapping[str, Any]]) -> bool:
+        """Begin an opened log with what was written before it was opened; return whether some of that is new.
+
+        The text of an answer goes on beyond what is known of its file: that end is taken as `take` does, so that
+        nothing comes twice.
+        """
         if (log := self._logs.get(worker_id)) is None:
-            return
+            return False
         log.clear()
-        for stream, text in texts.items():
-            log.extend((stream, fold(line)) for line in text.removesuffix("\n").split("\n") if text)
+        fresh = []
+        for answer in answers:
+            file = self._known(worker_id, answer["task_id"], answer["stream"])
+            data = answer["text"].encode("utf-8", "replace")
+            unknown = max(0, answer["offset"] - file.offset)
+            known = data[: max(0, len(data) - unknown)].decode("utf-8", "replace")
+            if answer["skipped"]:
+                known = known.partition("\n")[2]
+            # Its last line has no end, and is kept as what may go on.
+            log.extend((file.stream, fold(line)) for line in known.split("\n")[:-1])
+            if unknown:
+                text = data[len(data) - unknown :] if unknown < len(data) else data
+                is_clipped = unknown > len(data)
+                fresh.append({**answer, "text": text.decode("utf-8", "replace"), "skipped": is_clipped})
+        return self.take(fresh)
 
     def newest(self) -> dict[str, Any]:
         """Return the newest lines of all workers, JSON-ready.
@@ -152,11 +169,10 @@ class Tails:
                 lines.append([stream, fold(file.partial)])
         return {"worker_id": worker_id, "lines": lines}
 
-    def _file(self, worker: WorkerView, stream: str) -> _File:
-        key = worker.worker_id, stream
-        file = self._files.get(key)
-        if file is None or file.task_id != worker.task_id:
-            file = self._files[key] = _File(worker.worker_id, worker.task_id, stream)
+    def _known(self, worker_id: int, task_id: str, stream: str) -> _File:
+        file = self._files.get((worker_id, stream))
+        if file is None or file.task_id != task_id:
+            file = self._files[worker_id, stream] = _File(worker_id, task_id, stream)
         return file
 
     def _append(self, file: _File, text: str, skipped: bool) -> None:

@@ -14,6 +14,8 @@ from .errors import install, uninstall
 from .magics import twister2
 from .magics.completer import make_matcher
 from .rendering.flame import flame_html
+from .rendering.frames import install as install_frames
+from .rendering.frames import uninstall as uninstall_frames
 from .results import install as install_results
 from .results import uninstall as uninstall_results
 from .unfinished import say_what_runs
@@ -62,6 +64,7 @@ def load_ipython_extension(ip: Any) -> None:
     if getattr(ip, "kernel", None) is not None:
         ip.display_formatter.ipython_display_formatter.for_type(_job_type(), display_job)
         ip.display_formatter.formatters["text/html"].for_type(_PROFILE, flame_html)
+        install_frames(ip.display_formatter.formatters["text/html"])
         ip.events.register("pre_run_cell", registered.late.before_cell)
         ip.events.register("post_run_cell", registered.late.after_cell)
     say_what_runs()
@@ -83,6 +86,7 @@ def unload_ipython_extension(ip: Any) -> None:
     if getattr(ip, "kernel", None) is not None:
         ip.display_formatter.ipython_display_formatter.pop(_job_type(), None)
         ip.display_formatter.formatters["text/html"].pop(_PROFILE, None)
+        uninstall_frames(ip.display_formatter.formatters["text/html"])
         ip.events.unregister("pre_run_cell", registered.late.before_cell)
         ip.events.unregister("post_run_cell", registered.late.after_cell)
 

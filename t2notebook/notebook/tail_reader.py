@@ -167,7 +167,7 @@ class JobOutput:
             ]
             answers = self.job.tails(files, LOG_BYTES) if task_id else []
             with self._lock:
-                self._tails.fill_log(worker_id, {answer["stream"]: answer["text"] for answer in answers})
+                self._tails.fill_log(worker_id, answers)
         return bool(opened)
 
     def _read_last(self, began: float) -> None:

@@ -196,9 +196,9 @@ def test_loading_is_cheap() -> None:
             for name in [name for name in sys.modules if name.startswith(_pymesos.PACKAGE)]:
                 del sys.modules[name]
             _pymesos._loaded = None
-            start = time.perf_counter()
+            start = time.process_time()
             _pymesos.load()
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
         print(json.dumps({"best": min(times)}))
     """)
     assert result["best"] < 0.1

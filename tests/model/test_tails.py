@@ -1,4 +1,5 @@
 import itertools
+import random
 
 import pytest
 from t2fakes import Job
@@ -38,8 +39,16 @@ class Files:
     def read(self, wants):
         self.asked += [(want["worker_id"], want["stream"]) for want in wants]
         for want in wants:
-            text = self.texts.get((want["worker_id"], want["stream"]), "")[want["offset"] :]
-            yield {**want, "offset": want["offset"] + len(text), "text": text, "skipped": False}
+            data = self.texts.get((want["worker_id"], want["stream"]), "").encode()[want["offset"] :]
+            yield {**want, "offset": want["offset"] + len(data), "text": data.decode(), "skipped": False}
+
+    def past(self, job, worker_id, most=1 << 20):
+        task_id = job.view().workers[worker_id].task_id
+        for stream in ("stdout", "stderr"):
+            data = self.texts.get((worker_id, stream), "").encode()
+            text = data[-most:].decode(errors="ignore")
+            file = {"worker_id": worker_id, "task_id": task_id, "stream": stream}
+            yield {**file, "offset": len(data), "text": text, "skipped": len(data) > most}
 
 
 def running(workers):
@@ -166,8 +175,9 @@ def test_a_worker_that_was_started_again_begins_anew():
 def test_an_open_log_comes_first_and_begins_with_its_past():
     job, files, tails = running(100), Files(), Tails()
     rounds(tails, job, files, 30)
+    files.write(42, "a\nb\n")
     tails.open_log(42)
-    tails.fill_log(42, {"stdout": "a\nb\n", "stderr": ""})
+    tails.fill_log(42, files.past(job, 42))
     assert tails.log(42)["lines"] == [["stdout", "a"], ["stdout", "b"]]
     files.write(42, "c\n")
     now = next(
@@ -179,6 +189,40 @@ def test_an_open_log_comes_first_and_begins_with_its_past():
     tails.wants(job.view(), now + 100)
     tails.close_log(42)
     assert tails.log(42)["lines"] == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_opening_a_log_shows_no_line_twice_and_leaves_none_out(seed):
+    """What was written between the last round and the opening stood in the log twice."""
+    rng = random.Random(seed)
+    job, files, tails, now, written = running(1), Files(), Tails(), 0.0, 0
+    for _ in range(60):
+        for _ in range(rng.randrange(3)):
+            # In pieces: a line has no end yet when it is looked at.
+            files.write(0, rng.choice((f"step {written}\n", f"step {written}", "\n", "é")))
+            written += 1
+        chance = rng.random()
+        if chance < 0.4:
+            now += 10
+            tails.take(files.read(tails.wants(job.view(), now)))
+        elif chance < 0.6:
+            tails.open_log(0)
+            tails.fill_log(0, files.past(job, 0))
+    files.write(0, "\nlast\n")
+    tails.take(files.read(tails.wants(job.view(), now + 10)))
+    lines = files.texts[0, "stdout"].split("\n")[:-1]
+    assert [line for _, _, line in tails.newest()["lines"]] == lines[-NEWEST:]
+    opened = [line for _, line in tails.log(0)["lines"]]
+    assert opened == lines[len(lines) - len(opened) :]
+
+
+def test_a_log_opened_late_begins_with_a_whole_line_of_the_end():
+    job, files, tails = running(1), Files(), Tails()
+    files.write(0, "".join(f"line {number}\n" for number in range(100)))
+    tails.open_log(0)
+    tails.fill_log(0, files.past(job, 0, most=42))
+    assert [line for _, line in tails.log(0)["lines"]][-4:] == ["line 96", "line 97", "line 98", "line 99"]
+    assert "ne 95" not in [line for _, line in tails.log(0)["lines"]]
 
 
 def test_at_the_end_trouble_is_read_first():
