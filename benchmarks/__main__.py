@@ -49,7 +49,8 @@ def main() -> int:
     """Run what is asked for: `notebook` (against peers), `session` (what a kernel notices of 1,000 workers),
     `channel` (workers that join, barriers, messages), `checkpoint` (against `np.save`), `results` (large ones),
     `workers` (looks at them), `scheduler` (matching), `mesos` (the embedded Mesos's scale), `lab` (the side bar),
-    `views` (a job's live view), `dask` (Dask on Mesos), `pool` (calls of a warm pool, against peers), or all.
+    `views` (a job's live view), `page` (that view in a browser), `dask` (Dask on Mesos), `pool` (calls of a warm
+    pool, against peers), or all.
     """
     parser = argparse.ArgumentParser(prog="benchmarks")
     parser.add_argument("--rounds", type=int, default=5, help="of the comparison with peers")
@@ -64,6 +65,7 @@ def main() -> int:
         "mesos",
         "lab",
         "views",
+        "page",
         "dask",
         "pool",
     ]
@@ -122,6 +124,12 @@ def main() -> int:
         if options.which == "all":
             print()
         code = views.main(rest if options.which == "views" else []) or code
+    if options.which in ("page", "all"):
+        from . import page
+
+        if options.which == "all":
+            print()
+        code = page.main() or code
     if options.which in ("lab", "all"):
         from . import lab
 

@@ -14,6 +14,8 @@ from importlib.resources import files
 STATIC = files(__package__) / "static"
 
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
+#: Comments that have their lines to themselves: nobody reads them in a page, and each widget is sent all of its module.
+_COMMENT = re.compile(r"^ *(?://[^\n]*|/\*\*(?:(?!\*/).)*\*/)\n", re.MULTILINE | re.DOTALL)
 _EXPORT = re.compile(r"^export (?=(?:async function|function|class|const|let)\b)", re.MULTILINE)
 
 
@@ -35,4 +37,4 @@ def _add(name: str, parts: dict[str, str]) -> None:
     text = text_of(name)
     for needed in _IMPORT.findall(text):
         _add(needed, parts)
-    parts[name] = f"// {name}\n{_EXPORT.sub('', _IMPORT.sub('', text))}"
+    parts[name] = f"// {name}\n{_EXPORT.sub('', _COMMENT.sub('', _IMPORT.sub('', text))).lstrip()}"

@@ -108,21 +108,19 @@ def test_the_live_view_in_jupyterlab(tmp_path):
         # while another cell keeps the kernel's main thread, the view goes on
         t2lab.run_cell(driver, 2)
         t2lab.wait_for(lambda: texts(driver, ".t2-chip") == ["STARTED"], 10, "the job does not start")
-        assert texts(driver, ".t2-table tbody .t2-worker_id") == ["0", "1", "2"]
-        assert texts(driver, ".t2-table tbody .t2-host") == ["node-1", "node-2", "node-1"]
-        assert texts(driver, ".t2-table tbody .t2-mem") == ["256 MiB"] * 3
-        before = texts(driver, ".t2-table tbody .t2-progress .t2-percent")
-        t2lab.wait_for(
-            lambda: texts(driver, ".t2-table tbody .t2-progress .t2-percent") != before, 5, "no progress"
-        )
+        assert texts(driver, ".t2-row .t2-col-worker_id") == ["0", "1", "2"]
+        assert texts(driver, ".t2-row .t2-col-agent") == ["node-1", "node-2", "node-1"]
+        assert "1 cpu and 256 MiB each" in texts(driver, ".t2-id")[0]
+        before = texts(driver, ".t2-row .t2-percent")
+        t2lab.wait_for(lambda: texts(driver, ".t2-row .t2-percent") != before, 5, "no progress")
         assert not t2lab.idle(driver)
 
         # the workers' output is below, and a click on a row opens its log
         t2lab.wait_for(lambda: "1epoch 0 of 1" in texts(driver, ".t2-out"), 10, "no output")
-        click(driver, ".t2-table tbody tr:nth-child(2)")
+        click(driver, ".t2-row:nth-child(2)")
         assert texts(driver, ".t2-output-title") == ["Output of worker 1"]
         assert texts(driver, ".t2-out") == ["epoch 0 of 1"]
-        click(driver, ".t2-link")
+        click(driver, ".t2-output .t2-link")
         assert "0epoch 0 of 0" in texts(driver, ".t2-out")
         # what stands beside the live view for others is not seen
         assert not seen(driver, ".t2-static") and seen(driver, ".t2-job")
@@ -164,9 +162,9 @@ def test_a_view_whose_kernel_is_gone_and_its_notebook_opened_again(tmp_path):
         (note,) = seen(driver, ".t2-gone")
         assert "%twister2 attach me-pi-0001" in note
         assert not seen(driver, ".t2-kill")
-        before = texts(driver, ".t2-elapsed, .t2-runtime")
+        before = texts(driver, ".t2-elapsed, .t2-col-runtime")
         time.sleep(1.5)
-        assert texts(driver, ".t2-elapsed, .t2-runtime") == before
+        assert texts(driver, ".t2-elapsed, .t2-col-runtime") == before
 
         live, kept = saved_outputs(tmp_path / "a.ipynb", 1)
         assert (
@@ -240,10 +238,8 @@ def test_a_real_job_in_jupyterlab(tmp_path):
         t2lab.run_cell(driver, 0)
         t2lab.run_cell(driver, 1)
         t2lab.wait_for(lambda: texts(driver, ".t2-chip") == ["STARTED"], 30, "the job does not start")
-        assert texts(driver, ".t2-table tbody .t2-worker_id") == ["0", "1", "2", "3"]
-        t2lab.wait_for(
-            lambda: "step" in " ".join(texts(driver, ".t2-table tbody .t2-note-text")), 10, "no progress"
-        )
+        assert texts(driver, ".t2-row .t2-col-worker_id") == ["0", "1", "2", "3"]
+        t2lab.wait_for(lambda: "step" in " ".join(texts(driver, ".t2-row .t2-col-note")), 10, "no progress")
         t2lab.wait_for(lambda: texts(driver, ENDED), 20, "the job does not end")
         assert "COMPLETED" in texts(driver, ".t2-static")[0]
         t2lab.run_cell(driver, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from typing import Any
 
@@ -16,7 +15,6 @@ from t2notebook.notebook.forms.html import form_html
 from t2notebook.notebook.forms.text import fits_text, forecast_text, hint, plan_text, tone
 from t2notebook.notebook.forms.values import ResourceValues, line, replaced, split_where
 from t2notebook.notebook.magics import submit_parser
-from t2notebook.views.modules import bundled
 
 PARSER = submit_parser.make_parser()
 
@@ -169,15 +167,6 @@ def test_a_terminal_gets_a_table() -> None:
 def test_what_a_saved_notebook_keeps_is_escaped_and_small() -> None:
     text = form_html(ResourceValues(workers=2, more="<b>"), "%%twister2 submit --where '<b>'", "t2-x")
     assert "<b>" not in text and len(text) < 2000 and "2 workers, each with 1 cpu and 512 MiB" in text
-
-
-@pytest.mark.parametrize("name", ["job_view.js", "resource_form.js", "cluster_view.js"])
-def test_views_are_one_module_each(name: str) -> None:
-    text = bundled(name)
-    assert "import " not in text.replace("important", "") and text.count("export ") == 1
-    # one declared twice would be an error when a page loads it
-    declared = re.findall(r"^(?:async function|function|class|const|let) (\w+)", text, re.MULTILINE)
-    assert [name for name in declared if declared.count(name) > 1] == [] and "element" in declared
 
 
 class FakeView:

@@ -120,9 +120,9 @@ def test_a_scripts_job_is_watched_and_killed(tmp_path: Path) -> None:
         assert texts(driver, "#jobs .link") == ["train"]
         assert violations(driver, "body") == []
         click(driver, "#jobs .link")
-        t2lab.wait_for(lambda: len(texts(driver, "#details .link")) == 3, 10, "no workers")
-        click(driver, "#details .link")
-        t2lab.wait_for(lambda: "epoch 3" in "".join(texts(driver, "#details pre")), 20, "no output")
+        t2lab.wait_for(lambda: len(texts(driver, "#details .t2-row")) == 3, 20, "no workers")
+        click(driver, "#details .t2-row .t2-open")
+        t2lab.wait_for(lambda: "epoch 3" in "".join(texts(driver, "#details .t2-what")), 20, "no output")
         assert violations(driver, "body") == []
         kill = "#jobs td:last-child button"
         click(driver, kill)

@@ -1,23 +1,37 @@
 // Agents with what of them is used and planned: a box each, or a cell each where there are many.
 
-import { element, setText } from "./dom.js";
+import { element, setChildren, setText } from "./dom.js";
+import { amount } from "./format.js";
+
+/** @typedef {{cpus: number, mem: number}} Amounts */
+/**
+ * @typedef {object} PlannedAgent
+ * @property {string} agent
+ * @property {string} host
+ * @property {Amounts} total
+ * @property {Amounts} used
+ * @property {number} planned Workers that would start there now.
+ * @property {number} waiting Those that would when something has ended.
+ */
 
 const MANY = 24;
 
+/**
+ * @param {number} part
+ * @param {number} whole
+ */
 function share(part, whole) {
   return whole > 0 ? Math.min(1, Math.max(0, part / whole)) : 0;
 }
 
-function amount(value) {
-  return String(Math.round(10 * value) / 10);
+/** @param {number} value MiB. */
+function gibibytes(value) {
+  return value < 1024 ? `${Math.round(value)} MiB` : `${amount(value / 1024)} GiB`;
 }
 
-function gibibytes(mebibytes) {
-  return mebibytes < 1024 ? `${Math.round(mebibytes)} MiB` : `${amount(mebibytes / 1024)} GiB`;
-}
-
-// One resource of an agent: used by others, planned, free.
+/** One resource of an agent: used by others, planned, free. */
 class Meter {
+  /** @param {string} label */
   constructor(label) {
     this.node = element("div", "t2-meter");
     this.label = element("span", "t2-meter-label", label);
@@ -30,6 +44,13 @@ class Meter {
     this.node.append(this.label, track, this.text);
   }
 
+  /**
+   * @param {number} used
+   * @param {number} planned
+   * @param {number} waiting
+   * @param {number} total
+   * @param {string} text
+   */
   set(used, planned, waiting, total, text) {
     // What is to wait takes the place of what is used now.
     const waits = share(waiting, total);
@@ -53,6 +74,11 @@ class AgentBox {
     this.node.append(this.head, this.cpus.node, this.mem.node);
   }
 
+  /**
+   * @param {PlannedAgent} agent
+   * @param {string} name
+   * @param {{cpus: number, ram: number}} each
+   */
   set(agent, name, each) {
     setText(this.name, name);
     const words = [];
@@ -81,20 +107,28 @@ class AgentBox {
   }
 }
 
-// The agents' names: their hosts, with the end of the id where several are on one host.
+/**
+ * The agents' names: their hosts, with the end of the id where several are on one host.
+ * @param {PlannedAgent[]} agents
+ */
 function agentNames(agents) {
   const counts = new Map();
   for (const { host } of agents) counts.set(host, (counts.get(host) ?? 0) + 1);
-  return agents.map(({ host, agent }) => (counts.get(host) > 1 ? `${host} ${agent.split("-").pop()}` : host));
+  return agents.map(({ host, agent }) => ((counts.get(host) ?? 0) > 1 ? `${host} ${agent.split("-").pop()}` : host));
 }
 
 export class AgentGrid {
   constructor() {
     this.node = element("ul", "t2-agents");
     this.node.setAttribute("aria-label", "Agents");
+    /** @type {Map<string, AgentBox>} */
     this.boxes = new Map();
   }
 
+  /**
+   * @param {PlannedAgent[]} agents
+   * @param {{cpus: number, ram: number}} each Size of a planned worker; `ram` in MiB.
+   */
   draw(agents, each) {
     const names = agentNames(agents);
     const next = new Map();
@@ -103,11 +137,7 @@ export class AgentGrid {
       box.set(agent, names[at], each);
       next.set(agent.agent, box);
     });
-    const order = [...next.values()].map((box) => box.node);
-    const shown = this.node.children;
-    if (order.length !== shown.length || order.some((node, at) => node !== shown[at])) {
-      this.node.replaceChildren(...order);
-    }
+    setChildren(this.node, [...next.values()].map((box) => box.node));
     this.boxes = next;
     this.node.classList.toggle("t2-many", agents.length > MANY);
     this.node.tabIndex = agents.length > MANY ? 0 : -1;

@@ -1,9 +1,17 @@
 // The cluster as its master's page has it: agents, resources, tasks by state, the newest tasks.
 
 import { AgentGrid } from "./agent_grid.js";
-import { clock, cover, element, Pulse, setShown, setText, watchSight } from "./dom.js";
+import { element, setShown, setText } from "./dom.js";
+import { clock } from "./format.js";
+import { cover, watchSight } from "./place.js";
+import { Pulse } from "./pulse.js";
 
-const PARTS = ["total", "allocated", "offered", "idle"];
+/** @typedef {import("./source.js").Source} Source */
+/** @typedef {{name: string, total: number, allocated: number, offered: number, idle: number}} Resource */
+/** @typedef {Record<string, any>} ClusterTask */
+
+const PARTS = /** @type {const} */ (["total", "allocated", "offered", "idle"]);
+/** @type {Record<string, string>} */
 const RESOURCE_NAMES = { cpus: "CPUs", gpus: "GPUs", mem: "Memory", disk: "Disk" };
 const TASK_COLUMNS = [
   ["task", "Task"],
@@ -16,6 +24,10 @@ const TASK_COLUMNS = [
 ];
 const BAD = new Set(["failed", "lost", "unreachable"]);
 
+/**
+ * @param {string} name
+ * @param {number} value
+ */
 function figure(name, value) {
   if (name !== "mem" && name !== "disk") return String(Math.round(10 * value) / 10);
   const units = ["MiB", "GiB", "TiB"];
@@ -24,6 +36,10 @@ function figure(name, value) {
   return `${Math.round(10 * value) / 10} ${units[at]}`;
 }
 
+/**
+ * @param {HTMLElement} table
+ * @param {string[]} names
+ */
 function headed(table, names) {
   const head = element("tr");
   for (const name of names) {
@@ -44,6 +60,7 @@ class ResourceTable {
     this.body = headed(this.node, ["Resource", "Use", "Total", "Allocated", "Offered", "Idle"]);
   }
 
+  /** @param {Resource[]} resources */
   draw(resources) {
     this.body.replaceChildren(
       ...resources
@@ -67,8 +84,12 @@ class ResourceTable {
   }
 }
 
-// The newest tasks of one kind, folded.
+/** The newest tasks of one kind, folded. */
 class TaskTable {
+  /**
+   * @param {string} title
+   * @param {boolean} isOpen
+   */
   constructor(title, isOpen) {
     this.title = title;
     this.node = element("details", "t2-tasks");
@@ -84,6 +105,7 @@ class TaskTable {
     this.shown = "";
   }
 
+  /** @param {ClusterTask[]} tasks */
   draw(tasks) {
     setText(this.summary, `${this.title} (${tasks.length})`);
     setShown(this.node, tasks.length > 0);
@@ -108,6 +130,7 @@ class TaskTable {
   }
 }
 
+/** @param {{model: Source, el: HTMLElement}} place */
 function render({ model, el }) {
   const root = element("section", "t2-form t2-cluster");
   root.setAttribute("aria-label", "The Mesos cluster");
@@ -136,6 +159,7 @@ function render({ model, el }) {
   root.append(head, trouble, body, ...Object.values(tables).map((table) => table.node));
   el.append(root);
 
+  /** @type {Pulse | null} */
   let pulse = null;
   const drawLife = () => {
     const text = model.get("state").trouble;
@@ -170,19 +194,19 @@ function render({ model, el }) {
     for (const [kind, table] of Object.entries(tables)) table.draw(page[kind]);
   };
 
-  pulse = new Pulse(drawLife);
-  const beat = () => pulse.beat();
+  const heart = (pulse = new Pulse(drawLife));
+  const beat = () => heart.beat();
   model.on("change:state", draw);
   model.on("change:beat", beat);
   const uncover = cover(model.get("beside"));
   const unwatch = watchSight(root, model, (isShown) => {
-    pulse.isPaused = !isShown;
-    if (isShown) pulse.begin();
+    heart.isPaused = !isShown;
+    if (isShown) heart.begin();
   });
   model.send({ kind: "show", is_shown: true });
   draw();
   return () => {
-    pulse.dispose();
+    heart.dispose();
     model.off("change:state", draw);
     model.off("change:beat", beat);
     model.send({ kind: "show", is_shown: false });

@@ -1,0 +1,125 @@
+// What a view says of its job in words: why it waits, was lost, or failed, and the tracebacks.
+
+import { element, setChildren, setData, setShown, setText } from "./dom.js";
+import { counted } from "./format.js";
+
+/** @typedef {import("./source.js").Failure} Failure */
+
+/** A line that stands out; it is gone while there is nothing to say. */
+export class Callout {
+  /**
+   * @param {string} title
+   * @param {string} tone
+   */
+  constructor(title, tone) {
+    this.title = title;
+    this.node = element("div", "t2-callout");
+    this.node.dataset.tone = tone;
+    this.node.hidden = true;
+    this.text = "";
+  }
+
+  /**
+   * @param {string} text
+   * @param {string} [tone]
+   */
+  set(text, tone) {
+    setShown(this.node, text !== "");
+    if (tone !== undefined) setData(this.node, "tone", tone);
+    if (text === this.text) return;
+    this.text = text;
+    this.node.replaceChildren(element("strong", "", `${this.title}: `), document.createTextNode(text));
+  }
+}
+
+/** Why a job waits or has come to its end, on demand. */
+export class WhyPanel {
+  constructor() {
+    this.node = element("div", "t2-why");
+    this.node.setAttribute("role", "region");
+    this.node.setAttribute("aria-label", "Why");
+    this.node.hidden = true;
+    this.message = element("div");
+    this.list = element("ul", "t2-why-list");
+    this.node.append(this.message, this.list);
+  }
+
+  /** @param {import("./source.js").Why | undefined} why */
+  set(why) {
+    const rows = why?.rows ?? [];
+    setText(this.message, why ? why.message || (rows.length ? "Its workers wait for resources:" : "Nothing keeps it.") : "Asking…");
+    if (rows.join("\n") === this.shown) return;
+    this.shown = rows.join("\n");
+    this.list.replaceChildren(...rows.map((row) => element("li", "", row)));
+  }
+}
+
+/**
+ * Failures with the same text are one. Pure.
+ * @param {Failure[]} failures
+ * @returns {{failure: Failure, count: number}[]}
+ */
+export function groupedFailures(failures) {
+  /** @type {Map<string, {failure: Failure, count: number}>} */
+  const found = new Map();
+  for (const failure of failures) {
+    const same = found.get(failure.text);
+    if (same) same.count++;
+    else found.set(failure.text, { failure, count: 1 });
+  }
+  return [...found.values()];
+}
+
+/**
+ * The last line of a traceback, which says most.
+ * @param {string} text
+ */
+export function lastLine(text) {
+  const line = text.trimEnd().split("\n").pop() ?? "";
+  return line.length > 160 ? `${line.slice(0, 160)}…` : line;
+}
+
+/** Failures with their tracebacks folded. */
+export class Failures {
+  constructor() {
+    this.node = element("div", "t2-failures");
+    /** @type {Map<string, FailureFold>} */
+    this.folds = new Map();
+  }
+
+  /** @param {Failure[]} failures */
+  set(failures) {
+    const next = new Map();
+    for (const { failure, count } of groupedFailures(failures)) {
+      const fold = this.folds.get(failure.text) ?? new FailureFold(failure.text);
+      fold.set(failure.title, count);
+      next.set(failure.text, fold);
+    }
+    this.folds = next;
+    setChildren(this.node, [...next.values()].map(({ node }) => node));
+    setShown(this.node, next.size > 0);
+  }
+}
+
+class FailureFold {
+  /** @param {string} text */
+  constructor(text) {
+    this.node = element("details", "t2-failure");
+    this.title = element("span", "t2-failure-title");
+    const summary = element("summary");
+    summary.append(this.title, element("code", "t2-failure-last", lastLine(text)));
+    const pre = element("pre", "", text);
+    pre.tabIndex = 0;
+    pre.setAttribute("role", "region");
+    pre.setAttribute("aria-label", "Traceback");
+    this.node.append(summary, pre);
+  }
+
+  /**
+   * @param {string} title
+   * @param {number} count
+   */
+  set(title, count) {
+    setText(this.title, count > 1 ? `${title}, and the same of ${counted(count - 1, "other worker")}` : title);
+  }
+}
