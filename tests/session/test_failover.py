@@ -208,7 +208,7 @@ def test_two_kernels_that_attach_at_once_have_one_session(cluster: Path, tmp_pat
     code = f"""
         import t2notebook as t2
         job = t2.attach({job_id!r})
-        print(job._link.session["pid"], job.results(timeout=60), flush=True)
+        print(job._connection.link.session["pid"], job.results(timeout=60), flush=True)
     """
     kernels = [kernel(code) for _ in range(3)]
     answers = set()
@@ -236,7 +236,7 @@ def test_when_the_port_is_taken_the_executors_are_told(cluster: Path, tmp_path: 
         job.add_listener(lambda job: seen.update(worker.text for worker in job.view().workers))
         assert job.results(timeout=40) == [0, 1]
         assert "moved" in seen, "progress has come to where the new session listens"
-    info = t2.attach(job_id)._link.connection.get("/v1/info")
+    info = t2.attach(job_id)._connection.link.connection.get("/v1/info")
     assert info["worker_url"] != old
     events = read_events(journal_of(job_id), job_id)
     assert {event.source for event in events if event.kind == "RESULT"} == {"WORKER"}
@@ -396,7 +396,7 @@ def test_a_clean_exit_after_a_failover_still_ends_the_kernels_jobs(cluster: Path
         while job.state.value != "STARTED":
             time.sleep(0.02)
         print(job.job_id, flush=True)
-        os.kill(job._link.session["pid"], signal.SIGKILL)
+        os.kill(job._connection.link.session["pid"], signal.SIGKILL)
         time.sleep({pause})
     """
     process = kernel(code)

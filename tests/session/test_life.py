@@ -270,7 +270,7 @@ def test_a_kill_right_after_the_session_died_is_done_by_the_next(clean: Path) ->
 
     job = t2.submit(lambda env: __import__("time").sleep(60), ram_mega_bytes=64)
     eventually(lambda: job.state == "STARTED")
-    os.kill(job._link.connection.get("/v1/info")["pid"], signal.SIGKILL)
+    os.kill(job._connection.link.connection.get("/v1/info")["pid"], signal.SIGKILL)
     job.kill()
     assert job.wait(30) == "KILLED"
     t2.shutdown()

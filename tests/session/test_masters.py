@@ -282,7 +282,7 @@ def test_a_job_goes_on_when_the_leader_changes(
         with LocalMesos(agents=1, masters=2, zk=uri, zk_session_timeout=1.0) as cluster:
             job = t2.submit(stay, workers=2, cpu=0.5, ram_mega_bytes=64)
             eventually(lambda: list(job.tasks.state) == ["RUNNING", "RUNNING"], timeout=30)
-            before = job._link.connection.get("/v1/info")
+            before = job._connection.link.connection.get("/v1/info")
             leader = next(
                 name
                 for name, pid in cluster.pids.items()
@@ -291,8 +291,9 @@ def test_a_job_goes_on_when_the_leader_changes(
                 in {connection.laddr.port for connection in psutil.Process(pid).net_connections()}
             )
             os.kill(cluster.pids[leader], signal.SIGKILL)
-            eventually(lambda: job._link.connection.get("/v1/info")["master"] != before["master"], timeout=30)
+            info = lambda: job._connection.link.connection.get("/v1/info")  # noqa: E731
+            eventually(lambda: info()["master"] != before["master"], timeout=30)
             go.touch()
             assert job.results(timeout=60) == [0, 0]
-            assert job._link.connection.get("/v1/info")["framework_id"] == before["framework_id"]
+            assert job._connection.link.connection.get("/v1/info")["framework_id"] == before["framework_id"]
             t2.shutdown()

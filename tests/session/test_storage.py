@@ -69,7 +69,7 @@ def test_a_full_disk_under_the_journal(cluster: Path, tmp_path: Path) -> None:
     for refused in (lambda: t2.submit(lambda env: 1, ram_mega_bytes=64), job.kill):
         with pytest.raises(t2.SessionError, match=r"journal .* cannot be written"):
             refused()
-    assert "journal" in job._link.connection.get("/v1/info")["trouble"]
+    assert "journal" in job._connection.link.connection.get("/v1/info")["trouble"]
     eventually(lambda: "cannot be written" in repr(job))
     with pytest.raises(TimeoutError, match="it goes on"):
         job.wait(timeout=0.5)
@@ -77,7 +77,7 @@ def test_a_full_disk_under_the_journal(cluster: Path, tmp_path: Path) -> None:
     assert not job.state.is_final
     disk.free()
     assert job.wait(timeout=60).value == "KILLED", "the kill that was put off is done when there is room"
-    assert "journal" not in job._link.connection.get("/v1/info")["trouble"]
+    assert "journal" not in job._connection.link.connection.get("/v1/info")["trouble"]
     assert t2.submit(lambda env: 2, ram_mega_bytes=64).results(timeout=30) == [2]
 
 

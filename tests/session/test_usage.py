@@ -79,7 +79,7 @@ def test_usage_over_time(ran: Any) -> None:
 
 def test_the_journal_has_it_thinly(ran: Any) -> None:
     job = ran[0]
-    events = read_events(Path(job._replica.directory), job.job_id)
+    events = read_events(Path(job._connection.replica.directory), job.job_id)
     kinds = [event.kind for event in events]
     assert EventKind.USE not in kinds and kinds.count(EventKind.USAGE) >= 2
     assert "USAGE" not in set(job.events.kind), "figures are no change of state"

@@ -59,7 +59,7 @@ def test_a_session_killed_while_a_thousand_workers_join(
         monkeypatch.setenv("T2_MASTER", mesos.master)
         job = t2.submit(lambda env: None, workers=count, cpu=0.1, ram=32, workers_per_executor=10)
         eventually(lambda: job.state.value == "STARTED", 120)
-        url = job._link.connection.get("/v1/info")["worker_url"]
+        url = job._connection.link.connection.get("/v1/info")["worker_url"]
         (directory,) = [
             one
             for one in session_directories(home / "data" / "t2notebook" / "sessions")

@@ -58,7 +58,7 @@ class Running:
         )
         del os.environ["T2_TEST_VARIABLE"]
         eventually(lambda: self.job.state.value == "STARTED")
-        connection = self.job._link.connection
+        connection = self.job._connection.link.connection
         self.info: Callable[[], Any] = lambda: connection.get("/v1/info")
         self.url = self.info()["worker_url"]
         self.port = int(self.url.rpartition(":")[2])
