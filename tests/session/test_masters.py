@@ -291,8 +291,8 @@ def test_a_job_goes_on_when_the_leader_changes(
                 in {connection.laddr.port for connection in psutil.Process(pid).net_connections()}
             )
             os.kill(cluster.pids[leader], signal.SIGKILL)
-            info = lambda: job._connection.link.connection.get("/v1/info")  # noqa: E731
-            eventually(lambda: info()["master"] != before["master"], timeout=30)
+            session = job._connection.link
+            eventually(lambda: session.connection.get("/v1/info")["master"] != before["master"], timeout=30)
             go.touch()
             assert job.results(timeout=60) == [0, 0]
             assert job._connection.link.connection.get("/v1/info")["framework_id"] == before["framework_id"]
