@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from .event_loop import Loop, Timer
 from .memory_groups import MemoryGroups
@@ -32,6 +33,11 @@ PATIENCE = 50
 RECENT = 2.0
 #: Seconds that a worker has lived before it gets a control group of its own.
 SETTLED = 0.2
+#: Until then, and where there are no groups for as long, the processes that a worker starts are looked for each time,
+#: but those of so many workers at the most: one that begins with a pool may fill its container in a tenth of a second.
+YOUNG, MOST_YOUNG = 2 * SETTLED, 8
+#: Looks for processes that a worker starts while it is put into its group.
+_PASSES = 3
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 #: Some kernels are built without it.
 _LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
@@ -167,6 +173,13 @@ class MemoryWatch:
             is_due = now - watched.added > SETTLED or watched.now > watched.limit / 4
             if is_due and self._groups.is_possible and not self._groups.has(key):
                 self._groups.enter(key, watched.pids[0], watched.limit)
+                known = {watched.pids[0]}
+                # What is started while this goes on is in the group already, or is found by the next pass.
+                for _ in range(_PASSES):
+                    if not (started := [pid for pid in family(watched.pids[0]) if pid not in known]):
+                        return
+                    self._groups.follow(key, started)
+                    known.update(started)
                 return
 
     def _look_at_groups(self) -> None:
@@ -192,6 +205,10 @@ class MemoryWatch:
             began, before = time.monotonic(), began
             # On a busy machine this takes long without costing much, so the pause has an end.
             self._look_around_at = began + min(LONGEST_SLOW, max(SLOW, (began - before) / SHARE))
+        elif _LISTS_CHILDREN:
+            young = (one for one in self._watched.values() if began - one.added < YOUNG)
+            for watched in islice(young, MOST_YOUNG):
+                watched.look_around()
         for watched in list(self._watched.values()):
             now = time.monotonic()
             used = watched.measure()

@@ -9,6 +9,7 @@ own, as that of an executor, cannot have such groups below it (cgroups(7), "no i
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 _PREFIX = "t2-worker-"
 
@@ -47,7 +48,7 @@ class MemoryGroups:
         ----------
         key : str
         pid : int
-            What it has started meanwhile stays where it is.
+            What it has started meanwhile stays where it is; `follow` brings it along.
         limit : int
             Bytes.
         """
@@ -65,6 +66,16 @@ class MemoryGroups:
             self._own = ""
         else:
             self._limits[key] = limit
+
+    def follow(self, key: str, pids: Iterable[int]) -> None:
+        """Put processes that a worker had started before it entered its group into it, too."""
+        if key not in self._limits:
+            return
+        for pid in pids:
+            try:
+                _write(self._path(key), "cgroup.procs", pid)
+            except OSError:
+                pass  # it has ended
 
     def ran_out(self, key: str) -> bool:
         """Return whether the kernel has ended a process of a worker's since its group was full."""

@@ -242,6 +242,7 @@ def test_looking_costs_no_more_than_a_share(monkeypatch: pytest.MonkeyPatch) -> 
 
     watch = MemoryWatch(Recording())  # type: ignore[arg-type]
     watch.add("a", os.getpid(), 1 << 40, 0, lambda used, pids: None)
+    watch._watched["a"].added -= memory.YOUNG
     monkeypatch.setattr(memory, "anonymous", lambda pid: (time.sleep(0.004), 1)[1])
     monkeypatch.setattr(memory, "family", slowly)
     for _ in range(4):
@@ -250,6 +251,25 @@ def test_looking_costs_no_more_than_a_share(monkeypatch: pytest.MonkeyPatch) -> 
     assert all(0.35 < pause <= memory.LONGEST for pause in pauses[1:])
     assert len(around) == 1 and watch._look_around_at > time.monotonic() + 2
     assert watch.remove("a") > 0 and watch.remove("a") == 0
+
+
+@pytest.mark.skipif(not memory._LISTS_CHILDREN, reason="the kernel does not list children")
+def test_processes_that_a_new_worker_starts_are_seen_at_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a worker that begins with a pool they were seen after a second, when the container was full."""
+
+    class Recording:
+        def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+            pass
+
+    watch = MemoryWatch(Recording())  # type: ignore[arg-type]
+    watch.add("a", os.getpid(), 1 << 40, 0, lambda used, pids: None)
+    watch._look()
+    with subprocess.Popen(["sleep", "60"]) as child:
+        watch._look()
+        assert child.pid in watch.figures("a")[0]
+        child.kill()
 
 
 def test_hundreds_of_workers_take_no_descriptors() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from t2notebook.worker.executor.event_loop import Loop
+from t2notebook.worker.executor.memory import SETTLED, MemoryWatch
 from t2notebook.worker.executor.memory_groups import MemoryGroups, own_group
 from tests.worker.fakes import FakeAgent, FakeSession, eventually
 from tests.worker.test_executor_ends import gone, sleeper, start
@@ -88,6 +91,29 @@ def test_a_child_that_is_ended_for_it_ends_its_worker_with_the_same_words(
     status = [one for one in agent.updates if one["task_id"]["value"] == "parent"][-1]
     assert status["reason"] == "REASON_CONTAINER_LIMITATION_MEMORY"
     assert status["message"].startswith("worker 1 used 6"), status["message"]
+
+
+@needs_groups
+def test_a_child_that_was_there_first_comes_along() -> None:
+    """Of a worker that begins with a pool of processes, these stayed outside, and took the neighbours along."""
+    watch, pids = MemoryWatch(Loop(), groups := MemoryGroups.here()), []
+    code = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
+    with subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        pids = [process.pid, int(process.stdout.readline())]
+        try:
+            watch.add("pool", process.pid, 64 * MIB, 0, lambda used, pids: None)
+            watch._watched["pool"].added -= SETTLED + 1
+            watch._enter_groups()
+            assert groups.has("pool")
+            for pid in pids:
+                assert f"t2-worker-{os.getpid()}-pool" in Path(f"/proc/{pid}/cgroup").read_text()
+        finally:
+            for pid in reversed(pids):
+                os.kill(pid, signal.SIGKILL)
+    eventually(
+        lambda: watch.remove("pool") == 0 and not [name for name in folders() if name.endswith("-pool")]
+    )
 
 
 @needs_groups
