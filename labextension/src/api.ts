@@ -4,20 +4,6 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-export interface ITask {
-  worker_id: number;
-  state: string;
-  agent: string;
-  host: string;
-  started: number | null;
-  finished: number | null;
-  progress: number | null;
-  restarts: number;
-  exit_code: number | null;
-  reason: string;
-  message: string;
-}
-
 export interface ICluster {
   master: string;
   sessions: number;
@@ -29,12 +15,6 @@ export interface ICluster {
   mem_total?: number;
   mem_used?: number;
   tasks_running?: number;
-}
-
-export interface IWhy {
-  message: string;
-  state: string;
-  why: { host: string; lacked: string; offered: number | null; asked: number | null; message: string }[];
 }
 
 export class Api {
@@ -56,14 +36,6 @@ export class Api {
 
   async kill(jobId: string): Promise<void> {
     await this._ask(`jobs/${jobId}/kill`, {});
-  }
-
-  async tasks(jobId: string): Promise<ITask[]> {
-    return (await this._ask<{ tasks: ITask[] }>(`jobs/${jobId}/tasks`)).tasks;
-  }
-
-  why(jobId: string): Promise<IWhy> {
-    return this._ask(`jobs/${jobId}/why`);
   }
 
   logs(jobId: string, worker: number, stream: string, offset: number): Promise<{ text: string; offset: number }> {

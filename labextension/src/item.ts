@@ -7,7 +7,7 @@ import { clock, duration, notebookName, percent } from './format.js';
 import { elapsed, hasEnded, isActive, stateText, tone, type IJobRow } from './jobs.js';
 
 export interface IJobActions {
-  open(jobId: string, page?: 'workers' | 'output' | 'why'): void;
+  open(jobId: string, page?: 'job' | 'output' | 'why'): void;
   kill(jobId: string): Promise<void>;
   attach(jobId: string): void;
 }

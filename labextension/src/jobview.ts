@@ -5,12 +5,12 @@
  */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { URLExt } from '@jupyterlab/coreutils';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { IRenderMimeRegistry, type IRenderMime } from '@jupyterlab/rendermime';
-import type { ServerConnection } from '@jupyterlab/services';
 import type { Message } from '@lumino/messaging';
 import { PanelLayout, Widget } from '@lumino/widgets';
+
+import { loadViews, type Dispose, type IViews } from './views.js';
 
 /** What a kernel publishes beside its widget: the id of the job, and the class of the HTML below. */
 export const JOB_MIME = 'application/vnd.t2notebook.job+json';
@@ -21,38 +21,6 @@ const RANK = -20;
 const PATIENCE = 1500;
 const JOB_ID = /^[-a-z0-9]{1,80}$/;
 const PLACE = /^[-a-z0-9]{0,80}$/;
-
-type Dispose = () => void;
-
-/** Modules of the Python package, as the server serves them. */
-interface IViews {
-  render(options: { model: unknown; el: HTMLElement }): Dispose;
-  streamSource(jobId: string, beside: string): { dispose?: Dispose };
-}
-
-/** Import the view and its style once; the server has the same version of both as of what it sends them. */
-function loader(settings: ServerConnection.ISettings): () => Promise<IViews> {
-  let views: Promise<IViews> | null = null;
-  const load = async (): Promise<IViews> => {
-    const base = URLExt.join(settings.baseUrl, 't2notebook', 'static');
-    const [view, source] = await Promise.all([
-      import(/* webpackIgnore: true */ `${base}/job_view.js`),
-      import(/* webpackIgnore: true */ `${base}/stream_source.js`)
-    ]);
-    if (!document.querySelector('link[data-t2-view]')) {
-      const style = document.createElement('link');
-      style.rel = 'stylesheet';
-      style.href = `${base}/job_view.css`;
-      style.dataset.t2View = '';
-      document.head.append(style);
-    }
-    return { render: view.default.render, streamSource: source.streamSource };
-  };
-  return () => (views ??= load().catch(error => {
-    views = null;
-    throw error;
-  }));
-}
 
 class JobRenderer extends Widget implements IRenderMime.IRenderer {
   constructor(
@@ -138,7 +106,7 @@ class JobRenderer extends Widget implements IRenderMime.IRenderer {
     const dispose = views.render({ model: source, el: place });
     this._dispose = () => {
       dispose();
-      source.dispose?.();
+      source.dispose();
       place.remove();
     };
   }
@@ -176,7 +144,7 @@ export const jobViewPlugin: JupyterFrontEndPlugin<void> = {
   requires: [IRenderMimeRegistry],
   optional: [INotebookTracker],
   activate: (app: JupyterFrontEnd, registry: IRenderMimeRegistry, notebooks: INotebookTracker | null) => {
-    const load = loader(app.serviceManager.serverSettings);
+    const load = () => loadViews(app.serviceManager.serverSettings);
     // Widgets are rendered by what belongs to the notebook, which knows its kernel.
     const registryOf = (node: HTMLElement) =>
       notebooks?.find(panel => panel.content.node.contains(node))?.content.rendermime ?? null;

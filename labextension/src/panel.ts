@@ -55,7 +55,7 @@ export class JobsPanel extends Widget {
   }
 
   /** Show one job. */
-  showJob(jobId: string, page: Page = 'workers'): void {
+  showJob(jobId: string, page: Page = 'job'): void {
     this._trouble.forget();
     this._details?.dispose();
     const { jobs } = this._options;
@@ -123,10 +123,13 @@ export class JobsPanel extends Widget {
   }
 
   private _onChanged(): void {
-    if (this._details) {
-      this._details.draw();
-    } else {
+    const { store } = this._options.jobs;
+    if (!this._details) {
       this._list.draw();
+    } else if (this._details.isKnown && store.isComplete && !store.rows.has(this._details.jobId)) {
+      this.showAll(); // it was cleared
+    } else {
+      this._details.draw();
     }
   }
 
@@ -140,9 +143,7 @@ export class JobsPanel extends Widget {
 
   private _tick(): void {
     const now = Date.now() / 1000;
-    if (this._details) {
-      this._details.tick(now);
-    } else {
+    if (!this._details) {
       this._list.tick(now);
     }
   }

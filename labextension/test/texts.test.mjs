@@ -5,7 +5,6 @@ import { cellJob, givenName, isJobCell } from '../lib/celljob.js';
 import { clock, duration, memory, notebookName, percent } from '../lib/format.js';
 import { isNews, take } from '../lib/once.js';
 import { Trouble } from '../lib/trouble.js';
-import { byTrouble, taskTone } from '../lib/workers.js';
 
 test('durations', () => {
   const cases = { '-1': '0 s', 59.9: '59 s', 60: '1 m 00 s', 3599: '59 m 59 s', 3600: '1 h 00 m', 90000: '1 d 01 h' };
@@ -75,13 +74,6 @@ test('what is told follows the setting', () => {
   assert.equal(isNews(end('LOST'), 'failed'), true);
   assert.equal(isNews(end('FAILED'), 'never'), false);
   assert.equal(isNews({ job_id: 'j', state: 'STARTED', has_ended: false }, 'all'), false);
-});
-
-test('workers in trouble come first', () => {
-  const tasks = ['FINISHED', 'RUNNING', 'FAILED', 'KILLED', 'LOST'].map((state, worker_id) => ({ state, worker_id }));
-  assert.deepEqual(tasks.sort(byTrouble).map(task => task.worker_id), [2, 4, 0, 1, 3]);
-  assert.equal(taskTone('UNREACHABLE'), 'bad');
-  assert.equal(taskTone('STAGING'), 'wait');
 });
 
 test('what failed is told until something else is done, and after a connection that broke meanwhile', () => {

@@ -106,6 +106,7 @@ def snapshot(
     each = _each(shown.workers)
     table = _rows(view, shown.workers, now, each) if rows else {}
     running = view.counts.get(TaskState.RUNNING, 0)
+    is_lost = bool(lost) and not view.state.is_final
     is_partly = bool(running) and view.state in (JobState.PENDING, JobState.STARTING)
     end = view.finished if view.state.is_final and view.finished is not None else now
     elapsed = max(0.0, end - view.submitted) if view.submitted is not None else 0.0
@@ -113,8 +114,12 @@ def snapshot(
         "job_id": view.job_id,
         "name": view.name or view.job_id,
         "state": view.state.value,
-        "tone": "active" if is_partly else TONES[view.state.value],
-        "chip": f"{running:,} of {view.number_of_workers:,} running" if is_partly else view.state.value,
+        "tone": "bad" if is_lost else "active" if is_partly else TONES[view.state.value],
+        "chip": "LOST"
+        if is_lost
+        else f"{running:,} of {view.number_of_workers:,} running"
+        if is_partly
+        else view.state.value,
         "final": view.state.is_final,
         "live": not (view.state.is_final or lost),
         "workers": view.number_of_workers,

@@ -170,6 +170,7 @@ def test_a_job_whose_session_is_gone_says_so(job):
     assert not record["live"] and not record["final"]
     assert "the session process has ended" in job_html(record)
     assert "lost: the session process has ended" in job_text(record)
+    assert (record["chip"], record["tone"], record["state"]) == ("LOST", "bad", "STARTED")
 
 
 def test_running_times_count_and_ended_ones_stand(job):

@@ -27,8 +27,13 @@ export class JobHeader {
     this.logs = button("t2-action", "Logs", onLogs);
     this.why = button("t2-action", "Why", onWhy);
     this.why.title = "Why it waits, or how it came to its end";
+    this.model = model;
     this.kill = new KillButton(async () => {
-      if (await killThroughServer(model.get("snapshot").job_id)) {
+      setShown(this.failed, false);
+      const { isServers } = this;
+      const why = await killThroughServer(model.get("snapshot").job_id, isServers);
+      if (isServers) return this.answer(why);
+      if (!why) {
         this.tellLater("It is killed; the kernel is busy, and this view says so when it has time.");
         return;
       }
@@ -45,6 +50,10 @@ export class JobHeader {
     this.busy = element("span", "t2-muted");
     this.busy.hidden = true;
     this.facts.append(this.id, this.busy);
+    this.failed = element("div", "t2-callout");
+    this.failed.dataset.tone = "bad";
+    this.failed.setAttribute("role", "alert");
+    this.failed.hidden = true;
     this.busyTimer = 0;
     /** @type {import("./source.js").Snapshot | null} */
     this.current = null;
@@ -59,6 +68,18 @@ export class JobHeader {
     }, ANSWER_MS);
   }
 
+  /** Whether the data are the Jupyter server's, so that there is no kernel to be asked. */
+  get isServers() {
+    return this.model.get("via") === "server";
+  }
+
+  /** @param {string} why Empty if the job has been killed. */
+  answer(why) {
+    setText(this.failed, why ? `It could not be killed: ${why}` : "");
+    setShown(this.failed, Boolean(why));
+    if (why && this.kill.phase === "sent") this.kill.enter("idle");
+  }
+
   /** @param {import("./source.js").Snapshot} snapshot */
   draw(snapshot) {
     this.current = snapshot;
@@ -71,7 +92,9 @@ export class JobHeader {
     setText(this.elapsed, snapshot.elapsed_text);
     setText(this.id, [snapshot.job_id, snapshot.each, snapshot.notice].filter(Boolean).join(" · "));
     if (snapshot.notice) setShown(this.busy, false);
-    if (!snapshot.live) {
+    if (snapshot.final) setShown(this.failed, false);
+    // A job whose session was lost can be killed through the server, which takes it over.
+    if (snapshot.final || (!snapshot.live && !this.isServers)) {
       this.kill.enter("ended");
       setShown(this.kill.node, !snapshot.final);
       setShown(this.busy, false);

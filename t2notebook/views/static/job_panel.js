@@ -73,6 +73,7 @@ export class JobPanel {
     this.root.append(
       this.header.line,
       this.header.facts,
+      this.header.failed,
       this.gone,
       ...notes,
       this.why.node,

@@ -8,11 +8,11 @@ import { Relay } from "./relay.js";
 
 /**
  * Draw a job into a node, and keep it true.
- * @param {{model: Source, el: HTMLElement}} place A view that belongs to a kernel goes on with what
- *   the Jupyter server knows while the kernel is silent.
+ * @param {{model: Source, el: HTMLElement, page?: string}} place A view that belongs to a kernel goes on with what
+ *   the Jupyter server knows while the kernel is silent. With the page `why` it begins with why the job waits.
  * @returns {() => void} Ends it.
  */
-function render({ model, el }) {
+function render({ model, el, page }) {
   const relay = model.get("kernel_id") ? new Relay(model) : null;
   /** @type {JobPanel | null} */
   let panel = null;
@@ -24,6 +24,7 @@ function render({ model, el }) {
     if (!model.get("snapshot")) return;
     note.remove();
     panel = new JobPanel(relay ?? model, el);
+    if (page === "why") panel.askWhy();
   };
   const events = ["change:snapshot", "change:trouble"];
   for (const event of events) model.on(event, look);

@@ -32,22 +32,28 @@ export function askServer({ base, token }, path, options = {}) {
   return fetch(base + path, { credentials: "same-origin", cache: "no-store", ...options, headers });
 }
 
-// A server that takes a job over from a session that was lost starts another session first.
+// A server that takes a job over from a session that was lost starts another session first; that of another environment
+// may take longer, where nobody else can be asked.
 const KILL_MS = 20000;
+const TAKE_OVER_MS = 100000;
 
 /**
  * Kill a job through the server extension, which does not wait for a kernel.
  * @param {string} jobId
- * @returns {Promise<boolean>} Whether it has been killed; not where the extension is not installed, or cannot reach it.
+ * @param {boolean} [isPatient] Whether nobody else can be asked.
+ * @returns {Promise<string>} Empty if it has been killed; else why not.
  */
-export async function killThroughServer(jobId) {
+export async function killThroughServer(jobId, isPatient = false) {
   const server = jupyterServer();
-  if (!server) return false;
-  const signal = AbortSignal.timeout(KILL_MS);
+  if (!server) return "this page comes from no Jupyter server";
+  const signal = AbortSignal.timeout(isPatient ? TAKE_OVER_MS : KILL_MS);
   try {
     const path = `t2notebook/api/jobs/${encodeURIComponent(jobId)}/kill`;
-    return (await askServer(server, path, { method: "POST", body: "{}", signal })).ok;
-  } catch {
-    return false;
+    const answer = await askServer(server, path, { method: "POST", body: "{}", signal });
+    if (answer.ok) return "";
+    const record = await answer.json().catch(() => null);
+    return record?.message || `the Jupyter server answers HTTP ${answer.status}`;
+  } catch (error) {
+    return `the Jupyter server does not answer: ${error instanceof Error ? error.message : error}`;
   }
 }
