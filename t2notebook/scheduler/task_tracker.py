@@ -293,7 +293,7 @@ class TaskTracker:
             data = {**data, "details": "\n".join(filter(None, [message, data.get("details", "")]))}
             cause, message = Cause.START, text
         rule = decide(state, reason, asked=asked, ran=worker.started is not None, cause=cause)
-        restart = None
+        restart, blamed = None, message or reason
         if worker.result == "ok" and not is_back and rule.decision in (Decision.RETRY, Decision.RESTART):
             # It had ended well, and only the news of that is lost.
             message = f"its result had come before: {message or reason or state.value}"
@@ -302,6 +302,7 @@ class TaskTracker:
             if reason == "LAUNCH_TIMEOUT" or (worker.started is None and "fetch" in message):
                 advice = self._silence.advice(worker.agent, worker.host)
                 message = "; ".join(filter(None, [message, advice]))
+                blamed = advice or blamed
             limit = job.spec.faults.max_worker_restarts
             limit = min(limit, MAX_STARTS) if rule.when is Condition.START else limit
             restart, outlook = _restart(rule, worker, limit)
@@ -309,7 +310,7 @@ class TaskTracker:
         elif rule.decision is Decision.FAIL and reason in ADVICE:
             message = f"{message or reason}; {self._whose_limit(worker, reason, source)}{ADVICE[reason]}"
         if rule.blames_host and worker.host:
-            self.hosts.failed(worker.host, job.job_id, self._turn.now)
+            self.hosts.failed(worker.host, job.job_id, self._turn.now, blamed)
         elif state is TaskState.FINISHED:
             self.hosts.succeeded(worker.host)
         self._turn.record(
@@ -418,9 +419,9 @@ class TaskTracker:
         self.end_task(task_id, worker.agent)
         where = f" on {worker.host}" if worker.host else ""
         if worker.state is TaskState.STAGING:
-            self.hosts.failed(worker.host, job.job_id, self._turn.now)
             seconds = job.spec.faults.launch_timeout
             reason, message = "LAUNCH_TIMEOUT", f"nothing was heard of its launch{where} for {seconds:g} s"
+            self.hosts.failed(worker.host, job.job_id, self._turn.now, message)
         else:
             seconds = job.spec.faults.unreachable_timeout
             what = "unreachable" if worker.state is TaskState.UNREACHABLE else "unknown to the master"

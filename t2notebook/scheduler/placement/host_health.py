@@ -13,14 +13,17 @@ TOLERATED = 2
 TOGETHER = 0.4
 #: How long the first time, and how long at the most, seconds.
 FIRST, LONGEST = 30.0, 3600.0
+#: Characters of a reason that are kept.
+LONGEST_WHY = 200
 
 
 @dataclass(frozen=True)
 class Excluded:
-    """A host that gets no workers: until when (seconds), and how often workers failed there."""
+    """A host that gets no workers: until when (seconds), how often workers failed there, and of what the last time."""
 
     until: float
     failures: int
+    why: str = ""
 
 
 @dataclass
@@ -28,6 +31,7 @@ class _Host:
     is_gone: bool = False
     by_job: dict[str, int] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
+    why: str = ""
 
     @property
     def failures(self) -> int:
@@ -63,7 +67,7 @@ class HostHealth:
         if (known := self._hosts.get(host)) is not None:
             known.is_gone = True
 
-    def failed(self, host: str, job_id: str, now: float) -> None:
+    def failed(self, host: str, job_id: str, now: float, why: str = "") -> None:
         """Note that a worker failed there, by no fault of the job's own code that is known.
 
         Parameters
@@ -71,8 +75,12 @@ class HostHealth:
         host, job_id : str
         now : float
             Seconds, by the clock of all times here.
+        why : str
+            Of what; its first line is kept.
         """
         book = self._hosts.setdefault(host, _Host())
+        line = why.partition("\n")[0]
+        book.why = line if len(line) <= LONGEST_WHY else f"{line[:LONGEST_WHY]}…"
         if now - book.last.get(job_id, -TOGETHER) >= TOGETHER:
             book.by_job[job_id] = book.by_job.get(job_id, 0) + 1
             book.last[job_id] = now
@@ -90,7 +98,7 @@ class HostHealth:
     def excluded(self, now: float) -> dict[str, Excluded]:
         """Return the hosts that get no workers now."""
         found = {
-            host: Excluded(book.until, book.failures)
+            host: Excluded(book.until, book.failures, book.why)
             for host, book in self._hosts.items()
             if book.until > now
         }

@@ -64,6 +64,7 @@ def exclude(bin_: Bin, excluded: Mapping[str, Excluded], now: float) -> float | 
         bin_.excluded_as = "avoided"
         bin_.excluded = (
             f"avoided for {lasting(bad.until - now)}, since workers failed there {bad.failures} times"
+            f"{bad.why and f', the last time: {bad.why}'}"
         )
         free_at = bad.until
     for offer in bin_.offers:

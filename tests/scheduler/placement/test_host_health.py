@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from t2notebook.scheduler.placement.host_health import Excluded, HostHealth
+from t2notebook.scheduler.placement.host_health import LONGEST_WHY, Excluded, HostHealth
 
 
 def test_one_failure_is_an_accident_two_are_not_and_then_the_time_doubles() -> None:
@@ -100,3 +100,14 @@ def test_there_is_always_somewhere_to_go(happened: list[tuple[str, str, float]])
         excluded = hosts.excluded(now)
         assert len(excluded) < len(known)
         assert all(bad.until > now and bad.failures >= 2 for bad in excluded.values())
+
+
+def test_the_last_reason_is_kept_in_one_short_line() -> None:
+    """Of a host that workers could not start on, it was only said how often they had not."""
+    hosts = HostHealth()
+    hosts.seen(["h1", "h2"])
+    for number, why in enumerate(("exited with code 3", "no way back\nTraceback", "x" * 1000)):
+        hosts.failed("h1", "a", 10.0 * number, why)
+    assert hosts.excluded(20.0)["h1"].why == "x" * LONGEST_WHY + "…"
+    hosts.failed("h1", "a", 30.0, "no way back\nTraceback")
+    assert hosts.excluded(30.0)["h1"].why == "no way back"

@@ -161,6 +161,10 @@ def test_an_avoided_host_gets_nothing_and_it_is_said_for_how_long() -> None:
     assert messages(plan)[0] == "h3: avoided for 40 s, since workers failed there 3 times"
     assert plan.retry_at == 140.0
     assert match([offer(3)], [request(1)], excluded={"h3": Excluded(140.0, 3)}, now=141.0).retry_at is None
+    told = match(
+        [offer(3), offer(4)], [request(9)], excluded={"h3": Excluded(140.0, 3, "no way back")}, now=100.0
+    )
+    assert messages(told)[0].endswith(" since workers failed there 3 times, the last time: no way back")
 
 
 def test_an_agent_that_goes_down_for_maintenance_comes_last_and_then_not_at_all() -> None:
