@@ -60,22 +60,22 @@ JOB_COLUMNS = {
     "workers": "int64",
     "running": "int64",
     "finished_workers": "int64",
+    "message": "str",
     "submitted": "time",
     "started": "time",
     "finished": "time",
     "session": "str",
-    "message": "str",
 }
 
 WHY_COLUMNS = {
     "time": "time",
-    "offer": "str",
-    "agent": "str",
     "host": "str",
     "lacked": "str",
     "offered": "float64",
     "asked": "float64",
     "message": "str",
+    "agent": "str",
+    "offer": "str",
 }
 
 USAGE_COLUMNS = {
