@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..config import configure, get_config, help_of_settings, sources_of_settings
 from .cluster import cluster_figures, cluster_info, cluster_page, jobs_on_cluster, start_cluster, stop_cluster
-from .handles import attach, job_ids, jobs, named, shutdown, unfinished_named
+from .handles import attach, before_shutdown, job_ids, jobs, named, shutdown, unfinished_named
 from .job import Job
 from .locator import Named
 from .restarting import clear, restart
@@ -16,6 +16,7 @@ __all__ = [
     "Named",
     "Prepared",
     "attach",
+    "before_shutdown",
     "clear",
     "cluster_figures",
     "cluster_info",

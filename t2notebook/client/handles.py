@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,8 +104,19 @@ def job_ids() -> list[str]:
     return list(_known)
 
 
+#: Called first when everything is to end, by what has more than jobs.
+_before_shutdown: list[Callable[[], None]] = []
+
+
+def before_shutdown(callback: Callable[[], None]) -> None:
+    """Have something called by `shutdown` before it ends the jobs."""
+    _before_shutdown.append(callback)
+
+
 def shutdown() -> None:
     """End this kernel's jobs, also those with ``on_exit="detach"``, and each session that nobody else uses."""
+    for callback in _before_shutdown:
+        callback()
     stopped: SessionStopped | None = None
     for link in open_links():
         try:

@@ -47,7 +47,7 @@ class Config:
     session_linger : float
         Seconds that a session lives on when no kernel is attached and no job runs.
     executor_linger : float
-        Seconds that an idle executor is kept warm for the next job.
+        Seconds that an idle executor is kept warm for the next job, and what a kernel forks Dask schedulers from.
     pool_linger : float
         Seconds that the workers of `t2.map` and `t2.Executor` are kept when they have nothing to do.
     failover_timeout : float

@@ -5,6 +5,7 @@ They are checked here, when it is imported: a version of distributed that has ot
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 from collections.abc import Awaitable
@@ -48,6 +49,7 @@ class HookedCluster(Cluster):
             scheduler_sync_interval=scheduler_sync_interval,
         )
 
+    _starting: asyncio.Task[None] | None = None
     #: The connection to the Dask scheduler, whose handlers are its methods.
     scheduler_comm: Any
     #: The scheduler's description of itself and of its workers.
@@ -87,7 +89,10 @@ class HookedCluster(Cluster):
             try:
                 self.sync(self._start)
             except BaseException:
-                self._loop_runner.stop()
+                try:
+                    self.sync(self._abandon)
+                finally:
+                    self._loop_runner.stop()
                 raise
 
     async def begin_here(self) -> None:
@@ -116,10 +121,18 @@ class HookedCluster(Cluster):
             self._loop_runner.stop()
         return awaitable
 
+    async def _abandon(self) -> None:
+        """End a start that nobody waits for any more: an interrupt ends only the waiting."""
+        if self._starting is not None:
+            if not self._starting.cancelling():  # twice, and it would not end in good order
+                self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+
     # The hooks.
 
     async def _start(self) -> None:
         self.status = Status.starting
+        self._starting = asyncio.current_task()
         try:
             await self.on_start()
             await super()._start()

@@ -1,11 +1,15 @@
-"""Clusters that are to end with this kernel: they are closed while the process ends."""
+"""Clusters that are to end with this kernel, while the process ends, or when everything is shut down."""
 
 from __future__ import annotations
 
 import atexit
 import logging
+import os
 import weakref
 from typing import Protocol
+
+from .. import client
+from . import scheduler_process
 
 log = logging.getLogger("t2notebook.dataflow")
 
@@ -17,6 +21,9 @@ class Ending(Protocol):
 
     def end_with_kernel(self) -> None:
         """End everything without a loop or a thread: neither is to be had any more."""
+
+    def shut_down(self) -> None:
+        """End everything, what was to be detached too, and wait for that."""
 
 
 _living: weakref.WeakSet[Ending] = weakref.WeakSet()
@@ -47,3 +54,17 @@ def _close_all() -> None:
             cluster.end_with_kernel()
         except Exception:
             log.debug("could not close %s", cluster.name, exc_info=True)
+
+
+def _shut_down_all() -> None:
+    for cluster in list(_living):
+        try:
+            cluster.shut_down()
+        except Exception:
+            log.debug("could not close %s", cluster.name, exc_info=True)
+    scheduler_process.close_fork_server()
+
+
+client.before_shutdown(_shut_down_all)
+# They are the kernel's, not of a process that was forked from it and ends before.
+os.register_at_fork(after_in_child=_living.clear)

@@ -20,15 +20,24 @@ from .requirements import DataflowError, need
 
 need("dask", "distributed")
 
-import dask  # noqa: E402
-from dask.utils import parse_bytes, parse_timedelta  # noqa: E402
+from dask.utils import parse_timedelta  # noqa: E402
 from distributed.core import Status, rpc  # noqa: E402
 from distributed.deploy.adaptive import Adaptive  # noqa: E402
 from distributed.objects import SchedulerInfo  # noqa: E402
 from distributed.utils import NoOpAwaitable, format_dashboard_link  # noqa: E402
 
-from . import at_exit, certificates, network, pending_reasons, scheduler_link, settings  # noqa: E402
+from . import (  # noqa: E402
+    at_exit,
+    certificates,
+    network,
+    options,
+    pending_reasons,
+    scheduler_link,
+    scheduler_task,
+    settings,
+)
 from ._distributed import HookedCluster  # noqa: E402
+from .adaptive import MesosAdaptive  # noqa: E402
 from .agent.tls import MemorySecurity  # noqa: E402
 from .members import Member, Members  # noqa: E402
 from .reconciler import Reconciler  # noqa: E402
@@ -38,32 +47,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger("t2notebook.dataflow")
-
-#: Seconds for which a dead kernel's cluster is kept.
-GRACE = 5.0
-#: Seconds after which adaptive scaling tries again to have workers where none could be had.
-RETRY = 60.0
-
-
-class MesosAdaptive(Adaptive):
-    """Dask's adaptive scaling; workers leave by the cluster's own way, which moves their data first.
-
-    Where workers end before they join the Dask scheduler, others are tried after a while, not at each interval.
-    """
-
-    _last_try = -math.inf
-
-    async def scale_up(self, n: int) -> None:
-        """Have so many workers."""
-        now = time.monotonic()
-        if not self.cluster.is_infeasible or now - self._last_try > RETRY:
-            self._last_try = now
-            await super().scale_up(n)
-
-    async def scale_down(self, workers: Sequence[str]) -> None:
-        """Let workers leave."""
-        if workers:
-            await self.cluster.scale_down(workers)
 
 
 class MesosCluster(HookedCluster):
@@ -184,6 +167,7 @@ class MesosCluster(HookedCluster):
             on_exit=on_exit,
         )
         self._scheduler_options = dict(scheduler_options or {})
+        options.pack(self._scheduler_options, "scheduler_options")
         self._dashboard_address = dashboard_address
         self._keys: dict[str, str] | None = certificates.make() if security else None
         self._attach_to: Path | None = None
@@ -196,6 +180,7 @@ class MesosCluster(HookedCluster):
         self._jobs = WorkerJobs(name, self._job_changed)
         self._reconciler = Reconciler(_Owner(self), self._jobs, Members(), target)
         self._link: scheduler_link.SchedulerLink | None = None
+        self._address = ""
         self._ending: asyncio.Task[None] | None = None
         self._told: set[str] = set()
         self.security: MemorySecurity | None = None
@@ -216,20 +201,17 @@ class MesosCluster(HookedCluster):
         DataflowError
             When there is none of this name, or another kernel holds it.
         """
-        found = {told["name"]: path for path, told in scheduler_link.living()}
-        if name not in found:
-            others = f"; there are {', '.join(sorted(found))}" if found else ", nor any other"
-            raise DataflowError(f"there is no Dask cluster called {name!r}{others}")
+        path = scheduler_link.find(name)
         cluster = cls.__new__(cls)
         cluster._scheduler_options, cluster._dashboard_address, cluster._keys = {}, None, None
-        cluster._attach_to, cluster._kept = found[name], settings.Settings()
+        cluster._attach_to, cluster._kept = path, settings.Settings()
         cluster._prepare(name, 0, asynchronous, loop, 1)
         return cluster
 
     # Its life.
 
     async def on_start(self) -> None:
-        """Start the scheduler's process, or take it over, and connect."""
+        """Start the scheduler's process and ask for the first workers, or take both over, and connect."""
         if self._attach_to is None:
             await self._start_scheduler()
         else:
@@ -238,29 +220,33 @@ class MesosCluster(HookedCluster):
         self._link.watch(self._scheduler_gone)
         self.security = MemorySecurity.of(self._keys) if self._keys else None
         args = self.security.get_connection_args("client") if self.security else {}
-        self.scheduler_comm = rpc(self._link.told["address"], connection_args=args)
+        self.scheduler_comm = rpc(self._address, connection_args=args)
 
     async def _start_scheduler(self) -> None:
         loop = asyncio.get_running_loop()
-        listen = await loop.run_in_executor(None, network.listen_address, get_config())
-        path = scheduler_link.socket_path(self.name)
-        task = {
-            "name": self.name,
-            "pid": os.getpid(),
-            "socket": str(path),
-            "log": str(scheduler_link.log_path(path)),
-            "path": network.module_path(),
-            "host": listen.bind,
-            "contact_host": listen.advertise,
-            "keys": certificates.of_role(self._keys, "scheduler", "client", "worker") if self._keys else None,
-            "dashboard_address": _dashboard(self._dashboard_address),
-            "options": self._scheduler_options,
-            "dask": settings.dask_settings(),
-            "grace": float(dask.config.get("t2notebook.grace", GRACE)),
-            "detach": self._kept.on_exit == "detach",
-            "state": {},
-        }
-        self._link = await scheduler_link.SchedulerLink.start(task)
+        config = get_config()
+        listen = await loop.run_in_executor(None, network.listen_address, config)
+        given = dict(self._scheduler_options)
+        with network.reserved_port(listen.bind) as port:
+            if is_known := bool(port) and "port" not in given:
+                given["port"] = port
+                scheme = "tls" if self._keys else "tcp"
+                self._address = network.address(scheme, listen.advertise or listen.bind, port)
+            task = scheduler_task.make(
+                self.name,
+                listen,
+                self._keys,
+                self._dashboard_address,
+                given,
+                detach=self._kept.on_exit == "detach",
+                state=self._state(),
+            )
+            self._link = await scheduler_link.SchedulerLink.prepare(task)
+            if is_known:
+                # Workers take about as long to start as the scheduler does, and wait for it.
+                self._begin_reconciling()
+            await self._link.start(config.executor_linger)
+            self._address = self._link.told["address"]
 
     async def _take_over(self, path: Path) -> None:
         try:
@@ -268,7 +254,8 @@ class MesosCluster(HookedCluster):
         except (OSError, TimeoutError, ValueError) as error:
             raise DataflowError(f"the Dask scheduler of {self.name!r} does not answer: {error}") from None
         told = self._link.told
-        state = told.get("state") or {}
+        self._address = told["address"]
+        state = told["state"]
         self._keys = told["keys"]
         self._reconciler.members = Members.restore(state)
         self._kept = settings.Settings.from_record(state["settings"])
@@ -281,11 +268,14 @@ class MesosCluster(HookedCluster):
                 self._say(f"a job of this cluster is lost: {error}")
 
     async def on_started(self) -> None:
-        """Ask for the first workers."""
-        self._reconciler.start()
+        """Wait until the first workers have been asked for."""
+        self._begin_reconciling()
         self._keep()
-        self._reconciler.changed()
         await self._settled()
+
+    def _begin_reconciling(self) -> None:
+        self._reconciler.start()
+        self._reconciler.changed()
 
     def __await__(self) -> Generator[Any, None, MesosCluster]:
         async def ready() -> MesosCluster:
@@ -323,11 +313,23 @@ class MesosCluster(HookedCluster):
         if self.status in (Status.closing, Status.closed):
             return
         self.status = Status.closed
-        link = self._link
-        if self._kept.on_exit != "kill" or link is None:
+        if self._kept.on_exit == "kill":
+            self._end_here()
+
+    def shut_down(self) -> None:
+        """End everything, for who has `t2notebook.shutdown` called, also from within the cluster's own event loop."""
+        if not self.asynchronous:
+            self.close()
             return
+        self._reconciler.target = 0
+        self._end_here()
+        self.loop.add_callback(self.end)
+
+    def _end_here(self) -> None:
+        """End scheduler, workers and jobs on this thread."""
         self._jobs.kill_waiting()
-        link.end_now()
+        if self._link is not None:
+            self._link.end_now()
         for job in self._jobs:
             self._jobs.see_off(job)
 
@@ -393,10 +395,7 @@ class MesosCluster(HookedCluster):
         DataflowError
             When the cluster is closed, or a size is none.
         """
-        if memory is not None:
-            n = max(n, math.ceil(parse_bytes(memory) / self._kept.memory))
-        if cores is not None:
-            n = max(n, math.ceil(cores / self._kept.thread_count))
+        n = self._kept.at_least(n, cores, memory)
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:
             raise DataflowError(f"cannot scale to {n!r} workers; give a whole number from 0")
         if self.status in (Status.closing, Status.closed):
@@ -443,15 +442,8 @@ class MesosCluster(HookedCluster):
         **kwargs
             ``interval``, ``wait_count``, ``target_duration``, ...
         """
-        threads, memory = self._kept.thread_count, self._kept.memory
-        if minimum_cores is not None:
-            minimum = max(minimum or 0, math.ceil(minimum_cores / threads))
-        if minimum_memory is not None:
-            minimum = max(minimum or 0, math.ceil(parse_bytes(minimum_memory) / memory))
-        if maximum_cores is not None:
-            maximum = min(maximum, math.floor(maximum_cores / threads))
-        if maximum_memory is not None:
-            maximum = min(maximum, math.floor(parse_bytes(maximum_memory) / memory))
+        minimum = self._kept.at_least(minimum, minimum_cores, minimum_memory)
+        maximum = self._kept.at_most(maximum, maximum_cores, maximum_memory)
         return super().adapt(Adaptive=Adaptive, minimum=minimum, maximum=maximum, **kwargs)
 
     def wait_for_workers(self, n_workers: int, timeout: float | str | None = None) -> Any:
@@ -508,20 +500,21 @@ class MesosCluster(HookedCluster):
                 pass
 
     def _submit(self, names: Sequence[str]) -> Job:
-        assert self._link is not None
-        return self._jobs.submit(names, self._kept, self._link.told["address"], self._keys)
+        return self._jobs.submit(names, self._kept, self._address, self._keys)
 
     def _keep(self) -> None:
         """Leave with the scheduler's process what another kernel would need."""
         if self._link is not None:
-            reconciler = self._reconciler
-            state = {
-                "jobs": self._jobs.unfinished,
-                "settings": self._kept.to_record(),
-                "target": reconciler.target,
-                **reconciler.members.state(),
-            }
-            self._link.keep(state)
+            self._link.keep(self._state())
+
+    def _state(self) -> dict[str, Any]:
+        reconciler = self._reconciler
+        return {
+            "jobs": self._jobs.unfinished,
+            "settings": self._kept.to_record(),
+            "target": reconciler.target,
+            **reconciler.members.state(),
+        }
 
     def _say(self, text: str) -> None:
         """Tell people, once."""
@@ -567,7 +560,7 @@ class MesosCluster(HookedCluster):
     @property
     def scheduler_address(self) -> str:
         """The address for clients."""
-        return self._link.told["address"] if self._link is not None else "<Not Connected>"
+        return self._address or "<Not Connected>"
 
 
 class _Owner:
@@ -588,11 +581,3 @@ class _Owner:
     @property
     def known_names(self) -> set[str]:
         return {str(one["name"]) for one in self._cluster.scheduler_info["workers"].values()}
-
-
-def _dashboard(address: str | None) -> str | None:
-    """Return where the dashboard listens: on this machine only, unless a host is given."""
-    if address is None:
-        return None
-    host, _, port = address.rpartition(":")
-    return f"{host or '127.0.0.1'}:{port}"

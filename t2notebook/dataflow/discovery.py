@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import scheduler_link
-
 
 def security_loader(info: Mapping[str, Any]) -> Any:
     """Return the certificates for a scheduler's address; None if it is none of this user's clusters on this machine.
@@ -25,6 +23,8 @@ def security_loader(info: Mapping[str, Any]) -> Any:
     address = str(info.get("address") or "")
     if not address.startswith("tls://"):
         return None
+    # What every client of Dask in this environment imports is no more than this.
+    from . import scheduler_link
     from .agent.tls import MemorySecurity
 
     for path, told in scheduler_link.living():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -50,6 +52,23 @@ def listen_address(config: Config) -> ListenAddress:
         time.sleep(0.1)
 
 
-def module_path() -> list[str]:
-    """Return where this kernel finds modules, its own directory first: the scheduler unpickles what a client sends."""
-    return list(dict.fromkeys(os.path.abspath(path) for path in sys.path))
+@contextmanager
+def reserved_port(host: str) -> Iterator[int]:
+    """Give a port at which a process of this machine is going to listen; 0 where none can be kept for it."""
+    if sys.platform != "linux":
+        yield 0
+        return
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as holder:
+        try:
+            # Linux lets another socket that has this option, as tornado's have, listen where one is bound and does not.
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind((host, 0))
+        except OSError:
+            yield 0
+        else:
+            yield holder.getsockname()[1]
+
+
+def address(scheme: str, host: str, port: int) -> str:
+    """Return an address as `distributed` writes it."""
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

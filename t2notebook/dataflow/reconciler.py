@@ -71,10 +71,12 @@ class Reconciler:
         self._wake, self._idle = asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._submission: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, on the loop that runs."""
-        self._task = asyncio.ensure_future(self._run())
+        """Begin, on the loop that runs; once."""
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._run())
 
     async def stop(self) -> None:
         """Do no more."""
@@ -82,6 +84,9 @@ class Reconciler:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._submission is not None:
+            # A job that is being submitted has to be known, to be ended.
+            await asyncio.gather(self._submission, return_exceptions=True)
 
     def release(self) -> None:
         """Let go who waits for it to be done."""
@@ -149,6 +154,10 @@ class Reconciler:
 
     async def _ask_for(self, count: int) -> None:
         """Submit one job for so many workers."""
+        self._submission = asyncio.ensure_future(self._submit(count))
+        await asyncio.shield(self._submission)
+
+    async def _submit(self, count: int) -> None:
         names = self.members.new_names(count)
         job = await asyncio.get_running_loop().run_in_executor(None, self._owner.submit, names)
         self.members.add(job.job_id, names)

@@ -9,13 +9,13 @@ import json
 import os
 import socket
 import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..config import data_dir, runtime_dir
+from . import scheduler_process
 from .requirements import DataflowError
 from .scheduler_main import LONGEST
 
@@ -46,41 +46,56 @@ class SchedulerLink:
         self._is_ending = False
         self._gone = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
+        self._task: Mapping[str, Any] | None = None
+        self._theirs: socket.socket | None = None
         self.pid = int(told.get("pid", 0))
-        self.process: subprocess.Popen[bytes] | None = None
+        _held.add(self)
+        self.process: scheduler_process.SchedulerProcess | None = None
 
     @classmethod
-    async def start(cls, task: dict[str, Any]) -> SchedulerLink:
-        """Start a scheduler's process with its task; it says where it is.
+    async def prepare(cls, task: Mapping[str, Any]) -> SchedulerLink:
+        """Return a link to a scheduler that is yet to start; what it is given before waits for it."""
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LONGEST)
+        link = cls(reader, writer, {"socket": task["socket"]}, Path(task["log"]))
+        link._task, link._theirs = task, theirs
+        writer.write(json.dumps(task).encode() + b"\n")
+        return link
+
+    async def start(self, linger: float) -> None:
+        """Start the process; it says where it is.
+
+        Parameters
+        ----------
+        linger : float
+            Seconds for which the process that schedulers are forked from is kept without work.
 
         Raises
         ------
         DataflowError
             When it does not start.
         """
-        ours, theirs = socket.socketpair()
-        log = Path(task["log"])
-        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         loop = asyncio.get_running_loop()
-        with theirs:
-            process = await loop.run_in_executor(None, _spawn, theirs.fileno(), log)
-        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LONGEST)
-        writer.write(json.dumps(task).encode() + b"\n")
+        assert self._theirs is not None and self._task is not None
+        with self._theirs as theirs:
+            self.process = await loop.run_in_executor(
+                None, scheduler_process.start, theirs.fileno(), self._task, linger
+            )
         try:
             async with asyncio.timeout(START):
-                line = await reader.readline()
+                line = await self._reader.readline()
         except TimeoutError:
             line = b""
         told = (
             json.loads(line) if line else {"error": f"it has ended at once, or said nothing for {START:g} s"}
         )
         if "error" in told:
-            writer.close()
-            process.terminate()
-            raise DataflowError(f"the Dask scheduler did not start: {told['error']}{tail(log)}")
-        link = cls(reader, writer, {**told, "pid": process.pid, "socket": task["socket"]}, log)
-        link.process = process
-        return link
+            self._writer.close()
+            self.process.terminate()
+            raise DataflowError(f"the Dask scheduler did not start: {told['error']}{tail(self.log)}")
+        self.told |= told
+        self.pid = self.process.pid
 
     @classmethod
     async def attach(cls, path: Path) -> SchedulerLink:
@@ -124,6 +139,12 @@ class SchedulerLink:
     async def end(self) -> None:
         """End the process, and wait for that."""
         self._is_ending = True
+        if self._watching is None:  # it never came to serve, and its log says why
+            self._writer.close()
+            if self.process is not None:
+                self.process.kill()
+                await asyncio.get_running_loop().run_in_executor(None, self.process.wait)
+            return
         self._send({"op": "end"})
         try:
             async with asyncio.timeout(END):
@@ -156,6 +177,14 @@ class SchedulerLink:
         self._is_ending = True
         self._writer.close()
 
+    def leave_to_parent(self) -> None:
+        """Let go of it in a process that was forked from the kernel: else it would be held when the kernel is gone."""
+        null = os.open(os.devnull, os.O_RDWR)
+        for one in (self._writer.get_extra_info("socket"), self._theirs):
+            if one is not None and one.fileno() >= 0:
+                os.dup2(null, one.fileno(), inheritable=False)  # whose number its owner here may yet close
+        os.close(null)
+
     def how_it_ended(self) -> str:
         """Return in words how the process has ended, as far as is known."""
         code = None
@@ -172,32 +201,16 @@ class SchedulerLink:
             self._writer.write(json.dumps(record).encode() + b"\n")
 
 
-def _spawn(descriptor: int, log: Path) -> subprocess.Popen[bytes]:
-    with open(os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM, json.dumps(_path()), str(descriptor)],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            pass_fds=[descriptor],
-            start_new_session=True,  # a kernel's interrupt is not for it
-            cwd="/",
-        )
-    # So that it leaves no zombie while this kernel lives.
-    threading.Thread(target=process.wait, name="t2-dask-reaper", daemon=True).start()
-    return process
+_held: weakref.WeakSet[SchedulerLink] = weakref.WeakSet()
 
 
-#: The kernel may have found this package by a path of its own.
-_PROGRAM = (
-    "import json, sys; path, fd = sys.argv[1:]; sys.path[:] = json.loads(path); "
-    "from t2notebook.dataflow.scheduler_main import main; main(int(fd))"
-)
+def _begin_anew() -> None:
+    for link in list(_held):
+        link.leave_to_parent()
+    _held.clear()
 
 
-def _path() -> list[str]:
-    """Return where this kernel finds modules: the scheduler unpickles what a client sends, from the same modules."""
-    return list(dict.fromkeys(os.path.abspath(path) for path in sys.path))
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 def tail(log: Path) -> str:
@@ -229,6 +242,23 @@ def living() -> Iterator[tuple[Path, dict[str, Any]]]:
             path.unlink(missing_ok=True)
         except (OSError, ValueError):
             continue
+
+
+def find(name: str) -> Path:
+    """Return the socket of a cluster's scheduler; of several of this name, that of one that no kernel holds.
+
+    Raises
+    ------
+    DataflowError
+        When there is none.
+    """
+    all_of_them = list(living())
+    found = sorted((told["holder"] != 0, path) for path, told in all_of_them if told["name"] == name)
+    if not found:
+        names = ", ".join(sorted({told["name"] for _, told in all_of_them}))
+        others = f"; there are {names}" if names else ", nor any other"
+        raise DataflowError(f"there is no Dask cluster called {name!r}{others}")
+    return found[0][1]
 
 
 def ask(path: Path, op: str) -> dict[str, Any]:

@@ -37,8 +37,8 @@ class SchedulerProcess:
     ----------
     task : dict
         ``name``, ``socket``, ``host``, ``contact_host``, ``keys`` (None: no TLS), ``dashboard_address`` (None: none),
-        ``options`` (of `distributed.Scheduler`), ``dask`` (settings), ``grace`` (seconds without a holder, after which
-        it ends), ``detach``, ``log``.
+        ``options`` (of `distributed.Scheduler`, packed), ``dask`` (settings), ``grace`` (seconds without a holder,
+        after which it ends), ``detach``, ``log``.
     """
 
     def __init__(self, task: dict[str, Any]) -> None:
@@ -67,17 +67,19 @@ class SchedulerProcess:
         from distributed import Scheduler
 
         from .agent.tls import MemorySecurity
+        from .options import unpack
         from .outgrown import Outgrown
 
         keys = self._task["keys"]
+        options = unpack(self._task["options"])
         self._scheduler = Scheduler(
             host=self._task["host"],
             protocol="tls" if keys else "tcp",
             security=MemorySecurity.of(keys) if keys else None,
             dashboard=False,
             dashboard_address=self._task["dashboard_address"] or "127.0.0.1:0",
-            plugins=[Outgrown()],
-            **self._task["options"],
+            plugins=[*options.pop("plugins", ()), Outgrown()],
+            **options,
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

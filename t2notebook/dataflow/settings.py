@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+import dask
+from dask.utils import parse_bytes
 
 from ..client.notebook_directories import beside
 from ..model.errors import SubmitError
 from ..model.job import ComputeResource, FaultTolerance, Placement
+from .options import pack, unpack
 
 MIB = 1 << 20
 #: Parts of Dask's configuration that workers and the scheduler are given; the others are of this machine, or secret.
@@ -114,6 +119,7 @@ class Settings:
             **more,
         )
         found.resource(1)
+        pack(found.worker_options, "worker_options")
         return found
 
     def resource(self, instances: int) -> ComputeResource:
@@ -138,9 +144,44 @@ class Settings:
         """Bytes of memory of a worker."""
         return int(self.ram_mega_bytes * MIB)
 
+    def at_least(self, workers: Any, cores: float | None, memory: str | float | None) -> Any:
+        """Return the number of workers that is no less than one wanted, and that has so many threads, so much memory.
+
+        Parameters
+        ----------
+        workers : number
+        cores : number, optional
+        memory : str or number, optional
+            As ``"10 GiB"``, or bytes.
+        """
+        if cores is not None:
+            workers = max(workers or 0, math.ceil(cores / self.thread_count))
+        if memory is not None:
+            workers = max(workers or 0, math.ceil(parse_bytes(memory) / self.memory))
+        return workers
+
+    def at_most(self, workers: Any, cores: float | None, memory: str | float | None) -> Any:
+        """Return the number of workers that is no more than one wanted, and has no more threads, no more memory.
+
+        Parameters
+        ----------
+        workers : number
+        cores : number, optional
+        memory : str or number, optional
+            As ``"10 GiB"``, or bytes.
+        """
+        if cores is not None:
+            workers = min(workers, math.floor(cores / self.thread_count))
+        if memory is not None:
+            workers = min(workers, math.floor(parse_bytes(memory) / self.memory))
+        return workers
+
     def to_record(self) -> dict[str, Any]:
         """Return a JSON-ready record."""
-        return asdict(self)
+        # Not by `asdict`, which would copy what is in the options.
+        record = {one.name: getattr(self, one.name) for one in fields(self)}
+        record |= {name: asdict(record[name]) for name in ("placement", "faults")}
+        return record | {"worker_options": pack(self.worker_options, "worker_options")}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Settings:
@@ -150,13 +191,23 @@ class Settings:
         placement["nodes"] = tuple(placement["nodes"])
         for name in ("files", "preload"):
             known[name] = tuple(known[name])
+        known["worker_options"] = unpack(known["worker_options"])
         return cls(placement=Placement(**placement), faults=FaultTolerance(**known.pop("faults")), **known)
 
 
-def dask_settings() -> dict[str, Any]:
-    """Return what this kernel has set of Dask, without what is of this machine only."""
-    import dask
+def _plain(value: Any) -> Any:
+    """Return a setting as JSON has it; what is neither text, number, list nor mapping is left out."""
+    if isinstance(value, Mapping):
+        return {
+            str(name): _plain(one) for name, one in value.items() if one is None or _plain(one) is not None
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain for one in value if (plain := _plain(one)) is not None or one is None]
+    return value if value is None or isinstance(value, str | bool | int | float) else None
 
+
+def dask_settings() -> dict[str, Any]:
+    """Return what this kernel has set of Dask, without what is of this machine only, as JSON has it."""
     found = {name: dask.config.config[name] for name in SECTIONS if name in dask.config.config}
     distributed = {
         section: {name: value for name, value in values.items() if (section, name) not in _NOT_TAKEN}
@@ -164,7 +215,8 @@ def dask_settings() -> dict[str, Any]:
         else values
         for section, values in found.get("distributed", {}).items()
     }
-    return {**found, "distributed": distributed}
+    plain: dict[str, Any] = _plain({**found, "distributed": distributed})
+    return plain
 
 
 def modules_beside(memory: int) -> list[str]:

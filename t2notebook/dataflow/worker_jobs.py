@@ -20,7 +20,7 @@ from .requirements import versions
 log = logging.getLogger("t2notebook.dataflow")
 
 #: Modules that executors import ahead of Dask's workers.
-PRELOAD = ("distributed", "distributed.worker", "t2notebook.dataflow.agent.dask_worker")
+PRELOAD = ("distributed", "t2notebook.dataflow.agent.ahead")
 #: Seconds that a worker has to end after it has handed its data over, and a job at the end of its cluster.
 LEAVE, CLOSE = 5.0, 10.0
 UNWANTED = "its Dask cluster does not want it any more"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from t2notebook.dataflow import fork_server
 from tests.session.conftest import clean, eventually, home, kernel, processes, t2, unconfigured
 
 __all__ = ["clean", "eventually", "home", "kernel", "processes", "t2", "unconfigured"]
@@ -53,15 +55,23 @@ def quiet() -> Iterator[None]:
 
 def schedulers() -> list[int]:
     """Return the pids of Dask schedulers that were started by tests of this process's home."""
-    import os
+    return _processes(fork_server.NAME)
 
+
+def fork_servers() -> list[int]:
+    """Return the pids of the processes that those are forked from."""
+    return [pid for pid in _processes("") if pid not in schedulers()]
+
+
+def _processes(name: str) -> list[int]:
     marker = f"JUPYTER_RUNTIME_DIR={os.environ['JUPYTER_RUNTIME_DIR']}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 if (
-                    b"scheduler_main" in (entry / "cmdline").read_bytes()
+                    b"t2notebook.dataflow." in (entry / "cmdline").read_bytes()
+                    and name in (entry / "comm").read_text()
                     and marker in (entry / "environ").read_bytes()
                 ):
                     found.append(int(entry.name))

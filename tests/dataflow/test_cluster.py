@@ -90,7 +90,7 @@ import pytest
 
 from t2notebook.dataflow.requirements import DataflowError
 from t2notebook.model.errors import SubmitError
-from tests.dataflow.conftest import SMALL, eventually
+from tests.dataflow.conftest import SMALL, eventually, schedulers
 from tests.dataflow.functions import square
 
 distributed = pytest.importorskip("distributed")
@@ -242,6 +242,49 @@ def test_bad_arguments_are_one_line_and_start_nothing(
     with pytest.raises((SubmitError, DataflowError), match=re.escape(text)) as error:
         make(**{**SMALL, **arguments})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("which", ["worker_options", "scheduler_options"])
+def test_options_that_cannot_be_taken_along_are_one_line(make: Make, which: str) -> None:
+    import threading
+
+    with pytest.raises(SubmitError, match=f"{which} cannot be taken along: TypeError: .*lock") as error:
+        make(**{which: {"plugins": (threading.Lock(),)}})
+    assert "\n" not in str(error.value)
+
+
+def test_options_may_be_any_objects_and_settings_what_json_has_not(make: Make) -> None:
+    import dask
+
+    class Marking(distributed.WorkerPlugin):
+        name = "marking"
+
+        def setup(self, worker: Any) -> None:
+            worker.mark = square(3)
+
+    class Counting(distributed.SchedulerPlugin):
+        name = "counting"
+
+    options = {"plugins": (Marking(),), "resources": {"slots": 2}}
+    with dask.config.set({"scheduler": dask.get, "array.set": {1, 2}}):
+        cluster = make(workers=1, worker_options=options, scheduler_options={"plugins": (Counting(),)})
+    with distributed.Client(cluster) as client:
+        assert client.submit(square, 4, resources={"slots": 2}).result(timeout=60) == 16
+        assert list(client.run(lambda dask_worker: dask_worker.mark).values()) == [9]
+        assert client.run_on_scheduler(
+            lambda dask_scheduler: {"counting", "t2-outgrown"} <= {*dask_scheduler.plugins}
+        )
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "two\nlines", "x" * 300, "größer"])
+def test_odd_names_make_a_cluster_or_are_one_line_and_leave_nothing(make: Make, name: str) -> None:
+    try:
+        cluster = make(workers=1, name=name)
+    except (SubmitError, DataflowError) as error:
+        assert "\n" not in str(error)
+        assert not schedulers()
+    else:
+        cluster.wait_for_workers(1, timeout=60)
 
 
 def test_an_unknown_argument_of_dasks_scheduler_is_told(make: Make) -> None:

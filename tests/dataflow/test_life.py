@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 
 from t2notebook.dataflow.requirements import DataflowError
-from tests.dataflow.conftest import eventually, kernel, schedulers
+from tests.dataflow.conftest import SMALL, eventually, fork_servers, kernel, schedulers
 from tests.dataflow.functions import square
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
 Make = Callable[..., Any]
@@ -115,6 +117,76 @@ def test_a_kernel_that_is_killed_leaves_nothing_after_a_grace_time(t2: Any) -> N
         path.unlink()  # what a scheduler has said stays for who looks for it
 
 
+def test_a_child_that_a_killed_kernel_has_forked_keeps_no_cluster(t2: Any) -> None:
+    """As `multiprocessing` makes them, which outlive a kernel that is killed."""
+    then = "child = __import__('os').fork(); print(child, flush=True) if child else None; time.sleep(600)"
+    process, _ = start("forked", then=then)
+    child = int(process.stdout.readline())
+    try:
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=60)
+        eventually(lambda: not schedulers(), timeout=30)
+        assert Path(f"/proc/{child}").exists()
+    finally:
+        os.kill(child, signal.SIGKILL)
+    process.stdout.close()
+    for path in left_behind():
+        path.unlink()
+
+
+def test_a_child_that_ends_before_its_kernel_leaves_the_cluster_alone(t2: Any) -> None:
+    process = kernel(
+        """
+        import os, sys, time
+        import t2notebook as t2
+
+        cluster = t2.MesosCluster(cpu=0.5, ram_mega_bytes=256, dashboard_address=None)
+        if not (child := os.fork()):
+            sys.exit()
+        os.waitpid(child, 0)
+        print("it has ended", flush=True)
+        time.sleep(600)
+        """
+    )
+    assert process.stdout.readline() == "it has ended\n"
+    assert len(schedulers()) == 1
+    process.kill()
+    finish(process)
+    eventually(lambda: not schedulers(), timeout=30)
+    for path in left_behind():
+        path.unlink()
+
+
+def test_an_interrupted_start_leaves_nothing(t2: Any) -> None:
+    """Also of a job that waits for its turn, which nobody would know of."""
+    process = kernel(
+        """
+        import os, signal, threading, time
+        import t2notebook as t2
+        from t2notebook.dataflow import scheduler_process
+
+        start = scheduler_process.start
+
+        def slow(*arguments):
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+            threading.Event().wait(1.5)
+            return start(*arguments)
+
+        scheduler_process.start = slow
+        try:
+            t2.MesosCluster(workers=2, cpu=0.5, ram_mega_bytes=10_000_000, dashboard_address=None)
+        except KeyboardInterrupt:
+            print("interrupted", *t2.jobs().state, flush=True)
+            time.sleep(600)
+        """
+    )
+    line = process.stdout.readline().split()
+    assert line[0] == "interrupted" and line[-1] == "KILLED"
+    assert not schedulers()
+    process.kill()
+    finish(process)
+
+
 def test_a_kernel_that_ends_in_good_order_takes_its_cluster_along(t2: Any) -> None:
     process, job_id = start("tidy", then="pass")
     finish(process)
@@ -146,6 +218,77 @@ def test_a_detached_cluster_outlives_its_kernel_and_is_had_again(t2: Any, end: s
         cluster.close()
     eventually(lambda: not schedulers() and not left_behind())
     assert all(job.state.is_final for job in cluster.jobs)
+
+
+@pytest.mark.parametrize("on_exit", ["kill", "detach"])
+def test_shutting_everything_down_ends_clusters(t2: Any, make: Make, on_exit: str) -> None:
+    cluster = make(workers=1, on_exit=on_exit)
+    cluster.wait_for_workers(1, timeout=60)
+    t2.shutdown()
+    assert cluster.status.name == "closed" and [job.state.is_final for job in cluster.jobs] == [True]
+    assert not schedulers() and not left_behind()
+    eventually(lambda: not fork_servers())
+
+
+def test_shutting_everything_down_from_an_event_loop(t2: Any) -> None:
+    async def main() -> None:
+        cluster = await t2.MesosCluster(workers=1, asynchronous=True, **SMALL)
+        t2.shutdown()
+        assert not schedulers() and [job.state.is_final for job in cluster.jobs] == [True]
+        await cluster.close()
+        assert cluster.status.name == "closed" and len(cluster.jobs) == 1
+
+    asyncio.run(main())
+
+
+def test_schedulers_are_forked_from_a_process_that_has_imported_dask(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from t2notebook.dataflow import scheduler_process
+
+    def parent(cluster: Any) -> int:
+        return int(Path(f"/proc/{cluster._link.pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+    scheduler_process.close_fork_server()
+    first, second = make(), make()
+    (server,) = fork_servers()
+    assert parent(first) == parent(second) == server
+    with dask.config.set({"distributed.scheduler.allowed-failures": 7}):
+        third = make()
+    assert parent(third) != server, (
+        "its settings are others, and much of them is read when a module is imported"
+    )
+    with distributed.Client(third) as client:
+        assert client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.allowed_failures) == 7
+    (server,) = fork_servers()
+    os.kill(server, signal.SIGKILL)
+    with distributed.Client(third) as client:
+        assert client.run_on_scheduler(os.getpid) == third._link.pid, "it outlives what it was forked from"
+    third.close()
+    assert not Path(f"/proc/{third._link.pid}").exists()
+    fourth = make()
+    assert parent(fourth) in fork_servers()
+    scheduler_process.close_fork_server()
+    monkeypatch.setenv("T2_EXECUTOR_LINGER", "0")
+    assert parent(make()) == os.getpid(), "nothing is kept warm"
+    assert not fork_servers()
+
+
+def test_no_fork_beside_a_thread(tmp_path: Path) -> None:
+    """It would hang, sooner or later: where a library has started one, each scheduler is a program of its own."""
+    import threading
+
+    from t2notebook.dataflow import fork_server
+
+    assert fork_server.is_single_threaded() == (len(os.listdir("/proc/self/task")) == 1)
+    release = threading.Event()
+    thread = threading.Thread(target=release.wait)
+    thread.start()
+    try:
+        assert not fork_server.is_single_threaded()
+    finally:
+        release.set()
+        thread.join()
 
 
 def test_attaching_to_what_is_not_there_and_to_what_another_has(t2: Any, make: Make) -> None:

@@ -211,7 +211,7 @@ def test_adapt_goes_on_when_all_workers_are_lost_at_once(make: Make) -> None:
 def test_adapt_does_not_ask_for_one_worker_after_another_where_none_can_be(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from t2notebook.dataflow import cluster as module
+    from t2notebook.dataflow import adaptive as module
 
     cluster = make(worker_options={"no_such_option": 1})
     adaptive = cluster.adapt(minimum=1, interval="20ms")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from t2notebook.dataflow import fork_server
 from tests.notebook.helpers import t2lab
 from tests.server.test_lab import click, lab, texts
 
@@ -38,10 +39,9 @@ def schedulers(folder: Path) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if (
-                b"scheduler_main" in (entry / "cmdline").read_bytes()
-                and marker in (entry / "environ").read_bytes()
-            ):
+            if (entry / "comm").read_text().strip() == fork_server.NAME and marker in (
+                entry / "environ"
+            ).read_bytes():
                 found.append(int(entry.name))
         except (OSError, ValueError):
             continue
