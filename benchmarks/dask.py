@@ -1,9 +1,11 @@
 """Dask on Mesos beside Dask on this machine: ``make bench ARGS=dask``. Each case runs in a process of its own.
 
 ``start``: from nothing to the results of tasks on four workers; for ours ``cold`` (no executor lives, the session and
-the embedded Mesos do) and ``warm`` (executors of an earlier cluster are kept). ``tasks``: 2,000 small tasks through a
-running cluster; ``secured`` and ``plain`` say what TLS costs on either side, which `MesosCluster` has by default and
-`LocalCluster` has not. No dashboard on either side.
+the embedded Mesos do) and ``warm`` (executors of an earlier cluster are kept, and what schedulers are forked from).
+``tasks``: 2,000 small tasks through a running cluster, the median of three times; ``secured`` and ``plain`` say what
+TLS costs on either side, which `MesosCluster` has by default and `LocalCluster` has not. `LocalCluster` has its
+scheduler in the client's process; distributed's own `SubprocessCluster`, here without Nannies, has it in one of its
+own, as `MesosCluster` has. No dashboard on either side.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-WORKERS, TASKS = 4, 2000
+WORKERS, TASKS, TIMES = 4, 2000, 3
 
 
 def increment(number: int) -> int:
@@ -36,9 +38,13 @@ def _time(make: Any) -> tuple[float, float]:
         assert client.gather(client.map(increment, range(WORKERS))) == list(range(1, WORKERS + 1))
         start = time.perf_counter() - began
         client.gather(client.map(increment, range(100, 400)))
-        began = time.perf_counter()
-        client.gather(client.map(increment, range(1000, 1000 + TASKS)))
-        return start, time.perf_counter() - began
+        return start, statistics.median(_tasks(client, number) for number in range(1, 1 + TIMES))
+
+
+def _tasks(client: Any, number: int) -> float:
+    began = time.perf_counter()
+    client.gather(client.map(increment, range(number * TASKS, (number + 1) * TASKS)))
+    return time.perf_counter() - began
 
 
 def local() -> dict[str, float]:
@@ -66,6 +72,17 @@ def local_secured() -> dict[str, float]:
     return {"secured tasks": tasks}
 
 
+def processes() -> dict[str, float]:
+    from distributed.deploy.subprocess import SubprocessCluster
+
+    start, tasks = _time(
+        lambda: SubprocessCluster(
+            n_workers=WORKERS, threads_per_worker=1, dashboard_address=None, worker_class="distributed.Worker"
+        )
+    )
+    return {"start": start, "tasks": tasks}
+
+
 def mesos() -> dict[str, float]:
     import t2notebook as t2
 
@@ -83,7 +100,7 @@ def mesos() -> dict[str, float]:
     return {"cold": cold, "warm": warm, "tasks": tasks, "plain tasks": plain}
 
 
-CASES = {"local": local, "local_secured": local_secured, "mesos": mesos}
+CASES = {"local": local, "local_secured": local_secured, "processes": processes, "mesos": mesos}
 
 
 def measure(name: str, home: Path) -> dict[str, float]:
@@ -129,6 +146,9 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{TASKS:,} tasks: {middle['mesos tasks'] / plain:.2f} x LocalCluster (which has no TLS)")
     print(f"{TASKS:,} tasks: {middle['mesos tasks'] / secured:.2f} x LocalCluster with TLS")
     print(f"{TASKS:,} tasks: {middle['mesos plain tasks'] / plain:.2f} x LocalCluster, neither with TLS")
+    apart = middle["processes tasks"]
+    print(f"{TASKS:,} tasks: {middle['mesos plain tasks'] / apart:.2f} x SubprocessCluster, neither with TLS")
+    print(f"{TASKS:,} tasks: SubprocessCluster {apart / plain:.2f} x LocalCluster, neither with TLS")
     return 0
 
 

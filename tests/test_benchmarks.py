@@ -25,7 +25,7 @@ def test_the_others_find_what_they_name() -> None:
 def test_dask_on_mesos_is_measured_beside_a_local_cluster() -> None:
     from benchmarks import dask
 
-    assert set(dask.CASES) == {"local", "local_secured", "mesos"} and dask.increment(1) == 2
+    assert set(dask.CASES) == {"local", "local_secured", "processes", "mesos"} and dask.increment(1) == 2
 
 
 def test_a_result_is_measured_beside_a_plain_socket() -> None:
