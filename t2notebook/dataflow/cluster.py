@@ -473,6 +473,8 @@ class MesosCluster(HookedCluster):
                 raise DataflowError(self._reconciler.trouble or f"the cluster {self.name} is closed")
             if self._reconciler.trouble and self.is_infeasible:
                 raise DataflowError(self._reconciler.trouble)
+            if self._reconciler.refusal and self._reconciler.target < count:
+                raise DataflowError(self._reconciler.refusal)
             if deadline is not None and time.monotonic() > deadline:
                 why = self.waiting_for or self._reconciler.trouble
                 raise TimeoutError(
@@ -576,7 +578,7 @@ class _Owner:
 
     @property
     def is_running(self) -> bool:
-        return bool(self._cluster.status == Status.running)
+        return self._cluster.status in (Status.starting, Status.running)
 
     @property
     def known_names(self) -> set[str]:

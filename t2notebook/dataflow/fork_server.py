@@ -28,8 +28,6 @@ from typing import Any
 
 #: Longest message.
 LONGEST = 1 << 20
-#: Name of a scheduler's process, where the system shows names beside command lines.
-NAME = "dask-scheduler"
 #: Modules that schedulers need, beside those that serve their pages.
 MODULES = (
     "distributed.scheduler",
@@ -129,8 +127,6 @@ class ForkServer:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.close(output)
-        with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
-            file.write(NAME)
         random.seed()
         if (numpy_random := sys.modules.get("numpy.random")) is not None:
             numpy_random.seed()

@@ -63,10 +63,12 @@ class Reconciler:
     target : int
     trouble : str
         Why there are fewer workers than that; empty if nothing is known to be wrong.
+    refusal : str
+        Why no job can be submitted; empty if the last one could.
     """
 
     def __init__(self, owner: Owner, jobs: WorkerJobs, members: Members, target: int = 0) -> None:
-        self.members, self.target, self.trouble = members, target, ""
+        self.members, self.target, self.trouble, self.refusal = members, target, "", ""
         self._owner, self._jobs = owner, jobs
         self._wake, self._idle = asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -106,8 +108,8 @@ class Reconciler:
             When none can be had, and why.
         """
         await self._idle.wait()
-        if self.trouble and not self.members.present and self.target:
-            raise DataflowError(self.trouble)
+        if self.refusal and not self.members.present:
+            raise DataflowError(self.refusal)
 
     @property
     def observed(self) -> set[str]:
@@ -159,7 +161,12 @@ class Reconciler:
 
     async def _submit(self, count: int) -> None:
         names = self.members.new_names(count)
-        job = await asyncio.get_running_loop().run_in_executor(None, self._owner.submit, names)
+        try:
+            job = await asyncio.get_running_loop().run_in_executor(None, self._owner.submit, names)
+        except Twister2Error as error:
+            self.refusal = str(error)
+            raise
+        self.refusal = ""
         self.members.add(job.job_id, names)
         self._jobs.know(job)
         self._owner.keep()

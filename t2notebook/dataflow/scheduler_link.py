@@ -43,7 +43,7 @@ class SchedulerLink:
     ) -> None:
         self.told, self.log = told, log
         self._reader, self._writer = reader, writer
-        self._is_ending = False
+        self._is_ending = self._has_failed = False
         self._gone = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._task: Mapping[str, Any] | None = None
@@ -79,9 +79,15 @@ class SchedulerLink:
         loop = asyncio.get_running_loop()
         assert self._theirs is not None and self._task is not None
         with self._theirs as theirs:
-            self.process = await loop.run_in_executor(
+            starting = loop.run_in_executor(
                 None, scheduler_process.start, theirs.fileno(), self._task, linger
             )
+            try:
+                self.process = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                with contextlib.suppress(OSError):
+                    self.process = await starting  # it is made, to be ended
+                raise
         try:
             async with asyncio.timeout(START):
                 line = await self._reader.readline()
@@ -93,6 +99,7 @@ class SchedulerLink:
         if "error" in told:
             self._writer.close()
             self.process.terminate()
+            self._has_failed = True
             raise DataflowError(f"the Dask scheduler did not start: {told['error']}{tail(self.log)}")
         self.told |= told
         self.pid = self.process.pid
@@ -139,11 +146,13 @@ class SchedulerLink:
     async def end(self) -> None:
         """End the process, and wait for that."""
         self._is_ending = True
-        if self._watching is None:  # it never came to serve, and its log says why
+        if self._watching is None:  # it never came to serve
             self._writer.close()
             if self.process is not None:
                 self.process.kill()
                 await asyncio.get_running_loop().run_in_executor(None, self.process.wait)
+            if not self._has_failed:  # else its log says why
+                self.log.unlink(missing_ok=True)
             return
         self._send({"op": "end"})
         try:

@@ -1,6 +1,6 @@
 """The process of a Dask scheduler: it serves one cluster, for as long as a kernel holds it or it is detached.
 
-Started as ``python -m t2notebook.dataflow.scheduler_main FD``, with a Unix socket as descriptor FD. The first line that
+A fork of a `t2notebook.dataflow.fork_server`, or started as ``python -m t2notebook.dataflow.scheduler_main FD``, with a Unix socket as descriptor FD. The first line that
 comes there is its task, with the keys; a line that goes back says where it is. Further kernels, and who only wants to
 connect, come to its socket in the runtime directory. Lines are JSON; ``op`` says what is wanted:
 
@@ -26,6 +26,8 @@ from typing import Any
 
 log = logging.getLogger("distributed.scheduler.t2")
 
+#: Name of such a process, where the system shows names beside command lines.
+NAME = "dask-scheduler"
 #: Longest line that is read; a state names each worker.
 LONGEST = 64 << 20
 
@@ -245,6 +247,8 @@ def main(descriptor: int) -> None:
 
     default_signals()
     os.set_inheritable(descriptor, False)
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
+        file.write(NAME)
     asyncio.run(serve(socket.socket(fileno=descriptor)))
 
 

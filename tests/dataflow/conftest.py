@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from t2notebook.dataflow import fork_server
+from t2notebook.dataflow import scheduler_main
 from tests.session.conftest import clean, eventually, home, kernel, processes, t2, unconfigured
 
 __all__ = ["clean", "eventually", "home", "kernel", "processes", "t2", "unconfigured"]
@@ -55,7 +55,7 @@ def quiet() -> Iterator[None]:
 
 def schedulers() -> list[int]:
     """Return the pids of Dask schedulers that were started by tests of this process's home."""
-    return _processes(fork_server.NAME)
+    return _processes(scheduler_main.NAME)
 
 
 def fork_servers() -> list[int]:

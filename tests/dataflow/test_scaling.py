@@ -355,6 +355,17 @@ def test_a_task_that_outgrows_its_worker_fails_and_kills_one_worker_only(make: M
         client.wait_for_workers(3, timeout=60)
 
 
+@pytest.mark.parametrize(
+    ("used", "limit", "seconds"),
+    [(0, 100 << 20, 0.05), (100 << 20, 512 << 20, 0.19), (1 << 30, 64 << 30, 0.5)],
+)
+def test_memory_is_looked_at_the_more_often_the_less_is_left(used: int, limit: int, seconds: float) -> None:
+    from t2notebook.dataflow.agent.memory import FILLING, FRACTION, pause
+
+    assert pause(used, limit) == pytest.approx(seconds, abs=0.01)
+    assert pause(used, limit) <= 0.05 or used + FILLING * pause(used, limit) <= FRACTION * limit
+
+
 def test_a_function_that_workers_cannot_import_fails_soon_and_says_why(make: Make, tmp_path: Path) -> None:
     import sys
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from t2notebook.dataflow import fork_server
+from t2notebook.dataflow import scheduler_main
 from tests.notebook.helpers import t2lab
 from tests.server.test_lab import click, lab, texts
 
@@ -39,7 +39,7 @@ def schedulers(folder: Path) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if (entry / "comm").read_text().strip() == fork_server.NAME and marker in (
+            if (entry / "comm").read_text().strip() == scheduler_main.NAME and marker in (
                 entry / "environ"
             ).read_bytes():
                 found.append(int(entry.name))

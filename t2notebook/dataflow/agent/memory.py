@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import psutil
 
-#: Seconds between two looks; memory is filled at about 1 GiB/s.
-PERIOD = 0.05
+#: Seconds between two looks, at the least and at the most; in between, those that filling what is left takes.
+LEAST, MOST = 0.05, 0.5
+#: Bytes a second; memory is filled at 1 to 2 GiB/s.
+FILLING = 2 << 30
 #: Of its memory: more than that, and the executor is about to end it.
 FRACTION = 0.95
 
@@ -47,4 +49,15 @@ class MemoryWatch:
             if used > FRACTION * self._limit:
                 self._on_over(used)
                 return
-            time.sleep(PERIOD)
+            time.sleep(pause(used, self._limit))
+
+
+def pause(used: int, limit: int) -> float:
+    """Return the seconds until the next look: each takes the interpreter from a task for a moment.
+
+    Parameters
+    ----------
+    used, limit : int
+        Bytes.
+    """
+    return min(MOST, max(LEAST, (FRACTION * limit - used) / FILLING))
