@@ -2,8 +2,8 @@
 
 A fork of a `t2notebook.dataflow.fork_server`, or started as ``python -m t2notebook.dataflow.scheduler_main FD``, with a
 Unix socket as descriptor FD. The first line that comes there is its task, with the keys; a line that goes back says
-where it is. Further kernels, and who only wants to connect, come to its socket in the runtime directory. Lines are JSON;
-``op`` says what is wanted:
+where it is. Further kernels, and who only wants to connect, come to its socket in the runtime directory. Lines are
+JSON; ``op`` says what is wanted:
 
 - ``describe``: name, address, and who holds it; no secret
 - ``attach``: what `describe` has, the keys, and the state that the last kernel left; this connection holds the cluster
