@@ -70,5 +70,13 @@ def reserved_port(host: str) -> Iterator[int]:
 
 
 def address(scheme: str, host: str, port: int) -> str:
-    """Return an address as `distributed` writes it."""
+    """Return an address as `distributed` writes it.
+
+    Parameters
+    ----------
+    scheme : str
+        ``tcp`` or ``tls``.
+    host : str
+    port : int
+    """
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
