@@ -111,11 +111,14 @@ export class JobPanel {
     ];
     for (const [name, listener] of this.listeners) model.on(name, listener);
     const uncover = cover(model.get("beside") ?? "");
-    const unwatch = watchSight(this.root, model);
+    const unwatch = watchSight(this.root, model, (isShown) => {
+      this.isSeen = isShown;
+    });
     this.leave = () => {
       unwatch();
       uncover();
     };
+    this.isSeen = true;
     this.isDue = false;
     this.draw();
     this.drawLog();
@@ -187,6 +190,11 @@ export class JobPanel {
   drawPage() {
     const rows = this.agent === null ? this.workers : this.workers.on(this.agent);
     setShown(this.filter, this.agent !== null);
+    if (this.agent !== null) {
+      const count = rows.order(null).length;
+      const those = this.workers.table.hidden ? "of the workers that have a row here" : "of the workers";
+      setText(this.filterText, `${grouped(count)} ${those} ${count === 1 ? "is" : "are"} on ${this.agent}: `);
+    }
     if (this.tabs.current === "workers") this.table.draw(rows);
     else if (this.tabs.current === "timeline") {
       const sort = this.table.sort;
@@ -197,7 +205,6 @@ export class JobPanel {
   /** @param {number | null} index */
   listAgent(index) {
     this.agent = index === null ? null : (this.sums?.names[index] ?? null);
-    setText(this.filterText, this.agent === null ? "" : `Workers on ${this.agent} `);
     this.tabs.open("workers");
     this.drawPage();
   }
@@ -261,7 +268,7 @@ export class JobPanel {
     if (this.lifeline.state !== "live") return;
     const ahead = (performance.now() - this.received) / 1000;
     this.header.tick(ahead);
-    if (!this.workers.length || document.visibilityState === "hidden") return;
+    if (!this.workers.length || !this.isSeen) return;
     this.workers.now = this.makeWorkers(ahead).now;
     if (this.tabs.current === "workers") this.table.redraw();
     else if (this.tabs.current === "timeline") this.timeline.draw(this.workers, this.timeline.order);
