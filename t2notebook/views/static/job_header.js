@@ -28,6 +28,7 @@ export class JobHeader {
     this.why = button("t2-action", "Why", onWhy);
     this.why.title = "Why it waits, or how it came to its end";
     this.model = model;
+    this.why.setAttribute("aria-expanded", "false");
     this.kill = new KillButton(async () => {
       setShown(this.failed, false);
       const { isServers } = this;

@@ -145,6 +145,7 @@ export class JobPanel {
 
   draw() {
     const via = this.model.get("via");
+    const { state } = this.snapshot;
     this.snapshot = this.model.get("snapshot");
     this.received = performance.now();
     const { snapshot } = this;
@@ -156,6 +157,7 @@ export class JobPanel {
     this.failures.set(snapshot.failures ?? (snapshot.failure ? [snapshot.failure] : []));
     this.log.setWorkers(snapshot.workers);
     this.root.setAttribute("aria-label", `Job ${snapshot.name}`);
+    if (snapshot.state !== state && !this.why.node.hidden) this.model.send({ kind: "why" });
     if (via !== this.via) {
       this.via = via;
       this.drawLife();
