@@ -256,3 +256,52 @@ test('all that is new is there before anybody hears of any of it', () => {
   values.take({ a: 2, b: 3 });
   assert.deepEqual(heard, [[2, 3]]);
 });
+
+test('whatever a table holds, each row is there once in each order, and each cell is a text', () => {
+  let seed = 7;
+  const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+  const some = make => (random() < 0.2 ? null : make());
+  const column = (length, make) => {
+    const kind = random();
+    if (kind < 0.2) return undefined;
+    return kind < 0.4 ? some(make) : Array.from({ length }, () => some(make));
+  };
+  for (let round = 0; round < 200; round++) {
+    const length = Math.floor(random() * 30);
+    const time = () => Math.round(100 * random()) / 10;
+    const found = new Workers(
+      {
+        ids: Array.from({ length }, (_, at) => 3 * at),
+        states: STATES,
+        state: random() < 0.5 ? 1 : Array.from({ length }, () => Math.floor(4 * random())),
+        agents: [['a', 'h', 'n1']],
+        agent: random() < 0.5 ? -1 : Array.from({ length }, () => (random() < 0.5 ? 0 : -1)),
+        progress: column(length, random),
+        waiting: column(length, time),
+        launched: column(length, time),
+        started: column(length, time),
+        finished: column(length, time),
+        cpus: column(length, random),
+        mem: column(length, () => 4096 * random()),
+        cpu_used: column(length, random),
+        mem_now: column(length, () => 4096 * random()),
+        restarts: { 0: 1 },
+        earlier: length && random() < 0.5 ? { 0: [[0, time(), null, time()], [time(), null, time(), time()]] } : undefined,
+        bad: length ? [Math.floor(length * random())] : []
+      },
+      time(),
+      random() < 0.5 ? null : 1_790_000_000,
+      random() < 0.5
+    );
+    const all = Array.from({ length }, (_, at) => at);
+    for (const sort of [null, ...WORKER_COLUMNS.map(({ key }) => ({ key, isDown: random() < 0.5 }))]) {
+      assert.deepEqual([...found.order(sort)].sort((one, other) => one - other), all);
+    }
+    for (const index of all) {
+      for (const { key } of WORKER_COLUMNS) assert.equal(typeof found.cell(key, index).text, 'string');
+      for (const { from, to } of phasesOf(found, index)) assert.ok(from <= to && from >= 0);
+    }
+    const sums = sumsOf(found);
+    assert.equal(sums.waiting + (sums.length ? sums.count(0) : 0), length);
+  }
+});

@@ -307,7 +307,7 @@ def counts_text(view: JobView) -> str:
 def duration(seconds: float, *, running: bool = False) -> str:
     """Return ``3.2 s``, ``42 s``, ``3 m 12 s``, ``1 h 04 m`` or ``2 d 03 h``; of what runs, seconds that are full.
 
-    ``job_view.js`` has the same rule for what runs, so that the browser can count on.
+    ``static/format.js`` has the same rule for what runs, so that the browser can count on.
     """
     if seconds < 9.95 and not running:
         return f"{seconds:.1f} s" if seconds >= 0.05 else f"{seconds * 1000:.0f} ms"
