@@ -1,7 +1,7 @@
 /** Which job a cell has submitted, by the name that the magic gives it. */
 
 import { notebookName } from './format.js';
-import type { IJobRow } from './jobs.js';
+import type { JobRow } from '../../t2notebook/views/static/job_list.js';
 
 export function isJobCell(source: string): boolean {
   return /^\s*%%twister2\b/.test(source);
@@ -19,13 +19,13 @@ export function cellJob(
   source: string,
   executionCount: number | null,
   path: string,
-  rows: Iterable<IJobRow>
-): IJobRow | undefined {
+  rows: Iterable<JobRow>
+): JobRow | undefined {
   const given = givenName(source);
-  const fromHere = (row: IJobRow) => !row.notebook || notebookName(row.notebook) === notebookName(path);
-  const isIts = (row: IJobRow) =>
+  const fromHere = (row: JobRow) => !row.notebook || notebookName(row.notebook) === notebookName(path);
+  const isIts = (row: JobRow) =>
     given !== undefined ? row.name === given : executionCount !== null && row.name.endsWith(`-${executionCount}`);
-  let newest: IJobRow | undefined;
+  let newest: JobRow | undefined;
   for (const row of rows) {
     if (fromHere(row) && isIts(row) && (row.submitted ?? 0) > (newest?.submitted ?? -1)) {
       newest = row;

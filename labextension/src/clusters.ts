@@ -4,7 +4,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { ICluster } from './api.js';
 import { Bar, element, setShown } from './dom.js';
-import { memory, number } from './format.js';
+import { amount, mebibytes } from './format.js';
 
 export class ClustersView {
   readonly node = element('details', 't2-Clusters');
@@ -46,13 +46,13 @@ export class ClustersView {
         trans.__('cpus'),
         used,
         cluster.cpus_total,
-        trans.__('%1 of %2 cpus', number(used), number(cluster.cpus_total))
+        trans.__('%1 of %2 cpus', amount(used), amount(cluster.cpus_total))
       ),
       this._use(
         trans.__('memory'),
         cluster.mem_used ?? 0,
         cluster.mem_total ?? 0,
-        trans.__('%1 of %2', memory(cluster.mem_used ?? 0), memory(cluster.mem_total ?? 0))
+        trans.__('%1 of %2', mebibytes(cluster.mem_used ?? 0), mebibytes(cluster.mem_total ?? 0))
       )
     );
     return node;
@@ -62,7 +62,7 @@ export class ClustersView {
     const line = element('div', 't2-Item-line');
     const bar = new Bar(this._trans.__('Used %1', what));
     const share = total ? used / total : 0;
-    bar.set(share, share > 0.9 ? 'wait' : 'run');
+    bar.set(share, share > 0.9 ? 'waiting' : 'active');
     line.append(bar.node, element('span', 't2-Number', text));
     return line;
   }

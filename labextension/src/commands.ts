@@ -6,7 +6,7 @@ import type { INotebookTracker } from '@jupyterlab/notebook';
 
 import { attach } from './attach.js';
 import { jobsIcon } from './icon.js';
-import { hasEnded } from './jobs.js';
+import { hasEnded } from '../../t2notebook/views/static/job_list.js';
 import type { Jobs } from './model.js';
 import type { JobsPanel } from './panel.js';
 

@@ -4,7 +4,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { button, element, setShown, setText } from './dom.js';
 import type { IJobActions } from './item.js';
-import { isActive, type IJobRow } from './jobs.js';
+import { isActive, type JobRow } from '../../t2notebook/views/static/job_list.js';
 import type { Jobs } from './model.js';
 import { OutputView } from './output.js';
 import { loadViews, type Dispose } from './views.js';
@@ -152,7 +152,7 @@ export class DetailsView {
     this._end = null;
   }
 
-  private _row: IJobRow | null = null;
+  private _row: JobRow | null = null;
   private _page: Page = 'job';
   private _buttons = new Map<Page, HTMLButtonElement>();
   private _back: HTMLButtonElement;

@@ -1,19 +1,8 @@
-/** Small helpers for nodes. */
+/** Nodes of the side bar; what all views share is the package's. */
 
-export function element<K extends keyof HTMLElementTagNameMap>(
-  tag: K,
-  className = '',
-  text?: string
-): HTMLElementTagNameMap[K] {
-  const node = document.createElement(tag);
-  if (className) {
-    node.className = className;
-  }
-  if (text !== undefined) {
-    node.textContent = text;
-  }
-  return node;
-}
+import { element, setText } from '../../t2notebook/views/static/dom.js';
+
+export { element, setShown, setText } from '../../t2notebook/views/static/dom.js';
 
 export function button(className: string, text: string, title: string, onClick: () => void): HTMLButtonElement {
   const node = element('button', `t2-Button ${className}`, text);
@@ -24,18 +13,6 @@ export function button(className: string, text: string, title: string, onClick: 
     onClick();
   });
   return node;
-}
-
-export function setText(node: HTMLElement, text: string): void {
-  if (node.textContent !== text) {
-    node.textContent = text;
-  }
-}
-
-export function setShown(node: HTMLElement, isShown: boolean): void {
-  if (node.hidden === isShown) {
-    node.hidden = !isShown;
-  }
 }
 
 export class Bar {

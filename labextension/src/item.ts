@@ -3,8 +3,8 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { Bar, button, element, setShown, setText, SureButton } from './dom.js';
-import { clock, duration, notebookName, percent } from './format.js';
-import { elapsed, hasEnded, isActive, stateText, tone, type IJobRow } from './jobs.js';
+import { clock, duration, notebookName, percent, span } from './format.js';
+import { elapsed, hasEnded, isActive, stateText, tone, type JobRow } from '../../t2notebook/views/static/job_list.js';
 
 export interface IJobActions {
   open(jobId: string, page?: 'job' | 'output' | 'why'): void;
@@ -26,7 +26,7 @@ export function killButton(trans: TranslationBundle, act: () => Promise<void>): 
 }
 
 /** How far it has come, in words. */
-export function countText(row: IJobRow, trans: TranslationBundle): string {
+export function countText(row: JobRow, trans: TranslationBundle): string {
   if (row.state === 'COMPLETED') {
     return trans._n('%1 worker', '%1 workers', row.workers);
   }
@@ -86,7 +86,7 @@ export class JobItem {
   }
 
   /** Show `row`; costs nothing if it is shown already. */
-  set(row: IJobRow, now: number): void {
+  set(row: JobRow, now: number): void {
     if (row !== this._row) {
       this._row = row;
       this._draw(row);
@@ -108,7 +108,7 @@ export class JobItem {
     return this._row !== null && isActive(this._row);
   }
 
-  private _draw(row: IJobRow): void {
+  private _draw(row: JobRow): void {
     const trans = this._trans;
     this.node.dataset.tone = tone(row);
     this.node.dataset.jobId = row.job_id;
@@ -121,7 +121,7 @@ export class JobItem {
     setShown(this._progress, isActive(row));
     setText(this._percent, percent(row.progress));
     const hasTime = row.submitted !== null && row.finished !== null;
-    const took = hasTime ? [trans.__('took %1', duration(row.finished! - row.submitted!))] : [];
+    const took = hasTime ? [trans.__('took %1', span(row.finished! - row.submitted!))] : [];
     setText(this._counts, [countText(row, trans), ...took].join(', '));
     setText(this._begun, isActive(row) || row.submitted === null ? '' : clock(row.submitted));
     const from = notebookName(row.notebook);
@@ -134,7 +134,7 @@ export class JobItem {
     setShown(this._kill, !hasEnded(row));
   }
 
-  private _row: IJobRow | null = null;
+  private _row: JobRow | null = null;
   private _name: HTMLButtonElement;
   private _state = element('span', 't2-Chip');
   private _bar: Bar;

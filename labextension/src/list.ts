@@ -4,7 +4,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { button, element, setShown, setText } from './dom.js';
 import { JobItem, type IJobActions } from './item.js';
-import { inTrouble, isActive, type JobStore, type Which } from './jobs.js';
+import { inTrouble, isActive, type JobStore, type Which } from '../../t2notebook/views/static/job_list.js';
 
 /** Jobs that are shown until more are asked for. */
 const MOST = 300;

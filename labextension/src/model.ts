@@ -6,7 +6,7 @@ import type { Event, ServiceManager } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { Api } from './api.js';
-import { isActive, JobStore, type IChange } from './jobs.js';
+import { isActive, JobStore, type Change } from '../../t2notebook/views/static/job_list.js';
 import { JobStream } from './stream.js';
 
 export const SCHEMA_ID = 'https://schema.t2notebook.invalid/job/v1';
@@ -88,7 +88,7 @@ export class Jobs {
     }
   }
 
-  private _onChange(change: IChange): void {
+  private _onChange(change: Change): void {
     const changed = this.store.apply(change);
     this._setActive(this.store.count(isActive));
     this._changed.emit(changed);

@@ -5,7 +5,7 @@ import { Notification } from '@jupyterlab/apputils';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 
 import { CommandIDs } from './commands.js';
-import { duration } from './format.js';
+import { span } from './format.js';
 import { isNews, claim } from './once.js';
 import { IJobs, type IJobEvent, type Jobs } from './model.js';
 
@@ -37,7 +37,7 @@ export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
 
 function tell(app: JupyterFrontEnd, jobs: Jobs, event: IJobEvent): void {
   const trans = jobs.trans;
-  const took = event.seconds ? duration(event.seconds) : '';
+  const took = event.seconds ? span(event.seconds) : '';
   const kind = event.state === 'COMPLETED' ? 'success' : event.state === 'KILLED' ? 'info' : 'error';
   const texts: Record<string, string> = {
     COMPLETED: trans.__('Job %1 has completed, after %2.', event.name, took),

@@ -1,7 +1,7 @@
 /** The WebSocket with all jobs: open while somebody looks, opened again when it breaks meanwhile. */
 
 import type { Api } from './api.js';
-import type { IChange } from './jobs.js';
+import type { Change } from '../../t2notebook/views/static/job_list.js';
 
 const DELAYS = [500, 1000, 2000, 5000, 10000];
 
@@ -14,7 +14,7 @@ export class JobStream {
 
   constructor(
     private _api: Api,
-    private _onChange: (change: IChange) => void,
+    private _onChange: (change: Change) => void,
     private _onState: () => void
   ) {}
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { compare, elapsed, inTrouble, isActive, JobStore, matches, stateText, tone } from '../lib/jobs.js';
+import { compare, elapsed, inTrouble, isActive, JobStore, matches, stateText, tone } from '../../t2notebook/views/static/job_list.js';
 
 function row(fields = {}) {
   return {

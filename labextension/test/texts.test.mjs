@@ -1,29 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { cellJob, givenName, isJobCell } from '../lib/celljob.js';
-import { clock, duration, memory, notebookName, percent } from '../lib/format.js';
-import { isNews, take } from '../lib/once.js';
-import { Trouble } from '../lib/trouble.js';
+import { cellJob, givenName, isJobCell } from '../lib/labextension/src/celljob.js';
+import { notebookName } from '../lib/labextension/src/format.js';
+import { isNews, take } from '../lib/labextension/src/once.js';
+import { Trouble } from '../lib/labextension/src/trouble.js';
 
-test('durations', () => {
-  const cases = { '-1': '0 s', 59.9: '59 s', 60: '1 m 00 s', 3599: '59 m 59 s', 3600: '1 h 00 m', 90000: '1 d 01 h' };
-  for (const [seconds, text] of Object.entries(cases)) {
-    assert.equal(duration(Number(seconds)), text);
-  }
-});
-
-test('times of day have the day only when it is another', () => {
-  const now = new Date(2026, 4, 3, 12, 0, 0);
-  assert.equal(clock(new Date(2026, 4, 3, 9, 8, 7).getTime() / 1000, now), '09:08:07');
-  assert.match(clock(new Date(2026, 4, 2, 9, 8, 7).getTime() / 1000, now), /2.* 09:08$/);
-});
-
-test('amounts', () => {
-  assert.equal(memory(512), '512 MiB');
-  assert.equal(memory(20480), '20.0 GiB');
-  assert.equal(percent(0.456), '46 %');
-  assert.equal(percent(7), '100 %');
+test("a notebook's name", () => {
   assert.equal(notebookName('/a/b c/train.v2.ipynb'), 'train.v2');
   assert.equal(notebookName(''), '');
 });

@@ -22,6 +22,7 @@ from tests.session.conftest import eventually, home, processes, unconfigured
 __all__ = ["home", "unconfigured"]
 
 TOKEN = "0123456789abcdef"
+ROOT = Path(__file__).resolve().parents[2]
 EXTENSION = "t2notebook.server=True"
 
 
@@ -109,10 +110,12 @@ def run_server(home: Path, *arguments: str, base: str = "/") -> Iterator[Server]
         f"--ServerApp.base_url={base}",
     ]
     command += [f"--ServerApp.jpserver_extensions={EXTENSION}", f"--ServerApp.root_dir={home}", *arguments]
+    command += ["--ServerApp.authorizer_class=tests.server.authorizer.Picky"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     path = home / f"server-{port}.log"
     with (
         path.open("wb") as log,
-        subprocess.Popen(command, stdout=log, stderr=log, cwd=home) as process,
+        subprocess.Popen(command, stdout=log, stderr=log, cwd=home, env=environment) as process,
     ):
         server = Server(f"http://127.0.0.1:{port}{base}".rstrip("/"), path, process.pid)
         try:

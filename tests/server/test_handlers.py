@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,31 @@ STAY = "\n    time.sleep(100)"
 GET = ["/summary", "/jobs", "/clusters", "/jobs/ada-pi-1/tasks", "/jobs/ada-pi-1/why", "/jobs/ada-pi-1/cell"]
 GET += ["/jobs/ada-pi-1/logs/0", "/jobs/ada-pi-1/view", "/stream"]
 POST = ["/clear", "/jobs/ada-pi-1/kill"]
+#: WebSockets; the second answers plain requests, too.
+SOCKETS = ["/stream", "/jobs/ada-pi-1/view"]
+UPGRADE = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+UPGRADE["Sec-WebSocket-Key"] = "MDEyMzQ1Njc4OWFiY2RlZg=="
 
 
 @pytest.mark.parametrize("path", GET + POST)
 def test_nobody_without_a_token(server: Server, path: str) -> None:
     method = "POST" if path in POST else "GET"
-    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
-    headers = {**upgrade, "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg=="} if path == "/stream" else {}
-    for given in ({}, {"Authorization": "token wrong"}):
-        assert server.ask(method, path, {} if path in POST else None, headers | given).code == 403
+    for headers in ({}, UPGRADE) if path in SOCKETS else ({},):
+        for given in ({}, {"Authorization": "token wrong"}):
+            assert server.ask(method, path, {} if path in POST else None, headers | given).code == 403
+
+
+@pytest.mark.parametrize("path", GET + POST)
+def test_nobody_whom_the_authorizer_refuses(server: Server, path: str) -> None:
+    """It is asked for the resource t2notebook: may somebody read, or write."""
+    is_post = path in POST
+    ask = server.post if is_post else server.get
+    headers = {**UPGRADE} if path in SOCKETS else {}
+    refused = {"X-Refuse": "write t2notebook" if is_post else "read t2notebook"}
+    assert (ask(path, {}, **refused) if is_post else ask(path, **headers, **refused)).code == 403
+    other = {"X-Refuse": "read t2notebook" if is_post else "write t2notebook, execute t2notebook"}
+    if path != "/stream":
+        assert (ask(path, {}, **other) if is_post else ask(path, **other)).code in (200, 404)
 
 
 @pytest.mark.parametrize("path", GET[:-1] + POST)
@@ -48,11 +66,32 @@ def test_no_post_without_the_xsrf_token(server: Server, path: str) -> None:
     assert right.code in (200, 404) and "XSRF" not in str(right.content)
 
 
-def test_a_socket_from_a_foreign_origin_is_refused(server: Server) -> None:
-    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
-    upgrade["Sec-WebSocket-Key"] = "MDEyMzQ1Njc4OWFiY2RlZg=="
-    headers = {**upgrade, "Authorization": f"token {TOKEN}", "Origin": "http://evil.example"}
-    assert server.ask("GET", "/stream", None, headers).code in (400, 403)
+@pytest.mark.parametrize("path", SOCKETS)
+def test_a_socket_from_a_foreign_origin_is_refused(server: Server, path: str) -> None:
+    """With the token as a page may have it, and with a cookie that a browser on another site sends."""
+    for given in ({"Authorization": f"token {TOKEN}"}, {"Cookie": log_in(server)}):
+        headers = {**UPGRADE, **given, "Origin": "http://evil.example"}
+        assert server.ask("GET", path, None, headers).code in (400, 403)
+
+
+def test_views_scripts_and_nothing_beside_them_need_no_token(server: Server) -> None:
+    """As the scripts of Jupyter's extensions: they are what is published."""
+    for path, code in {
+        "job_view.js": 200,
+        "job_view.css": 200,
+        "no_such.js": 404,
+        "..%2Fmodules.py": 404,
+        "../modules.py": 404,
+        "modules.py": 404,
+    }.items():
+        request = urllib.request.Request(f"{server.address}/t2notebook/static/{path}")
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                found = answer.status
+        except urllib.error.HTTPError as error:
+            found = error.code
+            error.close()
+        assert found == code, path
 
 
 def test_an_unknown_job_is_told(server: Server) -> None:
@@ -165,7 +204,6 @@ def test_another_users_journal_and_socket_are_refused(server: Server, clean: Pat
 def log_in(server: Server) -> str:
     """Return the cookies of a page that was opened with the token."""
     import http.cookiejar
-    import urllib.request
 
     jar = http.cookiejar.CookieJar()
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))

@@ -1,32 +1,16 @@
 // The page of `t2notebook dash`: all jobs, and the view of the one that is opened.
 
 import { element, setChildren, setShown, setText } from "./dom.js";
-import { counted, duration, percent } from "./format.js";
+import { counted, duration, percent, span } from "./format.js";
+import { elapsed, hasEnded, isActive, JobStore, stateText, tone } from "./job_list.js";
 import view from "./job_view.js";
 import { KillButton } from "./kill_button.js";
 import { askServer } from "./server.js";
 import { StreamSource } from "./stream_source.js";
 
-/**
- * @typedef {object} JobRow As the server's list has it.
- * @property {string} job_id
- * @property {string} name
- * @property {string} state
- * @property {number} workers
- * @property {number} running
- * @property {number} failed_workers
- * @property {number} progress
- * @property {number | null} submitted
- * @property {number | null} finished
- * @property {string} message
- * @property {string} notebook
- * @property {string} session
- */
+/** @typedef {import("./job_list.js").JobRow} JobRow */
 
 const MOST = 300;
-const FINAL = new Set(["COMPLETED", "FAILED", "KILLED"]);
-/** @type {Record<string, string>} */
-const TONE_OF = { COMPLETED: "good", STARTED: "active", KILLED: "ended", FAILED: "bad" };
 
 // The server's base URL lies above that of this page; the view finds it there, too.
 const base = new URL("..", location.href).pathname;
@@ -62,13 +46,6 @@ function tell(error) {
   setText(byId("trouble"), error instanceof Error ? error.message : "");
   setShown(byId("trouble"), Boolean(error));
 }
-
-/** @param {JobRow} row */
-const isLost = (row) => !FINAL.has(row.state) && row.session !== "living";
-/** @param {JobRow} row */
-const isActive = (row) => !FINAL.has(row.state) && row.session === "living";
-/** @param {JobRow} row */
-const rank = (row) => (isActive(row) ? 0 : isLost(row) ? 1 : 2);
 
 /** A job's row. */
 class Item {
@@ -108,8 +85,8 @@ class Item {
   set(row) {
     if (row === this.row) return;
     this.row = row;
-    setText(this.chip, isLost(row) ? "LOST" : row.state);
-    this.chip.dataset.tone = isLost(row) ? "bad" : (TONE_OF[row.state] ?? "waiting");
+    setText(this.chip, stateText(row));
+    this.chip.dataset.tone = tone(row);
     setText(this.name, row.name);
     const parts = [isActive(row) ? `${row.running} of ${row.workers} running` : String(row.workers)];
     if (row.failed_workers) parts.push(`${row.failed_workers} failed`);
@@ -120,15 +97,15 @@ class Item {
     setText(this.cells[5], row.notebook.split("/").pop() ?? "");
     this.cells[5].title = row.notebook;
     setText(this.cells[6], row.state === "COMPLETED" ? "" : (row.message ?? ""));
-    setShown(this.kill.node, !FINAL.has(row.state));
+    setShown(this.kill.node, !hasEnded(row));
     this.tick(Date.now() / 1000);
   }
 
   /** @param {number} now */
   tick(now) {
     const { row } = this;
-    const isKnown = row && row.submitted !== null && !isLost(row);
-    setText(this.cells[4], isKnown ? duration((row.finished ?? now) - (row.submitted ?? now)) : "");
+    const seconds = row ? elapsed(row, now) : null;
+    setText(this.cells[4], seconds === null ? "" : row?.finished ? span(seconds) : duration(seconds));
   }
 }
 
@@ -157,24 +134,15 @@ class Details {
   }
 }
 
-/** @type {Map<string, JobRow>} */
-const jobs = new Map();
+const store = new JobStore();
 /** @type {Map<string, Item>} */
 let items = new Map();
 /** @type {Details | null} */
 let opened = null;
-let isComplete = false;
 let failures = 0;
 
 function draw() {
-  const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-  const shown = [...jobs.values()]
-    .filter((row) => {
-      const state = isLost(row) ? "lost" : row.state;
-      const hay = `${row.name} ${row.job_id} ${state} ${row.notebook} ${row.message}`.toLowerCase();
-      return words.every((word) => hay.includes(word));
-    })
-    .sort((one, other) => rank(one) - rank(other) || (other.submitted ?? 0) - (one.submitted ?? 0));
+  const shown = store.ordered(filter.value);
   const next = new Map();
   for (const row of shown.slice(0, MOST)) {
     const item = items.get(row.job_id) ?? new Item(row.job_id);
@@ -183,11 +151,11 @@ function draw() {
   }
   items = next;
   setChildren(byId("jobs"), [...next.values()].map((item) => item.node));
-  const active = [...jobs.values()].filter(isActive).length;
+  const active = store.count(isActive);
   const more = shown.length > MOST ? `; the newest ${MOST} are shown` : "";
-  const none = isComplete ? "No jobs yet." : "Looking for jobs…";
-  setText(byId("summary"), jobs.size ? `${counted(shown.length, "job")}, ${active} running${more}` : none);
-  if (opened && !jobs.has(opened.jobId)) opened.close();
+  const none = store.isComplete ? "No jobs yet." : "Looking for jobs…";
+  setText(byId("summary"), store.rows.size ? `${counted(shown.length, "job")}, ${active} running${more}` : none);
+  if (opened && !store.rows.has(opened.jobId)) opened.close();
 }
 
 /** @param {string} jobId */
@@ -204,14 +172,7 @@ function connect() {
   socket.onmessage = ({ data }) => {
     if (failures) tell();
     failures = 0;
-    const change = JSON.parse(data);
-    if (change.all) {
-      jobs.clear();
-      isComplete = false;
-    }
-    isComplete ||= Boolean(change.complete);
-    for (const row of change.jobs ?? []) jobs.set(row.job_id, row);
-    for (const jobId of change.gone ?? []) jobs.delete(jobId);
+    store.apply(JSON.parse(data));
     draw();
   };
   socket.onclose = () => {
