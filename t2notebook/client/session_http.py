@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from ..config import data_dir
+from ..config import absolute_paths, data_dir
 from ..journal import FILE, Lease, is_owned, read_meta, session_directories
 from ..model.errors import SessionError, UnknownJob
 from ..model.process import is_stopped
@@ -473,7 +473,7 @@ def _program() -> str:
     # Where packages may lie that the interpreter does not find by itself.
     given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     installed = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
-    more = [os.path.abspath(path) for path in (*given, *installed, str(package.parent))]
+    more = absolute_paths((*given, *installed, str(package.parent)))
     return (
         "import importlib.util, sys\n"
         f"sys.path += [path for path in {more!r} if path not in sys.path]\n"

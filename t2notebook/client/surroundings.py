@@ -10,7 +10,7 @@ import site
 import sys
 from pathlib import Path
 
-from ..config import Config
+from ..config import Config, absolute_paths
 
 #: Variables that say where programs and modules are found, and in which words they speak; none holds a secret.
 VARIABLES = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
@@ -26,9 +26,9 @@ def is_embedded(config: Config) -> bool:
 
 def module_path() -> tuple[str, ...]:
     """Return where this kernel finds modules, in its order, but for its own directory: what lies there travels."""
-    here = os.getcwd()
-    found = (os.path.abspath(path) for path in sys.path if path)
-    return tuple(dict.fromkeys(path for path in found if path != here and Path(path).exists()))
+    here = absolute_paths([""])
+    found = absolute_paths(path for path in sys.path if path)
+    return tuple(path for path in found if path not in here and Path(path).exists())
 
 
 def variables() -> dict[str, str]:

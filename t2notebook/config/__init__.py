@@ -11,7 +11,7 @@ Secrets are no settings: they come from a file or the environment, never from a 
 settings holds one (`secrets_of`).
 """
 
-from .directories import LONGEST_SOCKET, data_dir, runtime_dir
+from .directories import LONGEST_SOCKET, absolute_paths, data_dir, runtime_dir
 from .secrets import Secrets, secrets_of
 from .settings import PATHS, SYSTEM_CA, Config, help_of_settings
 from .sources import config_file, configure, get_config, sources_of_settings
@@ -22,6 +22,7 @@ __all__ = [
     "SYSTEM_CA",
     "Config",
     "Secrets",
+    "absolute_paths",
     "config_file",
     "configure",
     "data_dir",

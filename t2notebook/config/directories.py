@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..model.errors import Twister2Error
@@ -52,6 +53,15 @@ def absolute(folder: str) -> Path:
     return Path(os.path.normpath(_BEGINNING / folder))
 
 
+def absolute_paths(paths: Iterable[str]) -> list[str]:
+    """Return absolute forms of paths, each once; relative ones are left out when the current directory was removed."""
+    try:
+        os.getcwd()
+    except OSError:
+        paths = [path for path in paths if os.path.isabs(path)]
+    return list(dict.fromkeys(os.path.abspath(path) for path in paths))
+
+
 def _here() -> Path:
     main = sys.modules.get("__main__")
     history = vars(main).get("_dh") if main is not None else None  # IPython's, whose first is where it began
@@ -67,6 +77,13 @@ _BEGINNING = _here()
 
 
 def _private(path: Path, variable: str) -> Path:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise Twister2Error(
+            f"t2notebook needs the folder {os.fsencode(path)!r}, whose name is no UTF-8, or no text in this locale "
+            f"({sys.getfilesystemencoding()}); {variable} names another"
+        ) from None
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.stat()

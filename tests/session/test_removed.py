@@ -198,6 +198,44 @@ def test_the_folder_that_is_wrong_is_named_with_its_variable(
                 folder()
 
 
+def test_a_folder_whose_name_is_no_text_is_refused_in_one_line(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session's start ended in a UnicodeEncodeError of the journal."""
+    import t2notebook as t2
+    from t2notebook import config
+
+    for variable, folder in (
+        ("JUPYTER_DATA_DIR", config.data_dir),
+        ("JUPYTER_RUNTIME_DIR", config.runtime_dir),
+    ):
+        monkeypatch.setenv(variable, f"{short}/caf\udce9")
+        with pytest.raises(t2.Twister2Error, match=rf"caf\\xe9.*no UTF-8.*; {variable} names another"):
+            folder()
+
+
+def test_a_kernel_whose_directory_was_removed_submits_as_others_do(clean: Path, tmp_path: Path) -> None:
+    """It was a bare FileNotFoundError."""
+    (tmp_path / "gone").mkdir()
+    code = """
+        import os, sys
+        sys.path.append("relative")
+        os.rmdir(os.getcwd())
+        import t2notebook as t2
+        print(t2.submit(lambda env: env.worker_id, workers=2, ram_mega_bytes=64).results(timeout=60))
+        t2.shutdown()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=tmp_path / "gone",
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}relative"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == "[0, 1]\n", done.stderr
+
+
 def test_a_long_runtime_folder_leaves_room_for_every_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
