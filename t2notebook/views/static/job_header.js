@@ -16,8 +16,9 @@ export class JobHeader {
     this.line = element("div", "t2-line");
     this.name = element("strong", "t2-name");
     this.chip = element("span", "t2-chip");
-    this.chip.setAttribute("role", "status");
-    this.chip.setAttribute("aria-live", "polite");
+    // Read out when the job's state changes, not with each worker that starts.
+    this.said = element("span", "t2-said");
+    this.said.setAttribute("role", "status");
     this.counts = element("span", "t2-counts");
     this.bar = new Bar("Progress of the job");
     this.bar.node.classList.add("t2-bar-job");
@@ -45,7 +46,7 @@ export class JobHeader {
     done.append(this.bar.node, this.percent, this.elapsed);
     const actions = element("span", "t2-actions");
     actions.append(this.logs, this.why, this.kill.node);
-    this.line.append(this.name, this.chip, this.counts, element("span", "t2-space"), done, actions);
+    this.line.append(this.name, this.chip, this.said, this.counts, element("span", "t2-space"), done, actions);
     this.facts = element("div", "t2-muted t2-id");
     this.id = element("span");
     this.busy = element("span", "t2-muted");
@@ -86,6 +87,7 @@ export class JobHeader {
     this.current = snapshot;
     setText(this.name, snapshot.name);
     setText(this.chip, snapshot.chip);
+    setText(this.said, `${snapshot.name}: ${snapshot.state.toLowerCase()}`);
     setData(this.chip, "tone", snapshot.tone);
     setText(this.counts, snapshot.counts_text);
     this.bar.set(snapshot.progress, snapshot.tone);
