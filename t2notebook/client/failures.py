@@ -10,6 +10,7 @@ from ..model.events import EventKind
 from ..model.job_failed import failed_as
 from ..model.reducer import JobView, WorkerView
 from ..model.states import JobState, TaskState
+from ..views.failure import Failure, errors_of, failures_of
 from .job_connection import JobConnection
 from .output import stderr_tail
 from .results import load_result
@@ -70,21 +71,20 @@ def worker_failure(
     return failed_as(failure, _cause(connection, who)) if traceback else failure
 
 
-def failure_text(connection: JobConnection) -> tuple[int, str, str] | None:
-    """Return what the worker by which the job failed left behind, as `Job.failure_text` says it."""
+def failure_texts(connection: JobConnection) -> list[Failure]:
+    """Return what workers of a failed job left behind, as `Job.failure_texts` says it."""
     view = connection.view()
-    if view.state is not JobState.FAILED or view.failed_worker is None:
-        return None
-    who = view.failed_worker
-    error = errors_by_task(connection).get(view.workers[who].task_id) or {}
-    if traceback := error.get("traceback"):
-        return who, "traceback", traceback
-    return who, "stderr", stderr_tail(connection, who)
+    if view.state is not JobState.FAILED:
+        return []
+    return [
+        failure if failure[1] == "traceback" else (*failure[:2], stderr_tail(connection, failure[0]))
+        for failure in failures_of(view, errors_by_task(connection))
+    ]
 
 
 def errors_by_task(connection: JobConnection) -> dict[str, Any]:
     """Return what came of the tasks instead of a result: type, message and traceback, by task id."""
-    return {event.task_id: event.data.get("error") for event in connection.replica.events(EventKind.RESULT)}
+    return errors_of(connection.replica.events(EventKind.RESULT))
 
 
 def _killed(view: JobView) -> JobFailed:

@@ -27,6 +27,7 @@ from ..model.scaling import LEAVE_TIME, check_count, check_time
 from ..model.states import JobState, TaskState
 from ..model.wording import type_of
 from ..model.worker_event import WorkerEvent
+from ..views.failure import Failure
 from . import failures, inspection, messages
 from .job_connection import JobConnection
 from .job_replica import JobReplica
@@ -504,16 +505,16 @@ class Job:
             return failures.worker_failure(self._connection, view, worker, errors)
         return failures.job_failure(self._connection)
 
-    def failure_text(self) -> tuple[int, str, str] | None:
-        """Return what the worker that failed left behind.
+    def failure_texts(self) -> list[Failure]:
+        """Return what workers that failed have left behind, at most eight; first, the one by which the job failed.
 
         Returns
         -------
-        tuple or None
-            Its id; ``"traceback"`` or ``"stderr"``; and its traceback or, where it raised nothing, the end of its
-            stderr, which may be empty. None if the job has not failed.
+        list of tuple
+            Of each its id; ``"traceback"`` or ``"stderr"``; and its traceback or, of one that raised nothing, the end
+            of its stderr, which may be empty. Empty if the job has not failed.
         """
-        return failures.failure_text(self._connection)
+        return failures.failure_texts(self._connection)
 
     # Its output.
 

@@ -64,8 +64,8 @@ def display_job(job: Any, *, is_told: bool = False) -> Watch | None:
     view = job.view()
     display_id = f"t2-{uuid.uuid4().hex[:12]}"
     lost = "" if view.state.is_final else why_lost(job)
-    failure = job.failure_text() if view.state.is_final and not is_told else None
-    record = snapshot(view, lost=lost, failure=failure, is_told=is_told)
+    failures = job.failure_texts() if view.state.is_final and not is_told else ()
+    record = snapshot(view, lost=lost, failures=failures, is_told=is_told)
     if not record["live"]:
         _show(ip, bundle(record), display_id)
         return None
@@ -193,7 +193,7 @@ class JobSink:
         record = snapshot(
             view,
             lost=lost,
-            failure=self.reading.failure,
+            failures=self.reading.failures,
             output=self.reading.newest() if rows else None,  # without rows, output is a part by itself
             is_told=self._is_told,
             rows=rows,

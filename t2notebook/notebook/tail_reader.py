@@ -10,6 +10,7 @@ from typing import Any
 
 from ..model.errors import Twister2Error
 from ..model.tails import BYTES, LOG_BYTES, STREAMS, Tails
+from ..views.failure import Failure
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Reading:
     Parameters
     ----------
     job : Job
-        A handle; its `tails` and `failure_text` are called, on the reader's thread only.
+        A handle; its `tails` and `failure_texts` are called, on the reader's thread only.
     on_change : callable
         Called after something was read; must return at once.
     """
@@ -46,9 +47,9 @@ class Reading:
         return self.output.is_complete
 
     @property
-    def failure(self) -> tuple[int, str, str] | None:
-        """Traceback or stderr of the worker that failed, as `Job.failure_text` has it, once the job has ended."""
-        return self.output.failure
+    def failures(self) -> list[Failure]:
+        """Tracebacks or stderr of workers that failed, as `Job.failure_texts` has them, once the job has ended."""
+        return self.output.failures
 
     def newest(self) -> dict[str, Any]:
         """Return the newest lines of all workers, as `Tails.newest` does."""
@@ -84,7 +85,7 @@ class JobOutput:
     views : list of Reading
     due : float
         When the next round is, by the monotonic clock.
-    is_complete, failure
+    is_complete, failures
         As of `Reading`.
     """
 
@@ -92,7 +93,7 @@ class JobOutput:
         self.job = job
         self.views: list[Reading] = []
         self.is_complete = False
-        self.failure: tuple[int, str, str] | None = None
+        self.failures: list[Failure] = []
         self.due = 0.0
         self._lock = threading.Lock()
         self._tails = Tails()
@@ -172,7 +173,7 @@ class JobOutput:
 
     def _read_last(self, began: float) -> None:
         try:
-            self.failure = self.job.failure_text()
+            self.failures = self.job.failure_texts()
             view = self.job.view()
             for _ in range(LAST_ROUNDS):
                 if not self._round(view, last=True)[0] or time.monotonic() - began > LAST_PATIENCE:

@@ -25,7 +25,7 @@ from ..journal import FILE, read_events
 from ..model.errors import Twister2Error, UnknownJob
 from ..model.reducer import reduce
 from ..model.text import dumps, loads
-from ..views.failure import failure_of
+from ..views.failure import errors_of, failures_of
 from ..views.live_record import Changes, live_record
 from ..views.why import why_part
 from . import actions
@@ -79,7 +79,7 @@ def look(job: JobLocation, version: Any, worker_id: int | None) -> dict[str, Any
         view = reduce(job.job_id, events)
         is_lost = job.session is None and not view.state.is_final
         lost = (job.meta.get("over") or LOST) if is_lost else ""
-        parts |= live_record(view, lost=lost, failure=failure_of(view, events))
+        parts |= live_record(view, lost=lost, failures=failures_of(view, errors_of(events)))
     return parts
 
 

@@ -15,7 +15,7 @@ from ..journal.job_store import AllJobs, JobRecord
 from ..mesos.agent_files import Sandbox
 from ..model.events import Event
 from ..model.tails import BYTES, LOG_BYTES, STREAMS, Tails
-from ..views.failure import failure_of
+from ..views.failure import errors_of, failures_of
 from ..views.live_record import live_record
 from .tails import read_tails
 
@@ -67,10 +67,10 @@ class JobLook:
         }
         if version != self.version:
             view = self.job.view
-            failure = failure_of(view, self.job.events)
-            if failure is not None and failure[1] == "stderr":
-                failure = (*failure[:2], self._stderr)
-            found |= live_record(view, failure=failure)
+            failures = failures_of(view, errors_of(self.job.events)) if view.state.is_final else []
+            if failures and failures[0][1] == "stderr":
+                failures[0] = (*failures[0][:2], self._stderr)
+            found |= live_record(view, failures=failures)
         return found
 
     def close(self) -> None:
@@ -122,9 +122,9 @@ class JobLook:
 
     async def _end(self) -> None:
         """Read what only the end of the job tells: the stderr of a worker that raised nothing."""
-        failure = failure_of(self.job.view, self.job.events)
-        if failure is not None and failure[1] == "stderr":
-            files = [self._file(failure[0], "stderr")]
+        failures = failures_of(self.job.view, errors_of(self.job.events))
+        if failures and failures[0][1] == "stderr":
+            files = [self._file(failures[0][0], "stderr")]
             for answer in await read_tails(self.job, self._sandbox_of, files, STDERR_BYTES):
                 self._stderr = answer["text"]
             self.version += 1

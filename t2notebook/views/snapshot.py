@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
@@ -15,6 +15,7 @@ from ..model.reducer import JobView, WorkerView
 from ..model.states import JobState, TaskState
 from ..model.use import SHOWN
 from ..model.use_advice import advice
+from .failure import Failure
 
 #: Up to this many workers a view has a row each.
 ALL_ROWS = 200
@@ -67,7 +68,7 @@ def snapshot(
     *,
     now: float | None = None,
     lost: str = "",
-    failure: tuple[int, str, str] | None = None,
+    failures: Sequence[Failure] = (),
     output: Mapping[str, Any] | None = None,
     is_told: bool = False,
     rows: bool = True,
@@ -82,8 +83,8 @@ def snapshot(
         Seconds since 1970, by the kernel's clock; by default the present. Running times count up to it.
     lost : str
         Why nothing more will be heard of the job, if so.
-    failure : tuple, optional
-        What the worker that failed left behind, as `Job.failure_text` has it.
+    failures : sequence of tuple
+        Texts that workers which failed have left behind, as `t2notebook.views.failure.failures_of` has them.
     output : mapping, optional
         The newest lines of the workers, as `Tails.newest` has them.
     is_told : bool
@@ -97,9 +98,10 @@ def snapshot(
         ``rows`` has a record per shown worker: the columns of ``job.tasks`` as they are there, ``runtime``
         in seconds, and under ``text`` what to show where that is not the value itself. ``hidden`` says in words
         which workers have no row; ``each`` what each of them has, if all have the same; ``columns`` has the keys of
-        the columns that are not empty in all rows; ``failure`` has a title, a text, and under ``rest`` words for where
-        the whole is; ``output`` the newest lines, ``[worker_id, stream, text]`` each; ``advice`` says at the end what
-        would have been enough. Times are seconds since 1970, and local where they are texts. Very long texts are cut.
+        the columns that are not empty in all rows; ``failures`` have a title, the workers, a text, and under ``rest``
+        words for where the whole is; ``output`` the newest lines, ``[worker_id, stream, text]`` each; ``advice`` says
+        at the end what would have been enough. Times are seconds since 1970, and local where they are texts. Very long
+        texts are cut.
     """
     now = time.time() if now is None else now
     shown = select(view)
@@ -134,8 +136,8 @@ def snapshot(
         "waiting_for": "" if view.state.is_final else shorten(_waiting_for(view)),
         "lost": lost,
         "reason": _why(view, is_told),
-        "failure": None if failure is None or is_told else _failure(*failure),
-        "output": _lines(output, failure) if output else [],
+        "failures": [] if is_told else _failures(failures),
+        "output": _lines(output, failures) if output else [],
         "each": each,
         "advice": advice(view.workers) if view.state.is_final else "",
         **table,
@@ -236,29 +238,34 @@ def _said(view: JobView, worker: WorkerView) -> tuple[str, ...]:
     return (worker.message,) if is_meant and worker.message in view.message else ()
 
 
-def _failure(worker_id: int, kind: str, text: str) -> dict[str, str] | None:
-    """Return the title and the text of what a worker left behind, cut in the middle, and where the whole is."""
-    if not text.strip():
-        return None
-    title, rest = f"Traceback of worker {worker_id}", "job.results() raises all of it"
+def _failures(failures: Sequence[Failure]) -> list[dict[str, Any]]:
+    """Return titles and texts of what workers have left behind; the same text once."""
+    alike: dict[tuple[str, str], list[int]] = {}
+    for worker_id, kind, text in failures:
+        if text.strip():
+            alike.setdefault((kind, text), []).append(worker_id)
+    most = LONGEST_TRACEBACK // max(1, (len(alike) + 1) // 2)
+    return [_failure(workers, kind, text, most) for (kind, text), workers in alike.items()]
+
+
+def _failure(workers: list[int], kind: str, text: str, most: int) -> dict[str, Any]:
+    """Return a failure, its text cut in the middle."""
+    who = f"worker{'s' * (len(workers) > 1)} {', '.join(map(str, workers))}"
+    title, rest = f"Traceback of {who}", "job.results() raises all of it"
     if kind != "traceback":
-        title = f"The end of worker {worker_id}'s {kind}"
-        rest = f'job.logs({worker_id}, "{kind}") has all of it'
-    lines = [shorten(line, LONGEST_MESSAGE) for line in text.rstrip().split("\n")]
-    text = "\n".join(lines)
-    if len(text) > LONGEST_TRACEBACK:
-        left = len(text) - LONGEST_TRACEBACK
-        begin, end = text[: LONGEST_TRACEBACK // 4], text[-3 * LONGEST_TRACEBACK // 4 :]
-        text = f"{begin}\n… ({left:,} characters are left out here: {rest})\n{end}"
-    return {"title": title, "text": text, "rest": rest}
+        title = f"The end of worker {workers[0]}'s {kind}"
+        rest = f'job.logs({workers[0]}, "{kind}") has all of it'
+    text = "\n".join(shorten(line, LONGEST_MESSAGE) for line in text.rstrip().split("\n"))
+    if len(text) > most:
+        begin, end = text[: most // 4], text[-3 * most // 4 :]
+        text = f"{begin}\n… ({len(text) - most:,} characters are left out here: {rest})\n{end}"
+    return {"title": title, "workers": workers, "text": text, "rest": rest}
 
 
-def _lines(output: Mapping[str, Any], failure: tuple[int, str, str] | None) -> list[list[Any]]:
+def _lines(output: Mapping[str, Any], failures: Sequence[Failure]) -> list[list[Any]]:
     """Return the newest lines, without the traceback that is shown already: Python wrote it to stderr, too."""
     lines = [*output["lines"], *output["current"]]
-    if failure is None or failure[1] != "traceback":
-        return lines
-    shown = set(failure[2].splitlines())
+    shown = {line for _, kind, text in failures if kind == "traceback" for line in text.splitlines()}
     return [line for line in lines if line[1] != "stderr" or line[2] not in shown]
 
 

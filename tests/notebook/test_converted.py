@@ -41,7 +41,7 @@ def notebook():
     job.progress(0, 0.4, "epoch 3")
     job.status(1, "FAILED", message="boom & <b>bang</b>")
     output = {"lines": [[0, "stdout", "hello"]], "current": []}
-    record = snapshot(job.view(), failure=(1, "traceback", "ValueError: <boom>"), output=output)
+    record = snapshot(job.view(), failures=[(1, "traceback", "ValueError: <boom>")], output=output)
     cell = nbformat.v4.new_code_cell("%%twister2 submit")
     live = {WIDGET: WIDGET_OF, JOB: {"job_id": job.job_id, "beside": "t2-1"}}
     cell.outputs = [

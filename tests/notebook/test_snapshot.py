@@ -296,7 +296,7 @@ def test_one_failure_of_300_comes_first():
     job = Job("big", 300)
     job.start()
     job.fail(296)
-    record = snapshot(job.view(), failure=job.failure_text())
+    record = snapshot(job.view(), failures=job.failure_texts())
     assert [row["worker_id"] for row in record["rows"][:3]] == [296, 0, 1]
     _, first, *_ = Cells(job_html(record)).rows
     assert first[0] == "296"
@@ -341,7 +341,7 @@ def test_the_html_stays_small_whatever_is_in_it(workers, evil, fifty_thousand):
     lines = [[0, "stdout", evil * 400]] * 100
     output = {"end": 100, "lines": lines, "current": lines[:12]}
     lost = "the session is gone, " + evil * 5000
-    record = snapshot(view, lost=lost, failure=failure, output=output)
+    record = snapshot(view, lost=lost, failures=[failure], output=output)
     html = job_html(record, beside="t2-1")
     assert len(html.encode()) < 60_000
     assert html.count("<div") == html.count("</div>") and html.count("<tr") == html.count("</tr>")
@@ -360,9 +360,9 @@ def test_a_failure_that_is_cut_keeps_its_end():
     job.start()
     job.fail(0)
     text = "Traceback (most recent call last):\n" + "  &&&&\n" * 20_000 + "ValueError: the end"
-    html = job_html(snapshot(job.view(), failure=(0, "traceback", text)))
+    html = job_html(snapshot(job.view(), failures=[(0, "traceback", text)]))
     assert "ValueError: the end" in html and "job.results() raises all of it" in html
-    html = job_html(snapshot(job.view(), failure=(0, "stderr", text)))
+    html = job_html(snapshot(job.view(), failures=[(0, "stderr", text)]))
     assert "job.logs(0, &quot;stderr&quot;) has all of it" in html
 
 
@@ -386,14 +386,14 @@ def test_a_reason_is_said_once_and_the_traceback_is_folded():
     job.fail(1)
     written = [[1, "stdout", "hello"], *([1, "stderr", line] for line in job.remote_traceback.splitlines())]
     output = {"end": 9, "lines": written, "current": []}
-    record = snapshot(job.view(), failure=job.failure_text(), output=output)
+    record = snapshot(job.view(), failures=job.failure_texts(), output=output)
     html = job_html(record)
     assert html.count("division by zero") == 2 and html.count("</details>") == 1
     assert html.index("division by zero") < html.index("<details") < html.rindex("division by zero")
     assert record["rows"][1]["text"]["message"] == ""
     assert record["output"] == [[1, "stdout", "hello"]]
     # nor does the view say it at all where an error that does follows
-    told = snapshot(job.view(), failure=job.failure_text(), output=output, is_told=True)
+    told = snapshot(job.view(), failures=job.failure_texts(), output=output, is_told=True)
     assert "division by zero" not in job_html(told) and "FAILED" in job_html(told)
 
 

@@ -147,14 +147,14 @@ def test_a_failure_is_told_with_its_traceback(server: Server, clean: Path) -> No
     async def look() -> None:
         async with await Page.open(server, job_id) as page:
             await page.until(lambda known: known["snapshot"]["final"])
-            assert "as it should" in page.known["snapshot"]["failure"]["text"]
+            assert "as it should" in page.known["snapshot"]["failures"][0]["text"]
             assert page.known["table"]["bad"] == [1]
 
     asyncio.run(look())
     process.kill()
     end(process)
     eventually(lambda: not sessions_of(clean))
-    assert "as it should" in server.get(f"/jobs/{job_id}/view").content["snapshot"]["failure"]["text"]
+    assert "as it should" in server.get(f"/jobs/{job_id}/view").content["snapshot"]["failures"][0]["text"]
 
 
 def test_an_unknown_job_and_a_foreign_word(server: Server) -> None:

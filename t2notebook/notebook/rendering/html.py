@@ -20,7 +20,7 @@ _DOT = {"waiting": "#bf8700", "active": "#218bff", "good": "#2da44e", "bad": "#e
 
 #: Bytes (UTF-8) that a job's HTML takes at most, and the rows of its table.
 MOST_BYTES, ROWS_BYTES = 58_000, 36_000
-#: Bytes of a job's name, of a note, of a failure's text, and of the output.
+#: Bytes of a job's name, of a note, of the failures' texts, and of the output.
 NAME_BYTES, NOTE_BYTES, FAILURE_BYTES, OUTPUT_BYTES = 600, 4_000, 14_000, 10_000
 #: Lines of output that are shown, and characters of each.
 OUTPUT_LINES, OUTPUT_WIDTH = 12, 160
@@ -158,11 +158,13 @@ def _notes(record: Mapping[str, Any], *, is_kept: bool) -> str:
         notes += _note("Why", record["reason"], _DOT["bad" if record["tone"] == "bad" else "ended"])
     if record["advice"]:
         notes += _note("Resources", f"{record['advice']}.", _DOT["ended"])
-    if failure := record["failure"]:
+    room = FAILURE_BYTES // max(1, len(record["failures"]))
+    for failure in record["failures"]:
+        text = _failure(failure["text"], failure["rest"], room)
         notes += (
             f'<details style="margin:2px 0 8px"><summary style="cursor:pointer;{_MUTED}">'
             f"{escape(failure['title'])}</summary>"
-            f'<pre style="{_MONO};max-height:300px">{_failure(failure["text"], failure["rest"])}</pre></details>'
+            f'<pre style="{_MONO};max-height:300px">{text}</pre></details>'
         )
     return notes
 
@@ -175,9 +177,8 @@ def _note(title: str, text: str, color: str) -> str:
     )
 
 
-def _failure(text: str, rest: str) -> str:
+def _failure(text: str, rest: str, most: int) -> str:
     """Return a traceback or an output; of one that is too long, the end, since that says what happened."""
-    most = FAILURE_BYTES
     if _bytes(whole := escape(text)) <= most:
         return whole
     kept = text

@@ -104,11 +104,11 @@ class Job:
             )
         return answers
 
-    def failure_text(self):
+    def failure_texts(self):
         if self.state.value != "FAILED":
-            return None
+            return []
         kind = "traceback" if self.remote_traceback else "stderr"
-        return self._view.failed_worker, kind, self.remote_traceback or self.stderr
+        return [(self._view.failed_worker, kind, self.remote_traceback or self.stderr)]
 
     def error(self):
         if self.state.value not in ("FAILED", "KILLED"):
