@@ -11,7 +11,7 @@ from typing import Any
 from .config_magic import T2Notebook
 from .display import LateUpdates, display_job
 from .errors import install, uninstall
-from .magics import twister2
+from .magics import documentation, twister2
 from .magics.completer import make_matcher
 from .rendering.flame import flame_html
 from .rendering.frames import install as install_frames
@@ -53,6 +53,8 @@ def load_ipython_extension(ip: Any) -> None:
         """Run Twister2 jobs on Apache Mesos; %twister2 --help shows the verbs."""
         return twister2(ip, line, cell)
 
+    # IPython shows it for %%twister2?; made when somebody asks.
+    magic.getdoc = documentation  # type: ignore[attr-defined]
     registered = _Registered(ip)
     setattr(ip, _ATTRIBUTE, registered)
     ip.register_magic_function(magic, "line_cell", "twister2")

@@ -58,3 +58,16 @@ def test_errors_are_one_line_without_the_extension_too():
     )
     told = (done.stdout + done.stderr).strip().splitlines()
     assert len(told) == 1 and told[0].startswith("SubmitError: submit takes only the function"), told
+
+
+def test_the_magic_s_documentation_is_that_of_its_verbs(shell):
+    """``%%twister2?`` had a line."""
+    for name in ("%%twister2", "%twister2"):
+        text = shell.object_inspect(name)["docstring"]
+        for part in (
+            "%twister2 cluster",
+            "%twister2 why",
+            "--workers-per-executor",
+            "env.progress(done, total, text)",
+        ):
+            assert part in text

@@ -62,6 +62,11 @@ def overview() -> str:
     )
 
 
+def documentation() -> str:
+    """Return what ``%%twister2?`` shows: all verbs, and what people want to know most of, a cell that is a job."""
+    return f"{overview()}\n\n{parser_of('submit').format_help()}"
+
+
 def twister2(ip: Any, line: str, cell: str | None) -> Any:
     """Run ``%twister2 LINE``, or ``%%twister2 LINE`` with its cell.
 
