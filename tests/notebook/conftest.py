@@ -38,9 +38,9 @@ def shell(fake_client, tmp_path, monkeypatch):
 @pytest.fixture
 def kernel_with(tmp_path):
     """Start a real kernel process with more environment variables."""
-    from t2kernel import Kernel
+    from t2kernel import Kernel, kernel_path
 
-    path = os.pathsep.join([str(HELPERS), str(Path(__file__).parents[2])])
+    path = kernel_path()
     environment = {**os.environ, "IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": path}
     return lambda **more: Kernel({**environment, **more})
 

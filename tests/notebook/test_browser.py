@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import t2lab
+from t2kernel import kernel_path
 
 pytestmark = [
     pytest.mark.browser,
@@ -92,10 +93,9 @@ def begin(driver, address, name="a.ipynb"):
 
 
 def test_the_live_view_in_jupyterlab(tmp_path):
-    path = os.pathsep.join([str(HELPERS), str(HELPERS.parents[2])])
     t2lab.write_notebook(tmp_path / "a.ipynb", FAKE, SUBMIT, "go.set()\ntime.sleep(4)")
     with (
-        t2lab.jupyterlab(tmp_path, PYTHONPATH=path) as address,
+        t2lab.jupyterlab(tmp_path, PYTHONPATH=kernel_path()) as address,
         t2lab.browser(tmp_path) as driver,
     ):
         t2lab.open_notebook(driver, address, "a.ipynb")
@@ -146,8 +146,7 @@ def test_the_live_view_in_jupyterlab(tmp_path):
 
 
 def fakes(folder):
-    path = os.pathsep.join([str(HELPERS), str(HELPERS.parents[2])])
-    return t2lab.jupyterlab(folder, PYTHONPATH=path)
+    return t2lab.jupyterlab(folder, PYTHONPATH=kernel_path())
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
@@ -19,6 +20,13 @@ from jupyter_client.connect import write_connection_file
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 JOB = "application/vnd.t2notebook.job+json"
+
+
+def kernel_path():
+    """Return the PYTHONPATH of kernels: our own modules, and before them another ipykernel, if one is tested."""
+    helpers = Path(__file__).parent
+    other = os.environ.get("T2_TEST_KERNEL_PATH")
+    return os.pathsep.join([*([other] if other else []), str(helpers), str(helpers.parents[2])])
 
 
 @dataclass
