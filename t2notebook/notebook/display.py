@@ -70,7 +70,7 @@ def display_job(job: Any, *, is_told: bool = False) -> Watch | None:
         _show(ip, bundle(record), display_id)
         return None
     place = OutputContext(ip)
-    widget = _make_widget(live_record(view) | {"snapshot": record}, display_id)
+    widget = _make_widget(live_record(view), display_id)
     if widget is not None:
         # Without a text: what shows neither shows the HTML below, or its text.
         view_of = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
@@ -133,7 +133,7 @@ class JobSink:
             self.place.update(bundle(self._record(view)), self.display_id)
             return
         now = time.monotonic()
-        parts: dict[str, Any] = {"snapshot": self._record(view, rows=True)}
+        parts: dict[str, Any] = {"snapshot": self._record(view, rows=False)}
         if self._changes.may_send_all(now):
             parts = {**live_record(view), **parts, **self._written()}
         self._send(self._changes.of(parts, now))
@@ -173,7 +173,9 @@ class JobSink:
         self.place.update(self.final, self.display_id)
         if self._widget is not None:
             # For a second view of it, and for a saved widget state.
-            self._send(live_record(view) | {"snapshot": self._record(view, lost)} | self._written())
+            self._send(
+                live_record(view) | {"snapshot": self._record(view, lost, rows=False)} | self._written()
+            )
             self.place.update({}, _live(self.display_id))
             self._widget.layout.close()
             self._widget.close()

@@ -118,7 +118,7 @@ class JobLook:
         """Read what stands in a log that has just been opened."""
         files = [self._file(worker_id, stream) for stream in STREAMS]
         answers = await read_tails(self.job, self._sandbox_of, files, LOG_BYTES)
-        self._tails.fill_log(worker_id, {answer["stream"]: answer["text"] for answer in answers})
+        self._tails.fill_log(worker_id, answers)
 
     async def _end(self) -> None:
         """Read what only the end of the job tells: the stderr of a worker that raised nothing."""

@@ -246,3 +246,75 @@ def test_a_real_job_in_jupyterlab(tmp_path):
             lambda: "[0, 1, 4, 9]" in " ".join(texts(driver, ".jp-OutputArea-output")), 20, "no results"
         )
         t2lab.wait_for(lambda: t2lab.idle(driver), 20, "the cluster does not stop")
+
+
+REAL = "import t2notebook as t2, time\n%load_ext t2notebook"
+LONG = (
+    "%%twister2 submit --name long --workers 3 --cpus 1 --ram 64 --on-exit detach -o job\n"
+    "import time\nfor step in range(1200):\n    env.progress(step + 1, 1200, f'step {step + 1}')\n"
+    "    print('line', step, flush=True)\n    time.sleep(0.1)\n"
+)
+NOTES = ".t2-row .t2-col-note, .t2-row .t2-col-progress"
+
+
+def real_lab(folder):
+    environment = {name: str(folder / name) for name in ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
+    return t2lab.jupyterlab(
+        folder,
+        PYTHONPATH=str(HELPERS.parents[2]),
+        T2_SESSION_LINGER="0.5",
+        T2_LOCAL_LINGER="0.5",
+        **environment,
+    )
+
+
+def has_changed(driver, selector):
+    """Whether what is seen of `selector` becomes another."""
+    before = seen(driver, selector)
+    t2lab.wait_for(
+        lambda: (now := seen(driver, selector)) and now != before, 20, f"nothing changes in {selector}"
+    )
+
+
+def open_page(driver, address, name):
+    """Open a notebook, whatever its kernel does."""
+    driver.get(f"{address}/doc/tree/{name}?reset")
+    t2lab.wait_for(lambda: texts(driver, ".jp-OutputArea-output"), 40, "the notebook is not shown")
+
+
+def test_a_view_goes_on_whatever_becomes_of_page_and_kernel(tmp_path):
+    """Where the kernel gives no widget, or none any more, the view shows what the Jupyter server knows."""
+    busy = "end = time.monotonic() + 600\nwhile time.monotonic() < end:\n    time.sleep(0.5)"
+    t2lab.write_notebook(tmp_path / "a.ipynb", REAL, LONG, busy)
+    with real_lab(tmp_path) as address, t2lab.browser(tmp_path) as driver:
+        t2lab.open_notebook(driver, address, "a.ipynb")
+        t2lab.run_cell(driver, 0)
+        t2lab.run_cell(driver, 1)
+        t2lab.wait_for(lambda: "step" in "".join(seen(driver, NOTES)), 40, "the job does not run")
+        # a restarted kernel knows nothing of it
+        kernel_session(driver, "session.kernel.restart()")
+        t2lab.wait_for(lambda: "Jupyter server" in "".join(seen(driver, ".t2-gone")), 30, "it is not said")
+        has_changed(driver, NOTES)
+
+        # a page that is reloaded while the kernel computes
+        t2lab.run_cell(driver, 0)
+        t2lab.run_cell(driver, 2)
+        t2lab.command(driver, "docmanager:save")
+        open_page(driver, address, "a.ipynb")
+        t2lab.wait_for(lambda: seen(driver, ".t2-job"), 20, "there is no view")
+        assert not t2lab.idle(driver)
+        has_changed(driver, NOTES)
+        assert len(texts(driver, ".t2-job")) == 1 and not seen(driver, ".t2-static")
+        assert "not found" not in "".join(seen(driver, ".jp-OutputArea-output"))
+
+        # the kernel ends: the job goes on, and so does the view
+        kernel_session(driver, "shutdown()")
+        has_changed(driver, NOTES)
+        # two clicks kill the job
+        click(driver, ".t2-kill")
+        click(driver, ".t2-kill")
+        t2lab.wait_for(lambda: texts(driver, ".t2-chip") == ["KILLED"], 30, "it is not killed")
+
+        # opened again later: the end, without any kernel
+        open_page(driver, address, "a.ipynb")
+        t2lab.wait_for(lambda: texts(driver, ".t2-chip") == ["KILLED"], 20, "the end is not shown")

@@ -11,7 +11,6 @@ import anywidget
 import traitlets
 
 from ...views.modules import bundled, text_of
-from ...views.snapshot import COLUMNS, NUMERIC
 
 
 class JobWidget(anywidget.AnyWidget):
@@ -52,7 +51,6 @@ class JobWidget(anywidget.AnyWidget):
     why: Any = traitlets.Dict().tag(sync=True)
     log: Any = traitlets.Dict().tag(sync=True)
     beat = traitlets.Int().tag(sync=True)
-    columns: Any = traitlets.List().tag(sync=True)
     beside = traitlets.Unicode().tag(sync=True)
     kernel_id = traitlets.Unicode().tag(sync=True)
 
@@ -61,8 +59,7 @@ class JobWidget(anywidget.AnyWidget):
         self.on_open: Callable[[int | None], None] = lambda worker_id: None
         self.on_why: Callable[[], None] = lambda: None
         self.on_show: Callable[[bool], None] = lambda is_shown: None
-        columns = [{"key": key, "heading": heading, "numeric": key in NUMERIC} for key, heading in COLUMNS]
-        super().__init__(**parts, columns=columns, beside=beside, kernel_id=kernel_id)
+        super().__init__(**parts, beside=beside, kernel_id=kernel_id)
         self.on_msg(self._on_message)
 
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
