@@ -134,15 +134,19 @@ class JobSink:
             return
         now = time.monotonic()
         parts: dict[str, Any] = {"snapshot": self._record(view, rows=False)}
-        if self._changes.may_send_all(now):
+        may_send_all = self._changes.may_send_all(now)
+        state, at = self._kept
+        # What is kept is large, too: the large parts wait until after it.
+        if view.state.value != state or (may_send_all and now - at >= KEPT_INTERVAL):
+            self._kept = (view.state.value, now)
+            kept = bundle(self._record(view), beside=self.display_id)
+            self.place.update(kept, self.display_id)
+            self._changes.also(kept, now)
+        elif may_send_all:
             parts = {**live_record(view), **parts, **self._written()}
         self._send(self._changes.of(parts, now))
         if self._changes.is_behind:
             self._mark()
-        state, at = self._kept
-        if view.state.value != state or now - at >= KEPT_INTERVAL:
-            self._kept = (view.state.value, now)
-            self.place.update(bundle(self._record(view), beside=self.display_id), self.display_id)
 
     def beat(self) -> None:
         """Let the widget know that this kernel lives, and what its workers use now: that costs no message more.

@@ -111,7 +111,7 @@ class ViewHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         # Of a WebSocket tornado asks that itself.
         if not may or not self.check_origin():
             raise web.HTTPError(403)
-        self.job_id = job_id
+        self.job_id, self.directory = job_id, ""
         self.worker_id: int | None = None
         self.is_shown, self.asks_why = True, False
         self.news = asyncio.Event()
@@ -132,19 +132,21 @@ class ViewHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     async def look(self, version: Any, worker_id: int | None) -> dict[str, Any]:
         """Return what `look` does, beside the loop."""
 
-        def call() -> dict[str, Any]:
-            row = self.job_list.rows.get(self.job_id)
-            return look(JobLocation(self.job_id, row["directory"] if row else ""), version, worker_id)
-
-        found: dict[str, Any] = await self.job_list.run(call)
+        found: dict[str, Any] = await self.job_list.run(lambda: look(self.locate(), version, worker_id))
         return found
+
+    def locate(self) -> JobLocation:
+        """Return where the job is; its journal is looked for once, among all that there are."""
+        row = self.job_list.rows.get(self.job_id)
+        job = JobLocation(self.job_id, row["directory"] if row else self.directory)
+        self.directory = str(job.directory)
+        return job
 
     async def why(self) -> dict[str, Any]:
         """Return the part that says why the job waits."""
 
         def call() -> dict[str, Any]:
-            row = self.job_list.rows.get(self.job_id)
-            found = actions.why(JobLocation(self.job_id, row["directory"] if row else ""))
+            found = actions.why(self.locate())
             return why_part(found["message"], found["why"], time.time())
 
         part: dict[str, Any] = await self.job_list.run(call)

@@ -13,7 +13,7 @@ from .table import agent_sums, worker_table
 #: Parts that are small and sent at once; the others are as large as the job and its output.
 AT_ONCE = ("snapshot", "why")
 #: Bytes a second that a page is sent of the large ones.
-RATE = 36_000
+RATE = 30_000
 
 
 def live_record(view: JobView, **details: Any) -> dict[str, Any]:
@@ -75,6 +75,10 @@ class Changes:
     def may_send_all(self, now: float) -> bool:
         """Whether the large parts are worth making: they would be chosen at `now`."""
         return self._allowance.is_due(now)
+
+    def also(self, content: Any, now: float) -> None:
+        """Note that the page was sent something else, JSON-ready."""
+        self._allowance.spend(content, now)
 
     def of(self, parts: Mapping[str, Any], now: float, *, last: bool = False) -> dict[str, Any]:
         """Return what is to be sent now; what has to wait is chosen another time, as it is then.

@@ -257,10 +257,11 @@ LONG = (
 NOTES = ".t2-row .t2-col-note, .t2-row .t2-col-progress"
 
 
-def real_lab(folder):
+def real_lab(folder, app="lab"):
     environment = {name: str(folder / name) for name in ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
     return t2lab.jupyterlab(
         folder,
+        app,
         PYTHONPATH=str(HELPERS.parents[2]),
         T2_SESSION_LINGER="0.5",
         T2_LOCAL_LINGER="0.5",
@@ -276,18 +277,19 @@ def has_changed(driver, selector):
     )
 
 
-def open_page(driver, address, name):
+def open_page(driver, address, name, app):
     """Open a notebook, whatever its kernel does."""
-    driver.get(f"{address}/doc/tree/{name}?reset")
+    driver.get(f"{address}/{t2lab.PAGES[app].format(name)}")
     t2lab.wait_for(lambda: texts(driver, ".jp-OutputArea-output"), 40, "the notebook is not shown")
 
 
-def test_a_view_goes_on_whatever_becomes_of_page_and_kernel(tmp_path):
+@pytest.mark.parametrize("app", ["lab", pytest.param("notebook", marks=pytest.mark.slow)])
+def test_a_view_goes_on_whatever_becomes_of_page_and_kernel(tmp_path, app):
     """Where the kernel gives no widget, or none any more, the view shows what the Jupyter server knows."""
     busy = "end = time.monotonic() + 600\nwhile time.monotonic() < end:\n    time.sleep(0.5)"
     t2lab.write_notebook(tmp_path / "a.ipynb", REAL, LONG, busy)
-    with real_lab(tmp_path) as address, t2lab.browser(tmp_path) as driver:
-        t2lab.open_notebook(driver, address, "a.ipynb")
+    with real_lab(tmp_path, app) as address, t2lab.browser(tmp_path) as driver:
+        t2lab.open_notebook(driver, address, "a.ipynb", app=app)
         t2lab.run_cell(driver, 0)
         t2lab.run_cell(driver, 1)
         t2lab.wait_for(lambda: "step" in "".join(seen(driver, NOTES)), 40, "the job does not run")
@@ -300,7 +302,7 @@ def test_a_view_goes_on_whatever_becomes_of_page_and_kernel(tmp_path):
         t2lab.run_cell(driver, 0)
         t2lab.run_cell(driver, 2)
         t2lab.command(driver, "docmanager:save")
-        open_page(driver, address, "a.ipynb")
+        open_page(driver, address, "a.ipynb", app)
         t2lab.wait_for(lambda: seen(driver, ".t2-job"), 20, "there is no view")
         assert not t2lab.idle(driver)
         has_changed(driver, NOTES)
@@ -316,5 +318,5 @@ def test_a_view_goes_on_whatever_becomes_of_page_and_kernel(tmp_path):
         t2lab.wait_for(lambda: texts(driver, ".t2-chip") == ["KILLED"], 30, "it is not killed")
 
         # opened again later: the end, without any kernel
-        open_page(driver, address, "a.ipynb")
+        open_page(driver, address, "a.ipynb", app)
         t2lab.wait_for(lambda: texts(driver, ".t2-chip") == ["KILLED"], 20, "the end is not shown")

@@ -104,9 +104,13 @@ def write_notebook(path: Path, *cells: str) -> None:
     nbformat.write(notebook, path)
 
 
-def open_notebook(driver, address: str, name: str, *, timeout: float = 40) -> None:
+#: Pages of a notebook alone.
+PAGES = {"lab": "doc/tree/{}?reset", "notebook": "notebooks/{}"}
+
+
+def open_notebook(driver, address: str, name: str, *, timeout: float = 40, app: str = "lab") -> None:
     """Open `name` alone and wait until its kernel is ready."""
-    driver.get(f"{address}/doc/tree/{name}?reset")
+    driver.get(f"{address}/{PAGES[app].format(name)}")
     ready = """
         const app = window.jupyterapp;
         const session = app?.shell?.currentWidget?.sessionContext?.session;
