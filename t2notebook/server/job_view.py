@@ -131,7 +131,6 @@ class ViewHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     async def look(self, version: Any, worker_id: int | None) -> dict[str, Any]:
         """Return what `look` does, beside the loop."""
-
         found: dict[str, Any] = await self.job_list.run(lambda: look(self.locate(), version, worker_id))
         return found
 
