@@ -22,6 +22,7 @@ from IPython.display import display
 from t2notebook.client.job import Job
 from t2notebook.client.job_replica import JobReplica
 from t2notebook.client.offline import OfflineSession
+from t2notebook.client.turns import Turns
 from t2notebook.model.events import Event, EventKind
 from t2notebook.model.job import ComputeResource, JobSpec
 from t2notebook.model.text import loads
@@ -52,7 +53,9 @@ _stream = list(_lines(%(workers)d))
 _fed = threading.Event()
 
 def _feed():
+    turns = Turns()
     for line in _stream[1:]:
+        turns.next()
         _replica.apply(Event.from_dict(loads(line)["event"]), line)
     _fed.set()
 

@@ -27,6 +27,7 @@ from .job_replica import JobReplica
 from .locator import Finished, reach
 from .session_http import Connection, SessionEnding, Stream
 from .session_process import ensure_session
+from .turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -252,8 +253,10 @@ class Link:
 
     def _follow(self) -> str:
         """Take events until there are no more; return why."""
+        turns = Turns()
         try:
             while line := self._stream.readline():
+                turns.next()
                 record = loads(line)
                 if "event" in record:
                     event = Event.from_dict(record["event"])

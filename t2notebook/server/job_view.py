@@ -24,6 +24,7 @@ from ..client.session_http import SessionBroken, SessionEnding
 from ..journal import FILE, read_events
 from ..model.errors import Twister2Error, UnknownJob
 from ..model.reducer import reduce
+from ..model.tails import LOG, LOG_BYTES, STREAMS, fold
 from ..model.text import dumps, loads
 from ..views.failure import errors_of, failures_of
 from ..views.live_record import Changes, live_record
@@ -71,7 +72,8 @@ def look(job: JobLocation, version: Any, worker_id: int | None) -> dict[str, Any
             return found
     files = [path for path in sorted(job.directory.glob(f"{FILE}*")) if not path.name.endswith("-shm")]
     stamp = [job.session is None, *(path.stat().st_mtime_ns for path in files)]
-    parts: dict[str, Any] = {"version": stamp, "is_complete": True, "log": {}}
+    written = {} if worker_id is None else {"worker_id": worker_id, "lines": _log_lines(job, worker_id)}
+    parts: dict[str, Any] = {"version": stamp, "is_complete": True, "log": written}
     if stamp != version:
         events = read_events(job.directory, job.job_id)
         if not events:
@@ -81,6 +83,18 @@ def look(job: JobLocation, version: Any, worker_id: int | None) -> dict[str, Any
         lost = (job.meta.get("over") or LOST) if is_lost else ""
         parts |= live_record(view, lost=lost, failures=failures_of(view, errors_of(events)))
     return parts
+
+
+def _log_lines(job: JobLocation, worker_id: int) -> list[list[str]]:
+    """Return the newest lines that a worker wrote, from its agent, if that still has them; as `Tails.log` does."""
+    lines: list[list[str]] = []
+    for stream in STREAMS:
+        try:
+            text = actions.log_page(job, worker_id, stream, -LOG_BYTES)["text"]
+        except Twister2Error:
+            continue
+        lines += [[stream, fold(line)] for line in text.removesuffix("\n").split("\n") if text]
+    return lines[-LOG:]
 
 
 class ViewHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
@@ -177,7 +191,7 @@ class ViewHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
             self.task.cancel()
 
     async def _send_all(self) -> None:
-        """Send what changes until the job's end, and then close; also when the job cannot be read."""
+        """Send what changes, as long as the page is there or the job can be read."""
         try:
             await self._follow()
         except WebSocketClosedError:
@@ -208,7 +222,9 @@ class ViewHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
                     await self.write_message(dumps(changed))
                     told = now
                 if is_last:
-                    return
+                    # Nothing changes any more but what the page wants to see: the log of a worker.
+                    await self.news.wait()
+                    continue
             now = time.monotonic()
             if now - told >= BEAT:
                 beat, told = beat + 1, now

@@ -47,7 +47,8 @@ class JobLook:
         self.asked = time.monotonic()
         self._sandbox_of = sandbox_of
         self._tails = Tails()
-        self._opened: dict[int, float] = {}
+        self._opened: dict[int, float] = {}  # when somebody last asked for the log of a worker
+        self._to_fill: set[int] = set()
         self._due = 0.0
         self._ended: float | None = None
         self._is_complete = False
@@ -61,7 +62,7 @@ class JobLook:
         self._read(now)
         found: dict[str, Any] = {
             "version": self.version,
-            "is_complete": self._is_complete,
+            "is_complete": self._is_complete and not self._to_fill,
             "output": self._tails.newest(),
             "log": {} if worker_id is None else self._tails.log(worker_id),
         }
@@ -83,17 +84,17 @@ class JobLook:
         if worker_id is not None and 0 <= worker_id < len(self.job.view.workers):
             if worker_id not in self._opened:
                 self._tails.open_log(worker_id)
+                self._to_fill.add(worker_id)
                 self._due = 0.0
-                self._opened[worker_id] = 0.0
-            else:
-                self._opened[worker_id] = now
-        for other, asked in list(self._opened.items()):
-            if asked and now - asked > KEPT:
-                self._tails.close_log(other)
-                del self._opened[other]
+            self._opened[worker_id] = now
+        for other in [other for other, asked in self._opened.items() if now - asked > KEPT]:
+            self._tails.close_log(other)
+            self._to_fill.discard(other)
+            del self._opened[other]
 
     def _read(self, now: float) -> None:
-        if self._is_complete or now < self._due or (self._reading is not None and not self._reading.done()):
+        is_done = self._is_complete and not self._to_fill
+        if is_done or now < self._due or (self._reading is not None and not self._reading.done()):
             return
         self._due = now + PAUSE
         self._reading = asyncio.get_running_loop().create_task(self._round(now))
@@ -103,13 +104,16 @@ class JobLook:
         if is_final and self._ended is None:
             self._ended = now
         try:
-            for worker_id in [one for one, asked in self._opened.items() if not asked]:
-                self._opened[worker_id] = now
-                await self._fill(worker_id)
+            while self._to_fill:
+                await self._fill(self._to_fill.pop())
             wants = self._tails.wants(self.job.view, now, last=is_final)
             answers = await read_tails(self.job, self._sandbox_of, wants, BYTES) if wants else []
             self._tails.take(answers)
-            if is_final and (not wants or now - (self._ended or now) > LAST_PATIENCE):
+            if (
+                is_final
+                and not self._is_complete
+                and (not wants or now - (self._ended or now) > LAST_PATIENCE)
+            ):
                 await self._end()
         except Exception:
             log.exception("the output of %s cannot be read", self.job.job_id)

@@ -1,8 +1,10 @@
 """JupyterLab in a real browser: a cell is run, its live view is seen, and what the saved notebook keeps."""
 
 import importlib.util
+import json
 import os
 import time
+import urllib.request
 from pathlib import Path
 
 import nbformat
@@ -277,6 +279,12 @@ def has_changed(driver, selector):
     )
 
 
+def is_busy(address):
+    """Whether the kernel runs a cell, by the server: a page does not know at first."""
+    with urllib.request.urlopen(f"{address}/api/kernels", timeout=10) as answer:
+        return [kernel["execution_state"] for kernel in json.load(answer)] == ["busy"]
+
+
 def open_page(driver, address, name, app):
     """Open a notebook, whatever its kernel does."""
     driver.get(f"{address}/{t2lab.PAGES[app].format(name)}")
@@ -301,11 +309,12 @@ def test_a_view_goes_on_whatever_becomes_of_page_and_kernel(tmp_path, app):
         # a page that is reloaded while the kernel computes
         t2lab.run_cell(driver, 0)
         t2lab.run_cell(driver, 2)
+        t2lab.wait_for(lambda: is_busy(address), 20, "the kernel is not busy")
         t2lab.command(driver, "docmanager:save")
         open_page(driver, address, "a.ipynb", app)
         t2lab.wait_for(lambda: seen(driver, ".t2-job"), 20, "there is no view")
-        assert not t2lab.idle(driver)
         has_changed(driver, NOTES)
+        assert is_busy(address)
         assert len(texts(driver, ".t2-job")) == 1 and not seen(driver, ".t2-static")
         assert "not found" not in "".join(seen(driver, ".jp-OutputArea-output"))
 

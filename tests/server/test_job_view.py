@@ -105,7 +105,9 @@ def test_a_view_of_a_job_whose_kernel_stands_still(server: Server, clean: Path) 
             assert server.post(f"/jobs/{job_id}/kill").code == 200
             await page.until(lambda known: known["snapshot"]["final"])
             assert page.known["snapshot"]["state"] == "KILLED"
-            assert await page.socket.read_message() is None, "nothing follows, so it is closed"
+            # a log can still be opened
+            await page.say(kind="open", worker_id=0)
+            await page.until(lambda known: known["log"].get("lines") == [["stdout", "hello from 0"]])
 
     asyncio.run(look())
     whole = server.get(f"/jobs/{job_id}/view").content
