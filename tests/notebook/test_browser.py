@@ -307,6 +307,7 @@ def test_a_view_goes_on_whatever_becomes_of_page_and_kernel(tmp_path, app):
         has_changed(driver, NOTES)
 
         # a page that is reloaded while the kernel computes
+        t2lab.wait_for(lambda: t2lab.is_ready(driver), 40, "the kernel is not there again")
         t2lab.run_cell(driver, 0)
         t2lab.run_cell(driver, 2)
         t2lab.wait_for(lambda: is_busy(address), 20, "the kernel is not busy")

@@ -111,13 +111,18 @@ PAGES = {"lab": "doc/tree/{}?reset", "notebook": "notebooks/{}"}
 def open_notebook(driver, address: str, name: str, *, timeout: float = 40, app: str = "lab") -> None:
     """Open `name` alone and wait until its kernel is ready."""
     driver.get(f"{address}/{PAGES[app].format(name)}")
+    wait_for(lambda: is_ready(driver), timeout, "the kernel is not ready")
+
+
+def is_ready(driver) -> bool:
+    """Whether the page is connected to a kernel that has nothing to do."""
     ready = """
         const app = window.jupyterapp;
         const session = app?.shell?.currentWidget?.sessionContext?.session;
         const kernel = session?.kernel;
         return kernel?.connectionStatus === "connected" && kernel?.status === "idle";
     """
-    wait_for(lambda: driver.execute_script(ready), timeout, "the kernel is not ready")
+    return bool(driver.execute_script(ready))
 
 
 def run_cell(driver, index: int) -> None:
