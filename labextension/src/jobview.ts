@@ -20,7 +20,8 @@ const RANK = -20;
 /** Milliseconds that the widget has to come. */
 const PATIENCE = 1500;
 const JOB_ID = /^[-a-z0-9]{1,80}$/;
-const PLACE = /^[-a-z0-9]{0,80}$/;
+/** No other class: what has it is hidden, and a notebook may come from anybody. */
+const PLACE = /^t2-[0-9a-f]{12}$/;
 
 class JobRenderer extends Widget implements IRenderMime.IRenderer {
   constructor(
