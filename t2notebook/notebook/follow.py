@@ -1,7 +1,8 @@
 """Lines of a job's workers in the output of its cell, as they come: each with its worker's id before it, in a colour.
 
-At most `Tails.NEWEST` lines are printed each `INTERVAL`; of what comes faster, the number of lines that were left out
-is said. Nothing is lost by that: the logs have all.
+At most `Tails.NEWEST` lines are printed each `INTERVAL`, and less of a job that writes much for long, since a notebook
+keeps what is printed. Of what comes faster, the number of lines that were left out is said. Nothing is lost by that:
+the logs have all.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..model.reducer import JobView
+from ..views.live_record import Allowance
 from .output import OutputContext, kernel_shell
 from .publisher import Watch, publisher
 from .tail_reader import Reading, reader
@@ -20,6 +22,8 @@ COLOURS = (36, 33, 35, 32, 34)
 RED, RESET = "\x1b[31m", "\x1b[0m"
 #: Seconds between two pieces at least, and that the end waits for the last lines.
 INTERVAL, PATIENCE = 0.3, 2.0
+#: Bytes that are printed as they come, and bytes a second after that.
+AT_ONCE, RATE = 400_000, 2_000
 
 
 class Lines:
@@ -60,6 +64,7 @@ class FollowSink:
     def __init__(self, job: Any, write: Callable[[str], None]) -> None:
         self._lines = Lines(job.job_id, len(job.view().workers))
         self._write = write
+        self._allowance = Allowance(RATE, AT_ONCE)
         self._mark: Callable[[], None] = lambda: None
         self._hurry: Callable[[], None] = lambda: None
         self._ended: float | None = None
@@ -71,9 +76,11 @@ class FollowSink:
         mark()
 
     def write(self, view: JobView) -> None:
-        """Print what is new."""
-        if text := self._lines.text(self.reading.newest()):
+        """Print what is new; what there is no room for now is counted, and said the next time."""
+        now = time.monotonic()
+        if self._allowance.is_due(now) and (text := self._lines.text(self.reading.newest())):
             self._write(text)
+            self._allowance.spend(text, now)
 
     def beat(self) -> None:
         """Nobody needs to be told that nothing is new."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,11 +43,14 @@ class Allowance:
     ----------
     rate : float
         Bytes a second.
+    burst : float
+        Bytes that may be sent at once before that.
     """
 
-    def __init__(self, rate: float = RATE) -> None:
+    def __init__(self, rate: float = RATE, burst: float = 0.0) -> None:
         self._rate = rate
-        self.due = 0.0
+        self._burst = burst / rate
+        self.due = -math.inf
 
     def is_due(self, now: float) -> bool:
         """Whether more may be sent at `now`, in seconds by a steady clock."""
@@ -55,7 +59,7 @@ class Allowance:
     def spend(self, parts: Any, now: float) -> None:
         """Note that `parts`, JSON-ready, are sent."""
         size = len(json.dumps(parts, separators=(",", ":")))
-        self.due = max(now, self.due) + size / self._rate
+        self.due = max(now - self._burst, self.due) + size / self._rate
 
 
 class Changes:

@@ -48,3 +48,14 @@ def test_an_allowance_holds_over_time():
             sent += 700
         now += 0.2
     assert 60_000 < sent <= 100_000 + 700
+
+
+def test_a_burst_comes_first():
+    """What ``--follow`` prints stays in a notebook: an hour of a thousand lines a second took 100 MB of it."""
+    allowance, sent = Allowance(2_000, burst=400_000), []
+    for second in range(3600):
+        if allowance.is_due(second):
+            allowance.spend("x" * 29_998, second)
+            sent.append(second)
+    assert sent[:13] == list(range(13)), "the beginning comes at once"
+    assert 200 < len(sent) < 260, "and then 2 kB a second"

@@ -174,7 +174,7 @@ def test_failures_are_folded_and_equal_ones_are_one(page: tuple[Any, str]) -> No
     t2page.show(driver, address, content)
     assert texts(driver, ".t2-failure-last") == ["ValueError: negative dimensions are not allowed"]
     assert driver.execute_script("return document.querySelector('.t2-failure').open") is False
-    one = content["snapshot"]["failure"]
+    (one,) = content["snapshot"]["failures"]
     content["snapshot"]["failures"] = [one, {**one, "title": "Traceback of worker 5"}]
     driver.execute_script("window.feed(arguments[0])", {"snapshot": content["snapshot"]})
     assert texts(driver, ".t2-failure-title") == ["Traceback of worker 2, and the same of 1 other worker"]

@@ -147,8 +147,8 @@ def content_of(job: Job, now: float = START + 20.0, *, lines: int = 30) -> dict:
     """What the publisher gives a view of `job`."""
     view = job.view()
     agents, grid = agent_sums(view)
-    failure = job.failure_text()
-    record = snapshot(view, now=now, failure=failure, rows=False)
+    failures = job.failure_texts()
+    record = snapshot(view, now=now, failures=failures, rows=False)
     count = len(view.workers)
     output = [
         [at % count, "stderr" if at % 9 == 4 else "stdout", f"epoch {at // 4} loss {1 / (at + 1):.4f}"]
