@@ -291,7 +291,8 @@ def open_page(driver, address, name, app):
     t2lab.wait_for(lambda: texts(driver, ".jp-OutputArea-output"), 40, "the notebook is not shown")
 
 
-@pytest.mark.parametrize("app", ["lab", pytest.param("notebook", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("app", ["lab", "notebook"])
 def test_a_view_goes_on_whatever_becomes_of_page_and_kernel(tmp_path, app):
     """Where the kernel gives no widget, or none any more, the view shows what the Jupyter server knows."""
     busy = "end = time.monotonic() + 600\nwhile time.monotonic() < end:\n    time.sleep(0.5)"
