@@ -1,5 +1,6 @@
 """Sphinx's settings: ``make docs``."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -52,7 +53,12 @@ def _lead_to_pages_here(app, docname, source):  # type: ignore[no-untyped-def]
 def _list_the_rest(app, docname, source):  # type: ignore[no-untyped-def]
     """Add to the index's last list what stands in no other: a new page needs no change there."""
     if docname == "index":
-        known = set(source[0].split())
+        # In the lists alone: the prose has words that are pages' names, too.
+        known = {
+            name
+            for block in re.findall(r"```{toctree}(.*?)```", source[0], re.DOTALL)
+            for name in block.split()
+        }
         pages = {name for name in app.env.found_docs if "/" not in name} - known - {"index"}
         if pages:
             listed = "\n".join(sorted(pages))
