@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 from ..model.errors import Twister2Error
-from ..views.snapshot import clock, mebibytes
+from ..views.snapshot import clock, day, mebibytes, zone
 from .magics.targets import the_client
 from .output import OutputContext, kernel_shell
 from .rendering.text import align
@@ -17,6 +18,8 @@ from .rendering.text import align
 log = logging.getLogger(__name__)
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+#: Seconds between two writes of the text below a live view.
+KEPT_INTERVAL = 10.0
 #: Tasks and agents that are listed as text.
 SHOWN = 20
 _PARTS = ("total", "allocated", "offered", "idle")
@@ -44,18 +47,16 @@ def show_cluster(ip: Any) -> bool:
     except ImportError as error:
         log.info("no widgets: %s", error)
         ClusterWidget = None  # type: ignore[assignment,misc]
-    text = page_text(page)
     if kernel_shell() is None or ClusterWidget is None:
-        print(text)
+        print(page_text(page))
         return True
     from .feeder import feeder
 
     name = f"t2-{uuid.uuid4().hex[:12]}"
-    view = ClusterView(ip, ClusterWidget({"page": page, "trouble": ""}, name))
+    view = ClusterView(ip, ClusterWidget({"page": page, "trouble": ""}, name), name)
     model = {"version_major": 2, "version_minor": 0, "model_id": view.widget.model_id}
     ip.display_pub.publish({WIDGET: model})
-    html = f'{_COVERS}<pre class="t2-static t2-clusterkept {name}">{escape(text)}</pre>'
-    ip.display_pub.publish({"text/html": html, "text/plain": text})
+    ip.display_pub.publish(kept(page, name), transient={"display_id": name})
     feeder.follow(view)
     return True
 
@@ -63,10 +64,13 @@ def show_cluster(ip: Any) -> bool:
 class ClusterView:
     """A view of the cluster in one output; the feeder's thread is the only one that writes to it."""
 
-    def __init__(self, ip: Any, widget: Any) -> None:
+    def __init__(self, ip: Any, widget: Any, name: str) -> None:
         self.widget = widget
         self.is_shown = True
+        self._name = name
         self._place = OutputContext(ip)
+        #: What was kept last, and when; the first page may be older than the agents, so the next one takes its place.
+        self._kept = (widget.state["page"], -KEPT_INTERVAL)
         widget.on_show = self._on_show
 
     def refresh(self) -> None:
@@ -83,12 +87,26 @@ class ClusterView:
         self.widget.beat += 1
         if state != self.widget.state:
             self.widget.state = state
+        page, at = self._kept
+        now = time.monotonic()
+        if state["page"] != page and now - at >= KEPT_INTERVAL:
+            self._kept = (state["page"], now)
+            self._place.update(kept(state["page"], self._name), self._name)
 
     def _on_show(self, is_shown: bool) -> None:
         from .feeder import feeder
 
         self.is_shown = is_shown
         feeder.hurry(self)
+
+
+def kept(page: Mapping[str, Any], name: str) -> dict[str, str]:
+    """Return a master's page as a saved notebook keeps it, by MIME type; `name` is the class by which it is hidden."""
+    now = time.time()
+    head = f"As of {day(now)} {clock(now)} {zone(now)}; %twister2 cluster shows how it is now.\n\n"
+    text = head + page_text(page)
+    html = f'{_COVERS}<pre class="t2-static t2-clusterkept {name}">{escape(text)}</pre>'
+    return {"text/plain": text, "text/html": html}
 
 
 def page_text(page: Mapping[str, Any]) -> str:
