@@ -129,10 +129,39 @@ def test_the_keyboard_reaches_every_row_and_opens_its_log(page: tuple[Any, str])
     content = t2page.content_of(t2page.made_job(1000, agents=40, step=3))
     driver.execute_script("window.feed(arguments[0])", content)
     assert driver.switch_to.active_element.text == "987"
+    # and goes with its row when that stands elsewhere
+    click(driver, ".t2-head .t2-col-progress button")
+    driver.execute_script("document.querySelector('.t2-row .t2-open').focus()")
+    press(driver, "ARROW_DOWN")
+    worker = driver.switch_to.active_element.text
+    content["table"]["progress"][int(worker)] = 0.99
+    driver.execute_script("window.feed(arguments[0])", {"table": content["table"]})
+    assert driver.switch_to.active_element.text == worker and int(worker) in seen(driver)
     tab(driver, "Timeline")
     driver.execute_script("document.querySelector('.t2-lane .t2-open').focus()")
     press(driver, "ARROW_DOWN")
     assert driver.switch_to.active_element.text == "1"
+
+
+def test_a_job_of_which_little_is_known_is_shown(page: tuple[Any, str]) -> None:
+    driver, address = page
+    driver.get_log("browser")
+    content = t2page.content_of(t2page.made_job(1, waits=1))
+    t2page.show(driver, address, {"snapshot": content["snapshot"]})
+    assert texts(driver, ".t2-chip") == ["PENDING"] and not ids(driver)
+    driver.execute_script(
+        "window.feed(arguments[0])", {"table": {}, "grid": {}, "agents": [], "output": {}, "log": {}}
+    )
+    assert not ids(driver)
+    driver.execute_script("window.feed(arguments[0])", content)
+    assert ids(driver) == [0] and [text for text in texts(driver, ".t2-tab:not([hidden])")] == [
+        "Workers (1)",
+        "Timeline",
+    ]
+    driver.execute_script("window.leave()")
+    assert not texts(driver, ".t2-job")
+    severe = [one for one in driver.get_log("browser") if one["level"] == "SEVERE"]
+    assert not [one for one in severe if "favicon" not in one["message"]]
 
 
 def test_the_timeline_has_a_bar_a_worker_with_its_phases(page: tuple[Any, str]) -> None:

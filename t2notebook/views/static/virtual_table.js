@@ -143,6 +143,8 @@ export class VirtualTable {
     /** @type {number | string | null} */
     this.opened = null;
     this.cursor = 0;
+    /** @type {number | string | null} The row at the cursor. */
+    this.current = null;
     this.width = 0;
     this.template = "";
     this.virtual = new VirtualRows(
@@ -200,6 +202,25 @@ export class VirtualTable {
     if (this.node.style.height !== height) this.node.style.height = height;
     this.table.setAttribute("aria-rowcount", String(this.order.length + 1));
     this.virtual.draw(this.order.length);
+    this.followFocus();
+  }
+
+  /** The focus stays with its row when that has come to stand elsewhere. */
+  followFocus() {
+    const { rows, order } = this;
+    if (this.current === null || !this.body.contains(document.activeElement)) return;
+    if (order.length && rows.id(order[this.cursor]) === this.current) return;
+    const place = order.findIndex((index) => rows.id(index) === this.current);
+    if (place >= 0) this.moveTo(place);
+  }
+
+  /** @param {number} place */
+  moveTo(place) {
+    this.cursor = place;
+    this.current = this.rows.id(this.order[place]);
+    this.virtual.show(place, HEAD_HEIGHT);
+    this.redraw();
+    this.virtual.rows.get(place)?.focus();
   }
 
   /** Draw the rows in sight again, in the same order: times went on. */
@@ -210,7 +231,8 @@ export class VirtualTable {
   /** @param {TableRow} row */
   open(row) {
     this.cursor = row.place;
-    this.onOpen(this.rows.id(row.index));
+    this.current = this.rows.id(row.index);
+    this.onOpen(this.current);
   }
 
   /** @param {number | string | null} id */
@@ -224,10 +246,7 @@ export class VirtualTable {
     if (!(event.key in KEYS) || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     const step = KEYS[/** @type {keyof typeof KEYS} */ (event.key)];
-    this.cursor = Math.max(0, Math.min(this.order.length - 1, this.cursor + step));
-    this.virtual.show(this.cursor, HEAD_HEIGHT);
-    this.redraw();
-    this.virtual.rows.get(this.cursor)?.focus();
+    if (this.order.length) this.moveTo(Math.max(0, Math.min(this.order.length - 1, this.cursor + step)));
   }
 
   dispose() {
