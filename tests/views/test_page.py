@@ -140,7 +140,7 @@ def test_the_keyboard_reaches_every_row_and_opens_its_log(page: tuple[Any, str])
     tab(driver, "Timeline")
     driver.execute_script("document.querySelector('.t2-lane .t2-open').focus()")
     press(driver, "ARROW_DOWN")
-    assert driver.switch_to.active_element.text == "1"
+    assert driver.switch_to.active_element.text == texts(driver, ".t2-lane .t2-open")[1]
 
 
 def test_a_job_of_which_little_is_known_is_shown(page: tuple[Any, str]) -> None:
@@ -197,16 +197,23 @@ def test_fifty_thousand_workers_are_summed_by_agent(page: tuple[Any, str]) -> No
     assert violations(driver) == []
 
 
-def test_failures_are_folded_and_equal_ones_are_one(page: tuple[Any, str]) -> None:
+def test_failures_are_folded_and_stay_open_where_they_were_opened(page: tuple[Any, str]) -> None:
     driver, address = page
     content = t2page.content_of(t2page.made_job(12, fails=2, ends=True))
     t2page.show(driver, address, content)
     assert texts(driver, ".t2-failure-last") == ["ValueError: negative dimensions are not allowed"]
     assert driver.execute_script("return document.querySelector('.t2-failure').open") is False
+    click(driver, ".t2-failure summary")
     (one,) = content["snapshot"]["failures"]
-    content["snapshot"]["failures"] = [one, {**one, "title": "Traceback of worker 5"}]
+    content["snapshot"]["failures"] = [
+        one,
+        {**one, "title": "Traceback of worker 5", "text": "x\nKeyError: 7"},
+    ]
     driver.execute_script("window.feed(arguments[0])", {"snapshot": content["snapshot"]})
-    assert texts(driver, ".t2-failure-title") == ["Traceback of worker 2, and the same of 1 other worker"]
+    assert texts(driver, ".t2-failure-title") == ["Traceback of worker 2", "Traceback of worker 5"]
+    assert texts(driver, ".t2-failure-last")[1] == "KeyError: 7"
+    opened = "return [...document.querySelectorAll('.t2-failure')].map(fold => fold.open)"
+    assert driver.execute_script(opened) == [True, False]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

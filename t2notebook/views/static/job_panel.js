@@ -154,7 +154,7 @@ export class JobPanel {
     this.lost.set(snapshot.lost);
     this.reason.set(snapshot.reason, snapshot.tone === "bad" ? "bad" : "ended");
     this.advice.set(snapshot.advice ? `${snapshot.advice}.` : "");
-    this.failures.set(snapshot.failures ?? (snapshot.failure ? [snapshot.failure] : []));
+    this.failures.set(snapshot.failures ?? []);
     this.log.setWorkers(snapshot.workers);
     this.root.setAttribute("aria-label", `Job ${snapshot.name}`);
     if (snapshot.state !== state && !this.why.node.hidden) this.model.send({ kind: "why" });

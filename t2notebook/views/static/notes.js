@@ -1,7 +1,6 @@
 // What a view says of its job in words: why it waits, was lost, or failed, and the tracebacks.
 
 import { element, setChildren, setData, setShown, setText } from "./dom.js";
-import { counted } from "./format.js";
 
 /** @typedef {import("./source.js").Failure} Failure */
 
@@ -55,22 +54,6 @@ export class WhyPanel {
 }
 
 /**
- * Failures with the same text are one. Pure.
- * @param {Failure[]} failures
- * @returns {{failure: Failure, count: number}[]}
- */
-export function groupedFailures(failures) {
-  /** @type {Map<string, {failure: Failure, count: number}>} */
-  const found = new Map();
-  for (const failure of failures) {
-    const same = found.get(failure.text);
-    if (same) same.count++;
-    else found.set(failure.text, { failure, count: 1 });
-  }
-  return [...found.values()];
-}
-
-/**
  * The last line of a traceback, which says most.
  * @param {string} text
  */
@@ -90,10 +73,10 @@ export class Failures {
   /** @param {Failure[]} failures */
   set(failures) {
     const next = new Map();
-    for (const { failure, count } of groupedFailures(failures)) {
-      const fold = this.folds.get(failure.text) ?? new FailureFold(failure.text);
-      fold.set(failure.title, count);
-      next.set(failure.text, fold);
+    for (const { title, text } of failures) {
+      const fold = this.folds.get(text) ?? new FailureFold(text);
+      setText(fold.title, title);
+      next.set(text, fold);
     }
     this.folds = next;
     setChildren(this.node, [...next.values()].map(({ node }) => node));
@@ -113,13 +96,5 @@ class FailureFold {
     pre.setAttribute("role", "region");
     pre.setAttribute("aria-label", "Traceback");
     this.node.append(summary, pre);
-  }
-
-  /**
-   * @param {string} title
-   * @param {number} count
-   */
-  set(title, count) {
-    setText(this.title, count > 1 ? `${title}, and the same of ${counted(count - 1, "other worker")}` : title);
   }
 }

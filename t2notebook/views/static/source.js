@@ -59,14 +59,17 @@
  * @property {string} waiting_for
  * @property {string} lost
  * @property {string} reason
- * @property {Failure | null} failure
- * @property {Failure[]} [failures] Of all workers whose tracebacks are known, instead of `failure`.
+ * @property {Failure[]} [failures]
  * @property {string} each What each worker has, if all have the same.
  * @property {string} [advice]
  * @property {string} [notice]
  */
 
-/** @typedef {{title: string, text: string, worker_id?: number}} Failure A worker's traceback or the end of its stderr. */
+/**
+ * What workers that failed have left behind, a traceback or the end of a stderr; the same of several is one.
+ *
+ * @typedef {{title: string, text: string, workers: number[]}} Failure
+ */
 
 /**
  * @template T
