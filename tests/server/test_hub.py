@@ -16,7 +16,17 @@ from typing import Any
 import pytest
 
 from tests.notebook.helpers import t2lab
-from tests.server.test_lab import BUSY, CELLS, ROOT, SUBMIT, await_kernel, is_busy, kill, states
+from tests.server.test_lab import (
+    BUSY,
+    CELLS,
+    ROOT,
+    SUBMIT,
+    await_kernel,
+    is_busy,
+    kill,
+    look_at_the_job,
+    states,
+)
 from tests.server.test_lab import pytestmark as needs_a_browser
 
 pytest.importorskip("jupyterhub")
@@ -110,6 +120,7 @@ def test_a_job_is_told_and_killed_behind_a_hub(tmp_path: Path) -> None:
             t2lab.run_cell(driver, cell)
         t2lab.command(driver, "t2notebook:show-jobs")
         t2lab.wait_for(lambda: states(driver) == ["STARTED"], 40, "the job is not shown")
+        look_at_the_job(driver)
         kill(driver)
         t2lab.wait_for(lambda: states(driver) == ["KILLED"], 10, "the job is not killed")
         assert is_busy(driver)

@@ -122,6 +122,13 @@ def kill(driver: Any) -> None:
     click(driver, ".t2-Panel .t2-Kill")
 
 
+def look_at_the_job(driver: Any) -> None:
+    """Open the job that is first in the list, whose view comes over the server's stream, and go back."""
+    click(driver, ".t2-Item-name")
+    t2lab.wait_for(lambda: texts(driver, WORKERS) == ["0", "1", "2"], 20, "the job's view does not come")
+    click(driver, ".t2-Back")
+
+
 def requests(driver: Any) -> int:
     """Return how often the page has asked the server extension."""
     script = "return performance.getEntriesByType('resource').filter(e => e.name.includes('t2notebook/api')).length"
@@ -281,6 +288,7 @@ def test_notebook_7(tmp_path: Path) -> None:
         t2lab.run_cell(driver, 2)
         t2lab.command(driver, "t2notebook:show-jobs")
         t2lab.wait_for(lambda: states(driver) == ["STARTED"], 30, "the job is not shown")
+        look_at_the_job(driver)
         kill(driver)
         t2lab.wait_for(lambda: states(driver) == ["KILLED"], 10, "the job is not killed")
         assert is_busy(driver)

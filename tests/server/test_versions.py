@@ -24,6 +24,7 @@ from tests.server.test_lab import (
     environment_of,
     is_busy,
     kill,
+    look_at_the_job,
     states,
     texts,
 )
@@ -78,6 +79,7 @@ def watch_and_kill(driver: Any) -> None:
     t2lab.command(driver, "t2notebook:show-jobs")
     t2lab.wait_for(lambda: states(driver) == ["STARTED"], 60, "the job is not shown")
     t2lab.wait_for(lambda: texts(driver, ".t2-chip") == ["STARTED"], 20, "the cell has no live view")
+    look_at_the_job(driver)
     kill(driver)
     t2lab.wait_for(lambda: states(driver) == ["KILLED"], 10, "the job is not killed")
     assert is_busy(driver)
