@@ -331,3 +331,25 @@ def test_a_view_goes_on_whatever_becomes_of_page_and_kernel(tmp_path, app):
         # opened again later: the end, without any kernel
         open_page(driver, address, "a.ipynb", app)
         t2lab.wait_for(lambda: texts(driver, ".t2-chip") == ["KILLED"], 20, "the end is not shown")
+
+
+@pytest.mark.slow
+def test_without_the_extension_a_reloaded_page_says_as_of_when_it_is(tmp_path):
+    """While the kernel computes, there is no widget; the view that was saved takes its place."""
+    off = tmp_path / ".config" / "labconfig" / "page_config.json"
+    off.parent.mkdir(parents=True)
+    off.write_text('{"disabledExtensions": {"t2notebook": true}}')
+    t2lab.write_notebook(tmp_path / "a.ipynb", AT_ONCE, SUBMIT, "time.sleep(600)")
+    with fakes(tmp_path) as address, t2lab.browser(tmp_path) as driver:
+        begin(driver, address)
+        t2lab.run_cell(driver, 2)
+        t2lab.wait_for(lambda: is_busy(address), 20, "the kernel is not busy")
+        t2lab.command(driver, "docmanager:save")
+        open_page(driver, address, "a.ipynb", "lab")
+        t2lab.wait_for(lambda: seen(driver, ".t2-static table"), 20, "the last state is not shown")
+        time.sleep(3)
+        assert is_busy(address) and not texts(driver, ".t2-job")
+        (static,) = seen(driver, ".t2-static")
+        assert "as of " in static and "%twister2 attach me-pi-0001" in static
+        shown = "".join(seen(driver, ".jp-OutputArea-output"))
+        assert "not found" not in shown and "Loading widget" not in shown
