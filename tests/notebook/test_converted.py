@@ -70,8 +70,7 @@ def check(html):
 
 
 @pytest.mark.filterwarnings("ignore:Your element with mimetype:UserWarning")
-@pytest.mark.parametrize("template", ["lab", "classic", "basic"])
-@pytest.mark.parametrize("sanitize", [False, True])
+@pytest.mark.parametrize(("template", "sanitize"), [("lab", False), ("classic", False), ("basic", True)])
 def test_nbconvert_and_nbviewer_show_the_last_state(notebook, template, sanitize):
     exporter = nbconvert.HTMLExporter(template_name=template, sanitize_html=sanitize)
     html, _ = exporter.from_notebook_node(notebook)
