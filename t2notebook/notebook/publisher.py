@@ -20,7 +20,7 @@ from ..model.states import JobState
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two writes to one view, at least; a little more than a fifth, so that a late one makes six in no second.
+#: Seconds between two writes to one view, at least: no six in any second, also when one is late.
 INTERVAL = 0.22
 #: Seconds without a write after which a view is told that the kernel lives.
 BEAT = 2.0
