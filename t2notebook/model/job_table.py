@@ -29,6 +29,8 @@ class JobRecord:
         Those that are on the disk, in their order.
     credentials : mapping
         Here and with the workers, and in no file.
+    package : str
+        Its package as it travels with launches (`protocol.launch`); empty for one that executors fetch.
     """
 
     job_id: str
@@ -38,6 +40,7 @@ class JobRecord:
     view: JobView
     events: list[Event] = field(default_factory=list)
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    package: str = field(default="", repr=False)
 
 
 class JobTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,6 +21,8 @@ START_ANEW = 75
 VOLATILE = "volatile"
 #: The place of a job master on the cluster that has not been launched yet.
 UNPLACED = "unplaced"
+#: Bytes that a job package may have, compressed, to travel with each launch, and all launches of a job together.
+MOST_WITH_LAUNCH, MOST_WITH_ALL = 16 << 10, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class WorkerLaunch:
         Digest of the job package; it is at ``{url}/v1/packages/{package}``.
     package_size : int
         Bytes.
+    package_data : str
+        The package itself, as `compressed_package` gives it; empty: it has to be fetched.
     python : str
         ``major.minor`` of the Python that made the package.
     cpus, mem : float
@@ -106,6 +111,7 @@ class WorkerLaunch:
     scalable: bool = False
     job_master: str = ""
     job_master_number: int = 0
+    package_data: str = field(default="", repr=False)
 
     def encode(self) -> str:
         """Return the base64 text for `TaskInfo.data`."""
@@ -130,6 +136,38 @@ class WorkerLaunch:
         for name in ("ports", "path", "preload", "restore_jobs"):
             record[name] = tuple(record.get(name, ()))
         return cls(**{name: record[name] for name in cls.__dataclass_fields__ if name in record})
+
+    def package_bytes(self) -> bytes:
+        """Return the package that came with the launch, not verified.
+
+        Raises
+        ------
+        ValueError
+            When it is none, or larger than it is said to be.
+        """
+        unpacker = zlib.decompressobj()
+        try:
+            data = unpacker.decompress(base64.b64decode(self.package_data), self.package_size + 1)
+        except zlib.error as error:
+            raise ValueError(str(error)) from None
+        if len(data) != self.package_size:
+            raise ValueError(f"it does not have {self.package_size} bytes")
+        return data
+
+
+def compressed_package(package: bytes, number_of_workers: int) -> str:
+    """Return a package as text for `WorkerLaunch.package_data`; empty when it is too large for that.
+
+    Parameters
+    ----------
+    package : bytes
+    number_of_workers : int
+        Each of them is launched with it.
+    """
+    data = zlib.compress(package, 1)
+    if len(data) > min(MOST_WITH_LAUNCH, MOST_WITH_ALL // max(1, number_of_workers)):
+        return ""
+    return base64.b64encode(data).decode("ascii")
 
 
 class Cause(StrEnum):

@@ -153,6 +153,7 @@ class Launcher:
             url=self._worker_url,
             package=job.spec.package,
             package_size=job.spec.package_size,
+            package_data=job.package,
             python=job.spec.python,
             cpus=launch.resource.cpu,
             mem=launch.resource.ram_mega_bytes,

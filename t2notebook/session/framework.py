@@ -274,7 +274,7 @@ class Framework:
     # Jobs.
 
     async def admit(
-        self, spec: JobSpec, client: str, credentials: Mapping[str, str] | None = None
+        self, spec: JobSpec, client: str, credentials: Mapping[str, str] | None = None, package: str = ""
     ) -> JobRecord:
         """Take a job in: when this returns it is in the journal, and scheduled or soon to be.
 
@@ -285,6 +285,8 @@ class Framework:
             The kernel's id.
         credentials : mapping, optional
             Secrets of the job, kept in memory only.
+        package : str
+            The job package as it travels with launches, if it does.
 
         Raises
         ------
@@ -292,6 +294,7 @@ class Framework:
             When it cannot be written down; then nothing was submitted.
         """
         job = await self.jobs.create(spec, client, credentials)
+        job.package = package
         if spec.job_master is not None:
             await self.add_job_master(job)
         self._schedule(job)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from t2notebook.protocol.auth import new_secret
+from t2notebook.protocol.launch import MOST_WITH_ALL, MOST_WITH_LAUNCH, compressed_package
 from tests.worker.fakes import FakeAgent, FakeSession, free_port
 
 
@@ -70,6 +71,44 @@ def test_an_unreachable_session(
     assert end(session, agent, session.add(lambda env: 1), "odd", url="gopher://x")["message"].startswith(
         "cannot fetch the job package: cannot talk to 'gopher://x'"
     )
+
+
+def with_package(session: FakeSession, digest: str, package: bytes | None = None) -> dict[str, Any]:
+    """Give what a launch has that brings its package along."""
+    whole = session.packages[digest]
+    return {
+        "package_size": len(whole),
+        "package_data": compressed_package(whole if package is None else package, 2),
+    }
+
+
+def test_a_small_package_comes_with_the_launch(session: FakeSession, agent: FakeAgent) -> None:
+    """A helper process and a request of each executor's were a tenth of a warm job's time."""
+    digest = session.add(lambda env: env.worker_id + 1)
+    more = with_package(session, digest)
+    del session.packages[digest]
+    for task_id in ("one", "two"):
+        assert end(session, agent, digest, task_id, **more)["state"] == "TASK_FINISHED"
+    assert not [path for _, path in session.requests if "/packages/" in path]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "more", "other"])
+def test_damage_of_what_comes_with_the_launch(session: FakeSession, agent: FakeAgent, damage: str) -> None:
+    digest = session.add(lambda env: 1)
+    good = session.packages[digest]
+    flipped = bytearray(good)
+    flipped[good.index(b"worker")] ^= 1
+    bad = {"flip": bytes(flipped), "cut": good[:-600], "more": good + b"x", "other": bytes(len(good))}[damage]
+    told = end(session, agent, digest, **with_package(session, digest, bad))
+    assert told["state"] == "TASK_FAILED"
+    assert told["message"].startswith("cannot use the job package that came with the launch: ")
+
+
+def test_large_packages_and_those_of_many_workers_are_fetched() -> None:
+    noise = os.urandom(MOST_WITH_LAUNCH)
+    assert compressed_package(noise[:1000], 1)
+    assert not compressed_package(noise, 1)
+    assert not compressed_package(noise[:1000], MOST_WITH_ALL // 1000)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "more", "nothing", "other"])

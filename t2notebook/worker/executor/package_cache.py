@@ -89,10 +89,31 @@ class PackageStore:
         if (fetch := self._fetches.get(key)) is not None:
             fetch.waiting[task_id] = done
             return
+        if launch.package_data:
+            self._unpack(task_id, launch, done)
+            return
         try:
             self._fetches[key] = self._start(key, launch, {task_id: done}, session_address)
         except OSError as error:
             done(-1, f"cannot fetch the job package: {error}")
+
+    def _unpack(self, task_id: str, launch: WorkerLaunch, done: Done) -> None:
+        """Take the package that came with the launch."""
+        descriptor = -1
+        try:
+            descriptor = _memory_file()
+            data = launch.package_bytes()
+            _write(descriptor, memoryview(data))
+            if trouble := _verify(launch, descriptor, len(data)):
+                raise ValueError(trouble)
+            _seal(descriptor)
+        except (OSError, ValueError) as error:
+            if descriptor >= 0:
+                os.close(descriptor)
+            done(-1, f"cannot use the job package that came with the launch: {error}")
+            return
+        self._packages[launch.package] = _Package(descriptor, launch.package_size, {task_id})
+        done(descriptor, "")
 
     def release(self, task_id: str) -> None:
         """Say that a task needs its package no more, whether it came or is still awaited."""
