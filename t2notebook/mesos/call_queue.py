@@ -16,11 +16,13 @@ PATH = "/api/v1/scheduler"
 CALL_TIMEOUT = 30.0
 #: Calls, and bytes of them, that are on their way at once.
 WINDOW, WINDOW_BYTES = 256, 1 << 20
+#: Seconds for which an answer proves that its connection is kept: no master closes an idle one so soon.
+FRESH = 1.0
 #: Whether a call may be sent again when its connection broke and nobody knows whether it has arrived. A second ACCEPT
 #: finds its offers gone and drops the tasks of the first, a second MESSAGE is another message; all others leave
 #: things as the first did. What stands here with False goes only on a connection that is new, or has answered since
-#: the queue was last empty, so that it is not lost with a kept one that the master has closed. What does not stand here
-#: is not repeated.
+#: the queue was last empty or a moment ago, so that it is not lost with a kept one that the master has closed. What
+#: does not stand here is not repeated.
 REPEATABLE = {
     "ACCEPT": False,
     "ACCEPT_INVERSE_OFFERS": True,
@@ -82,6 +84,7 @@ class CallQueue:
         self._retried: dict[str, Any] | None = None
         self._pipeline: Pipeline | None = None
         self._is_proven = False
+        self._answered_at = -FRESH
         self._is_due = False
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._run())
@@ -137,6 +140,7 @@ class CallQueue:
                 self._news.clear()
                 self._is_proven = False
                 await self._news.wait()
+                self._is_proven = self._is_fresh()
                 continue
             try:
                 if not self._sent:
@@ -165,9 +169,15 @@ class CallQueue:
         call, size = self._sent.popleft()
         self._bytes -= size
         self._is_proven, self._retried = True, None
+        self._answered_at = asyncio.get_running_loop().time()
         if len(self._sent) <= WINDOW // 2:
             self._send()  # many at once, which is one write
         return call
+
+    def _is_fresh(self) -> bool:
+        """Whether the kept connection has answered a moment ago, and its end has not come."""
+        pipeline, now = self._pipeline, asyncio.get_running_loop().time()
+        return pipeline is not None and now - self._answered_at < FRESH and not pipeline.has_ended
 
     async def _pipeline_for(self, call: Mapping[str, Any]) -> Pipeline:
         pipeline = self._pipeline

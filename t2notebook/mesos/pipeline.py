@@ -4,6 +4,7 @@ section 9.3.2): as Mesos's own scheduler library sends them.
 
 from __future__ import annotations
 
+import select
 from typing import Any
 
 from tornado.httputil import HTTPHeaders, HTTPInputError, parse_response_start_line
@@ -76,6 +77,17 @@ class Pipeline:
     def closed(self) -> bool:
         """Whether either side has closed it, as far as that has been noticed."""
         return self._stream.closed()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is closed, or the other side's end is here and has not been read: between answers nothing else
+        comes.
+        """
+        if self._stream.closed():
+            return True
+        poll = select.poll()
+        poll.register(self._stream.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         """Close it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 
 from .actions import Decline, Revive, Suppress
@@ -13,8 +14,9 @@ from .turn import Timers, Turn
 #: A long refusal: what frees up is offered all the same, since a filter matches only what it was declined
 #: for.
 REFUSE_SECONDS = 3600.0
-#: At most one REVIVE in so many seconds while work waits and our own tasks end.
-REVIVE_PAUSE = 0.2
+#: At most one REVIVE in so many seconds while work waits and our own tasks end; and so many after the first of them, as
+#: others end with it.
+REVIVE_PAUSE, REVIVE_SOON = 0.2, 0.005
 
 
 class OfferFlow:
@@ -46,6 +48,7 @@ class OfferFlow:
         self.say_why: Callable[[], None] = lambda: None
         self.suppressed = False
         self.offered = False
+        self._revived = -math.inf
 
     def want(self) -> None:
         """Ask for offers for what waits, now and when the next restart is due."""
@@ -68,7 +71,12 @@ class OfferFlow:
     def revive_soon(self) -> None:
         """Note that something of ours is free again, perhaps for those who wait."""
         if self._waiting:
-            self._timers.later("revive", REVIVE_PAUSE, self.revive)
+            pause = max(REVIVE_SOON, self._revived + REVIVE_PAUSE - self._turn.now)
+            self._timers.later("revive", pause, self._revive_again)
+
+    def _revive_again(self) -> None:
+        self._revived = self._turn.now
+        self.revive()
 
     def expect(self) -> None:
         """Say so if no offer comes."""

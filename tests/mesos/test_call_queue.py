@@ -129,7 +129,11 @@ def test_no_more_are_on_their_way_than_may_be(monkeypatch: pytest.MonkeyPatch) -
     run(scenario)
 
 
-def test_what_may_not_come_twice_waits_until_a_kept_connection_has_answered() -> None:
+def test_what_may_not_come_twice_waits_until_a_kept_connection_has_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(call_queue, "FRESH", 0.0)
+
     async def scenario(master: RawMaster, queue: CallQueue, failed: Failed) -> None:
         put(queue, "b")
         await until(lambda: len(master.calls) == 1)
@@ -147,6 +151,24 @@ def test_what_may_not_come_twice_waits_until_a_kept_connection_has_answered() ->
         put(queue, "A2")  # the first after a pause gets a connection of its own
         await until(lambda: len(master.calls) == 5)
         assert master.connections()[-1] == 1
+        assert failed == []
+
+    run(scenario)
+
+
+def test_a_connection_that_has_answered_a_moment_ago_is_as_good_as_a_new_one() -> None:
+    """A job's ACCEPT follows its REVIVE by a few milliseconds, of which another connection would take one."""
+
+    async def scenario(master: RawMaster, queue: CallQueue, failed: Failed) -> None:
+        put(queue, "b")
+        await until(lambda: len(master.calls) == 1)
+        await asyncio.sleep(0.05)
+        put(queue, "A1")
+        await until(lambda: len(master.calls) == 2)
+        await asyncio.sleep(0.05)
+        put(queue, "A2")
+        await until(lambda: len(master.calls) == 3)
+        assert master.connections() == [0, 0, 0]
         assert failed == []
 
     run(scenario)

@@ -254,6 +254,28 @@ def test_a_refused_kill_is_made_again_until_the_task_has_ended(on_stage: Any) ->
     on_stage(scenario)
 
 
+def test_what_frees_up_is_asked_for_at_once_and_then_now_and_then(on_stage: Any) -> None:
+    """The next of many small jobs that each take the whole cluster waited a fifth of a second for the last one."""
+
+    async def scenario(stage: Stage) -> None:
+        first = stage.submit(workers=3)
+        stage.offer()
+        stage.play(first, "RUNNING")
+        stage.submit(workers=3)
+        stage.driver.calls.clear()
+        begun, revived = stage.loop.time(), []
+        for worker in first.view.workers:
+            stage.update(worker.task_id, "FINISHED")
+            before = len(stage.asked("reviveOffers"))
+            while len(stage.asked("reviveOffers")) == before and stage.loop.time() < begun + 2:
+                await asyncio.sleep(0.001)
+            revived.append(stage.loop.time() - begun)
+        assert revived[0] < 0.02
+        assert revived[1] - revived[0] > 0.15
+
+    on_stage(scenario)
+
+
 def test_a_refused_revive_is_made_again_while_anything_waits(on_stage: Any) -> None:
     async def scenario(stage: Stage) -> None:
         job = stage.submit(workers=1)
