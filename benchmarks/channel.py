@@ -38,6 +38,7 @@ def serve(directory: str, workers: int, pipe: Connection) -> None:
     from t2notebook.model.job import ComputeResource, JobSpec
     from t2notebook.session.job_masters import JobMasters
     from t2notebook.session.shared_port import SharedPort
+    from t2notebook.session.worker_server import CHUNK
 
     raise_limit()
 
@@ -55,7 +56,7 @@ def serve(directory: str, workers: int, pipe: Connection) -> None:
             launched = Event(EventKind.LAUNCHED, job.job_id, now, worker, task, "STAGING", data=data)
             jobs.record(launched, Event(EventKind.STATUS, job.job_id, now, worker, task, "RUNNING"))
         masters = JobMasters(everything, nothing_to_scale)
-        server = SharedPort(Application(http_api.routes(everything)))
+        server = SharedPort(Application(http_api.routes(everything)), chunk_size=CHUNK)
         server.channels = masters.server.connection
         sockets = bind_sockets(0, "127.0.0.1", backlog=4096)
         server.add_sockets(sockets)

@@ -18,6 +18,8 @@ from ..protocol.archive import Archive, ArchiveError
 MAX_RESULT = 1 << 40
 MAX_PROGRESS = 64 << 10
 MAX_TEXT = 500
+#: A result of more bytes is read from its connection in pieces of so many, instead of tornado's 64 KiB.
+LARGE, PIECE = 1 << 20, 1 << 20
 #: Characters that are kept of each part of an error.
 MAX_ERROR = 300_000
 
@@ -92,7 +94,10 @@ class ResultHandler(WorkerHandler):
     """
 
     def prepare(self) -> None:
-        self.request.connection.set_max_body_size(MAX_RESULT)  # type: ignore[union-attr]
+        connection: Any = self.request.connection
+        connection.set_max_body_size(MAX_RESULT)
+        if int(self.request.headers.get("Content-Length", "0")) > LARGE:
+            connection.stream.read_chunk_size = PIECE
         self._digest = hashlib.sha256()
         job_id, worker_id = self.path_args
         self._told = self.request.headers.get(auth.BODY_DIGEST, "")
@@ -171,7 +176,7 @@ def keep_result(jobs: Jobs | AllJobs, job: JobRecord, worker_id: int, part: Path
         400 when it is no archive of a result.
     """
     try:
-        manifest = Archive.open(part).manifest
+        manifest = Archive.read_manifest(part)
     except (ArchiveError, ValueError, OSError):
         raise HTTPError(400, reason="not a result") from None
     path = jobs.result_path(job.job_id, worker_id)

@@ -172,6 +172,26 @@ class Archive:
         except ValueError as error:  # an empty file
             raise ArchiveError(f"not a t2notebook archive: {error}") from None
 
+    @classmethod
+    def read_manifest(cls, path: str | os.PathLike[str]) -> dict[str, Any]:
+        """Return the manifest of a file, of which nothing else is looked at.
+
+        Raises
+        ------
+        ArchiveError
+            When it is none of an archive.
+        OSError
+        """
+        with open(path, "rb") as stream:
+            try:
+                info = tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+                manifest = loads(stream.read(info.size)) if info.name == MANIFEST else None
+            except (tarfile.TarError, ValueError) as error:
+                raise ArchiveError(f"not a t2notebook archive: {error}") from None
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise ArchiveError("not a t2notebook archive of this format")
+        return manifest
+
     @property
     def digest(self) -> str:
         """Hex sha256 of the manifest."""

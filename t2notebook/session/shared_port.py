@@ -55,9 +55,19 @@ class SharedPort(HTTPServer):
 
     def _accepted(self, connection: socket.socket, address: Any) -> None:
         connection.setblocking(False)
+        try:
+            first = connection.recv(len(MAGIC), socket.MSG_PEEK)
+        except OSError:  # nothing yet, or it is broken already
+            first = b""
+        if len(first) == len(MAGIC) and first != MAGIC:
+            self._serve_http(connection, address)
+            return
         self._undecided[connection] = asyncio.get_running_loop().create_task(
             self._decide(connection, address)
         )
+
+    def _serve_http(self, connection: socket.socket, address: Any) -> None:
+        self.handle_stream(IOStream(connection, max_buffer_size=self.max_buffer_size), address)
 
     async def _decide(self, connection: socket.socket, address: Any) -> None:
         try:
@@ -66,7 +76,7 @@ class SharedPort(HTTPServer):
             if first == MAGIC:
                 await asyncio.get_running_loop().connect_accepted_socket(self.channels, connection)
             else:
-                self.handle_stream(IOStream(connection, max_buffer_size=self.max_buffer_size), address)
+                self._serve_http(connection, address)
         except (OSError, TimeoutError):
             connection.close()
         except asyncio.CancelledError:

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 #: Connections that wait to be accepted: a thousand workers may come at once (the system may allow fewer).
 BACKLOG = 4096
 
+#: Bytes of a large result that are handed over at once.
+CHUNK = 1 << 20
+
 #: An idle executor's own timer is only the fallback for ours.
 EXECUTOR_FALLBACK = 60.0
 _CORE = "/v1/core/"
@@ -134,7 +137,7 @@ class Workers:
                 *package_http_api.routes(core_dir, packages, self._package_of),
             ],
         )
-        self.server = SharedPort(application, max_body_size=1 << 20)
+        self.server = SharedPort(application, max_body_size=1 << 20, chunk_size=CHUNK)
         self.server.channels = self.job_masters.server.connection
         self.server.add_sockets(sockets)
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"

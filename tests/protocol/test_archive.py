@@ -178,3 +178,21 @@ def test_another_format_is_named() -> None:
     data, _ = pack([])
     with pytest.raises(ArchiveError, match="format 9"):
         Archive(data.replace(b'"format":1', b'"format":9'))
+
+
+def test_the_manifest_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.t2"
+    with path.open("wb") as file:
+        write(file, [("one", b"1")], {"kind": "result", "ok": True})
+    assert Archive.read_manifest(path) == Archive.open(path).manifest
+    whole = path.read_bytes()
+    for bad in (
+        b"",
+        b"x" * 2000,
+        whole[:600],
+        whole.replace(b"manifest.json", b"mani_est.json"),
+        bytes(2000),
+    ):
+        path.write_bytes(bad)
+        with pytest.raises(ArchiveError):
+            Archive.read_manifest(path)

@@ -157,7 +157,8 @@ def settle(directory: str, variables: Mapping[str, str], cpus: float) -> None:
     sys.stderr = sys.__stderr__ = _live(2)  # type: ignore[misc]
 
     os.register_at_fork(after_in_child=_write_lines)
-    _buffer_c_lines()
+    if _BUFFER_C_LINES is not None:
+        _BUFFER_C_LINES()  # though it is a file
     _volunteer()
     faulthandler.enable(2)  # so that a segmentation fault says where
     os.environ.update(variables)
@@ -181,10 +182,12 @@ def settle(directory: str, variables: Mapping[str, str], cpus: float) -> None:
 def _volunteer() -> None:
     """Have the kernel, when memory runs out, end a worker before the executor, with which all would end."""
     try:
-        with open("/proc/self/oom_score_adj", "r+") as file:
-            adjusted = min(1000, int(file.read()) + _OOM_ADJUSTMENT)
-            file.seek(0)
-            file.write(str(adjusted))
+        file = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            adjusted = min(1000, int(os.read(file, 16)) + _OOM_ADJUSTMENT)
+            os.pwrite(file, str(adjusted).encode(), 0)
+        finally:
+            os.close(file)
     except (OSError, ValueError):  # no Linux, or not allowed: the kernel picks as it likes
         pass
 
@@ -280,11 +283,15 @@ def _write_lines() -> None:
             setattr(sys, f"__{name}__", stream)
 
 
-def _buffer_c_lines() -> None:
-    """Have C's stdout write whole lines, though it is a file."""
+def _c_stdout() -> Callable[[], object] | None:
+    """Return what has C's stdout write whole lines."""
     try:
         library = ctypes.CDLL(None)
         stdout = ctypes.c_void_p.in_dll(library, "__stdoutp" if sys.platform == "darwin" else "stdout")
-        library.setvbuf(stdout, None, 1, 0)  # _IOLBF of glibc, musl and macOS
+        setvbuf = library.setvbuf
     except (AttributeError, OSError, ValueError):
-        pass  # then it is written when the buffer is full, and at the end
+        return None  # then it is written when the buffer is full, and at the end
+    return lambda: setvbuf(stdout, None, 1, 0)  # _IOLBF of glibc, musl and macOS
+
+
+_BUFFER_C_LINES = _c_stdout()

@@ -111,7 +111,9 @@ def deliver(
     sending = _Sending(client, path, size) if size > LARGE else None
     stream, sha256, trouble = _write(pieces, directory, client, path, sending)
     with stream:
-        delivered = sending.finish(sha256) if sending is not None and not trouble else None
+        if sending is not None and trouble:
+            sending.drop()
+        delivered = sending.finish(sha256) if sending is not None else None
         if delivered is None:
             delivered = _send(stream, sha256, client, path, patience)
     if not trouble:
@@ -140,6 +142,11 @@ class _Sending:
         try:
             self._upload.send(data)
         except CONNECTION_ERRORS:
+            self.drop()
+
+    def drop(self) -> None:
+        """Send no more."""
+        if self._upload is not None:
             self._upload = None
             self._client.close()
 
@@ -171,8 +178,8 @@ def _write(
         stream: BinaryIO = os.fdopen(descriptor, "w+b")
         try:
             sha256 = _fill(stream, pieces, sending)
-            with open(os.path.join(directory, SIGNATURE_FILE), "w", encoding="ascii") as file:
-                file.write(client.signature("PUT", path, sha256) + "\n")
+            with open(os.path.join(directory, SIGNATURE_FILE), "wb", buffering=0) as file:
+                file.write(client.signature("PUT", path, sha256).encode() + b"\n")
             os.replace(temporary, target)
         except BaseException:
             stream.close()
