@@ -3,8 +3,8 @@
 A message is a small record (JSON) and bytes. It goes over one of several streams: within a stream messages keep their
 order, and streams take turns piece by piece, so that a large message holds up only those of its own stream. A frame is
 ``length (4 bytes) | stream (1) | flags (1) | piece | tag (16)``; the tag is an HMAC-SHA256 over the frame's number and
-all of it but the length, cut to 128 bits. Nothing of a frame is looked at before its tag holds. Where the connection
-itself proves who is there (a Unix socket of one user), frames have no tag.
+all of it but the length, cut to 128 bits. Nothing of a message is looked at before the tags of its frames hold. Where
+the connection itself proves who is there (a Unix socket of one user), frames have no tag.
 
 The bytes of a message begin on a border of 16 bytes within it, so that arrays can be used where they lie.
 """
@@ -76,12 +76,19 @@ class Seal:
 
     def next(self, *parts: bytes | memoryview) -> bytes:
         """Return the tag of the next frame."""
-        code = self._key.copy()
-        code.update(_NUMBER.pack(self._number))
+        code = self.begin()
         for part in parts:
             code.update(part)
+        tag: bytes = code.digest()[:TAG]
+        return tag
+
+    def begin(self, head: bytes | memoryview = b"") -> Any:
+        """Return what takes the next frame's bytes, after its head, and gives its tag as the beginning of a digest."""
+        code = self._key.copy()
+        code.update(_NUMBER.pack(self._number))
+        code.update(head)
         self._number += 1
-        return code.digest()[:TAG]
+        return code
 
 
 @dataclass(slots=True)
@@ -163,6 +170,16 @@ class FrameWriter:
         return b"".join((_LENGTH.pack(_HEAD + taken + TAG), head, *pieces, self._seal.next(head, *pieces)))
 
 
+@dataclass(slots=True)
+class _Incoming:
+    """A frame of which a part has come: what is left of its bytes, and the code that proves it."""
+
+    stream: int
+    flags: int
+    left: int
+    code: Any
+
+
 class FrameReader:
     """Bytes in, messages out.
 
@@ -175,7 +192,8 @@ class FrameReader:
     def __init__(self, seal: Seal | None) -> None:
         self._seal = seal
         self._tag = TAG if seal is not None else 0
-        self._buffer = bytearray()
+        self._buffer = b""
+        self._incoming: _Incoming | None = None
         self._parts: dict[int, bytearray] = {}
         self._sizes: dict[int, int] = {}
 
@@ -189,52 +207,63 @@ class FrameReader:
             length cannot be.
         """
         if self._buffer:
-            self._buffer += data
-            view = memoryview(self._buffer)
-        else:
-            view = memoryview(data)
+            data = b"".join((self._buffer, data))
+            self._buffer = b""
         found: list[Message] = []
-        begin = 0
-        try:
-            while len(view) - begin >= _LENGTH.size:
-                (length,) = _LENGTH.unpack_from(view, begin)
-                if not _HEAD + self._tag <= length <= _HEAD + PIECE + self._tag:
-                    raise FrameError(f"a frame of {length} bytes")
-                end = begin + _LENGTH.size + length
-                if end > len(view):
-                    break
-                message = self._frame(view[begin + _LENGTH.size : end])
-                if message is not None:
-                    found.append(message)
-                begin = end
-            rest = bytearray(view[begin:]) if not self._buffer else None
-        finally:
-            view.release()
-        if rest is not None:
-            self._buffer = rest
-        else:
-            del self._buffer[:begin]
+        with memoryview(data) as view:
+            begin = 0
+            while (used := self._take(view[begin:], found)) is not None:
+                begin += used
+            self._buffer = bytes(view[begin:])
         return found
 
-    def _frame(self, frame: memoryview) -> Message | None:
-        body = frame
-        if self._seal is not None:
-            body = frame[:-TAG]
-            if not hmac.compare_digest(self._seal.next(body), bytes(frame[-TAG:])):
-                raise FrameError("a frame whose origin is not proved")
-        stream, flags = body[0], body[1]
-        if stream >= STREAMS:
-            raise FrameError(f"a frame of stream {stream}")
-        size = self._sizes[stream] = self._sizes.get(stream, 0) + len(body) - _HEAD
-        if size > MAX_MESSAGE:
+    def _take(self, view: memoryview, found: list[Message]) -> int | None:
+        """Take what has come of the next frame; return how many bytes were used, None when more are to come first."""
+        if self._incoming is not None:
+            return self._go_on(self._incoming, view, found)
+        if len(view) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(view)
+        if not _HEAD + self._tag <= length <= _HEAD + PIECE + self._tag:
+            raise FrameError(f"a frame of {length} bytes")
+        size = length - _HEAD - self._tag
+        if len(view) < _LENGTH.size + (length if size < _LARGE else _HEAD):
+            return None
+        # Where it comes to lie at once, so that it is copied once; it counts when its tag holds.
+        head = view[_LENGTH.size : _LENGTH.size + _HEAD]
+        code = self._seal.begin(head) if self._seal is not None else None
+        self._incoming = _Incoming(head[0], head[1], size, code)
+        if head[0] >= STREAMS:
+            self._incoming.stream = -1  # which is said when it is known whose it is
+        elif self._sizes.get(head[0], 0) + size > MAX_MESSAGE:
             raise FrameError(f"a message of more than {MAX_MESSAGE} bytes")
-        if flags & _LAST:
-            del self._sizes[stream]
-            whole = self._parts.pop(stream, None) or bytearray()
-            whole += body[_HEAD:]
-            return _message(whole, stream)
-        self._parts.setdefault(stream, bytearray()).extend(body[_HEAD:])
-        return None
+        return _LENGTH.size + _HEAD
+
+    def _go_on(self, incoming: _Incoming, view: memoryview, found: list[Message]) -> int | None:
+        """Take what has come of a frame whose head is known."""
+        stream, body = incoming.stream, view[: incoming.left]
+        if body:
+            if incoming.code is not None:
+                incoming.code.update(body)
+            if stream not in self._parts:
+                self._parts[stream] = bytearray(body)
+            else:
+                self._parts[stream] += body
+            self._sizes[stream] = self._sizes.get(stream, 0) + len(body)
+            incoming.left -= len(body)
+        if incoming.left or len(view) < len(body) + self._tag:
+            return len(body) or None
+        if incoming.code is not None:
+            tag = bytes(view[len(body) : len(body) + TAG])
+            if not hmac.compare_digest(incoming.code.digest()[:TAG], tag):
+                raise FrameError("a frame whose origin is not proved")
+        if stream < 0:
+            raise FrameError("a frame of a stream that there is not")
+        self._incoming = None
+        if incoming.flags & _LAST:
+            self._sizes.pop(stream, None)
+            found.append(_message(self._parts.pop(stream, bytearray()), stream))
+        return len(body) + self._tag
 
 
 def _message(data: bytearray, stream: int) -> Message:

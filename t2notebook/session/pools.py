@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -130,7 +131,7 @@ class Notebook(asyncio.Protocol):
 
     def __init__(self, pools: Pools, job_id: str) -> None:
         self.job_id = job_id
-        self.holds_up = False
+        self.holds_up = self._is_due = False
         self._pools = pools
         self._reader, self._writer = FrameReader(None), FrameWriter(None)
         self._transport: asyncio.Transport | None = None
@@ -140,6 +141,8 @@ class Notebook(asyncio.Protocol):
         """Begin."""
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(high=4 * PIECE)
+        # As much as the system allows: it has less room than a frame by itself, and each frame would go in two.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * PIECE)
         self._transport = transport
         self._pools.attached(self)
 
@@ -156,9 +159,15 @@ class Notebook(asyncio.Protocol):
 
     def send(self, record: Mapping[str, Any], payload: Bytes) -> None:
         """Send something to the notebook."""
-        if self._transport is not None:
-            self._writer.put(record, payload)
+        if self._transport is None:
+            return
+        self._writer.put(record, payload)
+        if self._writer.waiting > PIECE:
             self._flush()
+        elif not self._is_due:
+            # What else workers send in this turn of the loop goes with it.
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
 
     def hold_up(self, connection: Connection) -> None:
         """Read from a new worker no more than from the others."""
@@ -182,7 +191,8 @@ class Notebook(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def close(self) -> None:
-        """Close."""
+        """Close, after what has been sent."""
+        self._flush()
         if self._transport is not None:
             self._transport.close()
 
@@ -208,7 +218,10 @@ class Notebook(asyncio.Protocol):
         self._pools.detached(self)
 
     def _flush(self) -> None:
+        self._is_due = False
         while self._transport is not None and not self.holds_up and (piece := self._writer.take()):
+            while len(piece) < PIECE and (more := self._writer.take()):
+                piece += more
             self._transport.write(piece)
 
 

@@ -194,6 +194,42 @@ def test_limits() -> None:
         reader.feed(b"\x7f\xff\xff\xff")
 
 
+@pytest.mark.parametrize("key", [b"key", None])
+@pytest.mark.parametrize("size", [0, 1, (64 << 10) - 3, 64 << 10, PIECE, PIECE + 1, 3 * PIECE + 17])
+def test_frames_may_be_cut_anywhere(key: bytes | None, size: int) -> None:
+    writer = FrameWriter(Seal(key) if key else None)
+    payload = random.Random(size).randbytes(size)
+    for stream in (0, 1, 0):
+        writer.put({"stream": stream}, payload, stream)
+    sent = b"".join(iter(writer.take, b""))
+    chance = random.Random(7)
+    for most in (len(sent), 5, 70_000, 300_000):
+        reader, found, begin = FrameReader(Seal(key) if key else None), [], 0
+        while begin < len(sent):
+            step = len(sent) - begin if most == 5 and begin > 40 else chance.randint(1, most)
+            found += reader.feed(sent[begin : begin + step])
+            begin += step
+        assert [(one.record["stream"], one.stream) for one in found] in (
+            [(0, 0), (1, 1), (0, 0)],
+            [(0, 0), (0, 0), (1, 1)],
+            [(1, 1), (0, 0), (0, 0)],
+        )
+        assert all(bytes(one.payload) == payload for one in found)
+
+
+def test_a_large_frame_that_was_changed_is_not_taken() -> None:
+    writer = FrameWriter(Seal(b"key"))
+    writer.put({}, bytes(PIECE // 2))
+    sent = bytearray(b"".join(iter(writer.take, b"")))
+    for place in (4, 5, 100_000, len(sent) - 1):
+        changed = bytearray(sent)
+        changed[place] ^= 1
+        reader = FrameReader(Seal(b"key"))
+        with pytest.raises(FrameError):
+            assert reader.feed(changed[:70_000]) == []
+            reader.feed(changed[70_000:])
+
+
 def test_noise_never_gets_through() -> None:
     chance = random.Random(1)
     for _ in range(300):

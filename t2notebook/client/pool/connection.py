@@ -129,6 +129,9 @@ class PoolConnection:
                     self._sleep(_PAUSE)
                     continue
                 sock.setblocking(False)
+                sock.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_SNDBUF, _CHUNK
+                )  # more than a frame, if the system allows
                 with self._lock:
                     self._sock = sock
                     self._writer, self._unsent = FrameWriter(None), memoryview(b"")
