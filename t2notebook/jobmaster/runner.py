@@ -1,7 +1,8 @@
 """The runner of job masters: it performs what they decide, records first.
 
 Records that come while a group is being written are written with the next one, on a thread of their own, and no answer
-leaves before all that it rests on is in the file.
+leaves before all that it rests on is in the file. A few records, which take less than the way to the thread and back,
+are written at once, unless that has taken long.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds until a group that could not be written is tried again.
 RETRY = 1.0
+#: Records that are few; seconds for which the event loop may be held by them, and for which none are written there when
+#: they have held it longer.
+FEW, HELD, PAUSE = 16, 0.005, 10.0
 
 Perform = Callable[[str, Answer | Stop | Scale | Hold], None]
 
@@ -27,8 +32,12 @@ Perform = Callable[[str, Answer | Stop | Scale | Hold], None]
 class Records(Protocol):
     """A place for records: the file of a session's job masters, or the log of one on the cluster."""
 
-    def write(self, writes: Iterable[tuple[str, Write]]) -> None:
-        """Write a group, all of it or nothing."""
+    @property
+    def is_quick(self) -> bool:
+        """Whether a few records can be written without a wait for the disk."""
+
+    def write(self, writes: Iterable[tuple[str, Write]], *, may_wait: bool = True) -> None:
+        """Write a group, all of it or nothing; `may_wait` says whether the disk may be waited for."""
 
     def close(self) -> None:
         """Close it."""
@@ -49,17 +58,49 @@ class Runner:
         self._queue: deque[tuple[str, Action]] = deque()
         self._thread: ThreadPoolExecutor | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._is_here = False
+        self._not_before = 0.0
         self.trouble = ""
 
     def add(self, job_id: str, actions: Iterable[Action]) -> None:
         """Take actions of a job master; without a record to be written first, they are performed at once."""
         self._queue.extend((job_id, action) for action in actions)
-        if self._writing is not None:
+        if self._writing is not None or self._is_here:
             return
-        while self._queue and not isinstance(self._queue[0][1], WRITES):
-            self._perform_one(*self._queue.popleft())
+        self._is_here = True
+        try:
+            self._go_on()
+        finally:
+            self._is_here = False
         if self._queue:
             self._writing = asyncio.get_running_loop().create_task(self._write())
+
+    def _go_on(self) -> None:
+        """Do what needs no thread."""
+        while self._queue:
+            if not isinstance(self._queue[0][1], WRITES):
+                self._perform_one(*self._queue.popleft())
+            elif not self._write_here():
+                return
+
+    def _write_here(self) -> bool:
+        """Write the records that wait, if they are few; return whether they have been written."""
+        writes = [(job_id, one) for job_id, one in self._queue if isinstance(one, WRITES)]
+        begun = time.monotonic()
+        if len(writes) > FEW or self.trouble or begun < self._not_before or not self._store.is_quick:
+            return False
+        try:
+            self._store.write(writes, may_wait=False)
+        except (sqlite3.Error, OSError):
+            return False  # the thread tries again, and says so
+        now = time.monotonic()
+        if now - begun > HELD:
+            self._not_before = now + PAUSE
+        group = [each for each in self._queue if not isinstance(each[1], WRITES)]
+        self._queue.clear()
+        for job_id, action in group:
+            self._perform_one(job_id, action)
+        return True
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()

@@ -94,8 +94,19 @@ class SignedLog:
             last=dict(self._last),
         )
 
-    def write(self, writes: Iterable[tuple[str, Write]]) -> None:
+    @property
+    def is_quick(self) -> bool:
+        """Whether a few records can be written without a wait: no, since now and then all is written anew."""
+        return False
+
+    def write(self, writes: Iterable[tuple[str, Write]], *, may_wait: bool = True) -> None:
         """Append a group; on whichever thread, but on one only.
+
+        Parameters
+        ----------
+        writes : iterable of (job id, Write)
+        may_wait : bool
+            Makes no difference.
 
         Raises
         ------

@@ -34,6 +34,8 @@ from .job_master import Kept
 log = logging.getLogger(__name__)
 
 FILE = "jobmaster.sqlite"
+#: Groups after which what SQLite keeps beside the file is put into it, for which it waits for the disk.
+_CHECKPOINT = 500
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS barriers (job_id TEXT, barrier TEXT, expected INTEGER, until REAL, faults INTEGER,
@@ -63,6 +65,12 @@ class Store:
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE
         self._db: sqlite3.Connection | None = None
+        self._groups = 0  # since the last checkpoint; less than 0: each of them waits for the disk
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether a few records can be written without a wait for the disk."""
+        return self._db is not None and 0 <= self._groups < _CHECKPOINT
 
     def load(self, job_id: str) -> Kept:
         """Return what was kept of a job; nothing, if nothing can be read."""
@@ -98,8 +106,14 @@ class Store:
                 last=dict(last.fetchall()),
             )
 
-    def write(self, writes: Iterable[tuple[str, Write]]) -> None:
-        """Write a group, all of it or nothing; on whichever thread, but on one only.
+    def write(self, writes: Iterable[tuple[str, Write]], *, may_wait: bool = True) -> None:
+        """Write a group, all of it or nothing; on whichever thread, but on one at a time only.
+
+        Parameters
+        ----------
+        writes : iterable of (job id, Write)
+        may_wait : bool
+            Whether the disk may be waited for.
 
         Raises
         ------
@@ -110,6 +124,11 @@ class Store:
             db.execute("BEGIN IMMEDIATE")
             for kind, group in itertools.groupby(writes, lambda write: type(write[1])):
                 _STATEMENTS[kind](db, list(group))
+        if self._groups >= 0:
+            self._groups += 1
+        if may_wait and self._groups >= _CHECKPOINT:
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._groups = 0
 
     def close(self) -> None:
         """Close the file; on the thread that writes."""
@@ -121,8 +140,11 @@ class Store:
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
-            db.execute(f"PRAGMA journal_mode={'DELETE' if is_on_network(self._path.parent) else 'WAL'}")
+            is_local = not is_on_network(self._path.parent)
+            db.execute(f"PRAGMA journal_mode={'WAL' if is_local else 'DELETE'}")
             db.execute("PRAGMA synchronous=NORMAL")
+            db.execute("PRAGMA wal_autocheckpoint=0")
+            self._groups = 0 if is_local else -1
             db.executescript(_SCHEMA)
         except BaseException:
             db.close()
