@@ -27,7 +27,7 @@ from ..model.errors import JournalError, NotOwner, ScalingError
 from ..model.events import Event, EventKind
 from ..model.job import JobSpec
 from ..model.start_errors import refused_user
-from ..protocol.launch import KILL_GRACE
+from ..protocol.launch import KILL_GRACE, MOST_WITH_LAUNCH, compressed_package
 from ..scheduler import inputs
 from ..scheduler.messages import ExecutorTemplate
 from ..scheduler.runner import Runner
@@ -274,7 +274,7 @@ class Framework:
     # Jobs.
 
     async def admit(
-        self, spec: JobSpec, client: str, credentials: Mapping[str, str] | None = None, package: str = ""
+        self, spec: JobSpec, client: str, credentials: Mapping[str, str] | None = None
     ) -> JobRecord:
         """Take a job in: when this returns it is in the journal, and scheduled or soon to be.
 
@@ -285,16 +285,13 @@ class Framework:
             The kernel's id.
         credentials : mapping, optional
             Secrets of the job, kept in memory only.
-        package : str
-            The job package as it travels with launches, if it does.
 
         Raises
         ------
         JournalError
             When it cannot be written down; then nothing was submitted.
         """
-        job = await self.jobs.create(spec, client, credentials)
-        job.package = package
+        job = await self._create(spec, client, credentials)
         if spec.job_master is not None:
             await self.add_job_master(job)
         self._schedule(job)
@@ -313,10 +310,19 @@ class Framework:
         self._served.add(job.job_id)
         try:
             spec = cluster_job_masters.spec_of(job, self.journal.packages)
-            self._schedule(await self.jobs.create(spec, job.owner, {SECRET: job.secret}))
+            self._schedule(await self._create(spec, job.owner, {SECRET: job.secret}))
         except Exception as error:
             self.kill(job, "SESSION", f"its job master cannot be submitted: {error}")
             raise
+
+    async def _create(self, spec: JobSpec, client: str, credentials: Mapping[str, str] | None) -> JobRecord:
+        """Have a job written down, and have a small package of its go along with its launches."""
+        job = await self.jobs.create(spec, client, credentials)
+        if spec.package_size <= 4 * MOST_WITH_LAUNCH:
+            with contextlib.suppress(OSError):  # those who fetch it say what is wrong with it
+                package = (self.journal.packages / f"{spec.package}.t2").read_bytes()
+                job.package = compressed_package(package, spec.number_of_workers)
+        return job
 
     def _schedule(self, job: JobRecord) -> None:
         if self.runner is not None and self.driver is not None and not self.life.is_over:

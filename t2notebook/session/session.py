@@ -32,7 +32,6 @@ from ..model.events import Event, EventKind
 from ..model.job import JobSpec
 from ..model.process import LOADER, user_name
 from ..model.scaling import scaled
-from ..protocol.launch import MOST_WITH_LAUNCH, compressed_package
 from ..scheduler.messages import framework_info
 from .client_socket import Door
 from .cluster_job_masters import ClusterJobMasters
@@ -520,7 +519,6 @@ class Session:
         try:
             self.own.journal.keep()
             _move(package, kept)
-            small = _small_package(kept, spec)
         except NotOwner:
             raise
         except OSError as error:
@@ -529,7 +527,7 @@ class Session:
                 f"nothing was submitted: {why}; JUPYTER_DATA_DIR names another folder"
             ) from None
         try:
-            job = await self.own.admit(spec, client, credentials, small)
+            job = await self.own.admit(spec, client, credentials)
         except JournalError as error:
             if all(other.spec.package != spec.package for other in self.own.jobs):
                 kept.unlink(missing_ok=True)
@@ -620,13 +618,6 @@ class Session:
             "refused": self._workers.job_masters.server.refused if self._workers is not None else 0,
             "config": self.config,
         }
-
-
-def _small_package(path: Path, spec: JobSpec) -> str:
-    """Return a job package as it travels with launches; empty for one that is too large for that."""
-    if spec.package_size > 4 * MOST_WITH_LAUNCH:
-        return ""
-    return compressed_package(path.read_bytes(), spec.number_of_workers)
 
 
 def _move(source: Path, target: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_result_of_which_a_part_came_before_its_worker_lost_its_connection(
 
     future = Future(SimpleNamespace(), "square", 3, None)  # type: ignore[arg-type]
     said({"hello": 1, "epoch": 1, "holding": []})
-    pool.submit(Function("square", b"package", {}, ()), [(future, calls.pack(((3,), {})))], 0)
+    pool.enqueue(Function("square", b"package", {}, ()), [(future, calls.pack(((3,), {})))], 0)
     ((ticket, _, _),) = connection.sent[-1]["calls"]
     result = b"".join(bytes(piece) for piece in calls.pack(bytes(range(256)) * 1000))
     said({"epoch": 1, "part": ticket}, result[:100_000])
