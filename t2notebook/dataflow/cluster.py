@@ -181,6 +181,9 @@ class MesosCluster(HookedCluster):
         self._reconciler = Reconciler(_Owner(self), self._jobs, Members(), target)
         self._link: scheduler_link.SchedulerLink | None = None
         self._address = ""
+        #: Whether its end is that of its scheduler, workers and jobs; what another kernel has left is not ended by an
+        #: attempt to take it over.
+        self._holds = self._attach_to is None
         self._ending: asyncio.Task[None] | None = None
         self._told: set[str] = set()
         self.security: MemorySecurity | None = None
@@ -272,6 +275,7 @@ class MesosCluster(HookedCluster):
         self._begin_reconciling()
         self._keep()
         await self._settled()
+        self._holds = True
 
     def _begin_reconciling(self) -> None:
         self._reconciler.start()
@@ -294,10 +298,15 @@ class MesosCluster(HookedCluster):
         """End scheduler, workers and jobs, in this order: without a scheduler, a worker ends by itself."""
         await self._reconciler.stop()
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._jobs.kill_waiting)
+        if self._holds:
+            await loop.run_in_executor(None, self._jobs.kill_waiting)
         if self.scheduler_comm is not None:
             await self.scheduler_comm.close_rpc()
             self.scheduler_comm = None
+        if not self._holds:
+            if self._link is not None:
+                self._link.detach()
+            return
         if self._link is not None:
             await self._link.end()
         await asyncio.gather(*(loop.run_in_executor(None, self._jobs.see_off, job) for job in self._jobs))

@@ -276,6 +276,7 @@ def test_options_may_be_any_objects_and_settings_what_json_has_not(make: Make) -
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["", "a/b", "two\nlines", "x" * 300, "größer"])
 def test_odd_names_make_a_cluster_or_are_one_line_and_leave_nothing(make: Make, name: str) -> None:
     try:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from t2notebook.dataflow import scheduler_process
+from t2notebook.dataflow.members import Members
 from t2notebook.dataflow.requirements import DataflowError
 from t2notebook.model.process import start_time
 from tests.dataflow.conftest import SMALL, eventually, fork_servers, kernel, schedulers
@@ -118,6 +120,7 @@ def test_a_kernel_that_is_killed_leaves_nothing_after_a_grace_time(t2: Any) -> N
         path.unlink()  # what a scheduler has said stays for who looks for it
 
 
+@pytest.mark.slow
 def test_a_child_that_a_killed_kernel_has_forked_keeps_no_cluster(t2: Any) -> None:
     """As `multiprocessing` makes them, which outlive a kernel that is killed."""
     then = "child = __import__('os').fork(); print(child, flush=True) if child else None; time.sleep(600)"
@@ -135,6 +138,7 @@ def test_a_child_that_a_killed_kernel_has_forked_keeps_no_cluster(t2: Any) -> No
         path.unlink()
 
 
+@pytest.mark.slow
 def test_a_child_that_ends_before_its_kernel_leaves_the_cluster_alone(t2: Any) -> None:
     process = kernel(
         """
@@ -158,6 +162,7 @@ def test_a_child_that_ends_before_its_kernel_leaves_the_cluster_alone(t2: Any) -
         path.unlink()
 
 
+@pytest.mark.slow
 def test_an_interrupted_start_leaves_nothing(t2: Any) -> None:
     """Also of a job that waits for its turn, which nobody would know of."""
     process = kernel(
@@ -196,6 +201,10 @@ def test_a_kernel_that_ends_in_good_order_takes_its_cluster_along(t2: Any) -> No
     assert t2.attach(job_id).state.value == "COMPLETED"
 
 
+def refuse(state: Any) -> Any:
+    raise RuntimeError("not now")
+
+
 @pytest.mark.parametrize("end", ["exit", "kill"])
 def test_a_detached_cluster_outlives_its_kernel_and_is_had_again(t2: Any, end: str) -> None:
     name = f"lasting-{end}"
@@ -204,6 +213,9 @@ def test_a_detached_cluster_outlives_its_kernel_and_is_had_again(t2: Any, end: s
         process.send_signal(signal.SIGKILL)
     finish(process)
     assert len(schedulers()) == 1
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="not now"):
+        patch.setattr(Members, "restore", refuse)
+        t2.MesosCluster.attach(name)  # which leaves it as it was
     cluster = t2.MesosCluster.attach(name)
     try:
         assert cluster.plan == cluster.observed == {"0", "1"}
@@ -221,7 +233,7 @@ def test_a_detached_cluster_outlives_its_kernel_and_is_had_again(t2: Any, end: s
     assert all(job.state.is_final for job in cluster.jobs)
 
 
-@pytest.mark.parametrize("on_exit", ["kill", "detach"])
+@pytest.mark.parametrize("on_exit", ["kill", pytest.param("detach", marks=pytest.mark.slow)])
 def test_shutting_everything_down_ends_clusters(t2: Any, make: Make, on_exit: str) -> None:
     cluster = make(workers=1, on_exit=on_exit)
     cluster.wait_for_workers(1, timeout=60)
@@ -231,6 +243,7 @@ def test_shutting_everything_down_ends_clusters(t2: Any, make: Make, on_exit: st
     eventually(lambda: not fork_servers())
 
 
+@pytest.mark.slow
 def test_shutting_everything_down_from_an_event_loop(t2: Any) -> None:
     async def main() -> None:
         cluster = await t2.MesosCluster(workers=1, asynchronous=True, **SMALL)
@@ -242,14 +255,14 @@ def test_shutting_everything_down_from_an_event_loop(t2: Any) -> None:
     asyncio.run(main())
 
 
+def parent(cluster: Any) -> int:
+    """Return the pid of the process that has made a cluster's scheduler."""
+    return int(Path(f"/proc/{cluster._link.pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def test_schedulers_are_forked_from_a_process_that_has_imported_dask(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from t2notebook.dataflow import scheduler_process
-
-    def parent(cluster: Any) -> int:
-        return int(Path(f"/proc/{cluster._link.pid}/stat").read_text().rpartition(")")[2].split()[1])
-
     scheduler_process.close_fork_server()
     first, second = make(), make()
     (server,) = fork_servers()
@@ -275,21 +288,17 @@ def test_schedulers_are_forked_from_a_process_that_has_imported_dask(
     eventually(lambda: not fork_servers())
 
 
-def test_no_fork_beside_a_thread(tmp_path: Path) -> None:
-    """It would hang, sooner or later: where a library has started one, each scheduler is a program of its own."""
-    import threading
-
-    from t2notebook.dataflow import fork_server
-
-    assert fork_server.is_single_threaded() == (len(os.listdir("/proc/self/task")) == 1)
-    release = threading.Event()
-    thread = threading.Thread(target=release.wait)
-    thread.start()
-    try:
-        assert not fork_server.is_single_threaded()
-    finally:
-        release.set()
-        thread.join()
+@pytest.mark.slow
+def test_no_fork_beside_a_thread(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would hang, sooner or later: where a library starts one, each scheduler is a program of its own."""
+    text = "import threading\nroutes = []\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    (tmp_path / "serves_pages.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with dask.config.set({"distributed.scheduler.http.routes": ["serves_pages"]}):
+        cluster = make(workers=1)
+    assert parent(cluster) == os.getpid()
+    with distributed.Client(cluster) as client:
+        assert client.submit(square, 3).result(timeout=60) == 9
 
 
 def test_attaching_to_what_is_not_there_and_to_what_another_has(t2: Any, make: Make) -> None:
