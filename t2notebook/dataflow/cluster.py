@@ -245,10 +245,11 @@ class MesosCluster(HookedCluster):
                 state=self._state(),
             )
             self._link = await scheduler_link.SchedulerLink.prepare(task)
+            await self._link.start(config.executor_linger)
             if is_known:
                 # Workers take about as long to start as the scheduler does, and wait for it.
                 self._begin_reconciling()
-            await self._link.start(config.executor_linger)
+            await self._link.listening()
             self._address = self._link.told["address"]
 
     async def _take_over(self, path: Path) -> None:

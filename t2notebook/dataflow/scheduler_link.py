@@ -63,7 +63,7 @@ class SchedulerLink:
         return link
 
     async def start(self, linger: float) -> None:
-        """Start the process; it says where it is.
+        """Make the process; from then on it ends what it has been told of, if this kernel dies.
 
         Parameters
         ----------
@@ -72,8 +72,8 @@ class SchedulerLink:
 
         Raises
         ------
-        DataflowError
-            When it does not start.
+        OSError
+            When there can be no such process.
         """
         self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         loop = asyncio.get_running_loop()
@@ -88,6 +88,17 @@ class SchedulerLink:
                 with contextlib.suppress(OSError):
                     self.process = await starting  # it is made, to be ended
                 raise
+        self.pid = self.process.pid
+
+    async def listening(self) -> None:
+        """Wait until the scheduler listens; it says where.
+
+        Raises
+        ------
+        DataflowError
+            When it does not.
+        """
+        assert self.process is not None
         try:
             async with asyncio.timeout(START):
                 line = await self._reader.readline()
@@ -102,7 +113,6 @@ class SchedulerLink:
             self._has_failed = True
             raise DataflowError(f"the Dask scheduler did not start: {told['error']}{tail(self.log)}")
         self.told |= told
-        self.pid = self.process.pid
 
     @classmethod
     async def attach(cls, path: Path) -> SchedulerLink:

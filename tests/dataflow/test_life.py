@@ -260,28 +260,30 @@ def parent(cluster: Any) -> int:
     return int(Path(f"/proc/{cluster._link.pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def test_schedulers_are_forked_from_a_process_that_has_imported_dask(
+def test_schedulers_are_forked_from_a_process_that_has_imported_dask(make: Make) -> None:
+    first, second = make(), make()
+    assert parent(first) == parent(second) != os.getpid()
+    assert parent(first) in fork_servers()
+
+
+@pytest.mark.slow
+def test_a_process_that_schedulers_are_forked_from_may_be_another_and_may_die(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scheduler_process.close_fork_server()
-    first, second = make(), make()
-    (server,) = fork_servers()
-    assert parent(first) == parent(second) == server
+    first = make()
+    server = parent(first)
     with dask.config.set({"distributed.scheduler.allowed-failures": 7}):
-        third = make()
-    assert parent(third) != server, (
-        "its settings are others, and much of them is read when a module is imported"
-    )
-    with distributed.Client(third) as client:
+        second = make()
+    assert parent(second) != server, "much of the settings is read when a module is imported"
+    with distributed.Client(second) as client:
         assert client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.allowed_failures) == 7
-    (server,) = fork_servers()
-    os.kill(server, signal.SIGKILL)
-    with distributed.Client(third) as client:
-        assert client.run_on_scheduler(os.getpid) == third._link.pid, "it outlives what it was forked from"
-    third.close()
-    assert not start_time(third._link.pid)
-    fourth = make()
-    assert parent(fourth) in fork_servers()
+    os.kill(parent(second), signal.SIGKILL)
+    with distributed.Client(second) as client:
+        assert client.run_on_scheduler(os.getpid) == second._link.pid, "it outlives what it was forked from"
+    second.close()
+    assert not start_time(second._link.pid)
+    assert parent(make()) in fork_servers()
     scheduler_process.close_fork_server()
     monkeypatch.setenv("T2_EXECUTOR_LINGER", "0")
     assert parent(make()) == os.getpid(), "nothing is kept warm"
@@ -325,6 +327,17 @@ def test_the_end_of_the_dask_scheduler_is_told(make: Make, caplog: pytest.LogCap
         cluster.scale(2)
     for path in left_behind():
         path.unlink()
+
+
+def test_a_worker_without_a_scheduler_ends(t2: Any) -> None:
+    """As that of a kernel which was killed before its Dask scheduler had come to listen."""
+    from t2notebook.dataflow.settings import Settings
+    from t2notebook.dataflow.worker_jobs import WorkerJobs
+
+    kept = Settings(cpu=0.5, ram_mega_bytes=256, worker_options={"death_timeout": 0.5})
+    job = WorkerJobs("alone", lambda job: None).submit(["0"], kept, "tcp://127.0.0.1:1", None)
+    (result,) = job.results(timeout=60)
+    assert result.startswith("there is no Dask scheduler at tcp://127.0.0.1:1 any more")
 
 
 def test_sockets_of_dead_schedulers_are_removed_by_who_looks(t2: Any) -> None:

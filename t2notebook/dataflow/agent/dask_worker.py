@@ -21,6 +21,8 @@ log = logging.getLogger("distributed.worker.t2")
 GRACE = 2.0
 #: Seconds for which a worker that has lost its scheduler looks whether there is one.
 LOOK = 5.0
+#: Seconds for which a worker waits for its scheduler to begin: for longer, the notebook would not wait, either.
+START = 60.0
 #: Versions that have to be the same on both sides, up to the patch level: what is pickled by one is read by the other.
 SAME = ("dask", "distributed")
 
@@ -136,7 +138,7 @@ async def _serve(env: Any) -> str | None:
         protocol="tls" if keys else "tcp",
         local_directory=os.environ.get("TMPDIR") or os.getcwd(),
         dashboard=False,
-        **config["options"],
+        **{"death_timeout": START, **config["options"]},
     )
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
