@@ -139,6 +139,8 @@ test('columns go where there is no room, those that say least first', () => {
   }
   assert.ok(!keys(820).includes('started') && keys(820).includes('agent'));
   assert.deepEqual(keys(100), ['worker_id', 'state', 'message']);
+  const narrow = fittingColumns(WORKER_COLUMNS, new Set(['worker_id', 'state', 'message']), 235);
+  assert.equal(gridTemplate(narrow, 235), '66px minmax(92px, 1fr) minmax(50px, 3fr)');
   assert.equal(gridTemplate(WORKER_COLUMNS, 2000).match(/minmax\([^)]*\)|\d+px/g).length, WORKER_COLUMNS.length);
 });
 
@@ -188,6 +190,7 @@ test('the marks of an axis are round and few', () => {
     assert.ok(ticks.at(-1) <= end * 1.001, `${end}: ${ticks}`);
   }
   assert.deepEqual(axisTicks(42, 6), [0, 10, 20, 30, 40]);
+  assert.deepEqual(axisTicks(20.5, 3), [0, 10, 20]);
   assert.deepEqual(axisTicks(0.3, 6), [0, 0.1, 0.2, 0.3]);
 });
 

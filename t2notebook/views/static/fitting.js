@@ -2,6 +2,9 @@
 
 /** @typedef {import("./virtual_table.js").ColumnOfTable} ColumnOfTable */
 
+// Columns that grow so much hold texts that are cut anyway.
+const LONG = 2;
+
 /**
  * The columns of a table that is so wide: what says least goes first, so that nothing has to be scrolled sideways.
  * @param {ColumnOfTable[]} columns
@@ -32,8 +35,9 @@ export function gridTemplate(shown, width) {
   return shown
     .map(({ least, grow }) => {
       if (!grow) return hasGrowing ? `${least}px` : `minmax(${least}px, 1fr)`;
-      // In a page that is narrower than all that must be shown, these give way.
-      return `minmax(${needed > width ? Math.min(least, 50) : least}px, ${grow}fr)`;
+      // In a page that is narrower than all that must be shown, long texts give way.
+      const hasRoom = needed <= width || grow < LONG;
+      return `minmax(${hasRoom ? least : Math.min(least, 50)}px, ${grow}fr)`;
     })
     .join(" ");
 }

@@ -143,7 +143,9 @@ export class Timeline {
   }
 
   drawAxis() {
-    const times = axisTicks(this.end, 6);
+    // A mark needs the room of its text; at first the width is not known.
+    const most = Math.max(2, Math.min(6, Math.floor((this.virtual.width || 600) / 75)));
+    const times = axisTicks(this.end, most);
     const isShort = times.length > 1 && times[1] < 1;
     this.ticks = times.map((time, at) => {
       const tick = this.ticks[at] ?? element("span", "t2-tick");

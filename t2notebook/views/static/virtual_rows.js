@@ -47,6 +47,7 @@ export class VirtualRows {
     this.total = 0;
     this.top = 0;
     this.height = 0;
+    this.width = 0;
     /** @type {Map<number, R>} */
     this.rows = new Map();
     /** @type {R[]} */
@@ -57,7 +58,7 @@ export class VirtualRows {
     };
     scroll.addEventListener("scroll", this.onScroll, { passive: true });
     this.observer = new ResizeObserver((entries) => {
-      this.height = entries[entries.length - 1].contentRect.height;
+      ({ height: this.height, width: this.width } = entries[entries.length - 1].contentRect);
       this.top = scroll.scrollTop;
       this.place(false);
     });
