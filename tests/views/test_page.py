@@ -164,6 +164,17 @@ def test_a_job_of_which_little_is_known_is_shown(page: tuple[Any, str]) -> None:
     assert not [one for one in severe if "favicon" not in one["message"]]
 
 
+def test_who_tells_of_a_job_that_goes_on_is_said_and_not_of_one_that_has_ended(page: tuple[Any, str]) -> None:
+    driver, address = page
+    content = t2page.content_of(t2page.made_job(4))
+    t2page.show(driver, address, {**content, "beside": "t2-0123456789ab", "via": "server"})
+    note = "return document.querySelector('.t2-gone').checkVisibility()"
+    assert driver.execute_script(note) and "%twister2 attach ada-train-0001" in texts(driver, ".t2-gone")[0]
+    ended = t2page.content_of(t2page.made_job(4, fails=1, ends=True))
+    driver.execute_script("window.feed(arguments[0])", ended)
+    assert texts(driver, ".t2-chip") == ["FAILED"] and not driver.execute_script(note)
+
+
 def test_the_timeline_has_a_bar_a_worker_with_its_phases(page: tuple[Any, str]) -> None:
     driver, address = page
     t2page.show(driver, address, t2page.content_of(t2page.made_job(8, fails=1, waits=1)))

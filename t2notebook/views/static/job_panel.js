@@ -119,6 +119,7 @@ export class JobPanel {
       uncover();
     };
     this.isSeen = true;
+    this.giver = "";
     this.isDue = false;
     this.draw();
     this.drawLog();
@@ -158,8 +159,9 @@ export class JobPanel {
     this.log.setWorkers(snapshot.workers);
     this.root.setAttribute("aria-label", `Job ${snapshot.name}`);
     if (snapshot.state !== state && !this.why.node.hidden) this.model.send({ kind: "why" });
-    if (via !== this.via) {
-      this.via = via;
+    const giver = `${via} ${snapshot.live}`;
+    if (giver !== this.giver) {
+      this.giver = giver;
       this.drawLife();
     }
     this.drawSoon();
@@ -242,7 +244,9 @@ export class JobPanel {
   }
 
   drawLife() {
-    const { state, heardAt } = this.lifeline;
+    const { heardAt } = this.lifeline;
+    // Of a job that has ended nothing more is to be heard.
+    const state = this.snapshot.live ? this.lifeline.state : "live";
     const isGone = state === "gone";
     const isRelayed = this.model.get("via") === "server";
     this.root.dataset.life = state;
