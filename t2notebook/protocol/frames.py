@@ -229,6 +229,9 @@ class FrameReader:
         size = length - _HEAD - self._tag
         if len(view) < _LENGTH.size + (length if size < _LARGE else _HEAD):
             return None
+        if size < _LARGE:
+            self._take_small(view[_LENGTH.size : _LENGTH.size + length], found)
+            return _LENGTH.size + int(length)
         # Where it comes to lie at once, so that it is copied once; it counts when its tag holds.
         head = view[_LENGTH.size : _LENGTH.size + _HEAD]
         code = self._seal.begin(head) if self._seal is not None else None
@@ -238,6 +241,27 @@ class FrameReader:
         elif self._sizes.get(head[0], 0) + size > MAX_MESSAGE:
             raise FrameError(f"a message of more than {MAX_MESSAGE} bytes")
         return _LENGTH.size + _HEAD
+
+    def _take_small(self, frame: memoryview, found: list[Message]) -> None:
+        """Take a frame that has come whole."""
+        body = frame
+        if self._seal is not None:
+            body = frame[:-TAG]
+            if not hmac.compare_digest(self._seal.next(body), bytes(frame[-TAG:])):
+                raise FrameError("a frame whose origin is not proved")
+        stream, flags = body[0], body[1]
+        if stream >= STREAMS:
+            raise FrameError(f"a frame of stream {stream}")
+        size = self._sizes.get(stream, 0) + len(body) - _HEAD
+        if size > MAX_MESSAGE:
+            raise FrameError(f"a message of more than {MAX_MESSAGE} bytes")
+        whole = self._parts.pop(stream, None) or bytearray()
+        whole += body[_HEAD:]
+        if flags & _LAST:
+            self._sizes.pop(stream, None)
+            found.append(_message(whole, stream))
+        else:
+            self._parts[stream], self._sizes[stream] = whole, size
 
     def _go_on(self, incoming: _Incoming, view: memoryview, found: list[Message]) -> int | None:
         """Take what has come of a frame whose head is known."""
