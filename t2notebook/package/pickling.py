@@ -174,7 +174,9 @@ class Pickler(shared.Pickler):
         values = {name: found[name] for name in names if name in found}
         if cell is not None:
             self._globals.new(function).setdefault("__name__", "__main__")
-        if id(found) in self._namespaces and "display" in reads and _is_kernels(values.get("display")):
+        # A function that is submitted by itself finds it here as a cell does: among the builtins.
+        has_display = id(found) in self._namespaces or hasattr(builtins, "display")
+        if has_display and "display" in reads and _is_kernels(values.get("display")):
             values["display"] = display
         variables = _Variables(values, "{}", cell or function)
         return self.function_with(function, variables, list(values.values()))

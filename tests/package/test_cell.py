@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import builtins
 import inspect
 import textwrap
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from t2notebook.model.errors import PackageError, SubmitError
 from t2notebook.package.cell import cell_function
+from t2notebook.package.job_package import build
 from tests.package.helpers import notebook, pack, run
 
 #: name -> (what ran in the notebook before, the cell)
@@ -376,3 +378,16 @@ def test_a_cell_can_be_called_here() -> None:
     namespace = notebook("x = 1")
     assert cell_function("x = x + env\nx", namespace, name="x")(5) == 6
     assert namespace["x"] == 6
+
+
+def test_a_function_that_is_submitted_by_itself_has_display_as_a_cell_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had a NameError: in a kernel `display` is among the builtins."""
+    space = notebook(
+        "def show(x):\n    return display(x, display_id=True)\n"
+        "def work(env):\n    show(1).update(2)\n    return display('a', display_id='mine').display_id"
+    )
+    monkeypatch.setattr(builtins, "display", print, raising=False)
+    package = build(space["work"], {}, directory=tmp_path, local_dirs=(), name="work")
+    assert run([package.path]) == [("ok", "'mine'")]
