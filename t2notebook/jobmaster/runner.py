@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds until a group that could not be written is tried again.
 RETRY = 1.0
-#: Records that are few; seconds for which the event loop may be held by them, and for which none are written there when
-#: they have held it longer.
-FEW, HELD, PAUSE = 16, 0.005, 10.0
+#: Records that are few, and the bytes of their messages; seconds for which the event loop may be held by them, and for
+#: which none are written there when they have held it longer.
+FEW, LITTLE, HELD, PAUSE = 16, 64 << 10, 0.005, 10.0
 
 Perform = Callable[[str, Answer | Stop | Scale | Hold], None]
 
@@ -88,6 +88,8 @@ class Runner:
         writes = [(job_id, one) for job_id, one in self._queue if isinstance(one, WRITES)]
         begun = time.monotonic()
         if len(writes) > FEW or self.trouble or begun < self._not_before or not self._store.is_quick:
+            return False
+        if sum(len(getattr(one, "payload", b"")) for _, one in writes) > LITTLE:
             return False
         try:
             self._store.write(writes, may_wait=False)

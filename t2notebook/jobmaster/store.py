@@ -34,8 +34,9 @@ from .job_master import Kept
 log = logging.getLogger(__name__)
 
 FILE = "jobmaster.sqlite"
-#: Groups after which what SQLite keeps beside the file is put into it, for which it waits for the disk.
-_CHECKPOINT = 500
+#: Bytes of records after which what SQLite keeps beside the file is put into it, for which it waits for the disk; and
+#: what a record takes beside its payload: two pages.
+_CHECKPOINT, _RECORD = 4 << 20, 8192
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS barriers (job_id TEXT, barrier TEXT, expected INTEGER, until REAL, faults INTEGER,
@@ -65,12 +66,12 @@ class Store:
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE
         self._db: sqlite3.Connection | None = None
-        self._groups = 0  # since the last checkpoint; less than 0: each of them waits for the disk
+        self._bytes = 0  # since the last checkpoint; less than 0: each group waits for the disk
 
     @property
     def is_quick(self) -> bool:
         """Whether a few records can be written without a wait for the disk."""
-        return self._db is not None and 0 <= self._groups < _CHECKPOINT
+        return self._db is not None and 0 <= self._bytes < _CHECKPOINT
 
     def load(self, job_id: str) -> Kept:
         """Return what was kept of a job; nothing, if nothing can be read."""
@@ -119,16 +120,17 @@ class Store:
         ------
         sqlite3.Error, OSError
         """
+        writes = list(writes)
         db = self._db or self._open()
         with db:
             db.execute("BEGIN IMMEDIATE")
             for kind, group in itertools.groupby(writes, lambda write: type(write[1])):
                 _STATEMENTS[kind](db, list(group))
-        if self._groups >= 0:
-            self._groups += 1
-        if may_wait and self._groups >= _CHECKPOINT:
+        if self._bytes >= 0:
+            self._bytes += sum(_RECORD + len(getattr(one, "payload", b"")) for _, one in writes)
+        if may_wait and self._bytes >= _CHECKPOINT:
             db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            self._groups = 0
+            self._bytes = 0
 
     def close(self) -> None:
         """Close the file; on the thread that writes."""
@@ -144,7 +146,7 @@ class Store:
             db.execute(f"PRAGMA journal_mode={'WAL' if is_local else 'DELETE'}")
             db.execute("PRAGMA synchronous=NORMAL")
             db.execute("PRAGMA wal_autocheckpoint=0")
-            self._groups = 0 if is_local else -1
+            self._bytes = 0 if is_local else -1
             db.executescript(_SCHEMA)
         except BaseException:
             db.close()
