@@ -111,7 +111,8 @@ def test_the_live_view_in_jupyterlab(tmp_path):
         t2lab.run_cell(driver, 2)
         t2lab.wait_for(lambda: texts(driver, ".t2-chip") == ["STARTED"], 10, "the job does not start")
         assert texts(driver, ".t2-row .t2-col-worker_id") == ["0", "1", "2"]
-        assert texts(driver, ".t2-row .t2-col-agent") == ["node-1", "node-2", "node-1"]
+        agents = ["node-1", "node-2", "node-1"]
+        t2lab.wait_for(lambda: texts(driver, ".t2-row .t2-col-agent") == agents, 10, "no agents are shown")
         assert "1 cpu and 256 MiB each" in texts(driver, ".t2-id")[0]
         before = texts(driver, ".t2-row .t2-percent")
         t2lab.wait_for(lambda: texts(driver, ".t2-row .t2-percent") != before, 5, "no progress")

@@ -119,7 +119,7 @@ def run_server(home: Path, *arguments: str, base: str = "/") -> Iterator[Server]
     ):
         server = Server(f"http://127.0.0.1:{port}{base}".rstrip("/"), path, process.pid)
         try:
-            deadline = time.monotonic() + 40
+            deadline = time.monotonic() + 100
             while True:
                 try:
                     if server.get("/summary").code == 200:
