@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import subprocess
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ from .scheduler_main import LONGEST
 START, END = 60.0, 15.0
 #: Seconds that a scheduler's socket has for an answer.
 ANSWER = 5.0
+#: Seconds for which the log of a scheduler is kept that nobody has ended.
+KEEP_LOGS = 7 * 86400.0
 _PATTERN = "dask-*.sock"
 
 
@@ -76,6 +79,7 @@ class SchedulerLink:
             When there can be no such process.
         """
         self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        remove_old_logs()
         loop = asyncio.get_running_loop()
         assert self._theirs is not None and self._task is not None
         with self._theirs as theirs:
@@ -250,6 +254,15 @@ def socket_path(name: str) -> Path:
 def log_path(path: Path) -> Path:
     """Return where that scheduler's stderr goes."""
     return data_dir() / "dask" / f"{path.stem}.log"
+
+
+def remove_old_logs() -> None:
+    """Remove logs that schedulers of kernels which were killed have left, when nobody looks for them any more."""
+    for log in log_path(Path()).parent.glob("dask-*.log"):
+        with contextlib.suppress(OSError):
+            is_old = time.time() - log.stat().st_mtime > KEEP_LOGS
+            if is_old and not (runtime_dir() / f"{log.stem}.sock").exists():
+                log.unlink()
 
 
 def living() -> Iterator[tuple[Path, dict[str, Any]]]:

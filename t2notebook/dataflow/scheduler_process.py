@@ -148,13 +148,14 @@ class _ForkServer:
         try:
             self.socket.send(json.dumps({"dask": task["dask"], "linger": linger}).encode())
             said = self.socket.recv(LONGEST)
+            why = "" if said and not json.loads(said)["threads"] else "it has threads or has ended at once"
         except OSError as error:
+            why = str(error)
+        if why:
             self.socket.close()
             self._process.kill()
-            raise _Unusable(str(error)) from None
-        if not said or json.loads(said)["threads"]:
-            self.socket.close()
-            raise _Unusable("it has threads" if said else "it has ended at once")
+            self._process.wait()
+            raise _Unusable(why)
         self.socket.settimeout(None)
         threading.Thread(target=self._listen, name="t2-dask-fork-server", daemon=True).start()
 
@@ -225,6 +226,8 @@ def _identity(task: Mapping[str, Any]) -> tuple[dict[str, str], Any]:
 
 #: The kernel's fork server, if it has one.
 _servers: list[_ForkServer] = []
+#: The settings and the environment with which there could be none the last time.
+_useless: list[Any] = []
 _lock = threading.Lock()
 
 
@@ -235,7 +238,13 @@ def _forked(descriptor: int, task: Mapping[str, Any], linger: float) -> _Forked:
                 _servers.pop().close()
             is_new = not _servers
             if is_new:
-                _servers.append(_ForkServer(task, linger))
+                if _useless and _useless[0] == _identity(task):
+                    raise _Unusable("it was none before")  # with these settings, it would be none again
+                try:
+                    _servers.append(_ForkServer(task, linger))
+                except _Unusable:
+                    _useless[:] = [_identity(task)]
+                    raise
             try:
                 return _servers[0].fork(descriptor, task)
             except _Unusable:

@@ -351,3 +351,23 @@ def test_sockets_of_dead_schedulers_are_removed_by_who_looks(t2: Any) -> None:
         dead.bind(str(path))
     assert list(scheduler_link.living()) == []
     assert not path.exists()
+
+
+def test_logs_of_dead_schedulers_are_removed_after_a_week(t2: Any) -> None:
+    from t2notebook.config import runtime_dir
+    from t2notebook.dataflow import scheduler_link
+
+    paths = {
+        name: scheduler_link.log_path(runtime_dir() / f"dask-{name}.sock") for name in ("old", "new", "quiet")
+    }
+    paths["new"].parent.mkdir(parents=True, exist_ok=True)
+    for name, path in paths.items():
+        path.touch()
+        if name != "new":
+            os.utime(path, (0, 0))
+    alive = runtime_dir() / "dask-quiet.sock"
+    alive.touch()
+    scheduler_link.remove_old_logs()
+    assert [name for name, path in paths.items() if path.exists()] == ["new", "quiet"]
+    for path in (alive, paths["new"], paths["quiet"]):
+        path.unlink()
