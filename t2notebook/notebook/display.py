@@ -119,6 +119,7 @@ class JobSink:
         self._hurry: Callable[[], None] = lambda: None
         self._ended: float | None = None
         self._kept = ("", time.monotonic())
+        self._shown = ""
         self._changes = Changes()
         self.reading = Reading(job, self._has_read)
 
@@ -134,18 +135,21 @@ class JobSink:
             return
         now = time.monotonic()
         parts: dict[str, Any] = {"snapshot": self._record(view, rows=False)}
-        may_send_all = self._changes.may_send_all(now)
-        state, at = self._kept
-        # What is kept is large, too: the large parts wait until after it.
-        if view.state.value != state or (may_send_all and now - at >= KEPT_INTERVAL):
-            self._kept = (view.state.value, now)
+        state, (kept_state, at) = view.state.value, self._kept
+        is_new = state != self._shown
+        may_send_all = is_new or self._changes.may_send_all(now)
+        wants_kept = state != kept_state or now - at >= KEPT_INTERVAL
+        # What is kept is as large as the large parts: they go in turn, those of a new state first.
+        if may_send_all and wants_kept and not is_new:
+            self._kept = (state, now)
             kept = bundle(self._record(view), beside=self.display_id)
             self.place.update(kept, self.display_id)
             self._changes.also(kept, now)
         elif may_send_all:
             parts = {**live_record(view), **parts, **self._written()}
-        self._send(self._changes.of(parts, now))
-        if self._changes.is_behind:
+            self._shown = state
+        self._send(self._changes.of(parts, now, last=is_new))
+        if wants_kept or self._changes.is_behind:
             self._mark()
 
     def beat(self) -> None:

@@ -93,7 +93,7 @@ class Changes:
         now : float
             Seconds, by a steady clock.
         last : bool
-            Nothing follows: all that is new is sent.
+            All that is new is sent, as nothing follows, or something has happened.
         """
         may = last or self._allowance.is_due(now)
         self.is_behind = not may

@@ -82,12 +82,21 @@ def write(sink):
     return set(sink._widget.messages[-1])
 
 
-def test_a_change_of_state_is_kept_at_once_and_the_rows_follow(sink, clock):
-    assert write(sink) == {"snapshot"} and len(sink.place.updates) == 1 and sink.marks
+def test_a_change_of_state_is_shown_whole_at_once_and_kept_right_after(sink, clock):
+    """The rows came a second after the state."""
+    assert {"snapshot", "table", "output"} <= write(sink) and sink.marks
+    sink.job.finish(0)
+    clock.now += 0.01
+    assert write(sink) == {"snapshot"} and not sink.place.updates, "there is no room for more"
+    clock.now += 5.0
+    assert write(sink) == {"snapshot"}
     ((display_id, kept),) = sink.place.updates
     assert display_id == "t2-0123456789ab" and "Not live" in kept["text/html"]
-    clock.now += 5.0
-    assert {"snapshot", "table", "output"} <= write(sink) and len(sink.place.updates) == 1
+    for worker_id in range(1, 40):
+        sink.job.finish(worker_id)
+    assert sink.job.state.value == "COMPLETED"
+    clock.now += 0.2
+    assert {"snapshot", "table"} <= write(sink) and len(sink.place.updates) == 1
 
 
 def test_it_is_kept_anew_every_ten_seconds_and_never_more_is_sent_than_allowed(sink, clock):
