@@ -5,7 +5,7 @@
  */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { INotebookTracker } from '@jupyterlab/notebook';
+import { INotebookTracker, type NotebookPanel } from '@jupyterlab/notebook';
 import { IRenderMimeRegistry, type IRenderMime } from '@jupyterlab/rendermime';
 import type { Message } from '@lumino/messaging';
 import { PanelLayout, Widget } from '@lumino/widgets';
@@ -19,6 +19,9 @@ const WIDGET_MIME = 'application/vnd.jupyter.widget-view+json';
 const RANK = -20;
 /** Milliseconds that the widget has to come. */
 const PATIENCE = 1500;
+/** Milliseconds between two looks whether the kernel can give its widget now, and how often it is asked while it is idle. */
+const AGAIN = 3000;
+const MOST_TRIES = 4;
 const JOB_ID = /^[-a-z0-9]{1,80}$/;
 /** No other class: what has it is hidden, and a notebook may come from anybody. */
 const PLACE = /^t2-[0-9a-f]{12}$/;
@@ -26,7 +29,7 @@ const PLACE = /^t2-[0-9a-f]{12}$/;
 class JobRenderer extends Widget implements IRenderMime.IRenderer {
   constructor(
     private _load: () => Promise<IViews>,
-    private _registryOf: (node: HTMLElement) => IRenderMimeRegistry | null
+    private _panelOf: (node: HTMLElement) => NotebookPanel | null
   ) {
     super();
     this.layout = new PanelLayout();
@@ -57,11 +60,13 @@ class JobRenderer extends Widget implements IRenderMime.IRenderer {
     this._shown = this._model;
     this._showWidget(this._model);
     this._timer = window.setTimeout(() => void this._showServer(), PATIENCE);
+    this._tries = 0;
+    this._interval = window.setInterval(() => this._tryAgain(), AGAIN);
   }
 
   /** Let the notebook's own renderer show the kernel's widget; never that of a notebook that is not trusted. */
   private _showWidget(model: IRenderMime.IMimeModel): void {
-    const registry = this._registryOf(this.node);
+    const registry = this._panelOf(this.node)?.content.rendermime;
     if (!registry || !model.trusted || !(WIDGET_MIME in model.data)) {
       return;
     }
@@ -81,6 +86,16 @@ class JobRenderer extends Widget implements IRenderMime.IRenderer {
     this._observer.observe(child.node, { childList: true, subtree: true });
     (this.layout as PanelLayout).addWidget(child);
     child.renderModel(model).catch(error => console.debug('t2notebook: no widget:', error));
+  }
+
+  /** Ask for the widget once more: the page may not have known the kernel's widgets yet, or the kernel had no time. */
+  private _tryAgain(): void {
+    const isIdle = this._panelOf(this.node)?.sessionContext.session?.kernel?.status === 'idle';
+    if (this._model && this._dispose && isIdle && this._tries < MOST_TRIES) {
+      this._tries++;
+      this._dropWidget();
+      this._showWidget(this._model);
+    }
   }
 
   /** Show what the server knows, if it knows the job; else the HTML below stays. */
@@ -124,6 +139,11 @@ class JobRenderer extends Widget implements IRenderMime.IRenderer {
 
   private _leave(): void {
     this._end();
+    window.clearInterval(this._interval);
+    this._dropWidget();
+  }
+
+  private _dropWidget(): void {
     this._observer?.disconnect();
     this._observer = null;
     for (const child of [...(this.layout as PanelLayout).widgets]) {
@@ -136,6 +156,8 @@ class JobRenderer extends Widget implements IRenderMime.IRenderer {
   private _observer: MutationObserver | null = null;
   private _dispose: Dispose | null = null;
   private _timer = 0;
+  private _interval = 0;
+  private _tries = 0;
 }
 
 export const jobViewPlugin: JupyterFrontEndPlugin<void> = {
@@ -147,10 +169,10 @@ export const jobViewPlugin: JupyterFrontEndPlugin<void> = {
   activate: (app: JupyterFrontEnd, registry: IRenderMimeRegistry, notebooks: INotebookTracker | null) => {
     const load = () => loadViews(app.serviceManager.serverSettings);
     // Widgets are rendered by what belongs to the notebook, which knows its kernel.
-    const registryOf = (node: HTMLElement) =>
-      notebooks?.find(panel => panel.content.node.contains(node))?.content.rendermime ?? null;
+    const panelOf = (node: HTMLElement) =>
+      notebooks?.find(panel => panel.content.node.contains(node)) ?? null;
     registry.addFactory(
-      { safe: true, mimeTypes: [JOB_MIME], createRenderer: () => new JobRenderer(load, registryOf) },
+      { safe: true, mimeTypes: [JOB_MIME], createRenderer: () => new JobRenderer(load, panelOf) },
       RANK
     );
   }

@@ -354,3 +354,17 @@ def test_without_the_extension_a_reloaded_page_says_as_of_when_it_is(tmp_path):
         assert "as of " in static and "%twister2 attach me-pi-0001" in static
         shown = "".join(seen(driver, ".jp-OutputArea-output"))
         assert "not found" not in shown and "Loading widget" not in shown
+
+
+@pytest.mark.slow
+def test_a_second_tab_shows_the_kernel_s_view(tmp_path):
+    t2lab.write_notebook(tmp_path / "a.ipynb", AT_ONCE, SUBMIT)
+    with fakes(tmp_path) as address, t2lab.browser(tmp_path) as driver:
+        begin(driver, address)
+        t2lab.command(driver, "docmanager:save")
+        driver.switch_to.new_window("tab")
+        open_page(driver, address, "a.ipynb", "lab")
+        t2lab.wait_for(lambda: seen(driver, ".t2-job"), 40, "there is no view")
+        assert life(driver) == "live" and len(texts(driver, ".t2-job")) == 1
+        assert not seen(driver, ".t2-gone") and not seen(driver, ".t2-static")
+        has_changed(driver, ".t2-row .t2-col-progress")
