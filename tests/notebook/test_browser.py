@@ -367,4 +367,4 @@ def test_a_second_tab_shows_the_kernel_s_view(tmp_path):
         t2lab.wait_for(lambda: seen(driver, ".t2-job"), 40, "there is no view")
         assert life(driver) == "live" and len(texts(driver, ".t2-job")) == 1
         assert not seen(driver, ".t2-gone") and not seen(driver, ".t2-static")
-        has_changed(driver, ".t2-row .t2-col-progress")
+        has_changed(driver, NOTES)
