@@ -32,7 +32,9 @@ globalThis.WebSocket = FakeSocket;
 globalThis.window = globalThis;
 globalThis.location = { href: 'http://host:8888/lab/tree/a.ipynb' };
 globalThis.document = { cookie: '', body: { dataset: { baseUrl: '/user/ada/' } }, getElementById: () => null };
+let asked = [];
 globalThis.fetch = async path => {
+  asked.push(path);
   const [status, content] = answers.shift() ?? [404, { message: `no ${path}` }];
   return { ok: status === 200, status, json: async () => content };
 };
@@ -104,7 +106,18 @@ test('where no WebSocket comes through, it asks', async () => {
   assert.deepEqual(source.get('snapshot'), { final: true });
   mock.timers.tick(60000);
   await settle();
-  assert.deepEqual([answers.length, sockets.length], [0, 2]);
+  assert.deepEqual([answers.length, sockets.length, asked.length], [0, 2, 2]);
+  // what somebody wants to know is asked for also after the end
+  answers = [[200, { log: { worker_id: 3 } }], [200, { why: { message: 'x', rows: [] } }]];
+  source.send({ kind: 'open', worker_id: 3 });
+  await settle();
+  await settle();
+  source.send({ kind: 'why' });
+  await settle();
+  await settle();
+  assert.deepEqual([source.get('log').worker_id, source.get('why').message], [3, 'x']);
+  assert.deepEqual(asked.slice(2).map(path => path.split('?')[1]), ['worker=3', 'worker=3&why=1']);
+  source.dispose();
   mock.timers.reset();
 });
 

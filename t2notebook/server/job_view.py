@@ -102,7 +102,7 @@ class ViewHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     Messages of the page: ``{"kind": "open", "worker_id": N or null}`` for the log of a worker, and
     ``{"kind": "show", "is_shown": bool}``, since nothing is asked for a view that nobody sees; ``{"kind": "why"}`` is
-    answered with the part ``why``.
+    answered with the part ``why``. Without a WebSocket the log is asked for as ``?worker=N``, and why as ``?why=1``.
     """
 
     auth_resource = "t2notebook"
@@ -135,6 +135,8 @@ class ViewHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         worker = self.get_query_argument("worker", "")
         try:
             parts = await self.look(None, int(worker) if worker else None)
+            if self.get_query_argument("why", ""):
+                parts["why"] = await self.why()
         except ValueError:
             raise web.HTTPError(400, "worker is not a whole number") from None
         except (Twister2Error, sqlite3.Error, OSError) as error:

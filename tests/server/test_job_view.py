@@ -115,8 +115,9 @@ def test_a_view_of_a_job_whose_kernel_stands_still(server: Server, clean: Path) 
     process.kill()
     end(process)
     eventually(lambda: not sessions_of(clean))
-    whole = server.get(f"/jobs/{job_id}/view").content  # now from the journal
+    whole = server.get(f"/jobs/{job_id}/view?why=1").content  # now from the journal
     assert whole["snapshot"]["state"] == "KILLED" and not whole["snapshot"]["lost"]
+    assert "killed by the user" in whole["why"]["message"]
 
 
 def test_a_view_outlives_kernel_and_session(server: Server, clean: Path) -> None:

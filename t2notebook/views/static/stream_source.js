@@ -94,14 +94,17 @@ export class StreamSource extends Values {
   async poll() {
     clearTimeout(this.timer);
     if (this.isEnded || !this.isShown) return;
-    const query = this.opened?.kind === "open" && this.opened.worker_id !== null ? `?open=${this.opened.worker_id}` : "";
+    const query = new URLSearchParams();
+    if (this.opened?.kind === "open" && this.opened.worker_id !== null) query.set("worker", String(this.opened.worker_id));
+    if (this.pending.splice(0).some(({ kind }) => kind === "why")) query.set("why", "1");
     let pause = POLL_MS;
     try {
-      const answer = await askServer(this.server, this.path + query);
+      const answer = await askServer(this.server, `${this.path}?${query}`);
       const content = await answer.json();
       if (answer.ok) this.hear(content);
       else if (answer.status === 404) this.hear({ error: content.message ?? "The Jupyter server knows nothing of it." });
-      if (content.snapshot?.final) this.isEnded = true;
+      // What has ended changes no more; its logs can be asked for.
+      if (content.snapshot?.final) return;
     } catch {
       pause = RETRY_MS[RETRY_MS.length - 1];
     }
