@@ -103,7 +103,9 @@ def test_a_job_whose_package_was_removed_before_it_ran_says_so(clean: Path) -> N
 
     running = t2.submit(lambda env: __import__("time").sleep(60), ram_mega_bytes=64, cpu=3.5, workers=2)
     eventually(lambda: running.state.value == "STARTED", timeout=40)
-    waiting = t2.submit(lambda env: 1, ram_mega_bytes=64, cpu=3.5)
+    large = os.urandom(1 << 17)  # a small one goes along with the launch
+    waiting = t2.submit(lambda env: len(large), ram_mega_bytes=64, cpu=3.5)
+    small = t2.submit(lambda env: 1, ram_mega_bytes=64, cpu=1)
     shutil.rmtree(clean / "data" / "t2notebook" / "sessions")
     running.kill()
     running.wait(timeout=30)
@@ -111,6 +113,7 @@ def test_a_job_whose_package_was_removed_before_it_ran_says_so(clean: Path) -> N
         t2.JobFailed, match="its file was removed where the session kept it: submit the job again"
     ):
         waiting.results(timeout=60)
+    assert small.results(timeout=60) == [1]
     t2.shutdown()
 
 
