@@ -28,8 +28,8 @@ def increment(number: int) -> int:
     return number + 1
 
 
-def _time(make: Any) -> tuple[float, float]:
-    """Return the seconds until each worker has answered, and for `TASKS` tasks."""
+def _time(make: Any, times: int = TIMES) -> tuple[float, float]:
+    """Return the seconds until each worker has answered, and for `TASKS` tasks, the median of so many times."""
     from distributed import Client
 
     began = time.perf_counter()
@@ -38,7 +38,7 @@ def _time(make: Any) -> tuple[float, float]:
         assert client.gather(client.map(increment, range(WORKERS))) == list(range(1, WORKERS + 1))
         start = time.perf_counter() - began
         client.gather(client.map(increment, range(100, 400)))
-        return start, statistics.median(_tasks(client, number) for number in range(1, 1 + TIMES))
+        return start, statistics.median([_tasks(client, number) for number in range(1, 1 + times)] or [0.0])
 
 
 def _tasks(client: Any, number: int) -> float:
@@ -93,7 +93,7 @@ def mesos() -> dict[str, float]:
         "ram_mega_bytes": 512,
         "dashboard_address": None,
     }
-    cold, _ = _time(lambda: t2.MesosCluster(**arguments))
+    cold, _ = _time(lambda: t2.MesosCluster(**arguments), times=0)
     warm, tasks = _time(lambda: t2.MesosCluster(**arguments))
     _, plain = _time(lambda: t2.MesosCluster(security=False, **arguments))
     t2.shutdown()
@@ -133,6 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
             for name in CASES:
                 for kind, seconds in measure(name, Path(home)).items():
                     taken.setdefault(f"{name} {kind}", []).append(seconds)
+                    print(f"{name} {kind}: {seconds:.3f}", file=sys.stderr, flush=True)
                 time.sleep(6.0 if name == "mesos" else 0.5)  # until the embedded Mesos has gone
     print(f"{options.rounds} rounds, load {os.getloadavg()[0]:.1f}, medians (min to max), seconds\n")
     middle = {name: statistics.median(values) for name, values in taken.items()}
