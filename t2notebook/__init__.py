@@ -52,6 +52,7 @@ _PUBLIC = {
     "ResourceForm": "notebook.forms.form",
 }
 
+# `MesosCluster` is not among these: ``from t2notebook import *`` would need Dask, and import it.
 __all__ = [
     "BarrierTimeout",
     "CheckpointError",
@@ -65,7 +66,6 @@ __all__ = [
     "JobFaulty",
     "JobState",
     "LocalMesos",
-    "MesosCluster",
     "MessageRefused",
     "PackageError",
     "Placement",
@@ -100,7 +100,7 @@ if TYPE_CHECKING:
     from .client.restarting import clear, restart
     from .client.submission import submit
     from .config import configure
-    from .dataflow.cluster import MesosCluster
+    from .dataflow.cluster import MesosCluster as MesosCluster
     from .localmesos import LocalMesos
     from .model.errors import (
         BarrierTimeout,
@@ -131,6 +131,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     try:
+        if _PUBLIC[name].partition(".")[0] != "model":
+            _show_errors_in_one_line()  # the import itself may say what is missing
         value = getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
     except ModuleNotFoundError as error:
         if not str(error.name).startswith(f"{__name__}."):
@@ -143,8 +145,6 @@ def __getattr__(name: str) -> Any:
             "needed for that, and do it there"
         ) from None
     globals()[name] = value
-    if _PUBLIC[name].partition(".")[0] in ("client", "config"):
-        _show_errors_in_one_line()
     return value
 
 

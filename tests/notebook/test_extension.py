@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.busy import longer
 
 PROGRAM = """
@@ -48,16 +50,40 @@ def test_loading_twice_and_unloading(shell):
     assert shell.run_cell("%twister2 --help").success
 
 
-def test_errors_are_one_line_without_the_extension_too():
-    """Who only imports the package saw frames of ours."""
-    code = "import t2notebook as t2\nt2.submit(str, 3)"
+WITHOUT_DASK = """
+import importlib.metadata, sys
+sys.modules["dask"] = sys.modules["distributed"] = None
+real = importlib.metadata.version
+def version(name):
+    if name in ("dask", "distributed"):
+        raise importlib.metadata.PackageNotFoundError(name)
+    return real(name)
+importlib.metadata.version = version
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("import t2notebook as t2\nt2.submit(str, 3)", "SubmitError: submit takes only the function"),
+        (
+            f"{WITHOUT_DASK}from t2notebook import *\nimport t2notebook as t2\nt2.MesosCluster(workers=4)",
+            "DataflowError: Dask on Mesos needs dask, which is not installed: pip install",
+        ),
+        ("import t2notebook as t2\nt2.MesosCluster(workers=-1)", "SubmitError: workers is -1; give"),
+    ],
+)
+def test_errors_are_one_line_without_the_extension_too(code, line):
+    """Who only imports the package saw frames of ours, and with no Dask could not import all of its names."""
+    if "workers=-1" in code:
+        pytest.importorskip("distributed")
     done = subprocess.run(
         [sys.executable, "-m", "IPython", "--no-banner", "--colors=NoColor", "-c", code],
         capture_output=True,
         text=True,
     )
     told = (done.stdout + done.stderr).strip().splitlines()
-    assert len(told) == 1 and told[0].startswith("SubmitError: submit takes only the function"), told
+    assert len(told) == 1 and told[0].startswith(line), told
 
 
 def test_the_magic_s_documentation_is_that_of_its_verbs(shell):
