@@ -134,7 +134,7 @@ class JobSink:
             self.place.update(bundle(self._record(view)), self.display_id)
             return
         now = time.monotonic()
-        parts: dict[str, Any] = {"snapshot": self._record(view, rows=False)}
+        parts: dict[str, Any] = {"snapshot": self._record(view, rows=False), "why": self.why}
         state, (kept_state, at) = view.state.value, self._kept
         is_new = state != self._shown
         may_send_all = is_new or self._changes.may_send_all(now)

@@ -122,3 +122,15 @@ def test_without_news_nothing_large_is_sent(sink, clock):
         clock.now += 3.0
         found = write(sink)
     assert found == {"snapshot"}
+
+
+def test_the_answer_to_a_click_on_why_does_not_wait_for_the_large_parts(sink, clock):
+    write(sink)
+    sent = len(sink._widget.messages)
+    sink.why = {"message": "2 workers wait", "rows": [], "at": 1.0}
+    clock.now += 0.01  # what has been sent before still has its pause
+    sink.write(sink.job.view())
+    (message,) = sink._widget.messages[sent:]
+    assert message["why"] == sink.why and "table" not in message
+    sink.write(sink.job.view())
+    assert all("why" not in message for message in sink._widget.messages[sent + 1 :])
