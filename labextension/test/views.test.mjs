@@ -99,6 +99,8 @@ test('columns that are empty in all rows are not there, nor what all have alike'
   assert.deepEqual([...bare.filled()], ['worker_id', 'state']);
   assert.equal(new Workers({}, 0, null, false).length, 0);
   assert.ok(workers({ cpu_used: 0.5, mem_now: 100 }).filled().has('cpu'));
+  assert.ok(workers({ message: { 1: 'lost' } }).filled().has('message'));
+  assert.ok(!workers({ message: {}, reason: { 1: 'REASON_EXECUTOR_TERMINATED' } }).filled().has('message'));
 });
 
 test('a column with one value for all rows is that value', () => {

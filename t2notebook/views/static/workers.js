@@ -104,10 +104,10 @@ export class Workers {
     if (someRow(this.length, (row) => (entry(table.agent, row) ?? -1) >= 0)) found.add("agent");
     if (hasEntries(table.progress)) found.add("progress");
     if (hasEntries(table.started)) found.add("started").add("runtime");
-    for (const key of /** @type {const} */ (["restarts", "exit_code", "note"])) {
+    // Mesos' reasons are no messages: they stand in the states' tooltips, or above the table.
+    for (const key of /** @type {const} */ (["restarts", "exit_code", "note", "message"])) {
       if (Object.keys(table[key] ?? {}).length) found.add(key);
     }
-    if (Object.keys(table.message ?? {}).length || Object.keys(table.reason ?? {}).length) found.add("message");
     return found;
   }
 
