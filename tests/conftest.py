@@ -13,6 +13,11 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+#: A busy machine takes what time it takes; how long an example took says nothing.
+settings.register_profile("busy", settings(), deadline=None, suppress_health_check=(HealthCheck.too_slow,))
+settings.load_profile("busy")
 
 REPOSITORY = Path(__file__).parents[1]
 

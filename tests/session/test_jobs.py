@@ -360,7 +360,7 @@ def test_await_gives_the_results_and_blocks_no_loop(t2: Any) -> None:
 
     results, ticks = asyncio.run(main())
     assert results == [1, 1]
-    assert ticks > 10
+    assert ticks > 2, "a blocked loop has one before and one after"
 
 
 def test_progress_shows_while_a_worker_runs(t2: Any) -> None:
