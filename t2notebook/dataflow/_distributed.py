@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import datetime
 from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import distributed
@@ -121,6 +122,22 @@ class HookedCluster(Cluster):
             self._loop_runner.stop()
         return awaitable
 
+    def get_logs(self, cluster: bool = True, scheduler: bool = True, workers: Any = True) -> Any:
+        """Return logs by where they come from, as `distributed` does; workers' also when the cluster is closed.
+
+        Parameters
+        ----------
+        cluster, scheduler : bool
+        workers : bool or sequence of str
+            All of them, none, or of these addresses or names.
+        """
+        if self.asynchronous or self.status != Status.closed:
+            return super().get_logs(cluster, scheduler, workers)
+        with ThreadPoolExecutor(
+            1
+        ) as thread:  # its own event loop has ended, and the caller's thread may run one
+            return thread.submit(asyncio.run, self._get_logs(cluster, scheduler, workers)).result()
+
     async def _abandon(self) -> None:
         """End a start that nobody waits for any more: an interrupt ends only the waiting."""
         if self._starting is not None:
@@ -160,6 +177,7 @@ class HookedCluster(Cluster):
         self.on_worker(op == "add")
 
     async def _get_logs(self, cluster: bool = True, scheduler: bool = True, workers: Any = True) -> Logs:
+        scheduler = scheduler and self.scheduler_comm is not None  # workers' logs outlast the cluster
         logs: Logs = await super()._get_logs(cluster=cluster, scheduler=scheduler, workers=False)
         if workers:
             for name, text in (await self.workers_logs(workers)).items():

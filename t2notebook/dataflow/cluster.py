@@ -408,8 +408,7 @@ class MesosCluster(HookedCluster):
         n = self._kept.at_least(n, cores, memory)
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:
             raise DataflowError(f"cannot scale to {n!r} workers; give a whole number from 0")
-        if self.status in (Status.closing, Status.closed):
-            raise DataflowError(f"the cluster {self.name} is closed")
+        self._check_open()
         self._reconciler.target = n
         self._reconciler.members.try_again()
         if self.called_from_running_loop:
@@ -419,6 +418,10 @@ class MesosCluster(HookedCluster):
         return NoOpAwaitable() if self.asynchronous else None
 
     scale_up = scale
+
+    def _check_open(self) -> None:
+        if self.status in (Status.closing, Status.closed):
+            raise DataflowError(f"the cluster {self.name} is closed")
 
     async def scale_down(self, workers: Sequence[str]) -> None:
         """Let these workers leave, by name, once their data is on others."""
@@ -451,7 +454,13 @@ class MesosCluster(HookedCluster):
             Memory of all workers together, as ``"100 GiB"``.
         **kwargs
             ``interval``, ``wait_count``, ``target_duration``, ...
+
+        Raises
+        ------
+        DataflowError
+            When the cluster is closed, or a size is none.
         """
+        self._check_open()
         minimum = self._kept.at_least(minimum, minimum_cores, minimum_memory)
         maximum = self._kept.at_most(maximum, maximum_cores, maximum_memory)
         return super().adapt(Adaptive=Adaptive, minimum=minimum, maximum=maximum, **kwargs)

@@ -78,6 +78,10 @@ def test_closing_leaves_nothing(make: Make) -> None:
     eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
     assert left_behind() == [] and schedulers() == []
     assert [job.state.value for job in cluster.jobs] == ["COMPLETED"]
+    logs = cluster.get_logs()
+    assert len(logs) == 3 and "Cluster" in logs, "those of its workers are there yet"
+    with pytest.raises(DataflowError, match="is closed"):
+        cluster.adapt(maximum=2)
 
 
 @pytest.mark.slow
