@@ -298,6 +298,7 @@ class Link:
 
     def _resume_once(self, awaited: list[JobReplica]) -> None:
         attached: Connection | None = None
+        first = awaited[0]
         for replica in awaited:
             directory = Path(replica.directory)
             for event in read_events(directory, replica.job_id, after=replica.view.last_seq):
@@ -311,8 +312,10 @@ class Link:
                 continue
             if attached is None:
                 self._stream = self._attach(connection)
-                attached = connection
+                attached, first = connection, replica
             if not attached.is_same(connection):
+                if not attached.is_same(reach(Path(first.directory), first.job_id, lambda: self._is_wanted)):
+                    raise SessionEnding("the session has ended since the last job was found there")
                 replica.mark_lost("another session has taken it over; t2.attach leads to it")
                 continue
             self._watch(replica, connection)
