@@ -8,8 +8,8 @@ import pytest
 
 from t2notebook.client import session_link
 from t2notebook.client.job_replica import JobReplica
+from t2notebook.client.session_http import SessionEnding
 from t2notebook.client.session_link import Link
-from t2notebook.model.errors import SessionEnding
 
 
 class Found:
