@@ -103,3 +103,39 @@ def test_a_running_worker_turns_to_the_new_session(session: FakeSession, idle_ag
     assert answers == [{"kind": "session", "claims": 2}, {"kind": "session", "claims": 1}]
     assert "none of our jobs has signed" in idle_agent.log()
     assert session.secret not in idle_agent.log()
+
+
+def test_a_word_that_overtakes_the_launch_is_not_answered(
+    session: FakeSession, idle_agent: FakeAgent
+) -> None:
+    """An answer would end its repetition, and the worker would look for its session where it was before."""
+    answers: list[dict[str, Any]] = []
+
+    def hook(call: dict[str, Any]) -> int | None:
+        if call["type"] != "MESSAGE":
+            return None
+        answers.append(json.loads(base64.b64decode(call["message"]["data"])))
+        return 202
+
+    idle_agent.hook = hook
+    idle_agent.start()
+
+    def work(env: Any) -> str:
+        import time
+
+        time.sleep(0.5)
+        return "done"
+
+    other = FakeSession()
+    other.secret, other.packages = session.secret, session.packages
+    try:
+        idle_agent.send(word(session, other.url, 2))
+        task_id = idle_agent.launch(session.launch(session.add(work)))
+        idle_agent.running(task_id)
+        assert not answers
+        idle_agent.send(word(session, other.url, 2))
+        assert idle_agent.end_of(task_id, timeout=20)["state"] == "TASK_FINISHED"
+    finally:
+        other.close()
+    assert list(other.results) == [0]
+    assert answers == [{"kind": "session", "claims": 2}]

@@ -248,7 +248,8 @@ class Executor:
             return
         told = [task for task in self._tasks.values() if task.move(str(kind), url, claims, jobs)]
         what = str(kind).replace("_", " ")
-        if self._tasks and not told:
+        if not told:
+            # The launch that it is for may be on its way, with the address before: it is told again until then.
             log(f"ignored a message about a new {what} that none of our jobs has signed")
             return
         log(f"the {what} is at {url} now; told {len(told)} workers")
