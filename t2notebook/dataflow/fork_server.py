@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import json
 import os
 import random
@@ -23,8 +22,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
+
+from ..worker.executor.preload import load
 
 #: Longest message.
 LONGEST = 1 << 20
@@ -40,8 +41,6 @@ DASHBOARD = "distributed.dashboard.scheduler"
 #: Seconds without a request after which what a dashboard needs is imported: the cluster that has just been made has
 #: other use for the processors.
 QUIET = 3.0
-#: Numeric libraries start threads when they are loaded, unless these are 1.
-_SINGLE = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class ForkServer:
@@ -144,20 +143,10 @@ class ForkServer:
             self._control.send(json.dumps(record).encode())
 
 
-def preload(modules: Iterable[str]) -> None:
+def preload(modules: Sequence[str]) -> None:
     """Import modules, without threads of numeric libraries; those that are not there are passed over."""
-    before = {name: os.environ.get(name) for name in _SINGLE}
-    os.environ.update(dict.fromkeys(_SINGLE, "1"))
-    try:
-        for name in modules:
-            with contextlib.suppress(ImportError):
-                importlib.import_module(name)
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    for _ in load(modules):
+        pass  # a scheduler that needs it imports it by itself, and its error tells more
 
 
 def is_single_threaded() -> bool:
