@@ -35,6 +35,7 @@ from ..scheduler.state import SchedulerState
 from . import cluster_job_masters
 from .announcer import Announcer
 from .end_details import EndDetails
+from .framework_facts import FrameworkFacts
 from .framework_life import FrameworkLife, Life
 from .result_fetcher import ResultFetcher
 from .retention import KEEP_BYTES, Quota
@@ -63,6 +64,7 @@ class Framework:
 
     Attributes
     ----------
+    facts : FrameworkFacts
     is_adopted : bool
     life : FrameworkLife
     taken_by : str
@@ -74,8 +76,8 @@ class Framework:
     ) -> None:
         self.journal = journal
         self.jobs = Jobs(journal, writer=ThreadPoolExecutor(1, "t2notebook-journal"))
-        self.facts = journal.meta()
-        self.is_adopted = self.claims > 0
+        self.facts = FrameworkFacts(journal.meta())
+        self.is_adopted = self.facts.is_adopted
         self.life = FrameworkLife()
         self.runner: Runner | None = None
         self.driver: Driver | None = None
@@ -116,16 +118,6 @@ class Framework:
         """Whether it is subscribed."""
         return self.driver is not None and self.driver.connected
 
-    @property
-    def claims(self) -> int:
-        """The number of times that its journal has been taken over."""
-        return int(self.facts.get("claims", 0))
-
-    @property
-    def worker_port(self) -> int:
-        """The port at which its workers look for their session; 0 if it has had none."""
-        return int(self.facts.get("worker_port", 0))
-
     def start(
         self,
         masters: MasterDetector,
@@ -152,8 +144,8 @@ class Framework:
         """
         if self.life.state is not Life.NEW:
             return
-        if framework_id := self.facts.get("framework_id"):
-            info = {**json.loads(self.facts["framework"]), "id": {"value": framework_id}}
+        if (earlier := self.facts.framework_info()) is not None:
+            info = earlier
         else:
             self.jobs.set_meta(framework=json.dumps(info))
         self.life.move(Life.SUBSCRIBING)
@@ -176,7 +168,7 @@ class Framework:
             first=details.before,
         )
         if self.is_adopted:
-            self._announcer = Announcer(worker_url, self.claims, self._send_message)
+            self._announcer = Announcer(worker_url, self.facts.claims, self._send_message)
             runner.feed(inputs.Adopted())
         else:
             # Job masters first: a job whose workers fill the cluster would wait for its own for ever.
@@ -184,18 +176,10 @@ class Framework:
                 runner.feed(inputs.Submitted(job.job_id))
         self.driver = runner.driver = Driver(runner, info, masters, self._suppressed_roles, credentials)
         self._results.look_again()
-        if self._cluster_is_gone(str(masters.current)):
+        if self.facts.cluster_is_gone(str(masters.current)):
             self._on_error("the embedded Mesos has ended, and all that it ran")
         else:
             self.driver.start()
-
-    def _cluster_is_gone(self, master: str) -> bool:
-        """Whether it ran on an embedded Mesos that is no more: another would take its id for a new one's."""
-        return (
-            self.is_adopted
-            and self.facts.get("master") == "local"
-            and self.facts.get("master_address", master) != master
-        )
 
     async def end(self, why: str) -> None:
         """End it, with all that it runs: each job gets its end on record."""
@@ -546,7 +530,7 @@ class Framework:
         self.life.move(Life.CONCLUDING)
         if self.is_adopted:
             if REMOVED in message:
-                message = self._explain_removal()
+                message = self.facts.explain_removal()
             await self._results.collect(message)
         if not self.life.may(Life.REMOVED):
             return  # the session has ended meanwhile, or it is somebody else's
@@ -554,15 +538,6 @@ class Framework:
         self.runner.feed(inputs.Removed(message))
         self.jobs.set_meta(over=message)
         self._on_over(self)
-
-    def _explain_removal(self) -> str:
-        timeout = float(json.loads(self.facts["framework"]).get("failover_timeout", 0.0))
-        since = float(self.facts.get("last_seen") or self.facts.get("renewed") or 0.0)
-        until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(since + timeout))
-        return (
-            f"nobody took it up within failover_timeout ({timeout:g} s) of its session's end: Mesos removed its "
-            f"framework about {until}"
-        )
 
     async def on_taken_over(self) -> None:
         """Leave it for good to who has it now: nothing more is written, killed or torn down."""

@@ -192,7 +192,7 @@ class Session:
         framework.link_packages(self.own.journal.packages)
         journal.set_meta(name=self.name, home=str(self._home), socket=str(self._door.path))
         if self._workers is not None:
-            self._workers.listen_at(framework.worker_port)
+            self._workers.listen_at(framework.facts.worker_port)
             self._workers.job_masters.take_up(framework.jobs)
             self._take_up_job_masters(framework.jobs.active)
             self._start(framework)
@@ -222,7 +222,7 @@ class Session:
         framework.start(self._masters, credentials, workers.url, workers.template, info, workers.contacts)
         framework.jobs.set_meta(
             worker_port=self._workers.url.rpartition(":")[2],
-            master_address=framework.facts.get("master_address", self.master),
+            master_address=framework.facts.master_address(self.master),
         )
 
     def _framework_over(self, framework: Framework) -> None:
@@ -409,7 +409,7 @@ class Session:
             self.jobs,
             self._data / "core",
             self.own.journal.packages,
-            [port for framework in reversed(self.frameworks) if (port := framework.worker_port)],
+            [port for framework in reversed(self.frameworks) if (port := framework.facts.worker_port)],
             {name: os.environ[name] for name in LOADER if os.environ.get(name)} if self._is_embedded else {},
             self._publisher,
             self.scale,
@@ -419,7 +419,7 @@ class Session:
         masters = self._workers.job_masters
         masters.cluster = ClusterJobMasters(
             self.jobs,
-            claims=lambda job: self.framework_of(job).claims,
+            claims=lambda job: self.framework_of(job).facts.claims,
             kill=self.kill,
             announce=lambda job, where: self.framework_of(job).announce_job_master(
                 job, where.url, where.number
@@ -431,7 +431,7 @@ class Session:
         )
         self._take_up_job_masters(self.jobs.active)
         for framework in self.frameworks:
-            self._workers.listen_at(framework.worker_port)
+            self._workers.listen_at(framework.facts.worker_port)
 
     def _take_up_job_masters(self, jobs: Iterable[JobRecord]) -> None:
         """Go on with job masters on the cluster; one that an earlier session did not come to submit is submitted."""
