@@ -33,7 +33,7 @@ from ..scheduler.messages import ExecutorTemplate
 from ..scheduler.runner import Runner
 from ..scheduler.state import SchedulerState
 from . import cluster_job_masters
-from .announcer import Announcer
+from .announcements import Announcements
 from .end_details import EndDetails
 from .framework_facts import FrameworkFacts
 from .framework_life import FrameworkLife, Life
@@ -84,9 +84,8 @@ class Framework:
         self.taken_by = ""
         self._executor_linger = executor_linger
         self._on_over = on_over
-        self._announcer: Announcer | None = None
+        self._announcements: Announcements | None = None
         self._served: set[str] = set()  # jobs that have a job master on the cluster, or are about to
-        self._moves: dict[str, Announcer] = {}  # by job: where its job master is
         self._ending: set[asyncio.Task[None]] = set()
         self._results = ResultFetcher(self.jobs, self.sandbox)
         self.jobs.listen(self._results.on_event)
@@ -158,17 +157,19 @@ class Framework:
             gpus={"type": "GPU_RESOURCES"} in info["capabilities"],
             contacts=contacts,
         )
+        self._announcements = announcements = Announcements(
+            state.executors, self.jobs, worker_url, self.facts.claims, self._send_message
+        )
         details = EndDetails(state.tracker.find, self.sandbox, self._results)
         runner = self.runner = Runner(
             state,
             self.jobs,
             on_subscribed=self._subscribed,
             on_error=self._on_error,
-            on_message=self._on_message,
+            on_message=announcements.heard,
             first=details.before,
         )
         if self.is_adopted:
-            self._announcer = Announcer(worker_url, self.facts.claims, self._send_message)
             runner.feed(inputs.Adopted())
         else:
             # Job masters first: a job whose workers fill the cluster would wait for its own for ever.
@@ -202,8 +203,8 @@ class Framework:
         await self._tear_down()
 
     async def _tear_down(self, ends: str = "") -> None:
-        for announcer in self._announcers:
-            announcer.close()
+        if self._announcements is not None:
+            self._announcements.close()
         was_connected = self.connected
         if self.driver is not None:
             await self.jobs.commits.flush(FLUSH_TIMEOUT)
@@ -241,8 +242,8 @@ class Framework:
     def _stop_talking(self) -> None:
         if self.runner is not None:
             self.runner.close()
-        for announcer in self._announcers:
-            announcer.close()
+        if self._announcements is not None:
+            self._announcements.close()
 
     def keep(self) -> None:
         """See to it that the journal is where others look for it."""
@@ -451,30 +452,14 @@ class Framework:
 
     def _settle(self) -> None:
         """Do what an earlier session did not come to, and tell the executors that it had where we are."""
-        if self.runner is None or self._announcer is None:
+        if self.runner is None or self._announcements is None:
             return
         self.runner.feed(inputs.Settle())
-        for (executor_id, agent), job_ids in self.runner.state.executors.jobs_by_executor().items():
-            self._announcer.tell(executor_id, agent, [self.jobs[job_id] for job_id in sorted(job_ids)])
+        self._announcements.session_moved()
 
     def _send_message(self, executor_id: str, agent: str, data: str) -> None:
-        assert self.driver is not None and self.runner is not None
-        if (executor_id, agent) not in self.runner.state.executors.jobs_by_executor(adopted=False):
-            asyncio.get_running_loop().call_soon(self._forget, executor_id)
-        else:
-            self.driver.sendFrameworkMessage({"value": executor_id}, {"value": agent}, data)
-
-    @property
-    def _announcers(self) -> list[Announcer]:
-        return [*([self._announcer] if self._announcer is not None else []), *self._moves.values()]
-
-    def _forget(self, executor_id: str) -> None:
-        for announcer in self._announcers:
-            announcer.forget(executor_id)
-
-    def _on_message(self, executor_id: str, data: str) -> None:
-        for announcer in self._announcers:
-            announcer.heard(executor_id, data)
+        assert self.driver is not None
+        self.driver.sendFrameworkMessage({"value": executor_id}, {"value": agent}, data)
 
     def announce_job_master(self, job: JobRecord, url: str, number: int) -> None:
         """Tell the executors of a job's workers where its job master on the cluster is, until they have heard it.
@@ -486,14 +471,8 @@ class Framework:
         number : int
             Of that place; a later one has a higher number.
         """
-        if self.runner is None or self.driver is None or self.life.is_over:
-            return
-        if (earlier := self._moves.pop(job.job_id, None)) is not None:
-            earlier.close()
-        announcer = self._moves[job.job_id] = Announcer(url, number, self._send_message, "job_master")
-        for (executor_id, agent), jobs in self.runner.state.executors.jobs_by_executor(adopted=False).items():
-            if job.job_id in jobs:
-                announcer.tell(executor_id, agent, [job])
+        if self._announcements is not None and self.driver is not None and not self.life.is_over:
+            self._announcements.job_master_moved(job, url, number)
 
     def _on_stall(self, why: str) -> None:
         note = f"{why}; nothing is lost, the session goes on when it can" if why else ""
