@@ -5,38 +5,36 @@ ends: torn down, left to a later session, or stepped back from.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..jobmaster.contacts import Contacts
-from ..jobmaster.hosted import SECRET
 from ..journal import Journal, Lease
 from ..journal.job_store import JobRecord, Jobs
 from ..mesos.agent_files import Sandbox
 from ..mesos.credentials import Credentials
 from ..mesos.detector import MasterDetector
 from ..mesos.driver import Driver
-from ..model.errors import JournalError, NotOwner, ScalingError
+from ..model.errors import JournalError, NotOwner
 from ..model.events import Event, EventKind
-from ..model.job import JobSpec
 from ..model.start_errors import refused_user
-from ..protocol.launch import KILL_GRACE, MOST_WITH_LAUNCH, compressed_package
+from ..protocol.launch import KILL_GRACE
 from ..scheduler import inputs
 from ..scheduler.messages import ExecutorTemplate
 from ..scheduler.runner import Runner
 from ..scheduler.state import SchedulerState
-from . import cluster_job_masters
+from .admission import Admission
 from .announcements import Announcements
 from .end_details import EndDetails
 from .framework_facts import FrameworkFacts
 from .framework_life import FrameworkLife, Life
+from .job_commands import JobCommands
 from .result_fetcher import ResultFetcher
 from .retention import KEEP_BYTES, Quota
 
@@ -69,6 +67,8 @@ class Framework:
     life : FrameworkLife
     taken_by : str
         The session that has it, if it was taken over.
+    commands : JobCommands
+    admission : Admission
     """
 
     def __init__(
@@ -82,10 +82,11 @@ class Framework:
         self.runner: Runner | None = None
         self.driver: Driver | None = None
         self.taken_by = ""
+        self.commands = JobCommands(self.jobs, self._working_runner, lambda: self.trouble)
+        self.admission = Admission(self.jobs, self.commands)
         self._executor_linger = executor_linger
         self._on_over = on_over
         self._announcements: Announcements | None = None
-        self._served: set[str] = set()  # jobs that have a job master on the cluster, or are about to
         self._ending: set[asyncio.Task[None]] = set()
         self._results = ResultFetcher(self.jobs, self.sandbox)
         self.jobs.listen(self._results.on_event)
@@ -106,11 +107,6 @@ class Framework:
     def trouble(self) -> str:
         """The reason why it does not work now; empty if it does."""
         return self.jobs.commits.stalled or self.over or (self.runner.state.trouble if self.runner else "")
-
-    @property
-    def is_stalled(self) -> bool:
-        """Whether its journal cannot be written."""
-        return self.jobs.is_stalled
 
     @property
     def connected(self) -> bool:
@@ -185,7 +181,7 @@ class Framework:
     async def end(self, why: str) -> None:
         """End it, with all that it runs: each job gets its end on record."""
         if not self.life.is_over:
-            self.kill_all(why)
+            self.commands.kill_all(why)
             if self.connected:
                 deadline = time.monotonic() + KILL_GRACE + 1.0
                 while self.jobs.active and time.monotonic() < deadline:
@@ -258,60 +254,9 @@ class Framework:
 
     # Jobs.
 
-    async def admit(
-        self, spec: JobSpec, client: str, credentials: Mapping[str, str] | None = None
-    ) -> JobRecord:
-        """Take a job in: when this returns it is in the journal, and scheduled or soon to be.
-
-        Parameters
-        ----------
-        spec : JobSpec
-        client : str
-            The kernel's id.
-        credentials : mapping, optional
-            Secrets of the job, kept in memory only.
-
-        Raises
-        ------
-        JournalError
-            When it cannot be written down; then nothing was submitted.
-        """
-        job = await self._create(spec, client, credentials)
-        if spec.job_master is not None:
-            await self.add_job_master(job)
-        self._schedule(job)
-        return job
-
-    async def add_job_master(self, job: JobRecord) -> None:
-        """Take in the job that is another's job master on the cluster, unless it has one; it is to be placed first.
-
-        Raises
-        ------
-        JournalError, PackageError
-            When it cannot be written down; then the job ends.
-        """
-        if job.job_id in self._served or self.jobs.table.job_master_of(job.job_id) is not None:
-            return
-        self._served.add(job.job_id)
-        try:
-            spec = cluster_job_masters.spec_of(job, self.journal.packages)
-            self._schedule(await self._create(spec, job.owner, {SECRET: job.secret}))
-        except Exception as error:
-            self.kill(job, "SESSION", f"its job master cannot be submitted: {error}")
-            raise
-
-    async def _create(self, spec: JobSpec, client: str, credentials: Mapping[str, str] | None) -> JobRecord:
-        """Have a job written down, and have a small package of its go along with its launches."""
-        job = await self.jobs.create(spec, client, credentials)
-        if spec.package_size <= 4 * MOST_WITH_LAUNCH:
-            with contextlib.suppress(OSError):  # those who fetch it say what is wrong with it
-                package = (self.journal.packages / f"{spec.package}.t2").read_bytes()
-                job.package = compressed_package(package, spec.number_of_workers)
-        return job
-
-    def _schedule(self, job: JobRecord) -> None:
-        if self.runner is not None and self.driver is not None and not self.life.is_over:
-            self.runner.feed(inputs.Submitted(job.job_id))
+    def _working_runner(self) -> Runner | None:
+        """Return the scheduler that takes commands, if there is one."""
+        return self.runner if self.driver is not None and not self.life.is_over else None
 
     def sandbox_of(self, launch: Event) -> tuple[Sandbox, str] | None:
         """Return the sandbox of a launch, and the worker's folder there; None if it is not known."""
@@ -320,105 +265,6 @@ class Framework:
             return None
         executor_id = str(launch.data["executor_id"])
         return Sandbox(url, self.driver.framework_id, executor_id, self.driver.credentials), launch.task_id
-
-    def kill(self, job: JobRecord, reason: str, message: str) -> None:
-        """End a job.
-
-        Parameters
-        ----------
-        job : JobRecord
-        reason, message : str
-
-        Raises
-        ------
-        NotOwner
-            When it is somebody else's to kill.
-        """
-        self._check_owner()
-        if self.runner is not None and self.driver is not None and not self.life.is_over:
-            self.runner.feed(inputs.KillJob(job.job_id, reason, message))
-        elif not job.view.state.is_final:
-            self.jobs.record(
-                Event(EventKind.KILL, job.job_id, self.jobs.clock(), reason=reason, message=message)
-            )
-
-    def kill_worker(self, job: JobRecord, worker_id: int, reason: str, message: str, restart: bool) -> None:
-        """End one worker of a job.
-
-        Parameters
-        ----------
-        job : JobRecord
-        worker_id : int
-        reason, message : str
-        restart : bool
-            Start it anew.
-
-        Raises
-        ------
-        NotOwner
-            When it is somebody else's to kill.
-        """
-        self._check_owner()
-        if self.runner is not None and self.driver is not None and not self.life.is_over:
-            self.runner.feed(inputs.KillWorker(job.job_id, worker_id, reason, message, restart))
-        elif not restart:
-            now = self.jobs.clock()
-            self.jobs.record(
-                Event(EventKind.KILL, job.job_id, now, worker_id, reason=reason, message=message)
-            )
-
-    def scale(
-        self, job: JobRecord, number_of_workers: int, request: str, source: str, leave_time: float
-    ) -> None:
-        """Change the number of a job's workers.
-
-        Parameters
-        ----------
-        job : JobRecord
-        number_of_workers : int
-        request : str
-            The same for a repetition, which changes nothing.
-        source : str
-            Who asks.
-        leave_time : float
-            Seconds that those have who leave.
-
-        Raises
-        ------
-        NotOwner
-            When it is somebody else's.
-        ScalingError
-            When there is no master yet.
-        """
-        self._check_owner()
-        if self.runner is None or self.driver is None or self.life.is_over:
-            raise ScalingError(
-                f"job {job.job_id} cannot be scaled yet: {self.trouble or 'no master is known'}"
-            )
-        self.runner.feed(inputs.Scale(job.job_id, number_of_workers, request, source, leave_time))
-
-    def give_silent_up(self, job: JobRecord, worker_ids: tuple[int, ...], seconds: float) -> None:
-        """Have others take the places of workers of which nothing has been heard.
-
-        Parameters
-        ----------
-        job : JobRecord
-        worker_ids : tuple of int
-        seconds : float
-        """
-        if self.runner is not None and self.driver is not None and not self.life.is_over:
-            self.runner.feed(inputs.Silent(job.job_id, worker_ids, seconds))
-
-    def _check_owner(self) -> None:
-        if self.journal.is_lost:
-            raise NotOwner(f"another session has taken over the journal in {self.journal.directory}")
-
-    def kill_all(self, why: str) -> None:
-        """End all jobs, as far as they are ours."""
-        for job in self.jobs.active:
-            if not job.view.kill_reason:
-                with contextlib.suppress(JournalError):
-                    self.kill(job, "SESSION", why)
 
     def why(self, job: JobRecord) -> list[dict[str, Any]]:
         """Return why workers of a job wait, as rows of ``job.why``."""

@@ -19,8 +19,9 @@ from ..model.errors import JournalError, NotOwner, ScalingError, SubmitError, Tw
 from ..model.job import JobSpec
 from ..model.text import dumps, loads
 from ..model.watchers import OBSERVER_HEADER
+from .admission import NotSubmitted
 from .forecasts import Unknown, request_of
-from .session import NotSubmitted, Session, SessionOver
+from .session import Session, SessionOver
 from .tails import MOST_BYTES, read_tails
 
 STREAMS = ("stdout", "stderr")
@@ -192,7 +193,7 @@ class KillWorkerHandler(ApiHandler):
         if worker_id >= job.view.number_of_workers:
             raise Refused(404, f"job {job_id} has no worker {worker_id}")
         record = self.content()
-        self.session.framework_of(job).kill_worker(
+        self.session.framework_of(job).commands.kill_worker(
             job,
             worker_id,
             record.get("reason", "USER"),

@@ -5,12 +5,10 @@ it has taken over; from its first job until no kernel is attached and no job run
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
 import sys
@@ -27,12 +25,13 @@ from ..journal import RENEW, Journal, Lease, is_owned, read_unfinished, session_
 from ..journal.job_store import AllJobs, JobRecord
 from ..mesos.credentials import Credentials, uses_tls
 from ..mesos.detector import MasterDetector, find
-from ..model.errors import JournalError, NotOwner, SessionError
+from ..model.errors import JournalError, SessionError
 from ..model.events import Event, EventKind
 from ..model.job import JobSpec
 from ..model.process import LOADER, user_name
 from ..model.scaling import scaled
 from ..scheduler.messages import framework_info
+from .admission import NotSubmitted
 from .client_socket import Door
 from .cluster_job_masters import ClusterJobMasters
 from .embedded import Cluster
@@ -58,10 +57,6 @@ END_TIMEOUT = 15.0
 
 class SessionOver(SessionError):
     """The session is ending, and takes no more jobs."""
-
-
-class NotSubmitted(SessionError):
-    """A job could not be kept; nothing of it was."""
 
 
 class Session:
@@ -447,7 +442,7 @@ class Session:
 
     async def _add_job_master(self, job: JobRecord) -> None:
         try:
-            await self.framework_of(job).add_job_master(job)
+            await self.framework_of(job).admission.add_job_master(job)
         except Exception:
             log.exception("job %s has no job master", job.job_id)
 
@@ -455,7 +450,7 @@ class Session:
         leaving = self._leaving
         if not leaving:
             for framework in self.frameworks:  # all at once, so that they end together
-                framework.kill_all("the session was ended")
+                framework.commands.kill_all("the session was ended")
         await asyncio.gather(
             *(
                 framework.leave()
@@ -515,25 +510,7 @@ class Session:
             raise SessionOver("the session is ending")
         if spec.discovery and (why := await self._publisher.check(spec.discovery)):
             raise NotSubmitted(f"nothing was submitted: {why}")
-        kept = self.own.journal.packages / f"{spec.package}.t2"
-        try:
-            self.own.journal.keep()
-            _move(package, kept)
-        except NotOwner:
-            raise
-        except OSError as error:
-            why = f"{kept.parent} cannot be written: {error.strerror or error}"
-            raise NotSubmitted(
-                f"nothing was submitted: {why}; JUPYTER_DATA_DIR names another folder"
-            ) from None
-        try:
-            job = await self.own.admit(spec, client, credentials)
-        except JournalError as error:
-            if all(other.spec.package != spec.package for other in self.own.jobs):
-                kept.unlink(missing_ok=True)
-            if isinstance(error, NotOwner):
-                raise
-            raise NotSubmitted(f"nothing was submitted: {error}") from None
+        job = await self.own.admission.admit(spec, package, client, credentials)
         self.clients.watch(client, job)
         # Also when somebody observes: that may be one who is about to leave.
         knock(self._runtime)
@@ -549,7 +526,7 @@ class Session:
         job : JobRecord
         reason, message : str
         """
-        self.framework_of(job).kill(job, reason, message)
+        self.framework_of(job).commands.kill(job, reason, message)
 
     async def scale(self, job: JobRecord, by: int, request: str, source: str, leave_time: float) -> int:
         """Change the number of a job's workers, and return it; when this returns, it is on the disk.
@@ -575,12 +552,12 @@ class Session:
         """
         if (known := job.view.scalings.get(request)) is None:
             known = scaled(job.spec, job.view, by)
-            self.framework_of(job).scale(job, known, request, source, leave_time)
+            self.framework_of(job).commands.scale(job, known, request, source, leave_time)
         await self.jobs.durable(job.job_id)
         return known
 
     def _give_silent_up(self, job: JobRecord, worker_ids: tuple[int, ...], seconds: float) -> None:
-        self.framework_of(job).give_silent_up(job, worker_ids, seconds)
+        self.framework_of(job).commands.give_silent_up(job, worker_ids, seconds)
 
     def _refuse(self, job: JobRecord) -> None:
         """End a job that can never start, since there is no framework."""
@@ -618,12 +595,3 @@ class Session:
             "refused": self._workers.job_masters.server.refused if self._workers is not None else 0,
             "config": self.config,
         }
-
-
-def _move(source: Path, target: Path) -> None:
-    try:
-        os.replace(source, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        shutil.copyfile(source, target)
