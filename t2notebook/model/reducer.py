@@ -135,6 +135,8 @@ class JobView:
     scalings: dict[str, int] = field(default_factory=dict)
     last_seq: int = 0
     troubled: set[int] = field(default_factory=set, compare=False, repr=False)
+    #: Why each worker waits that is to be started again, in the order in which their tasks have ended.
+    _restarting: dict[int, str] = field(default_factory=dict, compare=False, repr=False)
     _done: int = 0
     #: The sum of the progress of the workers that are present and have not finished.
     _partial: float = field(default=0.0, compare=False, repr=False)
@@ -334,9 +336,16 @@ class JobView:
         worker.asked = worker.asked_because = ""
         worker.use = worker.cpu_now = None
         worker.held = ""
+        self._waits_no_more(worker)
+        return worker
+
+    def _waits_no_more(self, worker: WorkerView) -> None:
+        """Let the end of a worker's last task be no reason for waiting any more: of those who wait, another's is."""
+        reason = self._restarting.pop(worker.worker_id, "")
         if not self.counts[TaskState.PENDING]:
             self.waiting_for = ""
-        return worker
+        elif reason and reason == self.waiting_for:
+            self.waiting_for = next(reversed(self._restarting.values()), "")
 
     def _update(self, worker: WorkerView, event: Event) -> None:
         state = TaskState(event.state)
@@ -365,6 +374,8 @@ class JobView:
         elif state.is_terminal:
             worker.finished = event.time
             worker.exit_code = event.data.get("exit_code", worker.exit_code)
+            if state is TaskState.KILLED and not event.message and worker.exit_code is not None:
+                worker.message += _own_end(worker.exit_code, worker.message)
             worker.progress = event.data.get("progress", worker.progress)
             worker.text = event.data.get("text", worker.text)
             if state is TaskState.FINISHED:
@@ -380,7 +391,7 @@ class JobView:
         worker.text = worker.result = ""
         worker.restarts = restart["restart_count"]
         worker.failures, worker.retries = restart["failures"], restart["retries"]
-        self.waiting_for = f"worker {worker.worker_id}: {event.message}"
+        self.waiting_for = self._restarting[worker.worker_id] = f"worker {worker.worker_id}: {event.message}"
         worker.not_before = event.time + restart["pause"]
 
     def _killed_because(self) -> str:
@@ -393,6 +404,7 @@ class JobView:
         worker.finished = event.time
         worker.source, worker.reason, worker.message = event.source, event.reason, event.message
         self._done += self._is_present(worker)
+        self._waits_no_more(worker)
 
     def _move(self, worker: WorkerView, state: TaskState, time: float) -> None:
         if self._is_present(worker):
@@ -468,6 +480,13 @@ _VERBS = {
     TaskState.DROPPED: "was dropped",
     TaskState.ERROR: "was refused",
 }
+
+
+def _own_end(exit_code: int, before: str) -> str:
+    """Say of a worker that was told to end that it did so by itself: its exit code alone would look like success."""
+    if exit_code < 0:
+        return ""
+    return f"{', and ' if before else ''}ended by itself with exit code {exit_code}"
 
 
 def reduce(job_id: str, events: Iterable[Event]) -> JobView:

@@ -100,6 +100,42 @@ def test_a_kill_of_a_job_that_went_on_after_a_failure_is_a_kill() -> None:
     assert (view.state, view.message) == (JobState.KILLED, "killed by the user")
 
 
+def test_a_killed_worker_that_ended_by_itself_says_so_beside_its_exit_code() -> None:
+    kill = Event(EventKind.KILL, JOB, 3.0, reason="USER", message="killed by the user")
+    view = reduce(JOB, [submitted(3), *map(launched, range(3)), kill])
+    view.apply(status(0, "KILLED", data={"exit_code": 0}))
+    view.apply(status(1, "KILLED", data={"exit_code": -15}))
+    view.apply(status(2, "KILLED", message="it was replaced", data={"exit_code": 0}))
+    assert [worker.message for worker in view.workers] == [
+        "killed by the user, and ended by itself with exit code 0",
+        "killed by the user",
+        "it was replaced",
+    ]
+    assert (view.state, view.message) == (JobState.KILLED, "killed by the user")
+
+
+def test_a_lost_worker_that_runs_again_is_no_reason_for_waiting_any_more() -> None:
+    restart = {"restart_count": 1, "failures": 0, "retries": 1, "pause": 0.0}
+
+    def lost(worker: int) -> Event:
+        return status(worker, "LOST", message="agent was lost", data={"restart": restart})
+
+    view = reduce(JOB, [submitted(3), *map(launched, range(3)), *map(lost, range(3))])
+    assert view.waiting_for == "worker 2: agent was lost"
+    view.apply(launched(2, 1))
+    assert view.waiting_for == "worker 1: agent was lost", "of those who wait"
+    view.apply(launched(1, 1))
+    assert view.waiting_for == "worker 0: agent was lost"
+    view.apply(Event(EventKind.PENDING, JOB, 4.0, message="1 worker waiting: too little memory"))
+    view.apply(lost_again := status(1, "LOST", 1, message="agent was lost", data={"restart": restart}))
+    assert view.waiting_for == "worker 1: agent was lost" and lost_again.worker_id == 1
+    view.apply(Event(EventKind.KILL, JOB, 4.5, 1, message="killed by the user"))
+    assert view.workers[1].state is TaskState.KILLED
+    assert view.waiting_for == "worker 0: agent was lost", "the scheduler tells more when it knows more"
+    view.apply(launched(0, 1))
+    assert view.waiting_for == ""
+
+
 def test_a_kill_ends_the_workers_that_wait() -> None:
     view = reduce(JOB, [submitted(2), launched(0)])
     view.apply(Event(EventKind.KILL, JOB, 3.0, reason="USER", message="killed by the user"))
