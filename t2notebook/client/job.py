@@ -27,6 +27,7 @@ from ..model.scaling import LEAVE_TIME, check_count, check_time
 from ..model.states import JobState, TaskState
 from ..model.wording import type_of
 from ..model.worker_event import WorkerEvent
+from ..protocol.launch import KILL_GRACE
 from ..views.failure import Failure
 from . import failures, inspection, messages
 from .job_connection import JobConnection
@@ -306,7 +307,12 @@ class Job:
         return await loop.run_in_executor(None, self.results)
 
     def kill(
-        self, worker_id: int | None = None, message: str = "killed by the user", *, restart: bool = False
+        self,
+        worker_id: int | None = None,
+        message: str = "killed by the user",
+        *,
+        restart: bool = False,
+        grace: float = KILL_GRACE,
     ) -> None:
         """End the job, or one of its workers: what waits is dropped, what runs is killed. Returns at once.
 
@@ -319,14 +325,20 @@ class Job:
             Why, for whoever looks at it later.
         restart : bool
             Start the worker anew, with the same id; that does not count against ``max_worker_restarts``.
+        grace : float
+            Seconds between the SIGTERM that tells a worker to end and the SIGKILL that ends it, at most 3.
 
         Raises
         ------
         IndexError
             When the job has no such worker.
+        Twister2Error
+            When an argument is none that can be.
         """
         path = f"/v1/jobs/{self.job_id}/kill"
-        content: dict[str, Any] = {"reason": "USER", "message": message}
+        if isinstance(grace, bool) or not isinstance(grace, int | float) or not 0 <= grace <= KILL_GRACE:
+            raise Twister2Error(f"grace is {grace!r}; give seconds from 0 to {KILL_GRACE:g}")
+        content: dict[str, Any] = {"reason": "USER", "message": message, "grace": grace}
         if isinstance(worker_id, str):
             raise Twister2Error(f"worker_id is {worker_id!r}; a reason is given as message={worker_id!r}")
         if restart and worker_id is None:

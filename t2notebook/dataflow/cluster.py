@@ -310,7 +310,7 @@ class MesosCluster(HookedCluster):
             return
         if self._link is not None:
             await self._link.end()
-        await asyncio.gather(*(loop.run_in_executor(None, self._jobs.see_off, job) for job in self._jobs))
+        await loop.run_in_executor(None, self._jobs.see_off)
 
     async def on_closed(self) -> None:
         """Forget it."""
@@ -340,8 +340,7 @@ class MesosCluster(HookedCluster):
         self._jobs.kill_waiting()
         if self._link is not None:
             self._link.end_now()
-        for job in self._jobs:
-            self._jobs.see_off(job)
+        self._jobs.see_off()
 
     def _scheduler_gone(self) -> None:
         """The scheduler's process has ended by itself: its tasks and what only workers have is lost."""

@@ -21,8 +21,12 @@ log = logging.getLogger("t2notebook.dataflow")
 
 #: Modules that executors import ahead of Dask's workers.
 PRELOAD = ("distributed", "t2notebook.dataflow.agent.ahead")
-#: Seconds that a worker has to end after it has handed its data over, and a job at the end of its cluster.
-LEAVE, CLOSE = 5.0, 10.0
+#: Seconds that a worker has to end after it has handed its data over: its tasks have some of them.
+LEAVE = dask_worker.TASKS + 0.5
+#: Seconds from SIGTERM to SIGKILL for a worker that has not ended by then; its agent is waited for for `CLOSE`.
+GRACE, CLOSE = 1.0, 10.0
+#: Seconds between two looks at a job that ends.
+LOOK = 0.2
 UNWANTED = "its Dask cluster does not want it any more"
 
 
@@ -127,15 +131,12 @@ class WorkerJobs:
         except Twister2Error as error:
             log.debug("job %s: %s", job.job_id, error)
 
-    @staticmethod
-    def see_off(job: Job) -> None:
-        """Wait for the end of a job whose workers have no scheduler any more; end it if it does not come."""
-        try:
-            if not _await_end(job, LEAVE):
-                _kill(job)
-                _await_end(job, CLOSE)
-        except Twister2Error as error:
-            log.debug("job %s: %s", job.job_id, error)
+    def see_off(self) -> None:
+        """Wait for the end of all jobs, whose workers have no scheduler any more; end those that do not end."""
+        left = _await_ends(list(self), LEAVE)
+        for job in left:
+            _kill(job)
+        _await_ends(left, CLOSE)
 
     # What workers wrote.
 
@@ -153,17 +154,28 @@ class WorkerJobs:
 def _kill(job: Job) -> None:
     try:
         if not job.state.is_final:
-            job.kill(message="its Dask cluster was closed")
+            job.kill(message="its Dask cluster was closed", grace=GRACE)
     except Twister2Error as error:
         log.debug("job %s: %s", job.job_id, error)
 
 
-def _await_end(job: Job, seconds: float) -> bool:
-    try:
-        job.wait(seconds)
-    except TimeoutError:
-        return False
-    return True
+def _await_ends(jobs: Sequence[Job], seconds: float) -> list[Job]:
+    """Wait until jobs have ended or no worker of theirs has for so many seconds; return those that go on."""
+    running, deadline = -1, 0.0
+    while left := [job for job in jobs if not job.state.is_final]:
+        now_running = sum(not worker.is_done for job in left for worker in job.view().workers)
+        if now_running != running:
+            running, deadline = now_running, time.monotonic() + seconds
+        elif time.monotonic() > deadline:
+            return left
+        try:
+            left[0].wait(LOOK)
+        except TimeoutError:
+            pass
+        except Twister2Error as error:  # nothing more will be heard of it
+            log.debug("job %s: %s", left[0].job_id, error)
+            jobs = left[1:]
+    return []
 
 
 def _end_workers(job: Job, worker_ids: Sequence[int]) -> None:
@@ -175,11 +187,11 @@ def _end_workers(job: Job, worker_ids: Sequence[int]) -> None:
         late = time.monotonic() > deadline
         others = any(not (one.is_done or one.worker_id in pending) for one in workers)
         if pending and not others and (late or all(workers[one].started is None for one in pending)):
-            job.kill(message=UNWANTED)
+            job.kill(message=UNWANTED, grace=GRACE)
             return
         for worker_id in list(pending):
             if late or workers[worker_id].started is None:
-                job.kill(worker_id, UNWANTED)
+                job.kill(worker_id, UNWANTED, grace=GRACE)
                 pending.discard(worker_id)
         if pending:
             time.sleep(0.05)

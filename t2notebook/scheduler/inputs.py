@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..protocol.launch import KILL_GRACE
 from .placement.cluster_inventory import Cluster
 
 
@@ -100,11 +101,12 @@ class Submitted:
 
 @dataclass(frozen=True)
 class KillJob:
-    """Somebody wants a job to end."""
+    """Somebody wants a job to end; its workers have `grace` seconds for it."""
 
     job_id: str
     reason: str
     message: str
+    grace: float = KILL_GRACE
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class KillWorker:
     reason: str
     message: str
     restart: bool = False
+    grace: float = KILL_GRACE
 
 
 @dataclass(frozen=True)

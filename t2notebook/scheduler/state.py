@@ -177,11 +177,13 @@ class SchedulerState:
         self.flow.revive()
 
     def _kill_job(self, told: inputs.KillJob) -> None:
-        self.tracker.kill(self.jobs[told.job_id], told.reason, told.message)
+        self.tracker.kill(self.jobs[told.job_id], told.reason, told.message, told.grace)
 
     def _kill_worker(self, told: inputs.KillWorker) -> None:
         job = self.jobs[told.job_id]
-        self.tracker.kill_worker(job, told.worker_id, told.reason, told.message, restart=told.restart)
+        self.tracker.kill_worker(
+            job, told.worker_id, told.reason, told.message, restart=told.restart, grace=told.grace
+        )
 
     def _scale(self, told: inputs.Scale) -> None:
         """Look for resources for those who come; have those who leave end."""

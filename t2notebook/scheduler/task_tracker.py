@@ -78,23 +78,32 @@ class TaskTracker:
     def __contains__(self, task_id: str) -> bool:
         return task_id in self._tasks
 
-    def kill(self, job: JobRecord, reason: str, message: str) -> None:
+    def kill(self, job: JobRecord, reason: str, message: str, grace: float = KILL_GRACE) -> None:
         """End a job: what waits is dropped, what runs is killed.
 
         Parameters
         ----------
         job : JobRecord
         reason, message : str
+        grace : float
+            Seconds from SIGTERM to SIGKILL.
         """
         if job.view.state.is_final:
             return
         self._waiting.drop(job.job_id)
         self._turn.record(Event(EventKind.KILL, job.job_id, self._turn.today, reason=reason, message=message))
-        self.kill_tasks(job)
+        self.kill_tasks(job, grace)
         self._settle(job)
 
     def kill_worker(
-        self, job: JobRecord, worker_id: int, reason: str, message: str, *, restart: bool = False
+        self,
+        job: JobRecord,
+        worker_id: int,
+        reason: str,
+        message: str,
+        *,
+        restart: bool = False,
+        grace: float = KILL_GRACE,
     ) -> None:
         """End one worker; the others go on.
 
@@ -105,6 +114,8 @@ class TaskTracker:
         reason, message : str
         restart : bool
             Start it anew.
+        grace : float
+            Seconds from SIGTERM to SIGKILL.
         """
         worker = job.view.workers[worker_id]
         if job.view.state.is_final or worker.is_done:
@@ -116,7 +127,7 @@ class TaskTracker:
         if worker.asked == "end":
             self._waiting.withdraw(job.job_id, worker_id)
         if worker.is_on_mesos:
-            self.end_task(worker.task_id, worker.agent)
+            self.end_task(worker.task_id, worker.agent, grace)
         self._settle(job)
 
     def scale(
@@ -167,18 +178,25 @@ class TaskTracker:
             self.kill_tasks(job)
         self._settle(job)
 
-    def kill_tasks(self, job: JobRecord) -> None:
+    def kill_tasks(self, job: JobRecord, grace: float = KILL_GRACE) -> None:
         """Kill what is to be killed of a job: all of it, or single workers."""
         for worker in job.view.workers:
             if not (job.view.kill_reason or worker.asked):
                 continue
             if not worker.state.is_terminal and worker.task_id:
-                self.end_task(worker.task_id, worker.agent)
+                self.end_task(worker.task_id, worker.agent, grace)
 
-    def end_task(self, task_id: str, agent: str) -> None:
-        """Kill a task. While there is no master, the next subscription does it."""
+    def end_task(self, task_id: str, agent: str, grace: float = KILL_GRACE) -> None:
+        """Kill a task. While there is no master, the next subscription does it.
+
+        Parameters
+        ----------
+        task_id, agent : str
+        grace : float
+            Seconds from SIGTERM to SIGKILL.
+        """
         if self._turn.connected:
-            self._turn.do(Kill(task_id, agent, KILL_GRACE))
+            self._turn.do(Kill(task_id, agent, grace))
 
     def worker_failed(self, job: JobRecord, worker_id: int) -> None:
         """Let a job end with the first of its workers that does not end well, unless the others are to go on."""

@@ -19,6 +19,7 @@ from ..model.errors import JournalError, NotOwner, ScalingError, SubmitError, Tw
 from ..model.job import JobSpec
 from ..model.text import dumps, loads
 from ..model.watchers import OBSERVER_HEADER
+from ..protocol.launch import KILL_GRACE
 from .admission import NotSubmitted
 from .forecasts import Unknown, request_of
 from .session import Session, SessionOver
@@ -173,7 +174,12 @@ class KillHandler(ApiHandler):
         """End a job."""
         job = self.job(job_id)
         record = self.content()
-        self.session.kill(job, record.get("reason", "USER"), record.get("message", "killed by the user"))
+        self.session.kill(
+            job,
+            record.get("reason", "USER"),
+            record.get("message", "killed by the user"),
+            float(record.get("grace", KILL_GRACE)),
+        )
         await self.written(job)
         self.finish({"state": job.view.state.value})
 
@@ -199,6 +205,7 @@ class KillWorkerHandler(ApiHandler):
             record.get("reason", "USER"),
             record.get("message", "killed by the user"),
             bool(record.get("restart")),
+            float(record.get("grace", KILL_GRACE)),
         )
         await self.written(job)
         self.finish({"state": job.view.workers[worker_id].state.value})

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ..journal.job_store import JobRecord, Jobs
 from ..model.errors import JournalError, NotOwner, ScalingError
 from ..model.events import Event, EventKind
+from ..protocol.launch import KILL_GRACE
 from ..scheduler import inputs
 from ..scheduler.runner import Runner
 
@@ -32,13 +33,15 @@ class JobCommands:
         if (runner := self._runner()) is not None:
             runner.feed(inputs.Submitted(job.job_id))
 
-    def kill(self, job: JobRecord, reason: str, message: str) -> None:
+    def kill(self, job: JobRecord, reason: str, message: str, grace: float = KILL_GRACE) -> None:
         """End a job.
 
         Parameters
         ----------
         job : JobRecord
         reason, message : str
+        grace : float
+            Seconds from SIGTERM to SIGKILL.
 
         Raises
         ------
@@ -47,13 +50,21 @@ class JobCommands:
         """
         self._check_owner()
         if (runner := self._runner()) is not None:
-            runner.feed(inputs.KillJob(job.job_id, reason, message))
+            runner.feed(inputs.KillJob(job.job_id, reason, message, grace))
         elif not job.view.state.is_final:
             self._jobs.record(
                 Event(EventKind.KILL, job.job_id, self._jobs.clock(), reason=reason, message=message)
             )
 
-    def kill_worker(self, job: JobRecord, worker_id: int, reason: str, message: str, restart: bool) -> None:
+    def kill_worker(
+        self,
+        job: JobRecord,
+        worker_id: int,
+        reason: str,
+        message: str,
+        restart: bool,
+        grace: float = KILL_GRACE,
+    ) -> None:
         """End one worker of a job.
 
         Parameters
@@ -63,6 +74,8 @@ class JobCommands:
         reason, message : str
         restart : bool
             Start it anew.
+        grace : float
+            Seconds from SIGTERM to SIGKILL.
 
         Raises
         ------
@@ -71,7 +84,7 @@ class JobCommands:
         """
         self._check_owner()
         if (runner := self._runner()) is not None:
-            runner.feed(inputs.KillWorker(job.job_id, worker_id, reason, message, restart))
+            runner.feed(inputs.KillWorker(job.job_id, worker_id, reason, message, restart, grace))
         elif not restart:
             now = self._jobs.clock()
             self._jobs.record(

@@ -30,6 +30,7 @@ from ..model.events import Event, EventKind
 from ..model.job import JobSpec
 from ..model.process import LOADER, user_name
 from ..model.scaling import scaled
+from ..protocol.launch import KILL_GRACE
 from ..scheduler.messages import framework_info
 from .admission import NotSubmitted
 from .client_socket import Door
@@ -518,15 +519,17 @@ class Session:
             self._refuse(job)
         return job
 
-    def kill(self, job: JobRecord, reason: str, message: str) -> None:
+    def kill(self, job: JobRecord, reason: str, message: str, grace: float = KILL_GRACE) -> None:
         """End a job, also before there is a scheduler.
 
         Parameters
         ----------
         job : JobRecord
         reason, message : str
+        grace : float
+            Seconds from SIGTERM to SIGKILL for its workers.
         """
-        self.framework_of(job).commands.kill(job, reason, message)
+        self.framework_of(job).commands.kill(job, reason, message, grace)
 
     async def scale(self, job: JobRecord, by: int, request: str, source: str, leave_time: float) -> int:
         """Change the number of a job's workers, and return it; when this returns, it is on the disk.

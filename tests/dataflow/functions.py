@@ -15,6 +15,20 @@ def slowly(number: int, seconds: float = 0.2) -> int:
     return number * number
 
 
+def compute(path: str, seconds: float) -> None:
+    """Compute for so long, and note it before and after."""
+    with open(path, "a") as file:
+        file.write("began\n")
+    time.sleep(seconds)
+    with open(path, "a") as file:
+        file.write("ended\n")
+
+
+def hold_the_interpreter() -> int:
+    """Let no other thread of this process run, for minutes."""
+    return sum(range(10**11))
+
+
 def parity(worker: Any) -> int:
     """Group of a worker, as the Dask scheduler sees it."""
     return int(worker.name) % 2

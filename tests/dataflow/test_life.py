@@ -16,7 +16,7 @@ from t2notebook.dataflow.members import Members
 from t2notebook.dataflow.requirements import DataflowError
 from t2notebook.model.process import start_time
 from tests.dataflow.conftest import SMALL, eventually, fork_servers, kernel, schedulers
-from tests.dataflow.functions import square
+from tests.dataflow.functions import compute, hold_the_interpreter, square
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
@@ -82,6 +82,37 @@ def test_closing_leaves_nothing(make: Make) -> None:
     assert len(logs) == 3 and "Cluster" in logs, "those of its workers are there yet"
     with pytest.raises(DataflowError, match="is closed"):
         cluster.adapt(maximum=2)
+
+
+def test_closing_while_tasks_compute_gives_them_a_moment(make: Make, tmp_path: Path) -> None:
+    cluster = make(workers=2)
+    short, long = tmp_path / "short", tmp_path / "long"
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        futures = [client.submit(compute, str(short), 1.0), client.submit(compute, str(long), 600)]
+        eventually(lambda: short.exists() and long.exists())
+        cluster.close()
+        assert len(futures) == 2
+    assert short.read_text() == "began\nended\n" and long.read_text() == "began\n"
+    assert [job.state.value for job in cluster.jobs] == ["COMPLETED"], "its workers end by themselves"
+
+
+@pytest.mark.slow
+def test_closing_ends_a_task_that_lets_nothing_else_run(make: Make) -> None:
+    import time
+
+    cluster = make(workers=1)
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(1, timeout=60)
+        future = client.submit(hold_the_interpreter)
+        eventually(lambda: any(client.processing().values()))
+        time.sleep(0.5)  # no sign of life is to be had of it
+        cluster.close()
+        assert future.status != "finished"
+    job = cluster.jobs[0]
+    assert job.state.value == "KILLED"
+    times = job.events.set_index("state").time
+    assert (times["KILLED"] - times["KILLING"]).total_seconds() < 2.5, "less than a kill's own three seconds"
 
 
 @pytest.mark.slow

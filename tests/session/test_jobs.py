@@ -331,9 +331,16 @@ def test_kill_ends_workers_that_will_not(t2: Any) -> None:
     deadline = time.monotonic() + 20
     while job.state is not JobState.STARTED and time.monotonic() < deadline:
         time.sleep(0.02)
-    job.kill()
+    for grace in (-1, 4, True, "1", float("nan")):
+        with pytest.raises(t2.Twister2Error, match="give seconds from 0 to 3"):
+            job.kill(grace=grace)
+    job.kill(1, grace=0.1)
+    job.kill(grace=0.1)
     assert job.wait(timeout=20) is JobState.KILLED
     assert job.tasks.state.tolist() == ["KILLED", "KILLED"]
+    killed = job.events[job.events.state.isin(["KILLING", "KILLED"])]
+    waited = killed.groupby("worker_id").time.agg(lambda times: times.max() - times.min())
+    assert (waited < pd.Timedelta(2.5, "s")).all(), "less than a kill's own three seconds"
 
 
 def test_await_gives_the_results_and_blocks_no_loop(t2: Any) -> None:

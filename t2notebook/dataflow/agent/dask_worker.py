@@ -19,6 +19,9 @@ log = logging.getLogger("distributed.worker.t2")
 
 #: Seconds that a worker has to hand its data over when its agent ends it (Mesos's grace period is 3).
 GRACE = 2.0
+#: Seconds that tasks which run have to end when their worker closes (nobody waits for what they return, but they may
+#: be writing a file), and when its agent ends it.
+TASKS, TASKS_AT_TERM = 2.0, 1.0
 #: Seconds for which a worker that has lost its scheduler looks whether there is one.
 LOOK = 5.0
 #: Seconds for which a worker waits for its scheduler to begin: for longer, the notebook would not wait, either.
@@ -110,6 +113,7 @@ async def _serve(env: Any) -> str | None:
         """A worker that remembers how it was closed: told to leave, to begin anew, or left alone."""
 
         closed_as: tuple[str, str, bool] | None = None
+        patience = TASKS
         unreadable: Exception | None = None
 
         async def close(
@@ -117,7 +121,7 @@ async def _serve(env: Any) -> str | None:
         ) -> Any:
             if self.closed_as is None:
                 self.closed_as = (self.status.name, str(more.get("reason", "")), nanny)
-            return await super().close(timeout, executor_wait, nanny, **more)
+            return await super().close(min(timeout, self.patience), executor_wait, nanny, **more)
 
         async def handle_scheduler(self, comm: Any) -> None:
             try:
@@ -149,6 +153,7 @@ async def _serve(env: Any) -> str | None:
         running.add(loop.create_task(what))
 
     def on_term() -> None:
+        worker.patience = TASKS_AT_TERM
         begin(_leave_at_once(worker, ended))
 
     def on_over(used: int) -> None:
