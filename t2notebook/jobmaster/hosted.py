@@ -24,7 +24,7 @@ from ..protocol.frames import Message
 from .actions import DRIVER, Action, Answer, Hold, Scale, Stop
 from .channel_server import ChannelServer, Connection
 from .job_feed import JobFeed
-from .job_master import Presence
+from .members import Presence
 from .runner import Runner
 from .signed_log import FILE, SignedLog
 

@@ -12,7 +12,8 @@ from ..model.reducer import JobView, WorkerView
 from ..model.states import TaskState
 from ..model.worker_info import WorkerInfo
 from .actions import Action
-from .job_master import JobMaster, Presence
+from .job_master import JobMaster
+from .members import Presence
 
 #: Of presences of one incarnation, a later one is not taken back.
 _ORDER = (Presence.AWAITED, Presence.JOINED, Presence.FINISHED, Presence.FAILED)

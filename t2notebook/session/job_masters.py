@@ -14,7 +14,8 @@ from typing import Any
 from ..jobmaster.actions import DRIVER, Action, Answer, Hold, Scale, Stop
 from ..jobmaster.channel_server import ChannelServer, Connection
 from ..jobmaster.job_feed import JobFeed
-from ..jobmaster.job_master import JobMaster, Presence
+from ..jobmaster.job_master import JobMaster
+from ..jobmaster.members import Presence
 from ..jobmaster.runner import Runner
 from ..jobmaster.store import Store
 from ..journal.job_store import AllJobs, JobRecord

@@ -8,7 +8,8 @@ import pytest
 
 from t2notebook.jobmaster.actions import Action, Answer, Hold
 from t2notebook.jobmaster.debugger import LEASE, Debugger
-from t2notebook.jobmaster.job_master import JobMaster, Presence
+from t2notebook.jobmaster.job_master import JobMaster
+from t2notebook.jobmaster.members import Presence
 
 WHY = "breakpoint() in f at cell:3"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from t2notebook.jobmaster.job_feed import JobFeed
-from t2notebook.jobmaster.job_master import Presence
+from t2notebook.jobmaster.members import Presence
 from t2notebook.model.events import Event, EventKind
 from t2notebook.model.job import ComputeResource
 

@@ -21,8 +21,10 @@ from t2notebook.jobmaster.actions import (
     Scale,
     Stop,
 )
-from t2notebook.jobmaster.job_master import RETURN_TIME, JobMaster, Kept, Presence
+from t2notebook.jobmaster.barriers import RETURN_TIME
+from t2notebook.jobmaster.job_master import JobMaster, Kept
 from t2notebook.jobmaster.mailboxes import MOST_MESSAGES
+from t2notebook.jobmaster.members import Presence
 
 
 def running(count: int) -> JobMaster:
