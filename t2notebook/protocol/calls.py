@@ -11,14 +11,14 @@ import io
 import pickle
 import struct
 import sys
-from collections import ChainMap, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
 from .archive import unpickle
 from .frames import ALIGN, Bytes
-from .pickling import ResultPickler
+from .pickling import ResultPickler, is_plain, reduce_plain
 
 _T = TypeVar("_T")
 #: Bytes of a buffer from which on it stands beside the pickle.
@@ -155,11 +155,22 @@ _MAKER = b"t2notebook.protocol.reducers"
 def _by_names(value: Any, keep: Callable[[pickle.PickleBuffer], Any]) -> bytes:
     stream = io.BytesIO()
     pickler = pickle.Pickler(stream, 5, buffer_callback=keep)
-    # tblib, which distributed imports, would let tracebacks travel
-    ours: dict[type, Any] = {TracebackType: lambda _: (_no_traceback, ())}
-    pickler.dispatch_table = ChainMap(ours, copyreg.dispatch_table)  # type: ignore[arg-type]
+    pickler.dispatch_table = _REDUCERS
     pickler.dump(value)
     return stream.getvalue()
+
+
+class _Reducers(dict[type, Callable[[Any], Any]]):
+    """Reducers of what goes by name: those that others registered, but for tracebacks and exceptions."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], Any]:
+        if issubclass(kind, BaseException) and is_plain(kind):
+            return reduce_plain
+        return copyreg.dispatch_table[kind]
+
+
+#: tblib, which distributed imports, would let tracebacks travel.
+_REDUCERS = _Reducers({TracebackType: lambda _: (_no_traceback, ())})
 
 
 class _Pickler(ResultPickler):

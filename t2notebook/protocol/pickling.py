@@ -139,14 +139,24 @@ class ResultPickler(Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         """Reduce an exception with an `__init__` of its own without calling that again with `args`."""
-        if isinstance(obj, BaseException) and _is_plain(type(obj)):
-            return copyreg.__newobj__, (type(obj), *obj.args), dict(obj.__dict__) or None  # type: ignore[attr-defined]
+        if isinstance(obj, BaseException) and is_plain(type(obj)):
+            return reduce_plain(obj)
         return super().reducer_override(obj)
 
 
-def _is_plain(kind: type[BaseException]) -> bool:
+def reduce_plain(error: BaseException) -> tuple[Any, ...]:
+    """Reduce an exception of a class that `is_plain`, without a call of its `__init__` on the other side."""
+    return copyreg.__newobj__, (type(error), *error.args), dict(error.__dict__) or None  # type: ignore[attr-defined]
+
+
+def built_in_base(kind: type) -> Any:
+    """Return the class that makes the instances of this one: the first of its bases that is built in."""
+    return next(each for each in kind.__mro__ if not each.__flags__ & _HEAP_TYPE)
+
+
+def is_plain(kind: type[BaseException]) -> bool:
     """Whether `args` and `__dict__` are all that an exception of this class consists of."""
-    built_in = next(each for each in kind.__mro__ if not each.__flags__ & _HEAP_TYPE)
+    built_in = built_in_base(kind)
     return (
         isinstance(kind.__init__, FunctionType)
         and isinstance(kind.__new__, BuiltinFunctionType)

@@ -97,7 +97,11 @@ def test_modules_beside_the_notebook_travel_as_they_are_now(
     t2: Any, pool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     helper = tmp_path / "helper_of_a_pool.py"
-    helper.write_text("class Box:\n    def __init__(self, v): self.v = v\ndef double(x): return 2 * x\n")
+    helper.write_text(
+        "class Box:\n    def __init__(self, v): self.v = v\ndef double(x): return 2 * x\n"
+        "class Wrong(Exception):\n    def __init__(self, a, b): super().__init__('text')\n"
+        "def fail(x): raise Wrong(x, 2)\n"
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     import helper_of_a_pool  # type: ignore[import-not-found]
@@ -106,6 +110,8 @@ def test_modules_beside_the_notebook_travel_as_they_are_now(
         assert pool.submit(helper_of_a_pool.double, 4).result(30) == 8
         # What only an argument needs travels as well.
         assert pool.submit(lambda box: box.v, helper_of_a_pool.Box(3)).result(30) == 3
+        with pytest.raises(helper_of_a_pool.Wrong, match="in fail"):
+            pool.submit(helper_of_a_pool.fail, 3).result(30)
         helper.write_text("def double(x): return 20 * x\n")
         os.utime(helper, (1, 1))
         with pytest.warns(t2.Twister2Warning, match="has changed since this notebook imported"):
@@ -128,13 +134,22 @@ def test_an_exception_is_caught_by_its_type_and_names_its_item(t2: Any, pool: An
     assert text.startswith("item 1 of divide (0) failed on worker ") and "return 1 / number" in text
     with pytest.raises(SystemExit):
         raise pool.submit(sys.exit, 3).exception(30).__cause__
+    lock = pool.submit(threading.Lock).exception(30)
     with pytest.raises(t2.PackageError, match=r"cannot be pickled: it is a _thread.lock"):
-        raise pool.submit(threading.Lock).exception(30).__cause__
+        raise lock.__cause__
+    assert lock.remote_traceback.count("\n") == 1, "no frame of ours"
+    assert str(pool.submit(abs, "a").exception(30)).endswith("\nTypeError: bad operand type for abs(): 'str'")
 
 
 def test_what_cannot_travel_is_refused_at_once(t2: Any, pool: Any) -> None:
-    with pytest.raises(t2.PackageError, match="the arguments of abs for item 1 cannot be pickled"):
+    with pytest.raises(t2.PackageError, match=r"item 1 of abs cannot be pickled: it is a _thread.lock$"):
         t2.map(abs, [1, threading.Lock()], executor=pool)
+    with pytest.raises(
+        t2.PackageError, match=r"the arguments of abs .*: argument 1 is a .* stays in the notebook"
+    ):
+        pool.submit(abs, 1, pool)
+    with pytest.raises(t2.SubmitError, match="the items are an int; give a list"):
+        t2.map(abs, 5, executor=pool)
     lock = threading.Lock()
     with pytest.raises(t2.PackageError, match="lock"):
         pool.submit(lambda: lock)
@@ -170,6 +185,9 @@ def test_a_generator_is_read_as_workers_need_it(t2: Any, pool: Any) -> None:
     assert len({future.result() for future in some}) == 100
     assert len(read) < 1000
     stream.cancel()
+    odd = t2.map(abs, iter([-1, threading.Lock(), -3]), executor=pool)
+    told = {future.index: future.exception(30) for future in t2.as_completed(odd)}
+    assert told[0] is told[2] is None and "item 1 of abs cannot be pickled" in str(told[1])
     first = list(itertools.islice(pool.map(abs, items()), 5))
     assert first == [0, 1, 2, 3, 4]
     assert sorted(f.result(30) for f in t2.as_completed(t2.map(abs, iter(range(500)), executor=pool))) == [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .completion import FutureStream, as_completed
 from .executor import Executor, map
-from .futures import Future, FutureStream, as_completed
+from .futures import Future
 
 __all__ = ["Executor", "Future", "FutureStream", "as_completed", "map"]

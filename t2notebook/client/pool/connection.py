@@ -90,9 +90,14 @@ class PoolConnection:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this is its thread."""
+        return self._thread is threading.current_thread()
+
     def join(self, timeout: float) -> None:
         """Wait for its end."""
-        if self._thread is not threading.current_thread():
+        if not self.is_here:
             self._thread.join(timeout)
 
     def leave_to_parent(self) -> None:

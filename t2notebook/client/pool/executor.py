@@ -16,20 +16,21 @@ from typing import Any
 from ...config import get_config
 from ...model.errors import SubmitError
 from ...model.job import ComputeResource
+from ...model.wording import type_of
 from ...protocol import calls
 from ...worker.process import pool as worker_pool
 from .. import setups, surroundings
 from ..submission import submit
+from .completion import FutureStream
 from .functions import Function, arguments, function_of
-from .futures import Future, FutureStream
+from .futures import Future, seconds
+from .mapping import Mapped, results_of
 from .pool import Left, Pool, PoolEnded
 
 #: How often one worker of a pool is started again: calls end workers, too.
 _RESTARTS = 100
 #: Seconds that pools have to end when the kernel exits.
 _EXIT_PATIENCE = 3.0
-#: How many calls are made before the first are sent.
-_BATCH = 256
 
 _pools: dict[tuple[Any, ...], Pool] = {}
 _lock = threading.Lock()
@@ -117,22 +118,24 @@ class Executor(concurrent.futures.Executor):
         if not modules <= function.modules.keys():
             function = function_of(fn, modules)
         item = args[0] if len(args) == 1 and not kwargs else (args, kwargs) if kwargs else args
-        future = Future(self, function.name, item, None)
+        future = Future(self, function.name, item, None, (args, kwargs))
         self._hand_over(function, [(future, pieces)], self._retries)
         return future
 
-    def call(self, function: Function, args: tuple[Any, ...], pieces: calls.Pieces) -> Future:
+    def call(self, function: Function, name: str, item: Any, pieces: calls.Pieces) -> Future:
         """Have a function called that has been packed before.
 
         Parameters
         ----------
         function : Function
-        args : tuple
+        name : str
+            For messages.
+        item : object
         pieces : sequence of bytes-like
-            The same, packed.
+            It, packed as the arguments.
         """
         self._check()
-        future = Future(self, function.name, args, None)
+        future = Future(self, name, item, None)
         self._hand_over(function, [(future, pieces)], self._retries)
         return future
 
@@ -165,12 +168,18 @@ class Executor(concurrent.futures.Executor):
         self._check()
         if not items:
             raise SubmitError("there are no items: map(fn, items)")
-        made = _Mapped(self, fn, self._retries if retries is None else _whole("retries", retries))
+        for each in items:
+            if not hasattr(type(each), "__iter__") and not hasattr(type(each), "__getitem__"):
+                raise SubmitError(
+                    f"the items are {type_of(each)}; give a list, or something else to iterate over"
+                )
+        tries = self._retries if retries is None else _whole("retries", retries)
+        made = Mapped(self, fn, lambda function, given: self._hand_over(function, given, tries))
         try:
-            size = min(len(each) for each in items)  # type: ignore[arg-type]
+            min(len(each) for each in items)  # type: ignore[arg-type]
         except TypeError:
             return FutureStream(zip(*items, strict=False), made.one, self._room)
-        return made.all(zip(*items, strict=False), size)
+        return made.all(zip(*items, strict=False))
 
     def map(
         self,
@@ -197,26 +206,8 @@ class Executor(concurrent.futures.Executor):
         TimeoutError
             While iterating, when a result is not there in time.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        made = self.futures(fn, *iterables)
-
-        def results() -> Iterator[Any]:
-            left = iter(made) if isinstance(made, FutureStream) else iter(list(made))
-            if not isinstance(made, FutureStream):
-                made.reverse()
-            future: Future | None = None
-            try:
-                for future in left:
-                    if not isinstance(made, FutureStream):
-                        made.pop()
-                    yield future.result(None if deadline is None else max(0.0, deadline - time.monotonic()))
-            finally:
-                # Who stops in the middle wants no more of them.
-                rest = made.take() if isinstance(made, FutureStream) else made
-                for each in rest:
-                    each.cancel()
-
-        return results()
+        deadline = None if timeout is None else time.monotonic() + seconds(timeout)
+        return results_of(self.futures(fn, *iterables), deadline, timeout)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls.
@@ -255,6 +246,10 @@ class Executor(concurrent.futures.Executor):
         """Whether a call has begun."""
         return future.pool is not None and future.pool.is_running(future)
 
+    def is_here(self, future: Future) -> bool:
+        """Whether this is the thread that brings the result, which brings none while it waits."""
+        return future.pool is not None and bool(future.pool.is_here)
+
     def outlook(self) -> str:
         """Return in words what the workers are doing."""
         return "nothing has been submitted" if self._pool is None else self._pool.outlook()
@@ -288,43 +283,6 @@ class Executor(concurrent.futures.Executor):
                 return
             except PoolEnded:
                 continue  # it had nothing to do until now
-
-
-class _Mapped:
-    """Calls of one function with many items."""
-
-    def __init__(self, executor: Executor, fn: Callable[..., Any], retries: int) -> None:
-        self._executor, self._fn, self._retries = executor, fn, retries
-        self._function = function_of(fn)
-
-    def one(self, item: tuple[Any, ...], index: int) -> Future:
-        """Submit one."""
-        given = self._given(item, index)
-        self._executor._hand_over(self._function, [given], self._retries)
-        return given[0]
-
-    def all(self, items: Iterable[tuple[Any, ...]], size: int) -> list[Future]:
-        """Submit all."""
-        made: list[Future] = []
-        batch: list[tuple[Future, calls.Pieces]] = []
-        for index, item in enumerate(items):
-            before = self._function
-            given = self._given(item, index)
-            if batch and (self._function is not before or len(batch) >= _BATCH):
-                self._executor._hand_over(before, batch, self._retries)
-                batch = []
-            batch.append(given)
-            made.append(given[0])
-        if batch:
-            self._executor._hand_over(self._function, batch, self._retries)
-        return made
-
-    def _given(self, item: tuple[Any, ...], index: int) -> tuple[Future, calls.Pieces]:
-        name = self._function.name
-        pieces, modules = arguments(item, {}, f"{name} for item {index}")
-        if not modules <= self._function.modules.keys():
-            self._function = function_of(self._fn, modules | self._function.modules.keys())
-        return Future(self._executor, name, item[0] if len(item) == 1 else item, index), pieces
 
 
 def map(

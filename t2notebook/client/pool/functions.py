@@ -121,7 +121,7 @@ def _changed(modules: dict[str, str]) -> tuple[int, ...]:
 
 
 def arguments(
-    args: tuple[Any, ...], kwargs: dict[str, Any], name: str
+    args: tuple[Any, ...], kwargs: dict[str, Any], name: str, index: int | None = None
 ) -> tuple[calls.Pieces, frozenset[str]]:
     """Return the arguments of a call, as they are now, and the modules beside the notebook that they need.
 
@@ -130,6 +130,8 @@ def arguments(
     args, kwargs
     name : str
         The function's, for messages.
+    index : int, optional
+        The item's place in a `map`, for messages.
 
     Raises
     ------
@@ -141,14 +143,31 @@ def arguments(
     except PackageError:
         raise
     except Exception as error:
-        from ...worker.process.unpicklable import explain
-
-        what = explain(args if not kwargs else (args, kwargs))
-        raise PackageError(f"the arguments of {name} cannot be pickled: {what}") from error
+        raise PackageError(_why_not(args, kwargs, name, index, error)) from error
     # They are sent later, and may be changed by then.
     kept = [bytes(piece) for piece in pieces]
     pickled = kept[0] if len(kept) == 1 else kept[1]
     return kept, frozenset(module for module, text in _beside() if text in pickled)
+
+
+def _why_not(
+    args: tuple[Any, ...], kwargs: dict[str, Any], name: str, index: int | None, error: Exception
+) -> str:
+    """Return the message about arguments that cannot be pickled."""
+    from ...worker.process.unpicklable import reason
+
+    what = f"the arguments of {name}" if index is None else f"item {index} of {name}"
+    if index is not None and len(args) == 1 and not kwargs:
+        return f"{what} cannot be pickled: {reason(args[0], error)}"
+    given = {**{f"argument {at}": each for at, each in enumerate(args)}, **kwargs}
+    for place, each in given.items():
+        try:
+            calls.pack(each, _by_value)
+        except Exception as trouble:
+            told = reason(each, trouble)
+            told = f"{place} is{told[5:]}" if told.startswith("it is") else f"{place}: {told}"
+            return f"{what} cannot be pickled: {told}"
+    return f"{what} cannot be pickled: {error}"
 
 
 _known_beside: tuple[int, tuple[tuple[str, bytes], ...]] = (0, ())

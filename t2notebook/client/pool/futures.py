@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import queue
+import reprlib
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from itertools import islice
+from collections.abc import Generator
 from typing import Any, Protocol
 
-from ...model.errors import Twister2Error, WaitInterrupted, WaitTimeout
+from ...model.errors import SubmitError, Twister2Error, WaitInterrupted, WaitTimeout
 
 #: Seconds of one wait, so that an interrupt is noticed everywhere.
-_LOOK = 1.0
+LOOK = 1.0
+#: Held for a moment by whoever cancels.
+_cancelling = threading.Lock()
 
 
 class Owner(Protocol):
@@ -29,11 +30,24 @@ class Owner(Protocol):
     def outlook(self) -> str:
         """Return in words what the pool's workers are doing."""
 
+    def is_here(self, future: Future) -> bool:
+        """Whether this is the thread that brings the result, which brings none while it waits."""
+
 
 class Future(concurrent.futures.Future[Any]):
     """The result of a call, when it is there.
 
     It can be awaited, given to `concurrent.futures.wait`, `as_completed` and to dask and joblib.
+
+    Parameters
+    ----------
+    owner : Owner
+    name : str
+        The function's.
+    item : object
+    index : int or None
+    given : (tuple, dict), optional
+        The arguments of a call that is none of a `map`.
 
     Attributes
     ----------
@@ -45,10 +59,19 @@ class Future(concurrent.futures.Future[Any]):
         The worker that ran the call.
     """
 
-    def __init__(self, owner: Owner, name: str, item: Any, index: int | None) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        name: str,
+        item: Any,
+        index: int | None,
+        given: tuple[tuple[Any, ...], dict[str, Any]] | None = None,
+    ) -> None:
         super().__init__()
         self._owner = owner
         self._name = name
+        self._given = given
+        self._is_told = False
         self.item = item
         self.index = index
         self.worker_id: int | None = None
@@ -60,7 +83,14 @@ class Future(concurrent.futures.Future[Any]):
         """The call, in a few words."""
         if self.index is not None:
             return f"item {self.index} of {self._name}"
-        return f"{self._name}({_short(self.item)})"
+        if self._given is None:
+            return self._name
+        args, kwargs = self._given
+        given = [
+            *(_short(each) for each in args),
+            *(f"{name}={_short(each)}" for name, each in kwargs.items()),
+        ]
+        return f"{self._name}({_cut(', '.join(given))})"
 
     @property
     def shown_item(self) -> str:
@@ -77,8 +107,11 @@ class Future(concurrent.futures.Future[Any]):
         """
         if not super().cancel():
             return False
-        self.set_running_or_notify_cancel()
-        self._owner.cancel(self)
+        with _cancelling:
+            is_first, self._is_told = not self._is_told, True
+        if is_first:
+            self.set_running_or_notify_cancel()
+            self._owner.cancel(self)
         return True
 
     def running(self) -> bool:
@@ -104,12 +137,34 @@ class Future(concurrent.futures.Future[Any]):
             When it has not ended in time; it goes on.
         """
         self._await(timeout)
-        return super().result(0)
+        try:
+            return super().result(0)
+        except concurrent.futures.CancelledError:
+            raise self._cancelled() from None
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the call's end and return what `result` would raise; None if it has a result."""
         self._await(timeout)
-        return super().exception(0)
+        try:
+            return super().exception(0)
+        except concurrent.futures.CancelledError:
+            raise self._cancelled() from None
+
+    def wait_until(self, deadline: float | None, timeout: float | None) -> None:
+        """Wait for the call's end.
+
+        Parameters
+        ----------
+        deadline : float or None
+            On the monotonic clock.
+        timeout : float or None
+            The seconds that this was, for the message.
+
+        Raises
+        ------
+        TimeoutError
+        """
+        self._wait(deadline, timeout)
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait for the call's end without blocking the event loop; cancelling the wait does not cancel the call."""
@@ -133,7 +188,9 @@ class Future(concurrent.futures.Future[Any]):
 
     def settle(self, value: Any, error: BaseException | None) -> None:
         """Have the call end, unless it has been cancelled."""
-        self.item = self.item if error is not None else None
+        if error is None:
+            self.item = None
+            self._given = ((...,), {}) if self._given is not None else None
         try:
             if error is not None:
                 self.set_exception(error)
@@ -143,12 +200,18 @@ class Future(concurrent.futures.Future[Any]):
             pass  # it was cancelled at this moment
 
     def _await(self, timeout: float | None) -> None:
-        if self.done():
-            return
-        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self.done():
+            self._wait(None if timeout is None else time.monotonic() + seconds(timeout), timeout)
+
+    def _wait(self, deadline: float | None, timeout: float | None) -> None:
+        if not self.done() and self._owner.is_here(self):
+            raise Twister2Error(
+                f"a callback cannot wait for {self.what}: results come on the thread that it holds up; "
+                "give that future a callback of its own"
+            )
         try:
             while not self.done():
-                left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
+                left = LOOK if deadline is None else min(LOOK, deadline - time.monotonic())
                 if left <= 0:
                     raise WaitTimeout(
                         f"{self.what} has no result after {timeout:g} s: {self._owner.outlook()}"
@@ -164,178 +227,46 @@ class Future(concurrent.futures.Future[Any]):
         except KeyboardInterrupt:
             raise WaitInterrupted(f"you stopped waiting; {self.what} goes on, and cancel() ends it") from None
 
-
-def _short(value: Any, limit: int = 80) -> str:
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+    def _cancelled(self) -> concurrent.futures.CancelledError:
+        return concurrent.futures.CancelledError(f"{self.what} was cancelled")
 
 
-class FutureStream(Iterator[Future]):
-    """Futures of items that are read from an iterator as workers need them: it is never read far ahead.
-
-    Iterating gives the futures in the order of their items; `as_completed` gives them as they end. The items are read
-    in the thread that iterates.
-
-    Parameters
-    ----------
-    items : iterator
-    submit : callable
-        ``submit(item, index)`` gives a future.
-    room : callable
-        ``room(held)`` says how many more items are to be read, when so many futures have not been taken.
-    """
-
-    def __init__(
-        self, items: Iterator[Any], submit: Callable[[Any, int], Future], room: Callable[[int], int]
-    ) -> None:
-        self._items: Iterator[Any] | None = items
-        self._submit, self._room = submit, room
-        self._count = 0
-        self._made: deque[Future] = deque()
-        self.read_ahead()
-
-    def read_ahead(self, held: int = 0) -> None:
-        """Submit further items, as far as workers need them.
-
-        Parameters
-        ----------
-        held : int
-            How many futures have been taken that have not ended, or of whose end nobody has heard: they count.
-        """
-        while self._items is not None and self._room(held + len(self._made)) > 0:
-            self._read()
-
-    def _read(self) -> None:
-        assert self._items is not None
-        try:
-            item = next(self._items)
-        except StopIteration:
-            self._items = None
-            return
-        self._made.append(self._submit(item, self._count))
-        self._count += 1
-
-    def __next__(self) -> Future:
-        self.read_ahead()
-        if not self._made and self._items is not None:
-            self._read()
-        if not self._made:
-            raise StopIteration
-        return self._made.popleft()
-
-    def take(self) -> list[Future]:
-        """Return the futures that have been made and not taken."""
-        made = list(self._made)
-        self._made.clear()
-        return made
-
-    @property
-    def is_over(self) -> bool:
-        """Whether no more futures will come."""
-        return self._items is None and not self._made
-
-    def cancel(self) -> None:
-        """Read no more items, and cancel those that have been read and not taken."""
-        self._items = None
-        for future in self.take():
-            future.cancel()
-
-    def __repr__(self) -> str:
-        return f"<futures of a stream: {self._count} items read{'' if self._items is None else ' so far'}>"
-
-
-def as_completed(futures: Iterable[Future], timeout: float | None = None) -> Iterator[Future]:
-    """Yield futures as they end, cancelled ones as well.
-
-    Parameters
-    ----------
-    futures : iterable of Future
-        Those of `t2.map`: of an iterator's items, further ones are read as workers need them.
-    timeout : float, optional
-        Seconds for all of them.
+def seconds(timeout: Any) -> float:
+    """Return a timeout.
 
     Raises
     ------
-    TimeoutError
-        When not all have ended in time; they go on.
+    SubmitError
+        When it is none.
     """
-    if isinstance(futures, concurrent.futures.Future):
-        raise Twister2Error("as_completed takes several futures; of a single one, result() waits for the end")
-    return AsCompleted(futures, timeout)
+    if isinstance(timeout, bool) or not hasattr(type(timeout), "__float__"):
+        raise SubmitError(f"timeout is {timeout!r}; give seconds, or None")
+    return float(timeout)
 
 
-class AsCompleted(Iterator[Future]):
-    """Futures in the order in which they end.
+class _Repr(reprlib.Repr):
+    """Shows of what is large only a part, and makes no more of it."""
 
-    Parameters
-    ----------
-    futures : iterable of Future
-    timeout : float or None
-        Seconds.
-    """
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdict = self.maxdeque = 8
+        self.maxarray = 8
+        self.maxstring = self.maxlong = self.maxother = 80
+        self.maxlevel = 3
 
-    def __init__(self, futures: Iterable[Future], timeout: float | None) -> None:
-        self._stream = futures if isinstance(futures, FutureStream) else None
-        self._ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
-        self._pending: set[Future] = set()
-        self._left = 0
-        self._timeout = timeout
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-        if self._stream is None:
-            self._add(dict.fromkeys(futures))
+    def repr1(self, x: Any, level: int) -> str:
+        return "..." if x is ... else super().repr1(x, level)
 
-    def _add(self, futures: Iterable[Future]) -> None:
-        for future in futures:
-            self._left += 1
-            self._pending.add(future)
-            future.add_done_callback(self._ended.put)  # type: ignore[arg-type]
 
-    def __len__(self) -> int:
-        """Return how many are left.
+_repr = _Repr()
 
-        Raises
-        ------
-        TypeError
-            When nobody can know.
-        """
-        if self._stream is not None and not self._stream.is_over:
-            raise TypeError("how many items an iterator has is not known")
-        return self._left
 
-    def __length_hint__(self) -> int:
-        return self._left
+def _short(value: Any) -> str:
+    try:
+        return _cut(" ".join(_repr.repr(value).split()))
+    except Exception:
+        return f"<{type(value).__name__}>"
 
-    def __next__(self) -> Future:
-        try:
-            future = self._next()
-        except KeyboardInterrupt:
-            raise WaitInterrupted(
-                f"you stopped waiting; {len(self._pending)} calls go on, and cancel() ends them"
-            ) from None
-        self._pending.discard(future)
-        self._left -= 1
-        return future
 
-    def _next(self) -> Future:
-        while True:
-            if self._stream is not None:
-                self._stream.read_ahead(len(self._pending))
-                self._add(self._stream.take())
-                if not self._pending and not self._stream.is_over:
-                    self._add(islice(self._stream, 1))  # others keep the pool busy
-            if not self._pending:
-                raise StopIteration
-            left = _LOOK if self._deadline is None else min(_LOOK, self._deadline - time.monotonic())
-            try:
-                return self._ended.get(timeout=max(0.0, left))
-            except queue.Empty:
-                if left > 0:
-                    continue
-            some = next(iter(self._pending))
-            outlook = some.outlook() if isinstance(some, Future) else "they go on"
-            raise WaitTimeout(
-                f"{len(self._pending)} calls have not ended after {self._timeout:g} s: {outlook}"
-            )
+def _cut(text: str, limit: int = 80) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -9,6 +9,7 @@ from typing import Any
 from joblib.parallel import AutoBatchingMixin, ParallelBackendBase, ThreadingBackend
 
 from ...model.errors import SubmitError
+from ...model.wording import counted
 from ...worker.process.shared_arguments import Reference, WithShared
 from .executor import Executor
 from .functions import Function, arguments, function_of
@@ -20,7 +21,7 @@ _LARGE = 1 << 20
 _WORKERS = 4
 
 
-class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
+class T2notebookBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
     """Runs joblib's batches of calls on the workers of an `Executor`.
 
     Parameters
@@ -79,8 +80,9 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         """Have a batch of calls run."""
         assert self._executor is not None
         batch, shared = _without_large(func)
-        pieces, modules = arguments((batch,), {}, "joblib")
-        future = self._executor.call(self._function(shared, modules), (batch,), pieces)
+        name = _name(func)
+        pieces, modules = arguments((batch,), {}, name)
+        future = self._executor.call(self._function(shared, modules), name, batch, pieces)
         self._futures.add(future)
         if callback is not None:
             future.add_done_callback(callback)
@@ -120,9 +122,18 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         return ThreadingBackend(nesting_level=(self.nesting_level or 0) + 1), None
 
 
-def make(**options: Any) -> Backend:
+def make(**options: Any) -> T2notebookBackend:
     """Return a backend, as ``joblib.parallel_config(backend="t2notebook", ...)`` asks for it."""
-    return Backend(**options)
+    return T2notebookBackend(**options)
+
+
+def _name(batch: Any) -> str:
+    """Return what messages call a batch: ``"a joblib batch of 3 calls of fit"``."""
+    function = batch.items[0][0]
+    for wrapped in ("function", "func"):  # scikit-learn's wrapper, and a partial
+        function = getattr(function, wrapped, function)
+    name = getattr(function, "__name__", None) or type(function).__name__
+    return f"a joblib batch of {counted(len(batch.items), 'call')} of {name}"
 
 
 def _without_large(batch: Any) -> tuple[Any, dict[int, Any]]:

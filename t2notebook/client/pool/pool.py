@@ -192,6 +192,11 @@ class Pool:
         with self._lock:
             return self._dispatcher.is_running(future.number)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the thread on which results come."""
+        return self._connection.is_here
+
     def outlook(self) -> str:
         """Return in words what the pool's workers are doing."""
         with self._lock:
@@ -511,16 +516,17 @@ def _outcome(
     future: Future, job_id: str, record: Mapping[str, Any], payload: Bytes
 ) -> tuple[Any, BaseException | None]:
     """Return a call's result, or its error."""
-    try:
-        value = calls.unpack(payload)
-    except Exception as error:
-        what = f"{type(error).__name__}: {error}"
-        if record["ok"]:
-            return None, PackageError(f"the result of {future.what} cannot be unpickled here: {what}")
-        value = {"line": f"an exception that cannot be unpickled here ({what})", "traceback": ""}, None
     if record["ok"]:
-        return value, None
-    facts, cause = value
+        try:
+            return calls.unpack(payload), None
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            return None, PackageError(f"the result of {future.what} cannot be unpickled here: {what}")
+    facts, pickled = calls.unpack(payload)
+    try:
+        cause = calls.unpack(pickled)
+    except Exception:  # a module that is not here, say: the traceback has it all
+        cause = None
     item = "" if future.index is None else f" ({future.shown_item})"
     failure = JobFailed(
         f"{future.what}{item} failed on worker {future.worker_id} of {job_id}: {facts['line']}",

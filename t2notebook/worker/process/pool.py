@@ -21,7 +21,7 @@ from .call_queue import CallQueue, Queued
 from .environment import WorkerEnvironment
 from .job_master_client import JobMasterClient
 from .superseded import Superseded
-from .unpicklable import explain
+from .unpicklable import reason
 
 #: Seconds that a worker goes on without a notebook, which may come back.
 ALONE = 60.0
@@ -201,8 +201,8 @@ class PoolWorker:
         is_good, outcome = True, None
         try:
             if isinstance(queued.function, _Broken):
-                raise queued.function.error
-            args, kwargs = calls.unpack(queued.data)
+                raise _WithoutFrames(queued.function.error)
+            args, kwargs = _arguments(queued.data)
             try:
                 outcome = queued.function(*args, **kwargs)
             finally:
@@ -215,8 +215,13 @@ class PoolWorker:
             pieces = _packed(outcome)
         except Superseded:
             raise
+        except _WithoutFrames as told:
+            is_good = False
+            pieces = _packed_failure(told.error)
         except BaseException as error:  # also SystemExit: it is the call that ends, not the worker
             is_good = False
+            if failures.is_ours_alone(error):
+                error.__traceback__ = None  # the function was not even entered, or is none of Python's
             pieces = _packed_failure(error)
         debugger.release()
         seconds = time.perf_counter() - begun
@@ -245,27 +250,48 @@ class PoolWorker:
         return self._client.post({**record, "epoch": self._epoch}, pieces)
 
 
-def _packed(value: Any) -> calls.Pieces:
-    """Return a value's pieces.
+class _WithoutFrames(Exception):
+    """An error whose message is all that there is to tell, but for frames of the user's that led to it.
 
-    Raises
-    ------
-    PackageError
-        When it cannot be pickled; the message says which part of it.
+    Parameters
+    ----------
+    error : Exception
+        Not raised yet.
+    cause : Exception, optional
     """
+
+    def __init__(self, error: BaseException, cause: Exception | None = None) -> None:
+        self.error = error
+        if cause is not None and not failures.is_ours_alone(cause):
+            error.__cause__ = cause
+
+
+def _arguments(data: Bytes) -> Any:
+    try:
+        return calls.unpack(data)
+    except Superseded:
+        raise
+    except Exception as error:
+        hint = failures.missing_module_hint(error)
+        what = failures.one_line(f"{failures.type_name(type(error))}: {error}", 300)
+        why = f"{hint} ({what})" if hint else what
+        told = PackageError(f"the arguments cannot be unpickled on the agent: {why}")
+        raise _WithoutFrames(told, error) from error
+
+
+def _packed(value: Any) -> calls.Pieces:
     try:
         return calls.pack(value)
     except Exception as error:
-        raise PackageError(f"the result cannot be pickled: {explain(value)}") from error
+        told = PackageError(f"the result cannot be pickled: {reason(value, error)}")
+        raise _WithoutFrames(told, error) from error
 
 
 def _packed_failure(error: BaseException) -> calls.Pieces:
     failure = failures.describe(error, failures.missing_module_hint(error))
     record = {"line": failure.line, "type": failure.type, "traceback": failure.traceback}
-    try:
-        return calls.pack((record, failure.error))
-    except Exception:
-        return calls.pack((record, None))
+    # Apart, so that whatever becomes of it there, the record is read.
+    return calls.pack((record, b"".join(map(bytes, calls.pack(failure.error)))))
 
 
 def _flush() -> None:

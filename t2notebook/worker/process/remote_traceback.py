@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...model.text import sendable
-from ...protocol import archive
-from ...protocol.pickling import ResultPickler
+from ...protocol.exceptions import portable
 from . import shipped_modules
 
 MAX_LINE = 1000
@@ -34,7 +33,7 @@ def _here() -> None: ...
 
 
 # The file names in our code objects, which are not those of __file__ inside a zip application.
-_OURS = os.path.dirname(_here.__code__.co_filename)
+_OURS = os.path.join(_here.__code__.co_filename.rpartition("worker")[0], "")
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ class Failure:
     message : str
     traceback : str
         As Python prints it, without frames of ours before the user's.
-    error : BaseException or None
-        The exception, if it can be rebuilt from a pickle.
+    error : BaseException, object or None
+        The exception, or what comes back as one from a pickle; None if it cannot travel.
     line : str
         One line of at most 1000 characters for `TaskStatus.message`.
     """
@@ -57,7 +56,7 @@ class Failure:
     type: str
     message: str
     traceback: str
-    error: BaseException | None
+    error: Any
     line: str
 
 
@@ -77,7 +76,7 @@ def describe(error: BaseException, hint: str = "") -> Failure:
         type=name,
         message=message,
         traceback=format_traceback(error),
-        error=error if survives_pickling(error) else None,
+        error=portable(error),
         line=_with_hint(f"{name}: {message}" if message else name, hint),
     )
 
@@ -135,13 +134,16 @@ def format_traceback(error: BaseException, *, folded: bool = True) -> str:
     return text
 
 
-def survives_pickling(error: BaseException) -> bool:
-    """Whether `error` comes back from a pickle as what it is."""
-    try:
-        (_, pickled), *buffers = archive.dump(error, ResultPickler)
-        return type(archive.unpickle(pickled, [data for _, data in buffers])) is type(error)
-    except Exception:
-        return False
+def is_ours_alone(error: BaseException) -> bool:
+    """Whether no code but ours was under way: where it was raised tells the user nothing."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return all(
+        _is_ours(frame.f_code.co_filename, 0) or _is_pickles(frame.f_code.co_filename) for frame, _ in frames
+    )
+
+
+def _is_pickles(filename: str) -> bool:
+    return os.path.basename(os.path.dirname(filename)) == "cloudpickle"
 
 
 def missing_module_hint(error: BaseException) -> str:
@@ -263,7 +265,7 @@ def _cut(part: str) -> str:
 
 
 def _is_ours(filename: str, depth: int) -> bool:
-    if os.path.dirname(filename) == _OURS:
+    if filename.startswith(_OURS):
         return True
     # A coroutine is run by asyncio, which run.py calls: its frames follow ours.
     return depth > 0 and os.path.basename(os.path.dirname(filename)) == "asyncio"

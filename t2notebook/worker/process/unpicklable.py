@@ -9,10 +9,31 @@ from typing import Any
 
 from ...model.wording import with_article
 from ...protocol.pickling import ResultPickler
-from .remote_traceback import type_name
+from .remote_traceback import one_line, type_name
 
 _SECONDS = 2.0
 _MAX_DEPTH = 30
+
+
+def reason(value: Any, error: Exception) -> str:
+    """Return why a value cannot be pickled: the part of it that cannot, and what that says of itself.
+
+    Parameters
+    ----------
+    value : object
+    error : Exception
+        Raised when it was pickled.
+    """
+    if isinstance(error, RecursionError | MemoryError):
+        return one_line(f"{type_name(type(error))}: {error}", 200)  # no part of it would be too much
+    return with_reason(explain(value), error)
+
+
+def with_reason(told: str, error: Exception) -> str:
+    """Return what `explain` told, with what the part says of itself."""
+    text = str(error)
+    # pickle says no more than the kind of the part.
+    return told if not text or text.startswith("cannot pickle '") else one_line(f"{told} ({text})", 600)
 
 
 def explain(value: Any) -> str:
