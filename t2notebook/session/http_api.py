@@ -154,7 +154,7 @@ class JobsHandler(ApiHandler):
             record["client"],
             record.get("credentials"),
         )
-        directory = session.framework_of(job).journal.directory
+        directory = session.frameworks.of(job).journal.directory
         self.finish({"job_id": job.job_id, "seq": job.events[-1].seq, "directory": str(directory)})
 
 
@@ -199,7 +199,7 @@ class KillWorkerHandler(ApiHandler):
         if worker_id >= job.view.number_of_workers:
             raise Refused(404, f"job {job_id} has no worker {worker_id}")
         record = self.content()
-        self.session.framework_of(job).commands.kill_worker(
+        self.session.frameworks.of(job).commands.kill_worker(
             job,
             worker_id,
             record.get("reason", "USER"),
@@ -233,7 +233,7 @@ class WhyHandler(ApiHandler):
     def get(self, job_id: str) -> None:
         """Say why its workers wait."""
         job = self.job(job_id)
-        self.finish({"why": self.session.framework_of(job).why(job)})
+        self.finish({"why": self.session.frameworks.of(job).why(job)})
 
 
 class LogsHandler(ApiHandler):
@@ -253,7 +253,7 @@ class LogsHandler(ApiHandler):
         worker_id = int(worker)
         if stream not in STREAMS or worker_id >= len(job.view.workers):
             raise Refused(404, f"job {job_id} has no {stream} of a worker {worker_id}")
-        place = self.session.framework_of(job).sandbox(job, worker_id)
+        place = self.session.frameworks.of(job).sandbox(job, worker_id)
         self.set_header("Content-Type", "application/octet-stream")
         if place is None:
             return
@@ -290,7 +290,7 @@ class TailsHandler(ApiHandler):
             if file["stream"] not in STREAMS or not 0 <= file["worker_id"] < len(job.view.workers):
                 raise HTTPError(404, f"job {job_id} has no {file['stream']} of a worker {file['worker_id']}")
         most = int(record.get("most", MOST_BYTES))
-        sandbox = self.session.framework_of(job).sandbox
+        sandbox = self.session.frameworks.of(job).sandbox
         self.finish({"files": await read_tails(job, sandbox, record["files"], most)})
 
 
@@ -316,7 +316,7 @@ class ClusterHandler(ApiHandler):
         path = ENDPOINTS.get(self.get_query_argument("what", "metrics"))
         if path is None:
             raise Refused(404, f"a master is asked for {', '.join(ENDPOINTS)} only")
-        driver = self.session.own.driver
+        driver = self.session.frameworks.own.driver
         if driver is None:
             raise Refused(502, "no master has been found yet")
         try:
@@ -352,7 +352,7 @@ class ForecastHandler(ApiHandler):
             raise Refused(400, str(error)) from None
         except Unknown as error:
             raise Refused(502, self.session.trouble or str(error)) from None
-        self.finish({**found, "master": self.session.master})
+        self.finish({**found, "master": self.session.master.address})
 
 
 class AdoptHandler(ApiHandler):
@@ -369,7 +369,7 @@ class AdoptHandler(ApiHandler):
         directory = Path(self.content()["directory"])
         if self.session.is_over:
             raise Refused(503, "the session is ending")
-        self.finish({"adopted": self.session.adopt(directory)})
+        self.finish({"adopted": self.session.frameworks.adopt(directory)})
 
 
 class ShutdownHandler(ApiHandler):

@@ -17,15 +17,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from .._version import __version__
-from ..journal import RENEW, Journal, Lease, is_owned, read_unfinished, session_directories
 from ..journal.job_store import AllJobs, JobRecord
-from ..mesos.credentials import Credentials, uses_tls
-from ..mesos.detector import MasterDetector, find
-from ..model.errors import JournalError, SessionError
+from ..model.errors import SessionError
 from ..model.events import Event, EventKind
 from ..model.job import JobSpec
 from ..model.process import LOADER, user_name
@@ -38,8 +34,10 @@ from .cluster_job_masters import ClusterJobMasters
 from .embedded import Cluster
 from .forecasts import Forecasts
 from .framework import Framework
+from .frameworks import Frameworks
 from .job_masters import JobMasters
 from .job_views import JobViews
+from .master import Master
 from .need import Need
 from .observers import Observers, knock
 from .retention import prune_ended
@@ -75,10 +73,9 @@ class Session:
 
     Attributes
     ----------
-    own : Framework
-        Runs what is submitted here.
-    frameworks : list of Framework
-        All, `own` first.
+    master : Master
+    frameworks : Frameworks
+        Its own runs what is submitted here.
     is_closed : bool
         Whether its journals are closed: nothing can be asked any more.
     """
@@ -92,49 +89,46 @@ class Session:
         self.config: dict[str, Any] = settings["config"]
         self.name = secrets.token_hex(8)
         self.started = time.time()
-        self._secrets: dict[str, str] = settings.get("secrets", {})
-        self._masters: MasterDetector | None = None
-        self._cluster = cluster
+        given: dict[str, str] = settings.get("secrets", {})
+        self.master = Master(self.config, given, cluster)
         self._is_embedded = bool(settings.get("embedded", cluster is not None))
-        self._home = Path(settings["socket"])
-        self._door = Door(self._home, self.name, application(self), self._note_whereabouts)
+        home = Path(settings["socket"])
+        self._door = Door(home, self.name, application(self), lambda: self.frameworks.moved(self._door.path))
         self._data = Path(settings["data_dir"])
-        self._sessions = self._data / "sessions"
-        self.lease = Lease.mine()
-        directory = self._sessions / f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
-        journal = Journal(directory, self.lease)
-        journal.set_meta(**self._facts())
         self.jobs = AllJobs()
         self.clients = Clients(self.jobs)
         self.observers = Observers(self.jobs)
-        self.views = JobViews(self.jobs, lambda job, worker: self.framework_of(job).sandbox(job, worker))
+        self.views = JobViews(self.jobs, lambda job, worker: self.frameworks.of(job).sandbox(job, worker))
         self._time_limits = TimeLimits(self.jobs, self.kill)
         self._runtime = Path(settings["runtime_dir"])
-        self.frameworks: list[Framework] = []
-        self.own = self._add(journal)
-        self.forecasts = Forecasts(self.own, bool(self.config.get("gpus", False)))
-        self.master = ""
+        self.frameworks = Frameworks(
+            self._data / "sessions",
+            self._facts(home),
+            self.jobs,
+            float(self.config["executor_linger"]),
+            self._framework_adopted,
+            self._framework_over,
+        )
+        self.forecasts = Forecasts(self.frameworks.own, bool(self.config.get("gpus", False)))
         self.trouble = ""
         self._workers: Workers | None = None
-        self._publisher = ZooKeeperPublisher(self._secrets.get("discovery", ""))
+        self._publisher = ZooKeeperPublisher(given.get("discovery", ""))
         self._over = asyncio.Event()
         self.is_closed = False
         #: Whether anybody has come for whom we were started.
         self.was_needed = False
         self._leaving = False
-        self._renewed = time.monotonic()
         self._need = Need(
-            float(self.config["session_linger"]), self._renewed, float(self.config["failover_timeout"])
+            float(self.config["session_linger"]), time.monotonic(), float(self.config["failover_timeout"])
         )
-        self._servers: list[HTTPServer] = []
         self._adding: set[asyncio.Task[None]] = set()
-        self._adopt_dead()
+        self.frameworks.adopt_left()
 
-    def _facts(self) -> dict[str, str]:
+    def _facts(self, home: Path) -> dict[str, str]:
         """Return what a successor, or a kernel that looks for a job, needs to know of us."""
         return {
             "name": self.name,
-            "home": str(self._home),
+            "home": str(home),
             "socket": str(self._door.path),
             "master": self.config["master"],
             "config": json.dumps(self.config),
@@ -142,51 +136,9 @@ class Session:
             "version": __version__,
         }
 
-    def _note_whereabouts(self) -> None:
-        """Write down where kernels find us, in each journal that is ours."""
-        for framework in list(self.frameworks):
-            try:
-                framework.journal.set_meta(name=self.name, home=str(self._home), socket=str(self._door.path))
-            except JournalError as error:
-                log.warning("%s", error)
-
     # Frameworks.
 
-    def _add(self, journal: Journal) -> Framework:
-        framework = Framework(journal, float(self.config["executor_linger"]), self._framework_over)
-        self.frameworks.append(framework)
-        self.jobs.add(framework.jobs)
-        return framework
-
-    def _adopt_dead(self) -> None:
-        """Take over what earlier sessions of this master, user and environment have left."""
-        for directory in session_directories(self._sessions):
-            try:
-                meta = read_unfinished(directory).meta
-                if meta.get("home", meta.get("socket")) == str(self._home):
-                    self.adopt(directory)
-            except Exception:
-                log.exception("cannot take over %s", directory)
-
-    def adopt(self, directory: Path) -> bool:
-        """Take over the framework of a dead session; return whether it is ours now.
-
-        Raises
-        ------
-        JournalError
-            When its journal cannot be written.
-        """
-        if any(framework.journal.directory == directory for framework in self.frameworks):
-            return True
-        left = read_unfinished(directory)
-        if is_owned(left.meta) or left.meta.get("over") or not (left.jobs or left.meta.get("framework_id")):
-            return False
-        journal = Journal.claim(directory, self.lease, is_owned)
-        if journal is None:
-            return False
-        framework = self._add(journal)
-        framework.link_packages(self.own.journal.packages)
-        journal.set_meta(name=self.name, home=str(self._home), socket=str(self._door.path))
+    def _framework_adopted(self, framework: Framework) -> None:
         if self._workers is not None:
             self._workers.listen_at(framework.facts.worker_port)
             self._workers.job_masters.take_up(framework.jobs)
@@ -196,16 +148,10 @@ class Session:
         for job in framework.jobs.active:
             self._time_limits.watch(job)
         self.observers.tell(framework.jobs)
-        log.warning("took over %d unfinished jobs of %s", len(framework.jobs.active), directory.name)
-        return True
-
-    def framework_of(self, job: JobRecord) -> Framework:
-        """Return the framework that runs a job."""
-        return next(framework for framework in self.frameworks if framework.jobs.get(job.job_id) is job)
 
     def _start(self, framework: Framework) -> None:
-        assert self._workers is not None and self._masters is not None
-        credentials = self._credentials()
+        assert self._workers is not None
+        credentials = self.master.credentials
         info = framework_info(
             user=self.config["user"] or user_name(),
             name=f"t2notebook ({user_name()}@{socket.gethostname()})",
@@ -215,10 +161,12 @@ class Session:
             gpus=bool(self.config.get("gpus", False)),
         )
         workers = self._workers
-        framework.start(self._masters, credentials, workers.url, workers.template, info, workers.contacts)
+        framework.start(
+            self.master.detector, credentials, workers.url, workers.template, info, workers.contacts
+        )
         framework.jobs.set_meta(
             worker_port=self._workers.url.rpartition(":")[2],
-            master_address=framework.facts.master_address(self.master),
+            master_address=framework.facts.master_address(self.master.address),
         )
 
     def _framework_over(self, framework: Framework) -> None:
@@ -226,11 +174,9 @@ class Session:
             jobs = [job.job_id for job in framework.jobs.active]
             self.clients.mark_lost(jobs, f"{framework.over}; t2.attach leads to it")
             self.observers.forget([job.job_id for job in framework.jobs])
-            if framework is not self.own:
-                self.frameworks.remove(framework)
-                self.jobs.remove(framework.jobs)
-                framework.journal.close()
-        if framework is self.own:
+            if framework is not self.frameworks.own:
+                self.frameworks.drop(framework)
+        if framework is self.frameworks.own:
             # Whoever submits next gets a new session, and so a framework that the master knows nothing against.
             self.trouble = framework.over
             self._leaving = bool(framework.taken_by)
@@ -294,7 +240,7 @@ class Session:
                 time.monotonic(),
                 awaited=not self.was_needed,
                 attached=bool(self.clients),
-                connected=any(framework.connected for framework in self.frameworks),
+                connected=self.frameworks.connected,
                 killed=[bool(job.view.kill_reason) for job in active],
             )
             if remaining <= 0:
@@ -302,84 +248,41 @@ class Session:
                 self._over.set()
                 return
             await asyncio.sleep(min(1.0, max(0.02, remaining)))
-            self._renew()
+            self.frameworks.renew(time.monotonic())
             if self.job_masters is not None:
                 self.job_masters.silence.look(time.monotonic())
             self._door.check()
             self._keep_files()
             await self.check_cluster()
-            for framework in list(self.frameworks):
-                if (
-                    framework.is_adopted
-                    and not framework.over
-                    and framework.connected
-                    and framework.is_at_rest
-                ):
-                    try:
-                        async with asyncio.timeout(END_TIMEOUT):
-                            await framework.tear_down()
-                    except TimeoutError:
-                        log.warning("a framework with nothing left to do could not be torn down yet")
+            await self.frameworks.tear_down_done(END_TIMEOUT)
 
     def _keep_files(self) -> None:
         """Make again what somebody has removed under us: journals, and what agents fetch."""
-        for framework in list(self.frameworks):
-            framework.keep()
+        self.frameworks.keep()
         if self._workers is not None:
             self._workers.keep()
 
-    def _renew(self) -> None:
-        if time.monotonic() - self._renewed >= RENEW:
-            self._renewed = time.monotonic()
-            for framework in list(self.frameworks):
-                framework.renew()
-
     async def check_cluster(self) -> None:
         """End with the embedded Mesos if that has ended."""
-        if self._cluster is not None and self.own.driver is not None and not self.own.connected:
-            await self._look_for(self._cluster)
-
-    async def _look_for(self, cluster: Cluster) -> None:
-        """End with the embedded Mesos: the next submit starts another session, and another cluster with it."""
-        is_gone = await asyncio.get_running_loop().run_in_executor(None, cluster.is_gone)
-        if is_gone and not self.own.connected:
-            why = "the embedded Mesos has ended, and all that it ran"
-            await asyncio.gather(*(framework.lose_master(why) for framework in self.frameworks[1:]))
-            await self.own.lose_master(why)  # the last, since we end with it
+        own = self.frameworks.own
+        if own.driver is not None and not own.connected and await self.master.is_gone() and not own.connected:
+            # The next submit starts another session, and another cluster with it.
+            await self.frameworks.lose_master("the embedded Mesos has ended, and all that it ran")
 
     async def _start_scheduler(self) -> None:
         try:
-            await self._find_master()
+            await self.master.find(self._say_why_waiting)
             self._serve_workers()
-            for framework in list(self.frameworks):
+            for framework in self.frameworks:
                 self._start(framework)
         except Exception as error:
             log.exception("the session cannot start its scheduler")
-            self.trouble = str(error) or type(error).__name__
-            if isinstance(error, socket.gaierror):
-                where = f"the master {self.master!r} cannot be found ({error.strerror})"
-                self.trouble = f"{where}; see t2.configure(master=...)"
+            self.trouble = self.master.explain(error)
             self._leaving = len(self.frameworks) > 1
-            for job in self.own.jobs.active:
+            for job in self.frameworks.own.jobs.active:
                 self._refuse(job)
             if self._leaving:
                 asyncio.get_running_loop().call_later(REFUSAL_SECONDS, self.stop)
-
-    async def _find_master(self) -> None:
-        if self._cluster is not None:
-            self.master = await asyncio.get_running_loop().run_in_executor(None, self._cluster.wait)
-            self._masters = find(self.master)
-            return
-        self.master = self.config["master"]
-        self._masters = find(self.master, self._secrets.get("zookeeper", ""), tls=self._has_tls())
-        while self._masters.current is None:
-            try:
-                async with asyncio.timeout(0.5):
-                    await self._masters.leader()
-            except TimeoutError:
-                self._say_why_waiting(self._masters.trouble)
-        if self.master.startswith("zk://"):
-            self.master = str(self._masters.current)
 
     def _say_why_waiting(self, trouble: str) -> None:
         message = f"no master ({trouble})"
@@ -388,39 +291,28 @@ class Session:
                 now = self.jobs.clock()
                 self.jobs.record(Event(EventKind.PENDING, job.job_id, now, source="SESSION", message=message))
 
-    def _has_tls(self) -> bool:
-        """Whether we speak TLS: to who is named so, and by ZooKeeper's word to whom settings of TLS are for."""
-        return uses_tls(self.config)
-
-    def _credentials(self) -> Credentials:
-        if self._cluster is not None:
-            return Credentials()
-        principal, secret = self._secrets.get("principal", ""), self._secrets.get("secret", "")
-        return Credentials.from_settings(self.config, principal, secret)
-
     def _serve_workers(self) -> None:
         self._workers = Workers(
             self.config,
-            self.master,
+            self.master.address,
             self.jobs,
             self._data / "core",
-            self.own.journal.packages,
-            [port for framework in reversed(self.frameworks) if (port := framework.facts.worker_port)],
+            self.frameworks.own.journal.packages,
+            [port for framework in reversed(list(self.frameworks)) if (port := framework.facts.worker_port)],
             {name: os.environ[name] for name in LOADER if os.environ.get(name)} if self._is_embedded else {},
             self._publisher,
             self.scale,
             self._give_silent_up,
         )
-        self._servers.append(self._workers.server)
         masters = self._workers.job_masters
         masters.cluster = ClusterJobMasters(
             self.jobs,
-            claims=lambda job: self.framework_of(job).facts.claims,
+            claims=lambda job: self.frameworks.of(job).facts.claims,
             kill=self.kill,
-            announce=lambda job, where: self.framework_of(job).announce_job_master(
+            announce=lambda job, where: self.frameworks.of(job).announce_job_master(
                 job, where.url, where.number
             ),
-            sandbox=lambda job, launch: self.framework_of(job).sandbox_of(launch),
+            sandbox=lambda job, launch: self.frameworks.of(job).sandbox_of(launch),
             take=masters.take,
             taken=masters.taken,
             scale=masters.scale,
@@ -443,25 +335,13 @@ class Session:
 
     async def _add_job_master(self, job: JobRecord) -> None:
         try:
-            await self.framework_of(job).admission.add_job_master(job)
+            await self.frameworks.of(job).admission.add_job_master(job)
         except Exception:
             log.exception("job %s has no job master", job.job_id)
 
     async def _close(self) -> None:
-        leaving = self._leaving
-        if not leaving:
-            for framework in self.frameworks:  # all at once, so that they end together
-                framework.commands.kill_all("the session was ended")
-        await asyncio.gather(
-            *(
-                framework.leave()
-                if leaving and framework.jobs.active
-                else framework.end("the session was ended")
-                for framework in self.frameworks
-            )
-        )
-        if self._masters is not None:
-            await self._masters.stop()
+        await self.frameworks.end(leaving=self._leaving)
+        await self.master.stop()
         if self.job_masters is not None:
             await self.job_masters.close()
         await self._publisher.close()
@@ -470,10 +350,11 @@ class Session:
         self.clients.close()
         self.observers.close()
         self.views.close()
-        for server in (*self._door.servers, *self._servers):
+        servers = [*self._door.servers, *([] if self._workers is None else [self._workers.server])]
+        for server in servers:
             server.stop()
             await server.close_all_connections()
-        prune_ended(self._sessions)
+        prune_ended(self._data / "sessions")
 
     # Jobs.
 
@@ -511,7 +392,7 @@ class Session:
             raise SessionOver("the session is ending")
         if spec.discovery and (why := await self._publisher.check(spec.discovery)):
             raise NotSubmitted(f"nothing was submitted: {why}")
-        job = await self.own.admission.admit(spec, package, client, credentials)
+        job = await self.frameworks.own.admission.admit(spec, package, client, credentials)
         self.clients.watch(client, job)
         # Also when somebody observes: that may be one who is about to leave.
         knock(self._runtime)
@@ -529,7 +410,7 @@ class Session:
         grace : float
             Seconds from SIGTERM to SIGKILL for its workers.
         """
-        self.framework_of(job).commands.kill(job, reason, message, grace)
+        self.frameworks.of(job).commands.kill(job, reason, message, grace)
 
     async def scale(self, job: JobRecord, by: int, request: str, source: str, leave_time: float) -> int:
         """Change the number of a job's workers, and return it; when this returns, it is on the disk.
@@ -555,12 +436,12 @@ class Session:
         """
         if (known := job.view.scalings.get(request)) is None:
             known = scaled(job.spec, job.view, by)
-            self.framework_of(job).commands.scale(job, known, request, source, leave_time)
+            self.frameworks.of(job).commands.scale(job, known, request, source, leave_time)
         await self.jobs.durable(job.job_id)
         return known
 
     def _give_silent_up(self, job: JobRecord, worker_ids: tuple[int, ...], seconds: float) -> None:
-        self.framework_of(job).commands.give_silent_up(job, worker_ids, seconds)
+        self.frameworks.of(job).commands.give_silent_up(job, worker_ids, seconds)
 
     def _refuse(self, job: JobRecord) -> None:
         """End a job that can never start, since there is no framework."""
@@ -578,22 +459,21 @@ class Session:
 
     def info(self) -> dict[str, Any]:
         """Return what ``%twister2 config`` and the client show of a session."""
-        driver = self.own.driver
-        looking = self._masters.trouble if self._masters is not None else ""
-        troubles = [self.trouble, *(framework.trouble for framework in self.frameworks), looking]
+        driver = self.frameworks.own.driver
+        troubles = [self.trouble, *(one.trouble for one in self.frameworks), self.master.trouble]
         return {
             "name": self.name,
             "pid": os.getpid(),
             "version": __version__,
             "python": sys.executable,
             "started": self.started,
-            "master": (driver and driver.leader) or self.master or self.config["master"],
+            "master": (driver and driver.leader) or self.master.address or self.config["master"],
             "framework_id": driver.framework_id if driver else None,
-            "subscribed": self.own.connected,
+            "subscribed": self.frameworks.own.connected,
             "trouble": next((trouble for trouble in troubles if trouble), ""),
             "worker_url": self._workers.url if self._workers is not None else "",
-            "directory": str(self.own.journal.directory),
-            "adopted": [str(framework.journal.directory) for framework in self.frameworks[1:]],
+            "directory": str(self.frameworks.own.journal.directory),
+            "adopted": [str(framework.journal.directory) for framework in self.frameworks.adopted],
             "kernels": len(self.clients),
             "refused": self._workers.job_masters.server.refused if self._workers is not None else 0,
             "config": self.config,

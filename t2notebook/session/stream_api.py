@@ -91,7 +91,7 @@ class WatchHandler(ApiHandler):
         self.session.clients.watch(client_id, job, int(record.get("after", 0)))
         if not job.credentials:  # it was taken over from a session that died with them
             job.credentials = dict(record.get("credentials") or {})
-        directory = self.session.framework_of(job).journal.directory
+        directory = self.session.frameworks.of(job).journal.directory
         self.finish({"spec": job.spec.to_dict(), "seq": job.events[-1].seq, "directory": str(directory)})
 
 
