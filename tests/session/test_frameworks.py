@@ -154,7 +154,7 @@ def test_each_journal_says_where_kernels_find_the_session(tmp_path: Path) -> Non
 def test_leases_are_renewed_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(session: Session) -> None:
         now, renewed = time.monotonic(), list[Framework]()
-        monkeypatch.setattr(Framework, "renew", lambda framework: renewed.append(framework))
+        monkeypatch.setattr(session.frameworks.own, "renew", lambda: renewed.append(session.frameworks.own))
         session.frameworks.renew(now + RENEW)
         assert renewed == [session.frameworks.own]
         session.frameworks.renew(now + 2 * RENEW - 0.1)
