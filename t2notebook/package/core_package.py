@@ -31,13 +31,16 @@ _PACKAGES = (
 _JOB_MASTER = (
     "__init__",
     "actions",
+    "barriers",
     "channel_server",
     "debugger",
     "happenings",
     "hosted",
     "job_feed",
     "job_master",
+    "joining",
     "mailboxes",
+    "members",
     "runner",
     "signed_log",
 )
