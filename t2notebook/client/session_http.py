@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import os
 import select
 import socket
@@ -19,16 +20,16 @@ from ..model.errors import SessionError, UnknownJob
 from ..model.process import is_stopped
 from ..model.text import dumps, loads
 from ..model.watchers import OBSERVER_HEADER
-from ..protocol.unix_socket import is_listening
+from ..protocol.unix_socket import ELSEWHERE, SESSION_HEADER, is_listening
 from . import peer_process
 
 REQUEST_TIMEOUT = 60.0
-#: The header with the name of the session that a request is for.
-SESSION_HEADER = "X-T2-Session"
 #: What a session answers that is not the one a request is for.
 MISDIRECTED = 421
 #: Seconds that a living session has to be found where it listens now, and that a stopped one has to go on.
 MOVE_PATIENCE, STOP_PATIENCE = 5.0, 1.0
+#: Seconds that a process has to say that it is a session which does not look like one.
+FOREIGN_PATIENCE = 2.0
 #: Seconds between two looks at either.
 _LOOK = 0.1
 #: How many connections are kept open for later requests; as many as threads ask at once are made.
@@ -47,8 +48,12 @@ class SessionStopped(SessionError):
     """The session process is stopped; the message says what to do about it."""
 
 
+class NotASession(SessionError):
+    """Another program listens at a session's place; the message says which, and what to do about it."""
+
+
 class _Misdirected(Exception):
-    """Another session answered, and did nothing."""
+    """Another session answered, or another program: what was asked for has not been done."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -160,6 +165,28 @@ class Connection:
         self.name = self.name or str(info.get("name", ""))
         self._directory = self._directory or Path(info["directory"])
 
+    def introduce(self) -> None:
+        """Learn the name of the session that listens, and keep to that one.
+
+        Raises
+        ------
+        NotASession
+        SessionEnding, SessionBroken, SessionStopped
+        """
+        if self.name:
+            return
+        pid = peer_process.listener_at(self.path)
+        is_foreign = peer_process.is_foreign(pid)
+        patience = FOREIGN_PATIENCE if is_foreign else REQUEST_TIMEOUT
+        try:
+            self.pin(loads(self._request_once("GET", "/v1/info", None, patience)[0]))
+        except (_Misdirected, ValueError, KeyError, TypeError):
+            raise NotASession(_taken(self.path, pid)) from None
+        except SessionError:  # also one of ours that is just ending
+            if is_foreign:
+                raise NotASession(_taken(self.path, pid)) from None
+            raise
+
     def get(self, path: str, **query: Any) -> Any:
         """GET a JSON answer."""
         return loads(self._request("GET", path, None, query)[0])
@@ -196,14 +223,15 @@ class Connection:
             connection.request("GET", path, headers=self._headers())
             assert connection.sock is not None
             _await_answer(connection.sock, peer_process.pid_of(connection.sock))
-            answer = connection.getresponse()
-            if answer.status == MISDIRECTED:
-                connection.close()
-                self._find_again()
-                return self.open_stream(path)
+            answer = _answer_of(connection)
+            self._check_sender(answer.status, answer.headers.get(SESSION_HEADER, ""))
             if answer.status != 200:
                 raise http.client.HTTPException(f"HTTP {answer.status}")
             connection.sock.settimeout(None)
+        except _Misdirected:
+            connection.close()
+            self._find_again()
+            return self.open_stream(path)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             why = error or type(error).__name__
@@ -234,7 +262,15 @@ class Connection:
                 # Byte by byte, since the first frame may follow at once.
                 while not head.endswith(b"\r\n\r\n") and (byte := sock.recv(1)):
                     head += byte
+                if head and not head.startswith(b"HTTP/"):
+                    raise _Misdirected
                 status = int(head.split(b" ", 2)[1])
+                headers = http.client.parse_headers(io.BytesIO(head.partition(b"\r\n")[2]))
+                self._check_sender(status, headers.get(SESSION_HEADER, ""))
+            except _Misdirected:
+                connection.close()
+                self._find_again()
+                continue
             except (OSError, ValueError, IndexError) as error:
                 connection.close()
                 raise SessionEnding(f"the session takes no calls: {error or type(error).__name__}") from None
@@ -245,9 +281,6 @@ class Connection:
                 sock.settimeout(None)
                 return sock
             connection.close()
-            if status == MISDIRECTED:
-                self._find_again()
-                continue
             raise {404: UnknownJob}.get(status, SessionEnding)(f"the session takes no calls (HTTP {status})")
 
     def _request(
@@ -255,15 +288,18 @@ class Connection:
     ) -> tuple[bytes, Mapping[str, str]]:
         target = f"{path}?{urlencode(query)}" if query else path
         body = content if content is None or isinstance(content, bytes) else dumps(content).encode()
-        if not self.name and path != "/v1/info":
-            self.pin(self.get("/v1/info"))
+        if path != "/v1/info":
+            self.introduce()
         while True:
             try:
                 return self._request_once(method, target, body)
             except _Misdirected:
                 self._find_again()
 
-    def _request_once(self, method: str, target: str, body: bytes | None) -> tuple[bytes, Mapping[str, str]]:
+    def _request_once(
+        self, method: str, target: str, body: bytes | None, patience: float = 0.0
+    ) -> tuple[bytes, Mapping[str, str]]:
+        patience = patience or REQUEST_TIMEOUT
         connection = self._kept() or self._connect()
         assert connection.sock is not None
         pid = peer_process.pid_of(connection.sock)
@@ -271,13 +307,14 @@ class Connection:
         is_over = False
         try:
             connection.request(method, target, body, headers)
-            _await_answer(connection.sock, pid)
-            answer = connection.getresponse()
+            _await_answer(connection.sock, pid, patience)
+            answer = _answer_of(connection)
+            self._check_sender(answer.status, answer.headers.get(SESSION_HEADER, ""))
             data = answer.read()
-            is_over = not answer.will_close and answer.status != MISDIRECTED
+            is_over = not answer.will_close
         except TimeoutError:
             raise SessionBroken(
-                f"the session process{_called(pid)} has not answered for {REQUEST_TIMEOUT:g} s{_advice(pid)}"
+                f"the session process{_called(pid)} has not answered for {patience:g} s{_advice(pid)}"
             ) from None
         except (OSError, http.client.HTTPException) as error:
             # A session that was killed still accepts connections while it dies. What only asks may be asked again.
@@ -291,8 +328,6 @@ class Connection:
                 self._idle.append(connection)
             else:
                 connection.close()
-        if answer.status == MISDIRECTED:
-            raise _Misdirected
         if answer.status >= 400:
             try:
                 text = loads(data)["error"]
@@ -300,6 +335,16 @@ class Connection:
                 text = data.decode("utf-8", "replace") or answer.reason
             raise {404: UnknownJob, 503: SessionEnding}.get(answer.status, SessionError)(text)
         return data, dict(answer.headers.items())
+
+    def _check_sender(self, status: int, name: str) -> None:
+        """Let nobody answer but the session that was asked; any, as long as its name is not known.
+
+        Raises
+        ------
+        _Misdirected
+        """
+        if status == MISDIRECTED or not name or name != (self.name or name):
+            raise _Misdirected
 
     def _headers(self) -> dict[str, str]:
         headers = {OBSERVER_HEADER: "1"} if self._is_observer else {}
@@ -401,7 +446,30 @@ def _is_readable(sock: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _await_answer(sock: socket.socket, pid: int) -> None:
+def _answer_of(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+    """Return the beginning of an answer.
+
+    Raises
+    ------
+    _Misdirected
+        When who answers speaks no HTTP: no session of ours does that.
+    OSError, HTTPException
+    """
+    try:
+        return connection.getresponse()
+    except http.client.RemoteDisconnected:
+        raise  # a session that was killed ends like this
+    except (http.client.BadStatusLine, http.client.UnknownProtocol, http.client.LineTooLong):
+        raise _Misdirected from None
+
+
+def _taken(path: Path, pid: int) -> str:
+    who = peer_process.called(pid) if pid else "another program"
+    ends = f"end it ('kill {pid}')" if pid else "end it"
+    return f"{who} listens where this session would, at {path}, and is no session: {ends}, or {ELSEWHERE}"
+
+
+def _await_answer(sock: socket.socket, pid: int, patience: float = 0.0) -> None:
     """Wait for the answer to begin.
 
     Raises
@@ -419,7 +487,7 @@ def _await_answer(sock: socket.socket, pid: int) -> None:
             seen_running = now
         elif now - seen_running > STOP_PATIENCE:
             raise _stopped(pid)
-        if now - begun > REQUEST_TIMEOUT:
+        if now - begun > (patience or REQUEST_TIMEOUT):
             raise TimeoutError
 
 

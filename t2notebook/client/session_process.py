@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 from ..config import Config, data_dir, runtime_dir, secrets_of
 from ..model.errors import SessionError
+from ..protocol.unix_socket import ELSEWHERE, in_the_way
 from .session_http import Connection, _living, _program
 from .surroundings import is_embedded
 
@@ -35,13 +36,22 @@ def ensure_session(config: Config) -> Connection:
     runtime = runtime_dir()
     connection = Connection(runtime / f"session-{config.session_key}.sock")
     if connection.is_alive():
+        connection.introduce()
         return connection
     if (living := _living(connection.path)) is not None:
         return living
     try:
         with _locked(runtime / f"session-{config.session_key}.lock", 2 * config.start_timeout):
             if not connection.is_alive():
+                if taken := in_the_way(connection.path):
+                    raise SessionError(taken)
                 _start(connection.path, config, runtime)
+            connection.introduce()
+    except IsADirectoryError as error:
+        raise SessionError(
+            f"no session process can be started: {error.filename} is a folder, and a file of ours is to be there: "
+            f"move it away, or {ELSEWHERE}"
+        ) from None
     except OSError as error:
         raise SessionError(
             f"no session process can be started: {error.strerror or error} ({error.filename or runtime}); "

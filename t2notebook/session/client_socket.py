@@ -17,7 +17,7 @@ from tornado.netutil import bind_unix_socket
 from tornado.web import Application
 
 from ..model.errors import SessionError
-from ..protocol.unix_socket import is_listening
+from ..protocol.unix_socket import in_the_way, is_listening
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class Door:
         ------
         SessionError
         """
+        if taken := in_the_way(self._home):
+            raise SessionError(taken)
         try:
             self._listen(self._home)
         except OSError as error:
@@ -73,7 +75,7 @@ class Door:
         try:
             if self._is_ours():
                 return
-            is_free = lock is not None and not is_listening(self._home, 0.5)
+            is_free = lock is not None and not (in_the_way(self._home) or is_listening(self._home, 0.5))
             self._listen(
                 self._home if is_free else self._home.with_name(f"{self._home.stem}-{self._name[:8]}.sock")
             )

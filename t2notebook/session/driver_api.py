@@ -7,6 +7,7 @@ import struct
 from typing import Any
 
 from ..model.text import dumps
+from ..protocol.unix_socket import SESSION_HEADER
 from .http_api import ApiHandler, Refused
 from .job_masters import JobMasters
 from .session import Session
@@ -66,9 +67,9 @@ class PoolHandler(_DriverHandler):
         pools = self.job_masters.pools
         self.job(job_id)
         stream = self.detach()
-        await stream.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: t2-frames\r\n\r\n"
-        )
+        lines = ["HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: t2-frames"]
+        lines.append(f"{SESSION_HEADER}: {self.session.name}")
+        await stream.write("\r\n".join([*lines, "", ""]).encode())
         connection = stream.socket.dup()
         stream.close()
         connection.setblocking(False)

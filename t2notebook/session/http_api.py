@@ -20,14 +20,15 @@ from ..model.job import JobSpec
 from ..model.text import dumps, loads
 from ..model.watchers import OBSERVER_HEADER
 from ..protocol.launch import KILL_GRACE
+from ..protocol.unix_socket import SESSION_HEADER
 from .admission import NotSubmitted
 from .forecasts import Unknown, request_of
 from .session import Session, SessionOver
 from .tails import MOST_BYTES, read_tails
 
 STREAMS = ("stdout", "stderr")
-#: The header with the name of the session that a request is for, and the answer of any other (RFC 9110, 15.5.20).
-SESSION_HEADER, MISDIRECTED = "X-T2-Session", 421
+#: The answer to a request that is for another session (RFC 9110, 15.5.20).
+MISDIRECTED = 421
 #: Seconds that a master has for an answer.
 MASTER_TIMEOUT = 10.0
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -51,7 +52,8 @@ class Refused(HTTPError):
 class ApiHandler(RequestHandler):
     """A request of a kernel; answers JSON, and errors as ``{"error": text}``.
 
-    It names the session that it is for; only one that asks for the name (`is_for_any`) may come without.
+    It names the session that it is for; only one that asks for the name (`is_for_any`) may come without. So does each
+    answer: another program may have taken the place of our socket.
     """
 
     is_for_any = False
@@ -66,6 +68,7 @@ class ApiHandler(RequestHandler):
             session.touch()
 
     def prepare(self) -> None:
+        self.set_header(SESSION_HEADER, self.session.name)
         if self.session.is_closed:
             raise Refused(503, "the session is ending")
         meant = self.request.headers.get(SESSION_HEADER, "")
@@ -89,6 +92,7 @@ class ApiHandler(RequestHandler):
         if isinstance(chunk, dict):
             self.set_header("Content-Type", "application/json; charset=UTF-8")
             chunk = dumps(chunk)
+        self.set_header(SESSION_HEADER, self.session.name)  # an error's answer has lost what was set before
         return super().finish(chunk)
 
     def job(self, job_id: str) -> JobRecord:

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from t2notebook.model.errors import SubmitError
 from t2notebook.notebook.feeder import Feeder
+from t2notebook.notebook.forms.form import ResourceForm, last_or
 from t2notebook.notebook.forms.html import form_html
 from t2notebook.notebook.forms.text import fits_text, forecast_text, hint, plan_text, tone
 from t2notebook.notebook.forms.values import ResourceValues, line, replaced, split_where
-from t2notebook.notebook.magics import submit_parser
+from t2notebook.notebook.magics import cell_jobs, submit_parser
+from t2notebook.notebook.magics.resources import resources_parser
 
 PARSER = submit_parser.make_parser()
 
@@ -176,6 +178,30 @@ class FakeView:
 
     def refresh(self) -> None:
         self.count += 1
+
+
+def test_the_form_begins_with_the_last_cells_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The magic did, while the class began with one worker."""
+
+    def of_line(*words: str) -> ResourceValues:
+        arguments = resources_parser().parse([*words])
+        arguments.words = [*words]
+        return last_or(arguments).values
+
+    monkeypatch.setattr(cell_jobs, "_last", None)
+    assert ResourceForm().values == ResourceValues() == of_line()
+    words = shlex.split("--name pi --workers 4 --ram 1GB --nodes h1,h2 --where 'rack=r1,unique:hostname'")
+    monkeypatch.setattr(cell_jobs, "_last", cell_jobs.SubmitCell(words, "1", "key", "pi"))
+    begun = ResourceForm().values
+    assert begun == of_line()
+    assert (begun.workers, begun.cpus, begun.ram, begun.nodes) == (4, 1.0, 1024.0, ("h1", "h2"))
+    assert (begun.attributes, begun.more) == ((("rack", ("r1",)),), "unique:hostname")
+    changed = ResourceForm(workers=2, where="zone=b", disk=0).values
+    assert changed == of_line("--workers", "2", "--where", "zone=b", "--disk", "0")
+    assert (changed.workers, changed.ram, changed.where) == (2, begun.ram, "zone=b")
+    assert begun.nodes and not ResourceForm(nodes=()).values.nodes
+    with pytest.raises(SubmitError):
+        ResourceForm(workers=0)
 
 
 def test_a_form_that_nobody_sees_asks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

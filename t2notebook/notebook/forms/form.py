@@ -6,11 +6,12 @@ import argparse
 import logging
 import time
 import uuid
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ...model.errors import SessionError, SubmitError, Twister2Error
-from ...model.job import MAX
 from ...model.units import mebibytes_of
 from ..magics import cell_jobs, submission, submit_parser
 from ..magics.parser import VerbParser
@@ -38,20 +39,23 @@ class ResourceForm:
     button submits the last ``%%twister2 submit`` cell of this notebook with the chosen numbers. Without ipywidgets
     it is text.
 
+    What is not given is as in that cell, as with ``%twister2 resources``; before there is one: a worker with a cpu and
+    512 MiB.
+
     Parameters
     ----------
-    workers : int
-    cpus : float
+    workers : int, optional
+    cpus : float, optional
         Of each worker, as all that follow.
-    ram : float or str
+    ram : float or str, optional
         MiB, or a text such as ``"1GB"``.
-    disk : float
+    disk : float, optional
         GiB.
-    gpus : int
-    workers_per_executor : int or "max"
-    nodes : iterable of str
-        Hosts of agents that may be used; none: any.
-    where : str
+    gpus : int, optional
+    workers_per_executor : int or "max", optional
+    nodes : iterable of str, optional
+        Hosts of agents that may be used; an empty one: any.
+    where : str, optional
         Agents by their attributes: ``rack=r1,unique:hostname``.
 
     Raises
@@ -68,19 +72,29 @@ class ResourceForm:
 
     def __init__(
         self,
-        workers: int = 1,
-        cpus: float = 1.0,
-        ram: float | str = 512.0,
-        disk: float = 0.0,
-        gpus: int = 0,
-        workers_per_executor: int | str = MAX,
-        nodes: tuple[str, ...] | list[str] = (),
-        where: str = "",
+        workers: int | None = None,
+        cpus: float | None = None,
+        ram: float | str | None = None,
+        disk: float | None = None,
+        gpus: int | None = None,
+        workers_per_executor: int | str | None = None,
+        nodes: Iterable[str] | None = None,
+        where: str | None = None,
     ) -> None:
-        attributes, more = split_where(where)
-        values = ResourceValues(
-            workers, cpus, mebibytes_of(ram), disk, gpus, workers_per_executor, tuple(nodes), attributes, more
-        )
+        given: dict[str, Any] = {
+            "workers": workers,
+            "cpus": cpus,
+            "ram": None if ram is None else mebibytes_of(ram),
+            "disk": disk,
+            "gpus": gpus,
+            "workers_per_executor": workers_per_executor,
+            "nodes": None if nodes is None else tuple(nodes),
+        }
+        if where is not None:
+            given["attributes"], given["more"] = split_where(where)
+        last = cell_jobs.last_cell()
+        begun = ResourceValues.of(_parser().parse([*last.words])) if last else ResourceValues()
+        values = replace(begun, **{name: value for name, value in given.items() if value is not None})
         values.check()
         self._values = values
         self._cell: cell_jobs.SubmitCell | None = None
