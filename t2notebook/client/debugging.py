@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,6 +13,9 @@ from ..model.errors import SessionError, Twister2Error
 
 #: Seconds between two signs of life while somebody thinks.
 PING = 20.0
+#: Seconds in which a worker that goes on may stop again, at a breakpoint in a loop, and is debugged on; and between two
+#: looks whether it does.
+AGAIN, LOOK = 1.0, 0.1
 
 Post = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -73,9 +77,24 @@ def _converse(say: Callable[..., Mapping[str, Any]], answer: Mapping[str, Any], 
         sys.stdout.write(str(answer.get("output", "")))
         sys.stdout.flush()
         if answer.get("ended"):
-            print(f"Worker {worker_id} goes on, or has ended.")
-            return
+            answer = _next_stop(say, answer)
+            if answer.get("ended"):
+                print(f"Worker {worker_id} {'has ended' if answer.get('over') else 'goes on'}.")
+                return
+            continue
         answer = say("poll") if "prompt" not in answer else say("line", line=input(str(answer["prompt"])))
+
+
+def _next_stop(say: Callable[..., Mapping[str, Any]], answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the answer when a worker that goes on stops again at once; else that it goes on, or has ended."""
+    deadline = time.monotonic() + AGAIN
+    try:
+        while answer.get("ended") and not answer.get("over") and time.monotonic() < deadline:
+            time.sleep(LOOK)
+            answer = say("attach")
+    except KeyboardInterrupt:
+        pass
+    return answer
 
 
 def _detach(say: Callable[..., Mapping[str, Any]]) -> None:

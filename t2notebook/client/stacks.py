@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
+
+#: How often a frame is shown that comes again and again (`traceback` does the same).
+REPEATS = 3
 
 
 def stacks_text(answers: Iterable[Mapping[str, Any]]) -> str:
@@ -50,8 +54,18 @@ def _body(answer: Mapping[str, Any]) -> str:
         name = thread["name"] if len(threads) > 1 or thread["name"] != "MainThread" else ""
         if name:
             lines.append(f"  {name}{daemon}")
-        lines += [f"  {line}" if name else line for frame in thread["frames"] for line in frame_lines(frame)]
+        lines += [f"  {line}" if name else line for line in _frames_lines(thread["frames"])]
     return "\n".join(lines)
+
+
+def _frames_lines(frames: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """Yield frames as tracebacks print them: of one that comes again and again, the first ones."""
+    for _, same in groupby(frames):
+        alike = list(same)
+        for frame in alike[:REPEATS]:
+            yield from frame_lines(frame)
+        if (more := len(alike) - REPEATS) > 0:
+            yield f"  [Previous line repeated {more} more time{'s' * (more > 1)}]"
 
 
 def frame_lines(frame: Sequence[Any]) -> list[str]:

@@ -58,10 +58,12 @@ class DebugHandler(ApiHandler):
             raise Refused(503, "the session is not ready yet")
         if worker_id >= len(job.view.workers):
             raise Refused(404, f"job {job_id} has no worker {worker_id}")
-        if job.view.state.is_final:
-            self.finish({"ended": True})
-            return
-        self.finish(dict(await masters.debug(job, worker_id, self.content(), LONGEST_WAIT)))
+        answer: dict[str, Any] = {"ended": True}
+        if not job.view.state.is_final:
+            answer = dict(await masters.debug(job, worker_id, self.content(), LONGEST_WAIT))
+        if answer.get("ended"):
+            answer["over"] = job.view.state.is_final or job.view.workers[worker_id].state.is_terminal
+        self.finish(answer)
 
 
 def routes(session: Session) -> list[Any]:

@@ -46,6 +46,8 @@ async def inspect(
         if told := answer.record.get("error"):
             return {**facts, "note": str(told)}
         found = loads(bytes(answer.payload))
+        if worker.held:
+            facts["state"] = f"waits in the debugger ({worker.held})"
         return {**(found if isinstance(found, dict) else {}), **facts}
 
     return list(await asyncio.gather(*map(one, workers)))

@@ -29,6 +29,12 @@ def test_workers_at_the_same_place_stand_together() -> None:
     ]
 
 
+def test_a_frame_that_comes_again_and_again_is_shown_three_times() -> None:
+    text = stacks_text([answer(0, FRAME, *[["a.py", 1, "deep", "deep(n - 1)"]] * 40, FRAME)])
+    assert text.count("in deep") == 3 and text.count("in step") == 2
+    assert "\n  [Previous line repeated 37 more times]\n" in text
+
+
 def test_a_dump_of_c_code() -> None:
     text = f'''Thread 0x00007fd44a5fb6c0 (most recent call first):
   File "/x/threading.py", line 982 in run

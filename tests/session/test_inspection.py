@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,56 @@ def test_one_that_hangs_in_c(job: Any) -> None:
     text = job.stack(2)
     assert "its main thread has been in C code for 1 s or longer" in text
     assert "return sum(range(10**13))" in text and "in in_c" in text
+
+
+def test_ten_looks_at_once(job: Any) -> None:
+    """All but the first were told that somebody else was looking."""
+    with ThreadPoolExecutor(10) as pool:
+        in_c = list(pool.map(lambda _: job.stack(2), range(10)))
+        profile = pool.submit(job.profile, 0, 0.5)
+        in_python = list(pool.map(lambda _: job.stack(0), range(9)))
+    assert all("return sum(range(10**13))" in text for text in in_c), in_c
+    assert all("in in_python" in text for text in in_python), in_python
+    assert profile.result().count > 1
+
+
+def test_tasks_of_an_event_loop_and_code_that_does_not_listen(t2: Any) -> None:
+    """Of a worker that waits in asyncio nothing was shown but the selector; one that blocks signals was said to be in C
+    code.
+    """
+
+    def work(env: Any) -> None:
+        import asyncio
+        import os
+        import signal
+        import time
+
+        async def wait_for(what: str) -> None:
+            await asyncio.sleep(60)
+
+        async def gather() -> None:
+            await asyncio.gather(wait_for("one"), asyncio.create_task(wait_for("two"), name="the second"))
+
+        if env.worker_id == 0:
+            asyncio.run(gather())
+        if env.worker_id == 1:
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        elif env.worker_id == 2:
+            for number in range(signal.SIGRTMIN, signal.SIGRTMAX):
+                signal.signal(number, signal.SIG_IGN)
+        else:
+            os.closerange(3, 64)
+        time.sleep(60)
+
+    job = t2.submit(work, workers=4, cpu=0.2, ram_mega_bytes=64)
+    eventually(lambda: job.state is JobState.STARTED, 30)
+    eventually(lambda: "task the second\n" in job.stack(0))
+    text = job.stack(0)
+    assert "in gather\n      await asyncio.gather(" in text and text.count("in wait_for") == 2
+    eventually(lambda: "its code blocks the signal that asks it" in job.stack(1))
+    eventually(lambda: "its code ignores the signal that asks it" in job.stack(2))
+    eventually(lambda: "has closed the file descriptors for the answer" in job.stack(3))
+    job.kill()
 
 
 def test_one_that_is_stopped_and_one_that_became_another_program(job: Any) -> None:

@@ -16,12 +16,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..process.inspection import DUMP_ALL, DUMP_MAIN, LOOK, after_bootstrap, beginning
+from ..process.inspection import DUMP_ALL, DUMP_MAIN, LOOK, users_places
 from ..process.shipped_modules import MODULES_DIRECTORY
 from .event_loop import Loop, Timer
 
 #: Seconds that Python code has to answer, and then C code; samples of a profile a second, and its seconds at the most.
 PATIENCE, DUMP_PATIENCE, RATE, LONGEST_PROFILE = 1.0, 0.3, 100, 600.0
+#: Looks, and seconds between them, after which a wait in the kernel counts as one that lasts.
+SHORT_WAITS, SHORT_WAIT = 3, 0.1
 #: Files whose lines are read for one answer, and bytes of each at the most.
 _MOST_FILES, _MOST_BYTES = 200, 4 << 20
 _OURS = os.path.join(os.path.dirname(os.path.dirname((lambda: 0).__code__.co_filename)), "")
@@ -36,6 +38,12 @@ _STATES = {
     "Z": "is ending",
     "X": "is ending",
 }
+
+#: What is said of a worker that answers in no way.
+_SILENT = (
+    "it gave no answer: its main thread is in C code that does not come back, or its code has taken over the signals "
+    "that ask it, or has closed the file descriptors for the answer"
+)
 
 Answer = Callable[[Mapping[str, Any]], None]
 
@@ -64,8 +72,11 @@ class Inspection:
         self._pid = 0
         self._number = 0
         self._parts: list[bytes] = []
-        self._waiting: tuple[int, Callable[[Mapping[str, Any]], None]] | None = None
-        self._timer: Timer | None = None
+        self._questions: dict[int, tuple[Answer, Timer]] = {}
+        self._dump_for: list[Answer] = []  # who waits for the dump that is under way
+        self._profile_for: Answer | None = None
+        self._postponed: list[Answer] = []
+        self._timers: set[Timer] = set()
 
     def begin(self, pid: int) -> None:
         """The worker's process has been made."""
@@ -78,11 +89,16 @@ class Inspection:
         if self._pid:
             self._loop.remove_reader(self._socket)
             self._pid = 0
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._waiting is not None:
-            self._waiting[1]({"note": "the worker has ended"})
-            self._waiting = None
+        answers = [*(answer for answer, _ in self._questions.values()), *self._dump_for, *self._postponed]
+        for timer in (*self._timers, *(timer for _, timer in self._questions.values())):
+            timer.cancel()
+        if self._profile_for is not None:
+            answers.append(self._profile_for)
+        self._timers.clear()
+        self._questions.clear()
+        self._dump_for, self._postponed, self._profile_for = [], [], None
+        for answer in answers:
+            answer({"note": "the worker has ended"})
         self._theirs.close()
         self._socket.close()
         if self._dump >= 0:
@@ -97,15 +113,15 @@ class Inspection:
         answer : callable
             Called once.
         """
-        facts = describe(self._pid)
-        if not self._may_ask(facts, answer):
-            return
 
-        def answered(record: Mapping[str, Any]) -> None:
-            note = str(record.get("note", ""))
-            answer({**facts, "note": note, "threads": with_lines(record.get("threads", []))})
+        def ask(facts: Mapping[str, Any]) -> None:
+            def answered(record: Mapping[str, Any]) -> None:
+                note = str(record.get("note", ""))
+                answer({**facts, "note": note, "threads": with_lines(record.get("threads", []))})
 
-        self._ask({"kind": "stack"}, PATIENCE, answered, lambda: self._have_dumped(answer))
+            self._ask({"kind": "stack"}, PATIENCE, answered, lambda: self._have_dumped(answer))
+
+        self._if_it_can(ask, answer)
 
     def profile(self, seconds: float, answer: Answer) -> None:
         """Sample all threads for some time, and answer ``samples``, as the worker gives them, and their ``count``.
@@ -116,93 +132,97 @@ class Inspection:
         answer : callable
             Called once.
         """
-        facts = describe(self._pid)
-        if not self._may_ask(facts, answer):
-            return
-        self._busy()
-        self._send({"kind": "profile"})
-
-        end = time.monotonic() + min(seconds, LONGEST_PROFILE)
-
-        def tick() -> None:
-            if not self._pid:
-                answer({**facts, "note": "the worker has ended"})
-                return
-            if (left := end - time.monotonic()) > 0:
-                self._timer = self._loop.call_later(min(left, 1 / RATE), tick)
-                self._signal(LOOK)
-                return
-            self._waiting = None
-            self._ask({"kind": "end"}, 10.0, answered, silent)
-
-        def answered(record: Mapping[str, Any]) -> None:
-            samples = record.get("samples", [])
-            for sample in samples:
-                sample[2] = _fill(sample[2], lines)
-            answer(
-                {
-                    **facts,
-                    "note": str(record.get("note", "")),
-                    "samples": samples,
-                    "count": record.get("count", 0),
-                }
-            )
-
-        def silent() -> None:
-            answer(
-                {
-                    **describe(self._pid),
-                    "note": "it did not come back from C code in this time",
-                    "samples": [],
-                }
-            )
-
-        lines = _Lines()
-        tick()
+        self._if_it_can(lambda facts: self._sample(seconds, facts, answer), answer)
 
     # Inside.
 
-    def _may_ask(self, facts: dict[str, Any], answer: Answer) -> bool:
-        """Return whether the worker can answer; else say why it does not."""
-        note = ""
-        if not self._pid or not facts["state"]:
-            note = "its process has ended"
-        elif facts["code"] in ("T", "t"):
-            note = f"it is stopped; 'kill -CONT {self._pid}' on its agent lets it go on"
-        elif facts["code"] == "D":
-            note = f"it waits in the kernel{_where(facts)}, in a system call that no signal interrupts"
-        elif facts["code"] in ("Z", "X"):
-            note = "its process is ending"
-        elif LOOK is None or not _catches(self._pid, LOOK):
-            note = "it does not listen: another program runs in its process, or it has not begun yet"
-        elif self._waiting is not None:
-            note = "somebody else is looking into it just now"
-        if note:
-            answer({**facts, "note": note})
-        return not note
+    def _sample(self, seconds: float, facts: Mapping[str, Any], answer: Answer) -> None:
+        if self._profile_for is not None:
+            answer({**facts, "note": "somebody else is profiling it just now"})
+            return
+        self._profile_for = answer
+        self._send({"kind": "profile"})
+        end = time.monotonic() + min(seconds, LONGEST_PROFILE)
 
-    def _busy(self) -> None:
-        """Let nobody else ask."""
-        self._waiting = (0, lambda record: None)
+        def tick() -> None:
+            if (left := end - time.monotonic()) > 0:
+                self._later(min(left, 1 / RATE), tick)
+                self._signal(LOOK)
+            else:
+                self._profile_for = None
+                self._ask({"kind": "end"}, 10.0, answered, silent)
+
+        def answered(record: Mapping[str, Any]) -> None:
+            samples, lines = record.get("samples", []), _Lines()
+            for sample in samples:
+                sample[2] = _fill(sample[2], lines)
+            count = record.get("count", 0)
+            answer({**facts, "note": str(record.get("note", "")), "samples": samples, "count": count})
+
+        def silent() -> None:
+            answer({**describe(self._pid), "note": f"in this time {_SILENT}", "samples": []})
+
+        tick()
+
+    def _if_it_can(
+        self, go_on: Callable[[Mapping[str, Any]], None], answer: Answer, left: int = SHORT_WAITS
+    ) -> None:
+        """Go on with how the worker is, if it can answer; else say why it cannot."""
+        facts = describe(self._pid)
+        note = self._why_not(facts)
+        if not note:
+            go_on(facts)
+        elif facts["code"] == "D" and left:  # everybody who reads a disk is so for a moment
+            self._postponed.append(answer)
+
+            def again() -> None:
+                self._postponed.remove(answer)
+                self._if_it_can(go_on, answer, left - 1)
+
+            self._later(SHORT_WAIT, again)
+        else:
+            answer({**facts, "note": note})
+
+    def _why_not(self, facts: Mapping[str, Any]) -> str:
+        """Return why the worker cannot answer; empty if it can."""
+        if not self._pid or not facts["state"]:
+            return "its process has ended"
+        if facts["code"] in ("T", "t"):
+            return f"it is stopped; 'kill -CONT {self._pid}' on its agent lets it go on"
+        if facts["code"] == "D":
+            return f"it waits in the kernel{_where(facts)}, in a system call that no signal interrupts"
+        if facts["code"] in ("Z", "X"):
+            return "its process is ending"
+        if LOOK is not None and _has(self._pid, "SigBlk", LOOK):
+            return f"its code blocks the signal that asks it ({LOOK}; signal.pthread_sigmask)"
+        if LOOK is not None and _has(self._pid, "SigIgn", LOOK):
+            return f"its code ignores the signal that asks it ({LOOK}; signal.signal)"
+        if LOOK is None or not _has(self._pid, "SigCgt", LOOK):
+            return "it does not listen: another program runs in its process, or it has not begun yet"
+        return ""
+
+    def _later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call `callback` then, unless this is closed before."""
+
+        def call() -> None:
+            self._timers.discard(timer)
+            callback()
+
+        timer = self._loop.call_later(seconds, call)
+        self._timers.add(timer)
 
     def _ask(
         self, command: Mapping[str, Any], patience: float, answered: Answer, silent: Callable[[], None]
     ) -> None:
         self._number += 1
-        self._parts.clear()
-
-        def done(record: Mapping[str, Any]) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
-            answered(record)
+        number = self._number
 
         def too_late() -> None:
-            self._waiting = None
+            del self._questions[number]
             silent()
 
-        self._waiting = self._number, done
-        self._timer = self._loop.call_later(patience, too_late)
-        self._send({**command, "number": self._number})
+        self._questions[number] = answered, self._loop.call_later(patience, too_late)
+        self._send({**command, "number": number})
         self._signal(LOOK)
 
     def _send(self, record: Mapping[str, Any]) -> None:
@@ -212,19 +232,17 @@ class Inspection:
             pass  # it has closed its end, or does not read: then no answer comes, and that is said
 
     def _signal(self, number: int | None) -> None:
-        if number is not None and self._pid and _catches(self._pid, number):
+        if number is not None and self._pid and _has(self._pid, "SigCgt", number):
             try:
                 os.kill(self._pid, number)
             except OSError:
                 pass
 
     def _read(self) -> None:
-        while True:
+        while self._pid:
             try:
                 part = self._socket.recv(1 << 17)
-            except BlockingIOError:
-                return
-            except OSError:
+            except OSError:  # there is nothing more, too
                 return
             if not part:
                 return
@@ -236,40 +254,38 @@ class Inspection:
             except ValueError:
                 record = {"note": "its answer is too large"}
             self._parts.clear()
-            if self._waiting is not None and record.get("number", self._waiting[0]) == self._waiting[0]:
-                (_, done), self._waiting = self._waiting, None
-                done(record)
+            # One that cannot be read is taken for the answer to the oldest question.
+            number = record.get("number", next(iter(self._questions), 0))
+            if (question := self._questions.pop(number, None)) is not None:
+                question[1].cancel()
+                question[0](record)
 
     def _have_dumped(self, answer: Answer) -> None:
-        """Have C code dump what Python code does not tell, once."""
+        """Have C code dump what Python code does not tell, once for all who ask meanwhile."""
         facts = describe(self._pid)
-        if not self._may_ask(facts, answer):
+        if note := self._why_not(facts):
+            answer({**facts, "note": note})
+            return
+        self._dump_for.append(answer)
+        if len(self._dump_for) > 1:
             return
         is_alone = not any(state == "R" for state in _other_threads(self._pid))
         os.ftruncate(self._dump, 0)
-        self._busy()
+        os.lseek(self._dump, 0, os.SEEK_SET)  # which the worker's copy has in common
         self._signal(DUMP_ALL if is_alone else DUMP_MAIN)
         note = f"its main thread has been in C code for {PATIENCE:g} s or longer"
         if not is_alone:
             note += "; the others run, and are not shown for that"
 
         def look(left: int = 10) -> None:
-            if not self._pid:
-                answer({**facts, "note": "the worker has ended"})
-                return
             text = os.pread(self._dump, 1 << 20, 0).decode("utf-8", "replace")
             if left and not text.endswith("\n"):
-                self._timer = self._loop.call_later(DUMP_PATIENCE / 10, lambda: look(left - 1))
+                self._later(DUMP_PATIENCE / 10, lambda: look(left - 1))
                 return
-            self._waiting = None
-            threads = parse(text)
-            answer(
-                {
-                    **facts,
-                    "note": note if threads else f"{note}, and tells nothing",
-                    "threads": with_lines(threads),
-                }
-            )
+            threads = with_lines(parse(text))
+            answers, self._dump_for = self._dump_for, []
+            for one in answers:
+                one({**facts, "note": note if threads else _SILENT, "threads": threads})
 
         look()
 
@@ -292,12 +308,12 @@ def _where(facts: Mapping[str, Any]) -> str:
     return f" at {facts['where']}" if facts.get("where") else ""
 
 
-def _catches(pid: int, number: int) -> bool:
-    """Return whether a process has a handler for a signal: without one, most signals would end it."""
-    if not os.path.exists("/proc/self/status"):
-        return False
+def _has(pid: int, mask: str, number: int) -> bool:
+    """Return whether a signal stands in a mask of a process, as proc(5) names it: ``SigCgt`` are those with a handler,
+    without which most signals would end it; ``SigIgn`` the ignored ones, ``SigBlk`` those that its main thread blocks.
+    """
     for line in _text(f"/proc/{pid}/status").splitlines():
-        if line.startswith("SigCgt:"):
+        if line.startswith(f"{mask}:"):
             return bool(int(line.split()[1], 16) >> (number - 1) & 1)
     return False
 
@@ -334,11 +350,12 @@ def parse(dump: str) -> list[dict[str, Any]]:
     for thread in threads:
         frames = thread["frames"] = thread["frames"][::-1]
         places = [(file, line, name) for file, line, name, _ in frames]
-        if any(file.startswith(_OURS) for file, _, _ in places):
-            thread["name"] = "MainThread"  # which is forked in the middle of the executor's frames
-            thread["frames"] = frames[beginning(places) :]
-        else:
-            thread["frames"] = frames[after_bootstrap(places) :]
+        # The main thread is forked in the middle of the executor's frames; another may be where `env` leads.
+        is_main = any(file.startswith(_OURS) for file, _, _ in places) and not (
+            os.path.basename(places[0][0]) == "threading.py" and places[0][2] == "_bootstrap"
+        )
+        thread["name"] = "MainThread" if is_main else thread["name"]
+        thread["frames"] = [[*place, None] for place in users_places(places, is_main)]
     threads.sort(key=lambda thread: thread["name"] != "MainThread")
     return threads
 

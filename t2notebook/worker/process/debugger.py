@@ -2,7 +2,8 @@
 hold it until somebody has attached from the notebook, has looked around and lets it go on; or until nobody has come for
 long enough.
 
-pdb itself is imported when a worker stops for the first time. Its lines come and go through the job master.
+pdb itself is imported when a worker stops for the first time. Its lines come and go through the job master. Each thread
+that stops has a pdb of its own, and they take turns: who has gone on lets the next one in.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ...protocol.after_import import when_imported
 from . import remote_traceback
 from .job_master_client import JobMasterClient
-from .remote_traceback import one_line, type_name
+from .remote_traceback import error_line
 
 if TYPE_CHECKING:
     from .remote_pdb import RemotePdb
@@ -37,8 +38,8 @@ class Debugger:
     def __init__(self, client: JobMasterClient, worker_id: int, timeout: float) -> None:
         self._client, self._worker_id, self._timeout = client, worker_id, timeout
         self._pid = os.getpid()
-        self._one = threading.Lock()
-        self._pdb: RemotePdb | None = None
+        self._turn = threading.Lock()
+        self._threads = threading.local()
 
     def install(self) -> None:
         """Have `breakpoint()` lead here, and `pdb.set_trace()`, whose terminal a worker has not."""
@@ -51,7 +52,7 @@ class Debugger:
         """Hold the worker where an exception was raised; when this returns, it ends as it would have."""
         if os.getpid() != self._pid or (traceback := users_part(error.__traceback__)) is None:
             return
-        what = one_line(f"{type_name(type(error))}: {error}", 200)
+        what = error_line(error, 200)
         console = self._console(f"{what}, which nobody caught", "q")
         console.write(
             f"{what}\nWorker {self._worker_id} waits where it was raised; c or q ends it as the exception would have.\n"
@@ -60,10 +61,15 @@ class Debugger:
         console.end()
 
     def release(self) -> None:
-        """Leave the debugger: the user's function has ended, in the middle of somebody's steps."""
-        if self._pdb is not None and os.getpid() == self._pid:
-            self._pdb.leave()
-            self._pdb = None
+        """Leave the debugger: the user's function has ended in this thread, in the middle of somebody's steps."""
+        if (pdb := self._pdb) is not None and os.getpid() == self._pid:
+            pdb.leave()
+            self._threads.pdb = None
+
+    @property
+    def _pdb(self) -> RemotePdb | None:
+        """The present thread's."""
+        return getattr(self._threads, "pdb", None)
 
     def _on_breakpoint(self, *arguments: Any, **options: Any) -> Any:
         if os.environ.get("PYTHONBREAKPOINT", "") not in (
@@ -89,28 +95,26 @@ class Debugger:
                 "worker's own process\n"
             )
             return
-        with self._one:
-            code = frame.f_code
-            place = f"{os.path.basename(code.co_filename)}:{frame.f_lineno}"
-            why = f"{what} in {code.co_name} at {place}"
-            if self._pdb is None:
-                self._pdb = self._make(self._console(why, "c"))
-            console = self._pdb.console
-            if not console.is_held:
-                console.why = why
-                console.write(
-                    f"Worker {self._worker_id} waits in the debugger. c goes on, q ends the worker, h shows more; an "
-                    "interrupt leaves it waiting.\n"
-                )
-            if header is not None:
-                console.write(f"{header}\n")
-            self._pdb.rcLines.extend(commands or ())
-            self._pdb.stop_in(frame)
+        code = frame.f_code
+        place = f"{os.path.basename(code.co_filename)}:{frame.f_lineno}"
+        why = f"{what} in {code.co_name} at {place}"
+        if (pdb := self._pdb) is None:
+            pdb = self._threads.pdb = self._make(self._console(why, "c"))
+        if not pdb.console.is_held:
+            pdb.console.begin(
+                why,
+                f"Worker {self._worker_id} waits in the debugger. c goes on, q ends the worker, h shows more; an "
+                "interrupt leaves it waiting.\n",
+            )
+        if header is not None:
+            pdb.console.write(f"{header}\n")
+        pdb.rcLines.extend(commands or ())
+        pdb.stop_in(frame)
 
     def _console(self, why: str, when_nobody: str) -> Any:
         from .remote_pdb import Console
 
-        return Console(self._client, why, self._timeout, when_nobody)
+        return Console(self._client, self._turn, why, self._timeout, when_nobody)
 
     def _make(self, console: Any) -> RemotePdb:
         from .remote_pdb import RemotePdb

@@ -28,9 +28,13 @@ _LAST: int | None = getattr(signal, "SIGRTMAX", None)
 LOOK, DUMP_ALL, DUMP_MAIN = (None, None, None) if _LAST is None else (_LAST - 2, _LAST - 3, _LAST - 4)
 #: Frames of a thread that are told: of a deeper stack the outermost and the innermost ones.
 MOST_FRAMES = 100
+#: Tasks of an event loop that are told.
+MOST_TASKS = 50
 #: Bytes of an answer, which the socket takes in pieces, and of a piece.
 _MOST_ANSWER, PIECE = 8 << 20, 60_000
 _WORKER = os.path.join(os.path.dirname(os.path.dirname((lambda: 0).__code__.co_filename)), "")
+_PACKAGE = os.path.join(os.path.dirname(_WORKER.rstrip(os.sep)), "")
+_LIBRARY = os.path.join(os.path.dirname(threading.__file__), "")
 _BOOTSTRAP = ("_bootstrap", "_bootstrap_inner", "run")
 
 #: A line of a stack: file, line and function, as `traceback` names them.
@@ -68,6 +72,9 @@ class Inspector:
         while frame is not None and frame.f_code is Inspector._on_look.__code__:
             frame = frame.f_back  # the signal came at the very beginning or end of the look before
         self._is_looking = True
+        # No debugger, nor another that traces the code that was interrupted, is to come along.
+        if (tracer := sys.gettrace()) is not None:
+            sys.settrace(None)
         try:
             if self._profile is not None:
                 self._profile.sample(frame)
@@ -77,6 +84,8 @@ class Inspector:
             self._profile = None  # whatever it is, it must not reach the user's code
         finally:
             self._is_looking = False
+            if tracer is not None:
+                sys.settrace(tracer)
 
     def _receive(self) -> Mapping[str, Any] | None:
         try:
@@ -122,7 +131,8 @@ def stacks(main: FrameType | None) -> list[dict[str, Any]]:
     -------
     list of dict
         ``name``, ``is_daemon`` and ``frames``, the outermost first: file, line, function, and the line's text if it is
-        known without reading a file, else None.
+        known without reading a file, else None. After the threads those tasks of the main thread's event loop that
+        wait, since it is there that code with coroutines is.
     """
     threads = {thread.ident: thread for thread in threading.enumerate()}
     ours = threading.main_thread().ident
@@ -132,12 +142,52 @@ def stacks(main: FrameType | None) -> list[dict[str, Any]]:
         thread = threads.get(ident)
         found.append(
             {
-                "name": sendable(thread.name, 100) if thread is not None else f"thread {ident}",
+                "name": _printable(thread.name) if thread is not None else f"thread {ident}",
                 "is_daemon": thread is not None and thread.daemon,
-                "frames": [[file, line, name, _known_line(file, line)] for file, line, name in places],
+                "frames": _with_known_lines(places),
             }
         )
+    return found + _tasks()
+
+
+def _tasks() -> list[dict[str, Any]]:
+    """Return the tasks that wait in the event loop that was interrupted, as threads are given."""
+    asyncio: Any = sys.modules.get("asyncio")
+    try:
+        tasks = asyncio.all_tasks(asyncio.get_running_loop())
+    except (AttributeError, RuntimeError):  # nobody uses it, or none runs here
+        return []
+    found = []
+    for task in sorted(tasks, key=lambda one: one.get_name())[:MOST_TASKS]:
+        places = _awaits(task.get_coro())
+        if places:
+            name = f"task {_printable(task.get_name())}"
+            found.append({"name": name, "is_daemon": False, "frames": _with_known_lines(places)})
+    if len(tasks) > MOST_TASKS:
+        name = f"and {len(tasks) - MOST_TASKS} more tasks"
+        found.append({"name": name, "is_daemon": False, "frames": []})
     return found
+
+
+def _awaits(coroutine: Any) -> list[FrameSummary]:
+    """Return where a coroutine waits, and what it waits for where that does, and so on; nothing if it runs."""
+    places: list[FrameSummary] = []
+    while coroutine is not None and len(places) < MOST_FRAMES:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is None or getattr(coroutine, "cr_running", False):
+            break
+        places.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    return users_places(places, is_main=False)
+
+
+def _printable(name: str) -> str:
+    """Return a name that somebody gave as one short line."""
+    return sendable(" ".join(name.split()).replace("\x1b", "\\x1b"), 100)
+
+
+def _with_known_lines(places: list[FrameSummary]) -> list[list[Any]]:
+    return [[file, line, name, _known_line(file, line)] for file, line, name in places]
 
 
 def _places(frame: FrameType | None, is_main: bool) -> list[FrameSummary]:
@@ -148,12 +198,38 @@ def _places(frame: FrameType | None, is_main: bool) -> list[FrameSummary]:
         places.append((code.co_filename, frame.f_lineno or code.co_firstlineno, code.co_name))
         frame = frame.f_back
     places.reverse()
-    places = places[beginning(places) :] if is_main else places[after_bootstrap(places) :]
+    places = users_places(places, is_main)
     if len(places) > MOST_FRAMES:
         left_out = len(places) - MOST_FRAMES
         half = MOST_FRAMES // 2
         places = [*places[:half], ("", 0, f"... {left_out} frames are left out ..."), *places[-half:]]
     return places
+
+
+def users_places(places: list[FrameSummary], is_main: bool) -> list[FrameSummary]:
+    """Return the places of a stack from the user's first to their last one: what `env` does inside is ours.
+
+    Parameters
+    ----------
+    places : list of (file, line, function)
+        Outermost first.
+    is_main : bool
+        Whether it is the main thread's.
+    """
+    places = places[beginning(places) :] if is_main else places[after_bootstrap(places) :]
+    return places[: _end(places)]
+
+
+def _end(places: list[FrameSummary]) -> int:
+    """Return where the frames begin that are ours, or the standard library's below ours; their number without any."""
+    end = len(places)
+    for index in range(len(places) - 1, -1, -1):
+        file = places[index][0]
+        if file.startswith(_PACKAGE):
+            end = index
+        elif not file.startswith(_LIBRARY) or "site-packages" in file:
+            break
+    return end or len(places)
 
 
 def beginning(places: list[FrameSummary]) -> int:
@@ -224,9 +300,9 @@ class _Profile:
         for (ident, stack), weight in sorted(self._weights.items(), key=lambda one: -one[1])[:5000]:
             pairs = list(zip(stack[::2], stack[1::2], strict=True))
             places = [(code.co_filename, line, code.co_name) for code, line in reversed(pairs)]
-            places = places[beginning(places) :] if ident == self._ours else places[after_bootstrap(places) :]
-            frames = [[file, line, name, _known_line(file, line)] for file, line, name in places]
+            places = users_places(places, ident == self._ours)
+            frames = _with_known_lines(places)
             found.append(
-                [sendable(names.get(ident, f"thread {ident}"), 100), round(weight, 5), frames[-MOST_FRAMES:]]
+                [_printable(names.get(ident, f"thread {ident}")), round(weight, 5), frames[-MOST_FRAMES:]]
             )
         return found

@@ -107,6 +107,12 @@ def type_name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
+def error_line(error: BaseException, limit: int = MAX_LINE) -> str:
+    """Return an exception's type and message as one line of at most `limit` characters."""
+    name, message = type_name(type(error)), _text(error)
+    return one_line(f"{name}: {message}" if message.strip() else name, limit)
+
+
 def one_line(text: str, limit: int = MAX_LINE) -> str:
     """Return `text` as one line of at most `limit` characters."""
     line = " ".join(text.split())
@@ -173,7 +179,7 @@ def cannot_rebuild(error: BaseException, versions: Mapping[str, str]) -> str:
     versions : mapping of str to str
         The distributions that the function uses, as the notebook has them.
     """
-    what = one_line(f"{type_name(type(error))}: {_text(error)}", 300)
+    what = error_line(error, 300)
     hint = missing_module_hint(error) or _other_versions(versions)
     why = f"{hint} ({what})" if hint else what
     return one_line(f"the job's function cannot be rebuilt on the agent: {why}")
