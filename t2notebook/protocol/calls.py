@@ -29,6 +29,10 @@ LEASE = 0.05
 MOST_FUNCTIONS, MOST_FUNCTION_BYTES = 64, 128 << 20
 _COUNT = struct.Struct("<I")
 _SIZE = struct.Struct("<Q")
+#: The head of an object without buffers.
+_PLAIN = struct.Struct("<IQ")
+#: Types of which every value can be pickled by name, and the items of a tuple that are looked at for that.
+_PLAIN_TYPES, _PLAIN_LENGTH = frozenset({int, float, bool, str, bytes, type(None)}), 8
 #: A pickle that names this is one of something that the other side need not have.
 _MAIN = b"__main__"
 
@@ -88,15 +92,18 @@ def pack(
         buffers.append(buffer)
         return False
 
-    try:
-        data = _by_names(value, keep)
-    except Exception:
-        data = b""
-    if not data or _MAIN in data:
-        buffers.clear()
-        data = (by_value or _as_results)(value, keep)
+    if _is_plain(value):
+        data = pickle.dumps(value, 5)
+    else:
+        try:
+            data = _by_names(value, keep)
+        except Exception:
+            data = b""
+        if not data or _MAIN in data:
+            buffers.clear()
+            data = (by_value or _as_results)(value, keep)
     if not buffers and len(data) < LARGE:
-        return [_COUNT.pack(0) + _SIZE.pack(len(data)) + data + bytes(-(12 + len(data)) % ALIGN)]
+        return [_PLAIN.pack(0, len(data)) + data + bytes(-(_PLAIN.size + len(data)) % ALIGN)]
     views: list[Bytes] = [data, *(buffer.raw() for buffer in buffers)]
     sizes = [len(data), *(buffer.raw().nbytes for buffer in buffers)]
     head = _COUNT.pack(len(buffers)) + b"".join(map(_SIZE.pack, sizes))
@@ -108,9 +115,18 @@ def pack(
     return pieces
 
 
+def _is_plain(value: Any, depth: int = 2) -> bool:
+    """Whether a value is of a plain type, or the arguments of a call that are: most are, and there are many."""
+    if (kind := type(value)) is tuple:
+        return (
+            depth > 0 and len(value) <= _PLAIN_LENGTH and all([_is_plain(each, depth - 1) for each in value])
+        )
+    return kind in _PLAIN_TYPES or (kind is dict and not value)
+
+
 def size(pieces: Pieces) -> int:
     """Return the bytes of some pieces."""
-    return sum(memoryview(piece).nbytes for piece in pieces)
+    return sum([piece.nbytes if isinstance(piece, memoryview) else len(piece) for piece in pieces])
 
 
 def unpack(data: Bytes, main: dict[str, Any] | None = None) -> Any:
@@ -123,12 +139,11 @@ def unpack(data: Bytes, main: dict[str, Any] | None = None) -> Any:
         Names that the pickle finds in ``__main__``; by default those of this process.
     """
     view = memoryview(data)
-    (count,) = _COUNT.unpack_from(view)
-    sizes = [_SIZE.unpack_from(view, _COUNT.size + index * _SIZE.size)[0] for index in range(count + 1)]
-    if count == 0 and sizes[0] < LARGE:
-        begin = _COUNT.size + _SIZE.size
-        pickled, buffers = view[begin : begin + sizes[0]], []
+    count, length = _PLAIN.unpack_from(view)
+    if count == 0 and length < LARGE:
+        pickled, buffers = view[_PLAIN.size : _PLAIN.size + length], []
     else:
+        sizes = [_SIZE.unpack_from(view, _COUNT.size + index * _SIZE.size)[0] for index in range(count + 1)]
         begin = _COUNT.size + _SIZE.size * (count + 1)
         begin += -begin % ALIGN
         members = []

@@ -29,11 +29,14 @@ MAX_MESSAGE = 64 << 20
 STREAMS = 4
 TAG = 16
 _LENGTH, _NUMBER = struct.Struct(">I"), struct.Struct(">Q")
+#: A frame's length, stream and flags.
+_HEADER = struct.Struct(">IBB")
 _HEAD = 2
 _LAST = 1
 #: The border on which the bytes of a message begin.
 ALIGN = 16
-#: Bytes of a message from which on they are not copied once more out of the whole.
+#: Bytes of a message from which on they are not copied once more out of the whole, and up to which they are copied into
+#: one piece at once.
 _LARGE = 64 << 10
 
 Bytes = bytes | bytearray | memoryview
@@ -110,7 +113,7 @@ class FrameWriter:
 
     def __init__(self, seal: Seal | None) -> None:
         self._seal = seal
-        self._queues: dict[int, deque[_Outgoing]] = {}
+        self._queues: dict[int, deque[_Outgoing | bytes]] = {}
         self.waiting = 0
 
     def put(self, record: Mapping[str, Any], payload: Bytes | Sequence[Bytes] = b"", stream: int = 0) -> None:
@@ -131,15 +134,22 @@ class FrameWriter:
             When it is larger than `MAX_MESSAGE`.
         """
         text = dumps(record).encode()
-        given = [payload] if isinstance(payload, bytes | bytearray | memoryview) else payload
-        views = [view for each in given if (view := memoryview(each).cast("B")).nbytes]
-        if views:
+        given = (payload,) if isinstance(payload, bytes | bytearray | memoryview) else payload
+        size = sum([each.nbytes if isinstance(each, memoryview) else len(each) for each in given])
+        if size:
             text += b" " * (-(_LENGTH.size + len(text)) % ALIGN)
-        parts = deque([memoryview(_LENGTH.pack(len(text)) + text), *views])
-        size = sum(map(len, parts))
+        size += _LENGTH.size + len(text)
         if size > MAX_MESSAGE:
             raise ValueError(f"a message has {size} bytes; {MAX_MESSAGE} are the most")
-        self._queues.setdefault(stream, deque()).append(_Outgoing(parts, size))
+        message: _Outgoing | bytes
+        if size < _LARGE:
+            message = b"".join((_LENGTH.pack(len(text)), text, *given))
+        else:
+            views = [memoryview(each).cast("B") for each in given if memoryview(each).nbytes]
+            message = _Outgoing(deque([memoryview(_LENGTH.pack(len(text)) + text), *views]), size)
+        if (queue := self._queues.get(stream)) is None:
+            queue = self._queues[stream] = deque()
+        queue.append(message)
         self.waiting += size
 
     def take(self) -> bytes:
@@ -148,6 +158,11 @@ class FrameWriter:
             return b""
         stream, queue = next(iter(self._queues.items()))
         outgoing = queue[0]
+        if isinstance(outgoing, bytes):
+            queue.popleft()
+            self._take_turns(stream, queue)
+            self.waiting -= len(outgoing)
+            return self._small_frame(stream, outgoing)
         pieces, left = [], PIECE
         while left and outgoing.data:
             part = outgoing.data.popleft()
@@ -159,15 +174,25 @@ class FrameWriter:
         taken = PIECE - left
         outgoing.size -= taken
         self.waiting -= taken
-        head = bytes((stream, 0 if outgoing.data else _LAST))
         if not outgoing.data:
             queue.popleft()
-        del self._queues[stream]  # it goes to the end of the line
-        if queue:
-            self._queues[stream] = queue
+        self._take_turns(stream, queue)
+        head = bytes((stream, 0 if outgoing.data else _LAST))
         if self._seal is None:
             return b"".join((_LENGTH.pack(_HEAD + taken), head, *pieces))
         return b"".join((_LENGTH.pack(_HEAD + taken + TAG), head, *pieces, self._seal.next(head, *pieces)))
+
+    def _take_turns(self, stream: int, queue: deque[_Outgoing | bytes]) -> None:
+        if len(self._queues) > 1 or not queue:
+            del self._queues[stream]  # it goes to the end of the line
+            if queue:
+                self._queues[stream] = queue
+
+    def _small_frame(self, stream: int, message: bytes) -> bytes:
+        if self._seal is None:
+            return _HEADER.pack(_HEAD + len(message), stream, _LAST) + message
+        frame = _HEADER.pack(_HEAD + len(message) + TAG, stream, _LAST) + message
+        return frame + self._seal.next(memoryview(frame)[_LENGTH.size :])
 
 
 @dataclass(slots=True)
@@ -255,6 +280,9 @@ class FrameReader:
         size = self._sizes.get(stream, 0) + len(body) - _HEAD
         if size > MAX_MESSAGE:
             raise FrameError(f"a message of more than {MAX_MESSAGE} bytes")
+        if flags & _LAST and stream not in self._parts:
+            found.append(_message(bytes(body[_HEAD:]), stream))
+            return
         whole = self._parts.pop(stream, None) or bytearray()
         whole += body[_HEAD:]
         if flags & _LAST:
@@ -290,10 +318,10 @@ class FrameReader:
         return len(body) + self._tag
 
 
-def _message(data: bytearray, stream: int) -> Message:
+def _message(data: bytes | bytearray, stream: int) -> Message:
     try:
         (length,) = _LENGTH.unpack_from(data)
-        record = loads(bytes(data[_LENGTH.size : _LENGTH.size + length]))
+        record = loads(data[_LENGTH.size : _LENGTH.size + length])
     except (struct.error, ValueError):
         raise FrameError("a message that cannot be read") from None
     if not isinstance(record, dict):

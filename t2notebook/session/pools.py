@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 #: Bytes that wait for a worker before its notebook is held up, and until it goes on.
 _MUCH, _LITTLE = 16 << 20, 4 << 20
+#: Seconds for which nothing is read from a worker that has said that more results follow at once: they come together.
+GATHER = 0.002
 #: Seconds that one worker may hold its notebook up; then its connection is given up, and it asks anew.
 PATIENCE = 30.0
 
@@ -36,6 +38,7 @@ class Pools:
     def __init__(self, workers: Mapping[Key, Connection]) -> None:
         self._workers = workers
         self._notebooks: dict[str, Notebook] = {}
+        self._gathering: set[Connection] = set()
 
     def notebook(self, job_id: str) -> Notebook:
         """Return the protocol of a notebook's connection."""
@@ -58,9 +61,27 @@ class Pools:
         connection : Connection
         message : Message
         """
+        record = message.record["pool"]
         if (notebook := self._notebooks.get(key[0])) is not None:
             incarnation = connection.hello.get("incarnation")
-            notebook.send({**message.record["pool"], "from": key[1], "of": incarnation}, message.payload)
+            notebook.send({**record, "from": key[1], "of": incarnation}, message.payload)
+        if "more" in record:
+            self._gather(connection)
+
+    def _gather(self, connection: Connection) -> None:
+        """Read from a worker again a moment later: to be woken for each of many short calls costs more than they do."""
+        if not self._gathering:
+            asyncio.get_running_loop().call_later(GATHER, self._read_on)
+        if connection not in self._gathering:
+            self._gathering.add(connection)
+            connection.pause_reading()
+
+    def _read_on(self) -> None:
+        gathering, self._gathering = self._gathering, set()
+        for connection in gathering:
+            notebook = self._notebooks.get(str(connection.hello.get("job_id")))
+            if notebook is None or not notebook.holds_up:
+                connection.resume_reading()
 
     def written(self, key: Key, connection: Connection) -> None:
         """A worker has read some of what waited for it."""

@@ -9,11 +9,11 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from ...model.errors import Twister2Error
-from ...protocol.frames import Bytes, FrameError, FrameReader, FrameWriter, Message
+from ...protocol.frames import PIECE, Bytes, FrameError, FrameReader, FrameWriter, Message
 from ..session_http import Connection
 
 _CHUNK = 1 << 20
@@ -56,6 +56,7 @@ class PoolConnection:
         self._sock: socket.socket | None = None
         self._writer = FrameWriter(None)
         self._unsent = memoryview(b"")
+        self._is_corked = False
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -80,8 +81,20 @@ class PoolConnection:
             if self._sock is None:
                 return
             self._writer.put(record, pieces)
-            if not self._flush():
+            if not self._is_corked and not self._flush():
                 self._wake()
+
+    @contextlib.contextmanager
+    def corked(self) -> Iterator[None]:
+        """Write what is sent meanwhile together, at the end: each write wakes the session."""
+        self._is_corked = True
+        try:
+            yield
+        finally:
+            self._is_corked = False
+            with self._lock:
+                if self._sock is not None and not self._flush():
+                    self._wake()
 
     def reset(self) -> None:
         """Break the connection: what was lost between the two sides is found by the greetings on the next one."""
@@ -117,6 +130,8 @@ class PoolConnection:
         try:
             while self._unsent or (piece := self._writer.take()):
                 if not self._unsent:
+                    while len(piece) < PIECE and (more := self._writer.take()):
+                        piece += more
                     self._unsent = memoryview(piece)
                 self._unsent = self._unsent[self._sock.send(self._unsent) :]
         except BlockingIOError:
@@ -166,7 +181,7 @@ class PoolConnection:
 
     def _serve(self, sock: socket.socket) -> None:
         """Read until the connection breaks, or the pool ends."""
-        reader = FrameReader(None)
+        reader, buffer = FrameReader(None), memoryview(bytearray(_CHUNK))
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
         events = select.POLLIN
@@ -182,7 +197,7 @@ class PoolConnection:
                 self._awake()
             if ready.get(sock.fileno(), 0) & ~select.POLLOUT:
                 try:
-                    data = sock.recv(_CHUNK)
+                    data = buffer[: sock.recv_into(buffer)]
                     messages = reader.feed(data) if data else ()
                 except BlockingIOError:
                     continue

@@ -31,8 +31,8 @@ MOST_AHEAD, MOST_AHEAD_BYTES = 32, 1 << 20
 #: Parts of a call's time that the way to the worker and back has to take, for another call to be sent ahead.
 WORTH = 0.02
 #: Seconds of work that a worker is sent ahead, at the least, where calls are sent ahead: short ones then go several in
-#: a message, and no worker waits for a kernel or a session that is busy for a moment.
-AHEAD = 0.004
+#: a message, and no worker waits for a kernel or a session that is busy for a moment, or that gathers results.
+AHEAD = 0.01
 #: Bytes of a call that is large, and bytes of such that are on their way to workers at once (or one call).
 LARGE, MOST_ON_THE_WAY = 1 << 20, 64 << 20
 #: Seconds that news may take, after the end of a lease, before its calls are given to others.

@@ -246,14 +246,13 @@ class Pool:
 
     def received(self, messages: Sequence[Message]) -> None:
         """Take what workers have sent."""
-        settled: list[_Ended] = []
-        for message in messages:
-            with self._lock:
-                ended = self._take(message.record, message.payload)
-                settled += self._given_up
-                self._given_up = []
-            for entry, record, payload in ended:
-                settled.append((entry.future, *_outcome(entry.future, self.job.job_id, record, payload)))
+        ended: list[tuple[_Entry, Mapping[str, Any], Bytes]] = []
+        with self._lock, self._connection.corked():
+            for message in messages:
+                ended += self._take(message.record, message.payload)
+            settled, self._given_up = self._given_up, []
+        for entry, record, payload in ended:
+            settled.append((entry.future, *_outcome(entry.future, self.job.job_id, record, payload)))
         self._settle(settled)
 
     def due(self) -> float | None:

@@ -50,13 +50,56 @@ class _Pending:
 
 @dataclass(slots=True)
 class _Link:
-    """A connection that is open."""
+    """A connection that is open. Its socket never blocks: each wait would cost short calls another system call."""
 
     sock: socket.socket
     channel: channel.Channel
     url: str
     number: int = 0
     early: list[Message] = field(default_factory=list)
+    _readable: select.poll = field(default_factory=select.poll)
+    _buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_CHUNK)))
+
+    def __post_init__(self) -> None:
+        self.sock.setblocking(False)
+        self._readable.register(self.sock, select.POLLIN)
+
+    def read(self, seconds: float) -> memoryview:
+        """Wait for bytes for a while, and return them; empty when the other side has closed.
+
+        They lie where the next ones come to lie.
+
+        Raises
+        ------
+        TimeoutError
+            When none came.
+        """
+        if not self._readable.poll(seconds * 1000):
+            raise TimeoutError("timed out")
+        try:
+            return self._buffer[: self.sock.recv_into(self._buffer)]
+        except BlockingIOError:  # whatever woke us was not for us
+            raise TimeoutError("timed out") from None
+
+    def write(self, timeout: float = CONNECT_TIME) -> None:
+        """Write all that is to be sent.
+
+        Raises
+        ------
+        TimeoutError
+            When the other side has not read a piece in so many seconds.
+        OSError
+        """
+        while piece := self.channel.take():
+            left = memoryview(piece)
+            while left:
+                try:
+                    left = left[self.sock.send(left) :]
+                except BlockingIOError:
+                    writable = select.poll()
+                    writable.register(self.sock, select.POLLOUT)
+                    if not writable.poll(timeout * 1000):
+                        raise TimeoutError("timed out") from None
 
 
 class JobMasterClient:
@@ -201,7 +244,7 @@ class JobMasterClient:
                 return False
             try:
                 link.channel.send({"pool": record, "request": 0}, payload, _POOL)
-                _write(link.sock, link.channel, _LONG_WRITE)
+                link.write(_LONG_WRITE)
             except OSError as error:
                 self._fail(str(error) or type(error).__name__)
                 return False
@@ -257,14 +300,14 @@ class JobMasterClient:
         self._is_reading = True
         link = self._link
         self._changed.release()
-        data = b""
+        data: bytes | memoryview = b""
         fresh: _Link | None = None
         trouble = ""
         try:
             if link is None:
                 fresh = self._reach(limit or CONNECT_TIME)
             else:
-                data = _read(link.sock)
+                data = link.read(_LOOK)
                 if not data:
                     trouble = "the connection was closed"
         except TimeoutError as error:
@@ -319,11 +362,11 @@ class JobMasterClient:
 
     def _drain(self, link: _Link) -> None:
         """Take what has come, and wait for nothing."""
-        poll = select.poll()
-        poll.register(link.sock, select.POLLIN)
-        while self._link is link and poll.poll(0):
+        while self._link is link:
             try:
-                data = link.sock.recv(_CHUNK)
+                data = link.read(0)
+            except TimeoutError:
+                return
             except OSError as error:
                 self._fail(str(error) or type(error).__name__)
                 return
@@ -355,11 +398,11 @@ class JobMasterClient:
         stream = 1 if len(pending.payload) > _CHUNK // 2 else 0
         try:
             link.channel.send(record, pending.payload, stream)
-            _write(link.sock, link.channel)
+            link.write()
         except OSError as error:
             self._fail(str(error) or type(error).__name__)
 
-    def _feed(self, link: _Link, data: bytes) -> None:
+    def _feed(self, link: _Link, data: bytes | memoryview) -> None:
         try:
             messages = link.channel.feed(data)
         except FrameError as error:
@@ -415,13 +458,12 @@ class JobMasterClient:
             opened = channel.connect(self._secret, hello)
             link = _Link(sock, opened, url, number)
             while True:
-                _write(sock, opened)
-                sock.settimeout(max(0.01, deadline - time.monotonic()))
-                data = sock.recv(_CHUNK)
+                link.write()
+                data = link.read(max(0.01, deadline - time.monotonic()))
                 if not data:
                     raise ConnectionError("the connection was closed")
                 messages = opened.feed(data)
-                _write(sock, opened)
+                link.write()
                 for index, message in enumerate(messages):
                     if "stop" in message.record:
                         self._stopped = str(message.record["stop"])
@@ -437,27 +479,6 @@ class JobMasterClient:
         except BaseException:
             sock.close()
             raise
-
-
-def _read(sock: socket.socket) -> bytes:
-    """Wait for bytes for a while, and return them; empty when the other side has closed.
-
-    Raises
-    ------
-    TimeoutError
-        When none came.
-    """
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    if not poll.poll(_LOOK * 1000):
-        raise TimeoutError
-    return sock.recv(_CHUNK)
-
-
-def _write(sock: socket.socket, opened: channel.Channel, timeout: float = CONNECT_TIME) -> None:
-    sock.settimeout(timeout)
-    while piece := opened.take():
-        sock.sendall(piece)
 
 
 _all: weakref.WeakSet[JobMasterClient] = weakref.WeakSet()

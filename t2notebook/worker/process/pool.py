@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import CoroutineType
 from typing import Any
 
 from ...model.errors import PackageError
@@ -27,6 +28,10 @@ from .unpicklable import reason
 ALONE = 60.0
 #: Bytes of a result that go in one message.
 PART = 4 << 20
+#: Seconds between two looks at what the notebook has sent meanwhile, as long as there are calls.
+LISTEN = 0.002
+#: Seconds of a call that is short: the session brings its result to the notebook with the next one's, if calls follow.
+SHORT = 0.005
 
 
 class Mapped:
@@ -51,7 +56,7 @@ class Mapped:
         raise TypeError("a pool's function is called with its own arguments")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Result:
     """A result that the notebook has not yet said that it has."""
 
@@ -98,6 +103,7 @@ class PoolWorker:
         self._over = False
         self._alone_since: float | None = time.monotonic()
         self._count = 0
+        self._listened = 0.0
 
     def run(self) -> int:
         """Run calls until the pool ends; return how many.
@@ -107,7 +113,9 @@ class PoolWorker:
         Superseded
         """
         while not self._over:
-            self._listen(wait=not self._queue)
+            if not self._queue or time.monotonic() - self._listened >= LISTEN:
+                self._listen(wait=not self._queue)
+                self._listened = time.monotonic()
             queued, returned = self._queue.next(time.monotonic())
             if returned:
                 self._post({"returned": returned})
@@ -208,7 +216,7 @@ class PoolWorker:
             finally:
                 debugger.release()  # before anything else is called, into which somebody's steps would lead
             del args, kwargs
-            if inspect.iscoroutine(outcome):
+            if isinstance(outcome, CoroutineType):
                 import asyncio  # 60 ms that few need
 
                 outcome = asyncio.run(outcome)
@@ -230,6 +238,8 @@ class PoolWorker:
         self._number += 1
         queued.data = b""
         record = {"done": queued.ticket, "ok": is_good, "seconds": seconds, "n": self._number}
+        if self._queue and seconds < SHORT and len(pieces) == 1:
+            record["more"] = True
         result = _Result(self._number, record, pieces)
         self._sent.append(result)
         if not self._greets and self._client.connections == self._connection:
@@ -238,7 +248,7 @@ class PoolWorker:
 
     def _send(self, result: _Result) -> None:
         pieces = result.pieces
-        if calls.size(pieces) > PART:
+        if len(pieces) > 1 and calls.size(pieces) > PART:
             for part in calls.parts(pieces, PART):
                 if not self._post({"part": result.record["done"]}, part):
                     return

@@ -79,8 +79,8 @@ def test_each_worker_has_one_call_until_it_is_known_what_they_cost() -> None:
 def test_cheap_calls_are_sent_ahead_and_costly_ones_are_not() -> None:
     dispatcher = made(2)
     dispatcher.enqueue(calls(*range(100)), 0.0)
-    _, actions = ends(dispatcher, 0, 0.001, 0.01)
-    assert len(sent(actions)[0]) == 1 + 9, "the way takes nine times what a call does"
+    _, actions = ends(dispatcher, 0, 0.001, 0.016)
+    assert len(sent(actions)[0]) == 1 + 15, "the way takes fifteen times what a call does"
     near = made(2)
     near.enqueue(calls(*range(100)), 0.0)
     _, actions = ends(near, 0, 0.001, 0.0015)

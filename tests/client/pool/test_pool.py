@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,9 @@ class Connection:
 
     def wake(self) -> None:
         pass
+
+    def corked(self) -> Any:
+        return contextlib.nullcontext()
 
     def send(self, record: Mapping[str, Any], pieces: Any = ()) -> None:
         self.sent.append(record)
