@@ -8,6 +8,7 @@ from typing import Any
 
 from ..journal import result_path
 from ..model.errors import PackageError, SessionError
+from ..protocol import figures
 from ..protocol.archive import Archive
 
 #: Methods of objects that show as more than text (IPython's names).
@@ -49,7 +50,8 @@ def load_result(directory: Path, job_id: str, worker_id: int) -> Any:
             f"the results of job {job_id} have been removed: they are kept for a week, up to a quota"
         ) from None
     try:
-        return archive.load()
+        with figures.let_go():
+            return archive.load()
     except Exception as error:
         raise PackageError(
             f"the result of worker {worker_id} of {job_id} cannot be unpickled here: "

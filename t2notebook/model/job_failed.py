@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 import types
+from concurrent.futures import CancelledError
 from typing import Any
 
 from .errors import JobFailed
 
-#: Exceptions that mean something else where results are asked for: an end of an iteration, or of the time to wait.
-_OURS = (StopIteration, StopAsyncIteration, TimeoutError, JobFailed)
+#: Exceptions that mean something else where results are asked for: an end of an iteration, or of the time to wait, or
+#: that somebody here cancelled it.
+_OURS = (StopIteration, StopAsyncIteration, TimeoutError, CancelledError, JobFailed)
 #: Bases whose fields are not the worker's exception's own.
 _COMMON = (BaseException, Exception, object)
 
@@ -40,8 +42,8 @@ def failed_as(failure: JobFailed, cause: BaseException | None) -> JobFailed:
 
     `args` and the fields are then the exception's, so that a handler finds what it looks for; ``str()`` tells of the
     job. Types that cannot have a common subclass with `JobFailed` (their memory layout differs), types that refuse
-    one, and those that mean something else where results are asked for (`StopIteration`, `TimeoutError`) leave a plain
-    `JobFailed`; so does what is no `Exception` (`KeyboardInterrupt`).
+    one, and those that mean something else where results are asked for (`StopIteration`, `TimeoutError`,
+    `CancelledError`) leave a plain `JobFailed`; so does what is no `Exception` (`KeyboardInterrupt`).
 
     Parameters
     ----------
@@ -72,6 +74,8 @@ def _combined(failure: JobFailed, cause: Exception) -> JobFailed:
             if name != "__notes__":  # the remote traceback has them
                 setattr(error, name, value)
     error.args = cause.args
+    if isinstance(error, SyntaxError):
+        error.msg = str(failure)  # Python prints it instead of str(), below the line that is wrong
     assert type(error) is both and error.headline == failure.headline
     str(error)
     return error

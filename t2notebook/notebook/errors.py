@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
+from typing import Any
 
 from ..model.errors import JobFailed, OneLine, SubmitError, Twister2Error
 from ..views.snapshot import LONGEST_REASON, shorten
@@ -89,13 +91,45 @@ def install() -> None:
     Twister2Error._render_traceback_ = lambda self: [headline(self)]  # type: ignore[attr-defined]
     JobFailed._render_traceback_ = render_job_failed  # type: ignore[attr-defined]
     OneLine._render_traceback_ = lambda self: [headline(self)]  # type: ignore[attr-defined]
+    ip = _shell()
+    if ip is not None and ip.custom_exceptions == ():
+        ip.set_custom_exc((JobFailed,), _show_job_failed)
 
 
 def uninstall() -> None:
     """Undo `install`."""
+    ip = _shell()
+    if ip is not None and ip.custom_exceptions == (JobFailed,):
+        ip.set_custom_exc((), None)
     for kind in (JobFailed, Twister2Error, OneLine):
         if "_render_traceback_" in vars(kind):
             delattr(kind, "_render_traceback_")
+
+
+def _shell() -> Any:
+    if (ipython := sys.modules.get("IPython.core.getipython")) is None:
+        return None
+    ip = ipython.get_ipython()
+    return ip if hasattr(ip, "set_custom_exc") else None
+
+
+def _show_job_failed(ip: Any, kind: type, error: JobFailed, trace: Any, tb_offset: int | None = None) -> None:
+    """Show a failed job also where it is a `SyntaxError` or a group as well, of which IPython asks nothing."""
+    if issubclass(kind, SyntaxError) or _has_group(error):
+        error = JobFailed(
+            error.headline,
+            job_id=error.job_id,
+            worker_id=error.worker_id,
+            remote_traceback=error.remote_traceback,
+            stderr=error.stderr,
+        )
+    ip.showtraceback((type(error), error, trace), running_compiled_code=True)
+
+
+def _has_group(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, BaseExceptionGroup):
+        error = error.__context__
+    return error is not None
 
 
 def highlight(text: str) -> str:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import traceback
+from concurrent.futures import CancelledError
 
 import pytest
 
@@ -123,6 +125,7 @@ def test_it_survives_a_pickle_and_a_copy(cause: Exception) -> None:
         WithKeyword("x"),
         OwnProperty("x"),
         TimeoutError(),
+        CancelledError(),
         StopIteration(3),
         KeyboardInterrupt(),
         SystemExit(3),
@@ -135,6 +138,14 @@ def test_what_cannot_or_should_not_be_both_stays_a_plain_failure(cause: BaseExce
     assert type(failure) is JobFailed
     assert failure.__cause__ is cause
     assert failure.args == ("job j failed: worker 1",)
+
+
+def test_a_syntax_error_is_printed_with_what_failed() -> None:
+    """Python prints not the text of one, but the line that is wrong and its field `msg`."""
+    failure = failed(caught("exec('a b')"))
+    assert isinstance(failure, SyntaxError) and failure.text is not None
+    shown = "".join(traceback.format_exception_only(failure))
+    assert "a b" in shown and "JobFailed: job j failed: worker 1\n" in shown
 
 
 def test_a_cause_that_cannot_be_pickled_leaves_its_text() -> None:

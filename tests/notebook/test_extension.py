@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -48,6 +49,38 @@ def test_loading_twice_and_unloading(shell):
     assert not hasattr(JobFailed, "_render_traceback_")
     load_ipython_extension(shell)
     assert shell.run_cell("%twister2 --help").success
+
+
+@pytest.mark.parametrize("cause", ["SyntaxError('no')", "ExceptionGroup('several', [ValueError(1)])"])
+def test_a_failed_job_is_shown_as_such_whatever_else_it_is(shell, capsys, cause):
+    """IPython shows a SyntaxError and a group in ways of its own, without what failed and with frames of ours."""
+    code = (
+        "from t2notebook.model.job_failed import failed_as, JobFailed\n"
+        "from contextlib import suppress\n"
+        f"failure = failed_as(JobFailed('item 3 of f failed', remote_traceback='its lines', worker_id=1), {cause})"
+    )
+    assert shell.run_cell(code).success
+    for raising in (
+        "raise failure",
+        "try: raise failure\nexcept JobFailed: raise JobFailed('item 3 of f failed')",
+    ):
+        result = shell.run_cell(raising)
+        assert not result.success and isinstance(result.error_in_exec, Exception)
+        shown = capsys.readouterr()
+        assert "JobFailed: item 3 of f failed" in re.sub(r"\x1b\[[0-9;]*m", "", shown.out + shown.err)
+        assert "Traceback (most recent call last)" not in shown.out + shown.err
+
+
+def test_a_handler_of_the_users_own_stays(shell):
+    from t2notebook import load_ipython_extension, unload_ipython_extension
+
+    unload_ipython_extension(shell)
+    assert shell.custom_exceptions == ()
+    shell.set_custom_exc((KeyError,), lambda *_, **__: None)
+    load_ipython_extension(shell)
+    assert shell.custom_exceptions == (KeyError,)
+    unload_ipython_extension(shell)
+    assert shell.custom_exceptions == (KeyError,)
 
 
 WITHOUT_DASK = """

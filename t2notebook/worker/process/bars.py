@@ -25,6 +25,17 @@ def become_progress(report: Report) -> None:
         ``report(fraction, text)``; a fraction of None is not known.
     """
     when_imported("tqdm.std", lambda module: _change(module.tqdm, _Bars(report)))
+    for name, options in _DRAWN.items():
+        when_imported(f"tqdm.{name}", functools.partial(_undraw, options=options))
+
+
+#: Modules whose bars are drawn by other libraries, past `tqdm.std`, and the arguments that only they take.
+_DRAWN = {
+    "notebook": frozenset({"display"}),
+    "rich": frozenset({"progress", "options"}),
+    "gui": frozenset(),
+    "tk": frozenset({"grab", "tk_parent", "cancel_callback"}),
+}
 
 
 class _Nowhere(io.StringIO):
@@ -65,6 +76,27 @@ class _Bars:
         """Report a bar no more."""
         if (line := abs(bar.pos)) != 0:
             self._lines.pop(line, None)
+
+
+def _undraw(module: Any, options: frozenset[str]) -> None:
+    """Have a module's bars be those of `tqdm.std`: nobody sees what a worker draws."""
+    std = sys.modules["tqdm.std"].tqdm
+
+    class Bar(std):  # type: ignore[misc, valid-type]
+        """A bar that is not drawn."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **{name: value for name, value in kwargs.items() if name not in options})
+
+    def bar_range(*args: Any, **kwargs: Any) -> Any:
+        """Return a bar over a range."""
+        return Bar(range(*args), **kwargs)
+
+    for name, value in list(vars(module).items()):
+        if isinstance(value, type) and issubclass(value, std) and value is not std:
+            setattr(module, name, Bar)
+        elif name.endswith("range") and getattr(value, "__module__", "") == module.__name__:
+            setattr(module, name, bar_range)
 
 
 def _change(kind: Any, bars: _Bars) -> None:

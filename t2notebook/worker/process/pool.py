@@ -13,7 +13,7 @@ from types import CoroutineType
 from typing import Any
 
 from ...model.errors import PackageError
-from ...protocol import calls
+from ...protocol import calls, figures
 from ...protocol.archive import Archive
 from ...protocol.frames import Bytes, Message
 from . import debugger, shipped_modules
@@ -210,16 +210,8 @@ class PoolWorker:
         try:
             if isinstance(queued.function, _Broken):
                 raise _WithoutFrames(queued.function.error)
-            args, kwargs = _arguments(queued.data)
-            try:
-                outcome = queued.function(*args, **kwargs)
-            finally:
-                debugger.release()  # before anything else is called, into which somebody's steps would lead
-            del args, kwargs
-            if isinstance(outcome, CoroutineType):
-                import asyncio  # 60 ms that few need
-
-                outcome = asyncio.run(outcome)
+            with figures.let_go():
+                outcome = _outcome(queued)
             pieces = _packed(outcome)
         except Superseded:
             raise
@@ -274,6 +266,21 @@ class _WithoutFrames(Exception):
         self.error = error
         if cause is not None and not failures.is_ours_alone(cause):
             error.__cause__ = cause
+
+
+def _outcome(queued: Queued) -> Any:
+    """Call a call's function, and return what that returns."""
+    args, kwargs = _arguments(queued.data)
+    try:
+        outcome = queued.function(*args, **kwargs)
+    finally:
+        debugger.release()  # before anything else is called, into which somebody's steps would lead
+    del args, kwargs
+    if isinstance(outcome, CoroutineType):
+        import asyncio  # 60 ms that few need
+
+        return asyncio.run(outcome)
+    return outcome
 
 
 def _arguments(data: Bytes) -> Any:

@@ -45,9 +45,19 @@ def run(code: str) -> tuple[list[tuple[float | None, str]], str, str]:
             (1.0, "30/30"),
         ),
         ("from tqdm import tqdm\nfor _ in tqdm(iter('abc')): pass", (None, "3 it")),
+        (
+            "from tqdm.notebook import tqdm\nfor _ in tqdm(range(5), display=True, desc='a'): pass",
+            (1.0, "a 5/5"),
+        ),
+        ("from tqdm.notebook import trange\nfor _ in trange(5, colour='green'): pass", (1.0, "5/5")),
+        ("from tqdm.rich import tqdm\nfor _ in tqdm(range(5), options={}): pass", (1.0, "5/5")),
+        ("from tqdm.rich import trange\nfor _ in trange(5): pass", (1.0, "5/5")),
+        ("import tqdm\nfor _ in tqdm.tqdm_notebook(range(5)): pass", (1.0, "5/5")),
     ],
 )
 def test_a_bar_is_progress_and_writes_nothing(code: str, last: tuple[float | None, str]) -> None:
+    if "tqdm.rich" in code:
+        pytest.importorskip("rich")
     told, out, err = run(code)
     assert told[-1] == last
     assert (out, err) == ("", "")
