@@ -8,12 +8,10 @@ import math
 import os
 import time
 from collections.abc import Generator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import client
 from ..client.job import Job
-from ..config import get_config
 from ..model.errors import Twister2Error
 from ..model.job import ComputeResource, FaultTolerance, Placement
 from .requirements import DataflowError, need
@@ -24,21 +22,13 @@ from dask.utils import parse_timedelta  # noqa: E402
 from distributed.core import Status, rpc  # noqa: E402
 from distributed.deploy.adaptive import Adaptive  # noqa: E402
 from distributed.objects import SchedulerInfo  # noqa: E402
-from distributed.utils import NoOpAwaitable, format_dashboard_link  # noqa: E402
+from distributed.utils import NoOpAwaitable  # noqa: E402
 
-from . import (  # noqa: E402
-    at_exit,
-    certificates,
-    network,
-    options,
-    pending_reasons,
-    scheduler_link,
-    scheduler_task,
-    settings,
-)
+from . import at_exit, pending_reasons, scheduler_link, settings  # noqa: E402
 from ._distributed import HookedCluster  # noqa: E402
 from .adaptive import MesosAdaptive  # noqa: E402
 from .agent.tls import MemorySecurity  # noqa: E402
+from .cluster_scheduler import ClusterScheduler  # noqa: E402
 from .members import Member, Members  # noqa: E402
 from .reconciler import Reconciler  # noqa: E402
 from .worker_jobs import WorkerJobs  # noqa: E402
@@ -166,12 +156,8 @@ class MesosCluster(HookedCluster):
             worker_options=worker_options or {},
             on_exit=on_exit,
         )
-        self._scheduler_options = dict(scheduler_options or {})
-        options.pack(self._scheduler_options, "scheduler_options")
-        self._dashboard_address = dashboard_address
-        self._keys: dict[str, str] | None = certificates.make() if security else None
-        self._attach_to: Path | None = None
         name = name or f"dask-{os.urandom(4).hex()}"
+        self._scheduler = ClusterScheduler(name, scheduler_options, dashboard_address, security=security)
         self._prepare(name, workers, asynchronous, loop, scheduler_sync_interval)
 
     def _prepare(
@@ -179,11 +165,9 @@ class MesosCluster(HookedCluster):
     ) -> None:
         self._jobs = WorkerJobs(name, self._job_changed)
         self._reconciler = Reconciler(_Owner(self), self._jobs, Members(), target)
-        self._link: scheduler_link.SchedulerLink | None = None
-        self._address = ""
         #: Whether its end is that of its scheduler, workers and jobs; what another kernel has left is not ended by an
         #: attempt to take it over.
-        self._holds = self._attach_to is None
+        self._holds = not self._scheduler.is_left
         self._ending: asyncio.Task[None] | None = None
         self._told: set[str] = set()
         self.security: MemorySecurity | None = None
@@ -206,8 +190,7 @@ class MesosCluster(HookedCluster):
         """
         path = scheduler_link.find(name)
         cluster = cls.__new__(cls)
-        cluster._scheduler_options, cluster._dashboard_address, cluster._keys = {}, None, None
-        cluster._attach_to, cluster._kept = path, settings.Settings()
+        cluster._scheduler, cluster._kept = ClusterScheduler(name, left=path), settings.Settings()
         cluster._prepare(name, 0, asynchronous, loop, 1)
         return cluster
 
@@ -215,52 +198,19 @@ class MesosCluster(HookedCluster):
 
     async def on_start(self) -> None:
         """Start the scheduler's process and ask for the first workers, or take both over, and connect."""
-        if self._attach_to is None:
-            await self._start_scheduler()
+        if self._scheduler.is_left:
+            await self._take_over()
         else:
-            await self._take_over(self._attach_to)
-        assert self._link is not None
-        self._link.watch(self._scheduler_gone)
-        self.security = MemorySecurity.of(self._keys) if self._keys else None
-        args = self.security.get_connection_args("client") if self.security else {}
-        self.scheduler_comm = rpc(self._address, connection_args=args)
-
-    async def _start_scheduler(self) -> None:
-        loop = asyncio.get_running_loop()
-        config = get_config()
-        listen = await loop.run_in_executor(None, network.listen_address, config)
-        given = dict(self._scheduler_options)
-        with network.reserved_port(listen.bind) as port:
-            if is_known := bool(port) and "port" not in given:
-                given["port"] = port
-                scheme = "tls" if self._keys else "tcp"
-                self._address = network.address(scheme, listen.advertise or listen.bind, port)
-            task = scheduler_task.make(
-                self.name,
-                listen,
-                self._keys,
-                self._dashboard_address,
-                given,
-                detach=self._kept.on_exit == "detach",
-                state=self._state(),
+            await self._scheduler.start(
+                detach=self._kept.on_exit == "detach", state=self._state(), on_known=self._begin_reconciling
             )
-            self._link = await scheduler_link.SchedulerLink.prepare(task)
-            await self._link.start(config.executor_linger)
-            if is_known:
-                # Workers take about as long to start as the scheduler does, and wait for it.
-                self._begin_reconciling()
-            await self._link.listening()
-            self._address = self._link.told["address"]
+        self._scheduler.watch(self._scheduler_gone)
+        self.security = self._scheduler.security()
+        args = self.security.get_connection_args("client") if self.security else {}
+        self.scheduler_comm = rpc(self._scheduler.address, connection_args=args)
 
-    async def _take_over(self, path: Path) -> None:
-        try:
-            self._link = await scheduler_link.SchedulerLink.attach(path)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise DataflowError(f"the Dask scheduler of {self.name!r} does not answer: {error}") from None
-        told = self._link.told
-        self._address = told["address"]
-        state = told["state"]
-        self._keys = told["keys"]
+    async def _take_over(self) -> None:
+        state = await self._scheduler.take_over()
         self._reconciler.members = Members.restore(state)
         self._kept = settings.Settings.from_record(state["settings"])
         self._reconciler.target = int(state["target"])
@@ -305,11 +255,9 @@ class MesosCluster(HookedCluster):
             await self.scheduler_comm.close_rpc()
             self.scheduler_comm = None
         if not self._holds:
-            if self._link is not None:
-                self._link.detach()
+            self._scheduler.detach()
             return
-        if self._link is not None:
-            await self._link.end()
+        await self._scheduler.end()
         await loop.run_in_executor(None, self._jobs.see_off)
 
     async def on_closed(self) -> None:
@@ -338,17 +286,16 @@ class MesosCluster(HookedCluster):
     def _end_here(self) -> None:
         """End scheduler, workers and jobs on this thread."""
         self._jobs.kill_waiting()
-        if self._link is not None:
-            self._link.end_now()
+        self._scheduler.end_now()
         self._jobs.see_off()
 
     def _scheduler_gone(self) -> None:
         """The scheduler's process has ended by itself: its tasks and what only workers have is lost."""
-        if self.status not in (Status.running, Status.starting) or self._link is None:
+        if self.status not in (Status.running, Status.starting):
             return
-        log_text = scheduler_link.tail(self._link.log)
+        how, log_text = self._scheduler.how_it_ended()
         self._say(
-            f"the Dask scheduler of {self.name} {self._link.how_it_ended()}; its tasks and their data are lost, and "
+            f"the Dask scheduler of {self.name} {how}; its tasks and their data are lost, and "
             f"its workers end: make another MesosCluster{log_text}"
         )
         self._ending = asyncio.ensure_future(self.end())
@@ -520,12 +467,11 @@ class MesosCluster(HookedCluster):
                 pass
 
     def _submit(self, names: Sequence[str]) -> Job:
-        return self._jobs.submit(names, self._kept, self._address, self._keys)
+        return self._jobs.submit(names, self._kept, self._scheduler.address, self._scheduler.keys)
 
     def _keep(self) -> None:
         """Leave with the scheduler's process what another kernel would need."""
-        if self._link is not None:
-            self._link.keep(self._state())
+        self._scheduler.keep(self._state())
 
     def _state(self) -> dict[str, Any]:
         reconciler = self._reconciler
@@ -571,16 +517,12 @@ class MesosCluster(HookedCluster):
     @property
     def dashboard_link(self) -> str:
         """The dashboard's URL; empty if there is none."""
-        port = self.scheduler_info.get("services", {}).get("dashboard")
-        if not port or self._link is None or (self._attach_to is None and self._dashboard_address is None):
-            return ""
-        host, _, _ = (self._dashboard_address or "").rpartition(":")
-        return str(format_dashboard_link(host or "127.0.0.1", port))
+        return self._scheduler.dashboard_link(self.scheduler_info.get("services", {}).get("dashboard"))
 
     @property
     def scheduler_address(self) -> str:
         """The address for clients."""
-        return self._address or "<Not Connected>"
+        return self._scheduler.address or "<Not Connected>"
 
 
 class _Owner:

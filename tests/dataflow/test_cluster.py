@@ -364,7 +364,7 @@ def test_no_key_lies_in_a_file_an_environment_or_a_command_line(make: Make, home
     with distributed.Client(cluster) as client:
         client.wait_for_workers(2, timeout=60)
         client.submit(square, 2).result(timeout=30)
-        keys = cluster._keys
+        keys = cluster._scheduler.keys
         parts = [text.split("\n")[2].encode() for name, text in keys.items() if name.endswith("_key")]
         assert len(parts) == 3
         session = cluster.jobs[0]

@@ -292,7 +292,7 @@ def test_shutting_everything_down_from_an_event_loop(t2: Any) -> None:
 
 def parent(cluster: Any) -> int:
     """Return the pid of the process that has made a cluster's scheduler."""
-    return int(Path(f"/proc/{cluster._link.pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return int(Path(f"/proc/{cluster._scheduler.pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_schedulers_are_forked_from_a_process_that_has_imported_dask(make: Make) -> None:
@@ -315,9 +315,11 @@ def test_a_process_that_schedulers_are_forked_from_may_be_another_and_may_die(
         assert client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.allowed_failures) == 7
     os.kill(parent(second), signal.SIGKILL)
     with distributed.Client(second) as client:
-        assert client.run_on_scheduler(os.getpid) == second._link.pid, "it outlives what it was forked from"
+        assert client.run_on_scheduler(os.getpid) == second._scheduler.pid, (
+            "it outlives what it was forked from"
+        )
     second.close()
-    assert not start_time(second._link.pid)
+    assert not start_time(second._scheduler.pid)
     assert parent(make()) in fork_servers()
     scheduler_process.close_fork_server()
     monkeypatch.setenv("T2_EXECUTOR_LINGER", "0")
