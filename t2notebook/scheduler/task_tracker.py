@@ -8,9 +8,8 @@ from typing import Any
 from ..model.events import Event, EventKind
 from ..model.job_table import JobRecord
 from ..model.reducer import WorkerView
-from ..model.start_errors import image_failure, unknown_user
 from ..model.states import JobState, TaskState
-from ..protocol.launch import KILL_GRACE, Cause
+from ..protocol.launch import KILL_GRACE
 from .actions import Kill, Reconcile, ShutdownExecutor
 from .executor_pool import Executors
 from .explainer import Explainer
@@ -18,19 +17,10 @@ from .offer_flow import OfferFlow
 from .pending_queue import PendingQueue
 from .placement.host_health import HostHealth
 from .reconciliation import Reconciliation
-from .restart_policy import (
-    ADVICE,
-    ANEW_PAUSE,
-    MAX_RETRIES,
-    MAX_STARTS,
-    Condition,
-    Decision,
-    Rule,
-    decide,
-    pause_before,
-)
+from .restart_policy import Decision
 from .retirement import Retirement
 from .silent_launches import TOLD_AFTER, Silence
+from .task_ends import TaskEnds
 from .task_timeouts import Deadlines
 from .turn import Timers, Turn
 
@@ -67,6 +57,7 @@ class TaskTracker:
         self._turn, self._timers, self._waiting, self._flow = turn, timers, waiting, flow
         self._explainer, self._silence = explainer, silence
         self._executors, self._retirement = executors, retirement
+        self._task_ends = TaskEnds(turn.jobs, silence, executors)
         self.hosts = HostHealth()
         self.deadlines = Deadlines()
         self.reconciliation = Reconciliation()
@@ -290,92 +281,33 @@ class TaskTracker:
         data : mapping
             Of the status, decoded.
         """
-        now = self._turn.today
-        # A container's statistics, or two whole ExecutorInfos: for who looks for them, not for a table.
-        message, newline, rest = message.partition("\n")
-        if newline:
-            data = {**data, "details": rest.strip()}
-        asked = bool(job.view.kill_reason) or worker.asked == "end"
-        is_back = worker.asked == "again" and not asked
-        if is_back and state is TaskState.FINISHED:
-            state, message = TaskState.KILLED, "it had left, and comes again"
-        cause = Cause.ANEW if worker.asked in ("restart", "again") else str(data.get("cause", ""))
-        if not cause and (user := unknown_user(message)):
-            cause = Cause.USER
-            message = (
-                f"there is no user {user!r} on {worker.host or 'the agent'}; "
-                "name whom workers are to run as with t2.configure(user=...)"
-            )
-        image = job.spec.resource_of(worker.worker_id).image
-        if image and not cause and (text := image_failure(message, image, worker.host or "the agent")):
-            data = {**data, "details": "\n".join(filter(None, [message, data.get("details", "")]))}
-            cause, message = Cause.START, text
-        rule = decide(state, reason, asked=asked, ran=worker.started is not None, cause=cause)
-        restart, blamed = None, message or reason
-        if worker.result == "ok" and not is_back and rule.decision in (Decision.RETRY, Decision.RESTART):
-            # It had ended well, and only the news of that is lost.
-            message = f"its result had come before: {message or reason or state.value}"
-            state, rule = TaskState.FINISHED, decide(TaskState.FINISHED)
-        elif rule.decision in (Decision.RETRY, Decision.RESTART):
-            if reason == "LAUNCH_TIMEOUT" or (worker.started is None and "fetch" in message):
-                advice = self._silence.advice(worker.agent, worker.host)
-                message = "; ".join(filter(None, [message, advice]))
-                blamed = advice or blamed
-            limit = job.spec.faults.max_worker_restarts
-            limit = min(limit, MAX_STARTS) if rule.when is Condition.START else limit
-            restart, outlook = _restart(rule, worker, limit)
-            message = f"{message or reason or state.value}; {outlook}"
-        elif rule.decision is Decision.FAIL and reason in ADVICE:
-            message = f"{message or reason}; {self._whose_limit(worker, reason, source)}{ADVICE[reason]}"
-        if rule.blames_host and worker.host:
-            self.hosts.failed(worker.host, job.job_id, self._turn.now, blamed)
-        elif state is TaskState.FINISHED:
+        end = self._task_ends.judge(job, worker, state, source, reason, message, data)
+        if end.rule.blames_host and worker.host:
+            self.hosts.failed(worker.host, job.job_id, self._turn.now, end.blamed)
+        elif end.state is TaskState.FINISHED:
             self.hosts.succeeded(worker.host)
         self._turn.record(
             Event(
                 EventKind.STATUS,
                 job.job_id,
-                now,
+                self._turn.today,
                 worker.worker_id,
                 worker.task_id,
-                state.value,
+                end.state.value,
                 source,
                 reason,
-                message,
-                {**data, "restart": restart} if restart else data,
+                end.message,
+                {**end.data, "restart": end.restart} if end.restart else end.data,
             )
         )
         self.watch(job, worker)
-        if restart is not None:
-            due = self._turn.now + restart["pause"]
+        if end.restart is not None:
+            due = self._turn.now + end.restart["pause"]
             self._waiting.requeue(job.job_id, job.spec, worker.worker_id, due, self._turn.now)
             self._flow.expect()
             self._flow.revive_when_due()
-        elif state.is_terminal and rule.decision is not Decision.DONE:
+        elif end.state.is_terminal and end.rule.decision is not Decision.DONE:
             self.worker_failed(job, worker.worker_id)
-
-    def _whose_limit(self, worker: WorkerView, reason: str, source: str) -> str:
-        """Say what an agent's limit of memory holds for; an agent does not know which worker took too much."""
-        if reason != "REASON_CONTAINER_LIMITATION_MEMORY" or source == "SOURCE_EXECUTOR":
-            return ""
-        count = self._executors.count(worker.executor_id)
-        others = f"all {count} workers" if count > 1 else "its worker"
-        return f"that is its executor with {others} in it{self._greediest(worker.executor_id)}; "
-
-    def _greediest(self, executor_id: str) -> str:
-        """Say which worker of an executor was seen nearest to what it asked for, if one was near."""
-        seen = [
-            (one.use.mem_peak / one.mem, job.job_id, one.worker_id, one.use.mem_peak, one.mem)
-            for job in self._turn.jobs.active
-            for one in job.view.workers
-            if one.executor_id == executor_id and one.use is not None and one.mem
-        ]
-        share, _, worker_id, peak, asked = max(seen, default=(0.0, "", 0, 0.0, 0.0))
-        return (
-            f", of whom worker {worker_id} was seen with {peak:.0f} of its {asked:g} MiB"
-            if share > 0.8
-            else ""
-        )
 
     def ended(self, job: JobRecord, executor_id: str, task_id: str) -> None:
         """Note that a task has ended, and is on record.
@@ -511,28 +443,3 @@ class TaskTracker:
             if worker.is_on_mesos
         ]
         self.reconciliation.begin(tasks, self._turn.now)
-
-
-def _restart(rule: Rule, worker: WorkerView, limit: int) -> tuple[dict[str, Any] | None, str]:
-    """Return what the journal says of a worker's next task, None if there is to be none, and that in words."""
-    failures, retries = worker.failures, worker.retries
-    if rule.decision is Decision.RETRY:
-        retries += 1
-        if retries > MAX_RETRIES:
-            return None, f"given up after {MAX_RETRIES} launches in a row that were lost"
-        times, what = retries, "started anew"
-    else:
-        failures += 1
-        if failures > limit:
-            return None, (f"no restart is left of {limit}" if limit else "no restart is allowed")
-        times, what = failures, f"restart {failures} of {limit}"
-    pause = pause_before(rule.decision, times)
-    if rule.when is Condition.ANEW:
-        pause = max(pause, ANEW_PAUSE)
-    record = {
-        "restart_count": worker.restarts + 1,
-        "failures": failures,
-        "retries": retries,
-        "pause": pause,
-    }
-    return record, f"{what} in {pause:g} s" if pause else what
