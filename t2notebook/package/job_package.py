@@ -65,6 +65,7 @@ class BuiltPackage:
     files: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     modules: Mapping[str, str] = field(default_factory=dict)
+    sources: frozenset[str] = frozenset()
 
 
 def build(
@@ -78,6 +79,7 @@ def build(
     files: Sequence[DataFile] = (),
     setup: Callable[..., Any] | None = None,
     modules: Iterable[str] = (),
+    sources: Mapping[str, str] | None = None,
 ) -> BuiltPackage:
     """Write the package of a job.
 
@@ -101,6 +103,8 @@ def build(
         ``setup(env)`` or ``setup()``: runs first in every worker, before anything of the job is unpickled.
     modules : iterable of str, optional
         More modules beside the notebook that are to travel.
+    sources : mapping of str to str, optional
+        More texts for tracebacks, by the file names in code objects.
 
     Raises
     ------
@@ -114,6 +118,7 @@ def build(
     first = _pickle_setup(setup, config) if setup is not None else None
     if first is not None:
         account = account.joined(first[1])
+    account.sources.update(sources or {})
     mentions = account.mentions
     found = local_modules(account.modules | {*modules}, mentions.imports, local_dirs, mentions.names)
     members: list[tuple[str, archive.Bytes]] = [(archive.PICKLE, sink.pickled)]
@@ -154,6 +159,7 @@ def build(
             *stale_modules.notes(found.paths, found.sources, mentions.assigned),
         ),
         found.paths,
+        frozenset(account.sources),
     )
 
 

@@ -286,7 +286,7 @@ def _attempt(value: Any, until: float) -> BaseException | None:
     return None
 
 
-def pickle_arguments(value: Any) -> Sink:
+def pickle_arguments(value: Any) -> tuple[Sink, Account]:
     """Pickle the arguments of a call as what a job package holds.
 
     Raises
@@ -295,5 +295,6 @@ def pickle_arguments(value: Any) -> Sink:
         When something of them cannot be pickled for a reason that names a variable; else whatever pickle raises.
     """
     sink = Sink()
-    Pickler(sink).dump(value)
-    return sink
+    pickler = Pickler(sink)
+    pickler.dump(value)
+    return sink, pickler.account

@@ -366,9 +366,12 @@ def test_options_that_make_no_sense(t2: Any) -> None:
         ({"keep_going": True}, "a pool takes no keep_going"),
         ({"job_master": "cluster"}, "a pool takes no job_master"),
         ({"debug": True}, "a pool takes no debug"),
-        ({"worker": 3}, "a pool takes no worker"),
+        ({"worker": 3}, r"a pool takes no worker; did you mean workers\?"),
+        ({"chunksize": 3}, "a pool takes no chunksize: how many calls"),
     ):
         with pytest.raises(t2.SubmitError, match=text):
             t2.Executor(**options)
+    with pytest.raises(t2.SubmitError, match=r"executor is an int; give a t2.Executor"):
+        t2.map(abs, [1], executor=3)
     with pytest.raises(t2.SubmitError, match="there are no items"):
         t2.map(abs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures
+import difflib
 import hashlib
 import inspect
 import os
@@ -75,7 +76,7 @@ class Executor(concurrent.futures.Executor):
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise SubmitError(f"workers is {workers!r}; give a whole number from 1")
         if refused := sorted(set(options) & _NOT_FOR_POOLS | set(options) - _OPTIONS):
-            raise SubmitError(f"a pool takes no {refused[0]}")
+            raise SubmitError(f"a pool takes no {refused[0]}{_hint(refused[0])}")
         self._options = {"workers": workers, "cpu": cpu, "ram_mega_bytes": ram_mega_bytes, **options}
         self._retries = _whole("retries", retries)
         self._pool: Pool | None = None
@@ -114,9 +115,9 @@ class Executor(concurrent.futures.Executor):
         """
         self._check()
         function = function_of(fn)
-        pieces, modules = arguments(args, kwargs, function.name)
-        if not modules <= function.modules.keys():
-            function = function_of(fn, modules)
+        pieces, needs = arguments(args, kwargs, function.name)
+        if not function.has(needs):
+            function = function_of(fn, needs)
         item = args[0] if len(args) == 1 and not kwargs else (args, kwargs) if kwargs else args
         future = Future(self, function.name, item, None, (args, kwargs))
         self._hand_over(function, [(future, pieces)], self._retries)
@@ -328,11 +329,27 @@ def map(
     """
     if executor is None:
         executor = Executor(workers, cpu, ram_mega_bytes, **options)
+    elif not isinstance(executor, Executor):
+        raise SubmitError(f"executor is {type_of(executor)}; give a t2.Executor")
     elif options:
         raise SubmitError(f"an executor has its workers already; give {min(options)} to t2.Executor")
     return executor.futures(fn, *items, retries=retries or None)
 
 
+def _hint(name: str) -> str:
+    """Return what to do about an argument that a pool does not take."""
+    if name in _NEEDLESS:
+        return f": {_NEEDLESS[name]}"
+    known = _OPTIONS - _NOT_FOR_POOLS | {"workers", "retries", "executor"}
+    close = [] if name in _OPTIONS else difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+#: What other libraries' `map` takes.
+_NEEDLESS = {
+    "chunksize": "how many calls are sent at once follows from what they cost",
+    "timeout": "give it to result() or t2.as_completed",
+}
 _NOT_FOR_POOLS = frozenset(
     {
         "arguments",

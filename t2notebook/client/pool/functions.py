@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...model.errors import PackageError, SubmitError
@@ -21,6 +21,25 @@ from ..submission import spool_directory
 
 #: How many packages are kept for functions that are called again, and their bytes.
 _KEPT, _KEPT_BYTES = 64, 128 << 20
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Needs of arguments on a worker, besides themselves.
+
+    Parameters
+    ----------
+    modules : set of str
+        Modules beside the notebook.
+    sources : set of (str, str)
+        File names of cells whose functions and classes are among them, and their texts, for tracebacks.
+    """
+
+    modules: frozenset[str] = frozenset()
+    sources: frozenset[tuple[str, str]] = frozenset()
+
+    def __or__(self, other: Needs) -> Needs:
+        return Needs(self.modules | other.modules, self.sources | other.sources)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +55,23 @@ class Function:
         Those modules, and their files here.
     times : tuple of int
         When these were changed last.
+    sources : set of str
+        File names of the cells whose texts it has.
+    needs : Needs
+        What it was asked to have for arguments.
     """
 
     name: str
     package: bytes
     modules: dict[str, str]
     times: tuple[int, ...]
+    sources: frozenset[str] = frozenset()
+    needs: Needs = field(default_factory=Needs)
+
+    def has(self, needs: Needs) -> bool:
+        """Whether a worker that has this has what arguments need, as far as that can be had."""
+        modules = self.modules.keys() | self.needs.modules
+        return needs.modules <= modules and all(name in self.sources for name, _ in needs.sources)
 
     @property
     def is_current(self) -> bool:
@@ -49,17 +79,17 @@ class Function:
         return self.times == _changed(self.modules)
 
 
-_packages: OrderedDict[tuple[str, frozenset[str]], Function] = OrderedDict()
+_packages: OrderedDict[tuple[str, Needs], Function] = OrderedDict()
 
 
-def function_of(fn: Callable[..., Any], modules: frozenset[str] = frozenset()) -> Function:
+def function_of(fn: Callable[..., Any], needs: Needs | None = None) -> Function:
     """Return a function as it is now, with the notebook's variables that it uses.
 
     Parameters
     ----------
     fn : callable
-    modules : set of str
-        Modules beside the notebook that its arguments need.
+    needs : Needs, optional
+        Of its arguments.
 
     Raises
     ------
@@ -76,10 +106,11 @@ def function_of(fn: Callable[..., Any], modules: frozenset[str] = frozenset()) -
     state = hashlib.sha256(sink.pickled)
     for buffer in sink.buffers:
         state.update(buffer.raw())
-    key = state.hexdigest(), modules
+    needs = needs or Needs()
+    key = state.hexdigest(), needs
     known = _packages.get(key)
     if known is None or not known.is_current:
-        known = _packages[key] = _build(fn, modules)
+        known = _packages[key] = _build(fn, needs)
     _packages.move_to_end(key)
     while len(_packages) > 1 and (
         len(_packages) > _KEPT or sum(len(each.package) for each in _packages.values()) > _KEPT_BYTES
@@ -88,7 +119,7 @@ def function_of(fn: Callable[..., Any], modules: frozenset[str] = frozenset()) -
     return known
 
 
-def _build(fn: Callable[..., Any], modules: frozenset[str]) -> Function:
+def _build(fn: Callable[..., Any], needs: Needs) -> Function:
     from ...package.job_package import build
 
     name = getattr(fn, "__name__", "") or type(fn).__name__
@@ -100,14 +131,15 @@ def _build(fn: Callable[..., Any], modules: frozenset[str]) -> Function:
             directory=spool,
             local_dirs=notebook_directories.beside(),
             name=name,
-            modules=modules,
+            modules=needs.modules,
+            sources=dict(needs.sources),
         )
         tell(package)
         data = package.path.read_bytes()
     finally:
         shutil.rmtree(spool, ignore_errors=True)
     shipped = dict(package.modules)
-    return Function(name, data, shipped, _changed(shipped))
+    return Function(name, data, shipped, _changed(shipped), package.sources, needs)
 
 
 def _changed(modules: dict[str, str]) -> tuple[int, ...]:
@@ -122,8 +154,8 @@ def _changed(modules: dict[str, str]) -> tuple[int, ...]:
 
 def arguments(
     args: tuple[Any, ...], kwargs: dict[str, Any], name: str, index: int | None = None
-) -> tuple[calls.Pieces, frozenset[str]]:
-    """Return the arguments of a call, as they are now, and the modules beside the notebook that they need.
+) -> tuple[calls.Pieces, Needs]:
+    """Return the arguments of a call, as they are now, and what they need besides.
 
     Parameters
     ----------
@@ -138,8 +170,15 @@ def arguments(
     PackageError
         When they cannot be pickled.
     """
+    sources: dict[str, str] = {}
+
+    def by_value(value: Any, keep: Callable[[pickle.PickleBuffer], Any]) -> bytes:
+        data, found = _by_value(value, keep)
+        sources.update(found)
+        return data
+
     try:
-        pieces = calls.pack((args, kwargs), _by_value)
+        pieces = calls.pack((args, kwargs), by_value)
     except PackageError:
         raise
     except Exception as error:
@@ -147,7 +186,8 @@ def arguments(
     # They are sent later, and may be changed by then.
     kept = [bytes(piece) for piece in pieces]
     pickled = kept[0] if len(kept) == 1 else kept[1]
-    return kept, frozenset(module for module, text in _beside() if text in pickled)
+    modules = frozenset(module for module, text in _beside() if text in pickled)
+    return kept, Needs(modules, frozenset(sources.items()))
 
 
 def _why_not(
@@ -162,7 +202,7 @@ def _why_not(
     given = {**{f"argument {at}": each for at, each in enumerate(args)}, **kwargs}
     for place, each in given.items():
         try:
-            calls.pack(each, _by_value)
+            calls.pack(each, lambda value, keep: _by_value(value, keep)[0])
         except Exception as trouble:
             told = reason(each, trouble)
             told = f"{place} is{told[5:]}" if told.startswith("it is") else f"{place}: {told}"
@@ -193,11 +233,11 @@ def _beside() -> tuple[tuple[str, bytes], ...]:
     return _known_beside[1]
 
 
-def _by_value(value: Any, keep: Callable[[pickle.PickleBuffer], Any]) -> bytes:
-    """Pickle what holds things of the notebook: as a job's config is."""
+def _by_value(value: Any, keep: Callable[[pickle.PickleBuffer], Any]) -> tuple[bytes, dict[str, str]]:
+    """Pickle what holds things of the notebook, as a job's config is; return the texts of their cells as well."""
     from ...package.pickling import pickle_arguments
 
-    sink = pickle_arguments(value)
+    sink, account = pickle_arguments(value)
     for buffer in sink.buffers:
         keep(buffer)
-    return sink.pickled
+    return sink.pickled, account.sources

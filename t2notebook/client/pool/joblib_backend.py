@@ -12,7 +12,7 @@ from ...model.errors import SubmitError
 from ...model.wording import counted
 from ...worker.process.shared_arguments import Reference, WithShared
 from .executor import Executor
-from .functions import Function, arguments, function_of
+from .functions import Function, Needs, arguments, function_of
 from .futures import Future
 
 #: Bytes from which on an argument that several calls have is sent once to each worker.
@@ -51,7 +51,7 @@ class T2notebookBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore
         self._options = options
         self._executor = executor
         self._futures: weakref.WeakSet[Future] = weakref.WeakSet()
-        self._functions: dict[tuple[tuple[int, ...], frozenset[str]], tuple[Function, list[Any]]] = {}
+        self._functions: dict[tuple[tuple[int, ...], Needs], tuple[Function, list[Any]]] = {}
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """Return how many workers there are to be.
@@ -81,8 +81,8 @@ class T2notebookBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore
         assert self._executor is not None
         batch, shared = _without_large(func)
         name = _name(func)
-        pieces, modules = arguments((batch,), {}, name)
-        future = self._executor.call(self._function(shared, modules), name, batch, pieces)
+        pieces, needs = arguments((batch,), {}, name)
+        future = self._executor.call(self._function(shared, needs), name, batch, pieces)
         self._futures.add(future)
         if callback is not None:
             future.add_done_callback(callback)
@@ -94,12 +94,12 @@ class T2notebookBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore
         """Return a batch's results."""
         return out.result()
 
-    def _function(self, shared: dict[int, Any], modules: frozenset[str]) -> Function:
+    def _function(self, shared: dict[int, Any], needs: Needs) -> Function:
         """Return the function that runs batches, with the arguments that they share."""
-        key = tuple(sorted(shared)), modules
+        key = tuple(sorted(shared)), needs
         if key not in self._functions:
             # The arguments are kept, so that their ids stay theirs.
-            self._functions[key] = function_of(WithShared(shared), modules), list(shared.values())
+            self._functions[key] = function_of(WithShared(shared), needs), list(shared.values())
         return self._functions[key][0]
 
     def stop_call(self) -> None:

@@ -122,9 +122,9 @@ class Mapped:
             self._hand_over(self._function, batch)
 
     def _given(self, item: tuple[Any, ...], index: int) -> tuple[Future, calls.Pieces]:
-        pieces, modules = arguments(item, {}, self._function.name, index)
-        if not modules <= self._function.modules.keys():
-            self._function = function_of(self._fn, modules | self._function.modules.keys())
+        pieces, needs = arguments(item, {}, self._function.name, index)
+        if not self._function.has(needs):
+            self._function = function_of(self._fn, needs | self._function.needs)
         return self._future(item, index), pieces
 
     def _future(self, item: tuple[Any, ...], index: int) -> Future:
