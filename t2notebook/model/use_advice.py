@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from .reducer import WorkerView
+from .states import TaskState
 from .use import Use
 
 #: Seconds that a worker has to run before it is said what would have been enough for it.
@@ -24,36 +25,43 @@ _LEAST_MEM = 32
 def advice(workers: Sequence[WorkerView]) -> str:
     """Return in one line what workers that have ended would have needed, if that is much less or more than they asked.
 
+    Less is advised only where all of them have come to their end, and did so at the first attempt: what one that was
+    ended before would have used more, or used when it was tried before, nobody knows.
+
     Parameters
     ----------
     workers : sequence of WorkerView
     """
     groups: dict[tuple[float, float], list[Use]] = {}
+    cut_short: set[tuple[float, float]] = set()
     for worker in workers:
+        asked = worker.cpus, worker.mem
         if worker.use is not None and worker.state.is_terminal:
-            groups.setdefault((worker.cpus, worker.mem), []).append(worker.use)
+            groups.setdefault(asked, []).append(worker.use)
+        if worker.task_id and (worker.state is not TaskState.FINISHED or worker.restarts):
+            cut_short.add(asked)
     parts = [
         part
-        for (cpus, mem), uses in groups.items()
-        if max(use.seconds for use in uses) >= TELLING and (part := _advice(cpus, mem, uses))
+        for asked, uses in groups.items()
+        if max(use.seconds for use in uses) >= TELLING
+        and (part := _advice(*asked, uses, is_whole=asked not in cut_short))
     ]
     return "; ".join(parts)
 
 
-def _advice(cpus: float, mem: float, uses: Iterable[Use]) -> str:
-    uses = list(uses)
+def _advice(cpus: float, mem: float, uses: Sequence[Use], is_whole: bool) -> str:
     # What ran for a moment says little about cpus.
     cpu_peak = max(use.cpu_peak for use in uses)
     mem_peak = max(use.mem_peak for use in uses)
     enough_cpu, enough_mem = _enough_cpus(cpu_peak), _enough_mem(mem_peak)
     options = []
     # One that had to wait for a cpu would have used more.
-    is_known = all(use.waited < STARVED * use.seconds for use in uses)
+    is_known = is_whole and all(use.waited < STARVED * use.seconds for use in uses)
     if (is_known and cpu_peak < LITTLE * cpus and enough_cpu < cpus) or (
         cpu_peak > MUCH * cpus and enough_cpu > cpus
     ):
         options.append(f"--cpus {enough_cpu:g}")
-    if mem_peak < LITTLE * mem and enough_mem <= mem - _LEAST_MEM:
+    if is_whole and mem_peak < LITTLE * mem and enough_mem <= mem - _LEAST_MEM:
         options.append(f"--ram {enough_mem:g}")
     if not options:
         return ""

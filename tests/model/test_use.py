@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from t2notebook.frames import usage_frame
 from t2notebook.model.events import Event, EventKind
@@ -56,6 +58,31 @@ def test_what_would_have_been_enough() -> None:
     running = ended(1.0, 512.0, IDLE)
     running[0].state = TaskState.RUNNING
     assert advice(running) == "" and advice([WorkerView(0)]) == ""
+
+
+def test_nothing_less_is_advised_for_what_was_cut_short() -> None:
+    """A job that was killed at once was told that 32 MiB would do."""
+    for change in ({"state": TaskState.KILLED}, {"state": TaskState.FAILED}, {"restarts": 1}):
+        workers = ended(1.0, 512.0, IDLE, IDLE)
+        workers[1] = replace(workers[1], **change)
+        assert advice(workers) == "", change
+        other = replace(workers[1], cpus=2.0)
+        assert advice([workers[0], other]).endswith("--ram 128 would do"), (
+            "those with other resources are told"
+        )
+    busy = replace(IDLE, cpu_peak=1.96, mem_peak=400.0)
+    killed = [replace(one, state=TaskState.KILLED) for one in ended(1.0, 512.0, busy)]
+    assert advice(killed).endswith(": --cpus 2 would do"), "more is more, however long it ran"
+
+
+@given(st.floats(0.0, 4000.0), st.sampled_from((64.0, 100.0, 512.0, 4096.0)))
+def test_advised_memory_has_room_above_what_was_used(peak: float, mem: float) -> None:
+    told = advice(ended(1.0, mem, replace(IDLE, cpu_peak=0.9, mem_peak=peak)))
+    if told:
+        amount = float(told.partition("--ram ")[2].partition(" ")[0])
+        assert max(32.0, 1.25 * peak) <= amount < mem
+    else:
+        assert peak >= mem / 2 or mem - 32 < max(32.0, 2.5 * peak)
 
 
 def test_a_day_stays_small_and_no_peak_is_lost() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from t2notebook.client.top import top_text
 from t2notebook.journal import read_events
 from t2notebook.model.events import EventKind
 from t2notebook.model.states import JobState
+from t2notebook.model.use_advice import advice
 from tests.session.conftest import eventually
 
 
@@ -102,3 +104,98 @@ def test_a_short_job_has_its_use_as_well(t2: Any) -> None:
     assert job.state is JobState.COMPLETED
     assert job.tasks.cpu_used[0] > 0.1 and 0 <= job.tasks.mem_peak[0] < 40
     assert len(job.usage) == 1 and job.usage.cpu[0] > 0.1
+
+
+def kinds() -> list[Any]:
+    """Workers whose memory is easily overlooked, each for longer than the shortest time after which advice is given."""
+
+    def sleeps(env: Any) -> None:
+        import time
+
+        time.sleep(6)
+
+    def touches_what_it_inherited(env: Any) -> None:
+        import gc
+        import time
+
+        gc.unfreeze()
+        gc.collect()
+        time.sleep(6)
+
+    def peaks_for_a_moment(env: Any) -> None:
+        import mmap
+        import time
+
+        populated = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+        for pause in (3, 3, 0):
+            mmap.mmap(-1, 60 << 20, flags=populated).close()
+            time.sleep(pause)
+
+    def runs_programs(env: Any) -> None:
+        import subprocess
+        import sys
+
+        code = "import json, time; kept = bytearray(8 << 20); time.sleep(6)"
+        for process in [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]:
+            process.wait()
+
+    def forks_a_pool(env: Any) -> None:
+        import multiprocessing
+        import time
+
+        kept = bytearray(b"x" * (40 << 20))
+        with multiprocessing.get_context("fork").Pool(3) as pool:
+            pool.map(time.sleep, [1.0] * 18)
+        assert kept
+
+    def writes_files_in_memory(env: Any) -> None:
+        import os
+        import time
+
+        time.sleep(1)
+        file = os.memfd_create("kept")
+        os.write(file, bytes(50 << 20))
+        time.sleep(5)
+
+    return [
+        sleeps,
+        touches_what_it_inherited,
+        peaks_for_a_moment,
+        runs_programs,
+        forks_a_pool,
+        writes_files_in_memory,
+    ]
+
+
+@pytest.mark.slow
+def test_the_memory_that_is_advised_is_enough_for_the_same_job(t2: Any) -> None:
+    """32 MiB were said to do for most of these."""
+    amount = re.compile(r"--ram (\d+)")
+    first = [t2.submit(work, cpu=0.1, ram_mega_bytes=512) for work in kinds()]
+    advised = {}
+    for work, job in zip(kinds(), first, strict=True):
+        job.results(60)
+        assert (job.tasks.mem_peak > 1).all(), "nobody has nothing"
+        found = amount.search(advice(job.view().workers))
+        assert found is not None, (work.__name__, job.tasks.mem_peak.tolist())
+        advised[work] = int(found[1])
+    again = {work: t2.submit(work, cpu=0.1, ram_mega_bytes=ram) for work, ram in advised.items()}
+    for work, job in again.items():
+        assert job.wait(60) is JobState.COMPLETED, (work.__name__, advised[work], job.tasks.message.tolist())
+
+
+def test_the_least_memory_is_enough_for_one_that_does_next_to_nothing(t2: Any) -> None:
+    """It is what an advice may say, and what a worker inherits from its executor is more than half of it."""
+
+    def touches_what_it_inherited(env: Any) -> int:
+        import gc
+        import time
+
+        gc.unfreeze()
+        gc.collect()
+        time.sleep(0.5)
+        return 1
+
+    job = t2.submit(touches_what_it_inherited, workers=2, cpu=0.1, ram_mega_bytes=32)
+    assert job.results(30) == [1, 1]
+    assert (job.tasks.mem_peak > 1).all() and (job.tasks.mem_peak < 32).all()

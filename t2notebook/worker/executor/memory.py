@@ -5,18 +5,24 @@ while the executor lives, and who exceeds it takes the neighbours along. So ever
 has started, is measured by itself: anonymous memory beyond what it inherited at the fork, and shared memory. Pages of
 files are not counted, which the kernel can drop; what is shared with others counts in part, as soon as it matters.
 Where workers have control groups (`memory_groups`), the kernel holds them besides.
+
+The cheap figure, looked at all the time, errs: of what was inherited some pages are copied when they are written to,
+and a program that a worker runs has inherited nothing. An exact one, now and then, says by how much. What came and went
+between two looks stands in the kernel's own record of the most.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 
 from .event_loop import Loop, Timer
 from .memory_groups import MemoryGroups
+from .process_memory import LISTS_CHILDREN, anonymous, family, own, proportional, resident, resident_of, sizes
+
+__all__ = ["LEAST", "MIB", "MemoryWatch", "anonymous", "resident"]
 
 MIB = 1 << 20
 #: Mesos gives no container less (`isolators/cgroups/subsystems/memory.cpp`), and neither is a worker kept to less.
@@ -38,67 +44,110 @@ SETTLED = 0.2
 YOUNG, MOST_YOUNG = 2 * SETTLED, 8
 #: Looks for processes that a worker starts while it is put into its group.
 _PASSES = 3
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-#: Some kernels are built without it.
-_LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
-
-
-def anonymous(pid: int | str = "self") -> int:
-    """Return the anonymous memory of a process in bytes; 0 where there is no `/proc`."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            return _anonymous(file.read())
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
-def resident() -> int:
-    """Return the memory of this process in bytes as `ru_maxrss` counts it; 0 where there is no `/proc`."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * _PAGE
-    except (OSError, ValueError, IndexError):
-        return 0
+#: Part of a cpu for exact measurements of workers, one by one.
+EXACT_SHARE = 0.005
+#: Bytes by which the kernel's record of the most has to be above what was seen to count: it is kept a thread at a time.
+_SLACK = 2 * MIB
 
 
 @dataclass
 class _Watched:
-    """A worker: its limits, its processes (the first one first), and what was measured."""
+    """A worker: its limits, its processes (the first one first), and what was measured.
+
+    `corrections` is, by process, what makes its own anonymous memory of all of it; `highs` the kernel's record of the
+    most that each had when it was last looked at, and what it had of pages of files then.
+    """
 
     limit: int
     inherited: int
+    resident: int
     over: Callable[[int, list[int]], None]
     pids: list[int]
+    corrections: dict[int, int] = field(default_factory=dict)
+    highs: dict[int, tuple[int, int]] = field(default_factory=dict)
+    highest: int = 0
+    has_children: bool = False
     shared: int = 0
+    repeated: int = 0
+    hidden: int = 0
+    held: int = 0
     now: int = 0
     most: int = 0
     peak: int = 0
     peak_at: float = 0.0
     quiet_until: float = 0.0
     added: float = field(default_factory=time.monotonic)
+    measured: float = 0.0
 
     def look_around(self) -> None:
-        """Find the processes that it has started, and its shared memory."""
+        """Find the processes that it has started, its shared memory, and what came and went since the last time."""
         self.pids = family(self.pids[0])
-        self.shared = sum(_status(pid, b"RssShmem:") for pid in self.pids)
+        self.has_children = self.has_children or len(self.pids) > 1
+        self.shared = sum(map(self.look_at_high, self.pids))
+        self.highs = {pid: self.highs[pid] for pid in self.pids}
 
-    def measure(self) -> int:
-        """Return what it uses, or more: what its processes share is counted for each of them."""
-        return self.shared + sum(max(0, anonymous(pid) - self.inherited) for pid in self.pids)
+    def look_at_high(self, pid: int) -> int:
+        """Note if a process has had more for a moment since the last time; return its shared memory."""
+        is_now = resident_of(pid)
+        high, files = self.highs.get(pid, (0, is_now.files))
+        if is_now.high > max(high, is_now.now) + _SLACK:
+            more = (is_now.high - min(files, is_now.files)) - (is_now.now - is_now.files)
+            self.hidden = max(self.hidden, more)
+        self.highs[pid] = is_now.high, is_now.files
+        self.highest = max(self.highest, is_now.high)
+        return is_now.shared
+
+    def measure(self) -> tuple[int, int]:
+        """Return what it uses, and what it may use: of what its processes share each is given all there."""
+        used = may = 0
+        inherited = self.inherited
+        for pid in self.pids:
+            has, rest = sizes(pid)
+            if rest > self.highs.get(pid, (0, 0))[1] + _SLACK:
+                self.look_at_high(pid)  # before pages of files hide what there was
+            used += max(0, has + self.corrections.get(pid, -inherited))
+            may += max(0, has - self.inherited)
+            if pid == self.pids[0]:
+                inherited = (
+                    has  # until more is known of a process, it counts with what it has beyond the first one
+                )
+        used = max(used + max(0, self.shared - self.repeated), self.held)
+        return used, max(may + self.shared, used)
+
+    def measure_exactly(self) -> None:
+        """Find out by how much the cheap figure errs."""
+        shared = sum(resident_of(pid).shared for pid in self.pids)
+        exact = own(self.pids)
+        if exact is not None:
+            self.corrections = {pid: -less for pid, less in exact.less.items()}
+            self.repeated = max(0, shared - exact.shared)
 
     def note(self, used: int, now: float) -> None:
         """Remember the most of the last seconds, since a dying process has less and less."""
         self.now = used
         if used >= self.peak or now - self.peak_at > RECENT:
             self.peak, self.peak_at = used, now
-        # Beyond its limit only what has been confirmed counts: what processes share stands in each of them.
-        self.most = max(self.most, min(used, self.limit))
+        # Beyond its limit only what has been confirmed counts.
+        self.most = max(self.most, min(used + self.hidden, self.limit))
+        self.hidden = 0
+
+    def note_end(self, grown: int) -> None:
+        """Take the kernel's last word on the most that a process of it had, beyond the executor at the fork."""
+        if not grown or not self.highest:
+            return
+        high = grown + self.resident
+        if high <= self.highest + _SLACK:
+            return
+        if not self.has_children:  # else it may have been one of them, of which nothing is known
+            first = self.pids[0]
+            high += self.corrections.get(first, -self.inherited) - self.highs.get(first, (0, 0))[1]
+        self.most = max(self.most, min(high, self.limit))
 
     def confirm(self) -> None:
         """Measure exactly before anything is ended."""
         began = time.monotonic()
         self.look_around()
-        exact, used = proportional(self.pids), self.measure()
+        exact, (_, used) = proportional(self.pids), self.measure()
         used = used if exact is None else min(used, exact)
         if used > self.limit:
             self.most = max(self.most, used)
@@ -123,7 +172,7 @@ class MemoryWatch:
         self._loop, self._groups = loop, groups or MemoryGroups("")
         self._watched: dict[str, _Watched] = {}
         self._timer: Timer | None = None
-        self._look_around_at = self._look_at_groups_at = 0.0
+        self._look_around_at = self._look_at_groups_at = self._measure_at = 0.0
 
     def add(
         self, key: str, pid: int, limit: int, inherited: int, over: Callable[[int, list[int]], None]
@@ -140,7 +189,7 @@ class MemoryWatch:
         over : callable
             Called once with what it uses (bytes) and the pids of its processes, when that is more than the limit.
         """
-        self._watched[key] = _Watched(limit, inherited, over, [pid])
+        self._watched[key] = _Watched(limit, inherited, resident(), over, [pid])
         if self._timer is None:
             self._timer = self._loop.call_later(INTERVAL, self._look)
 
@@ -159,6 +208,23 @@ class MemoryWatch:
         if watched is None:
             return [], 0, 0, 0
         return watched.pids, watched.now, min(watched.peak, watched.most), watched.most
+
+    def note_children(self, key: str) -> None:
+        """Learn that a worker has had processes of its own, which may have come and gone between two looks."""
+        if (watched := self._watched.get(key)) is not None:
+            watched.has_children = True
+
+    def note_end(self, key: str, grown: int) -> None:
+        """Take the kernel's last word on a worker that has ended.
+
+        Parameters
+        ----------
+        key : str
+        grown : int
+            Bytes by which the largest of its processes was larger than the executor at the fork; 0 if nobody knows.
+        """
+        if (watched := self._watched.get(key)) is not None:
+            watched.note_end(grown)
 
     def ran_out(self, key: str) -> int:
         """Return the bytes that a worker's control group has had when the kernel ended one of its processes for want of
@@ -188,6 +254,7 @@ class MemoryWatch:
             return
         self._look_at_groups_at = now + SLOW
         for key, watched in list(self._watched.items()):
+            watched.held = self._groups.held(key)
             if watched.quiet_until != float("inf") and (had := self.ran_out(key)):
                 watched.most = max(watched.most, had)
                 watched.quiet_until = float("inf")
@@ -205,92 +272,30 @@ class MemoryWatch:
             began, before = time.monotonic(), began
             # On a busy machine this takes long without costing much, so the pause has an end.
             self._look_around_at = began + min(LONGEST_SLOW, max(SLOW, (began - before) / SHARE))
-        elif _LISTS_CHILDREN:
+        elif LISTS_CHILDREN:
             young = (one for one in self._watched.values() if began - one.added < YOUNG)
             for watched in islice(young, MOST_YOUNG):
                 watched.look_around()
         for watched in list(self._watched.values()):
             now = time.monotonic()
-            used = watched.measure()
+            used, may = watched.measure()
             watched.note(used, now)
-            if used > watched.limit and now >= watched.quiet_until:
+            if may > watched.limit and now >= watched.quiet_until:
                 watched.confirm()
+        self._measure_next()
         if self._watched:
             pause = (time.monotonic() - began) / SHARE
             self._timer = self._loop.call_later(min(LONGEST, max(INTERVAL, pause)), self._look)
 
-
-def family(pid: int) -> list[int]:
-    """Return a process and those that descend from it."""
-    if not _LISTS_CHILDREN:
-        return _family_of_all(pid)
-    found = [pid]
-    for one in found:  # it grows meanwhile
-        try:
-            threads = os.listdir(f"/proc/{one}/task")
-        except OSError:
-            continue
-        for thread in threads:
-            try:
-                with open(f"/proc/{one}/task/{thread}/children", "rb") as file:
-                    found += [int(child) for child in file.read().split()]
-            except (OSError, ValueError):
-                continue  # it has ended
-    return list(dict.fromkeys(found))
-
-
-def proportional(pids: Iterable[int]) -> int | None:
-    """Return the anonymous and shared memory of processes in bytes, each page divided among those that have it; None
-    when the kernel does not say.
-    """
-    total, told = 0, False
-    for pid in pids:
-        fields: dict[bytes, int] = {}
-        try:
-            with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-                for line in file:
-                    name, _, rest = line.partition(b":")
-                    if rest.endswith(b"kB\n"):
-                        fields[name] = int(rest[:-3]) * 1024
-        except PermissionError:
-            return None
-        except (OSError, ValueError):
-            continue  # it has ended
-        if b"Pss_Anon" not in fields:  # before Linux 5.4
-            return None
-        told = True
-        total += fields[b"Pss_Anon"] + fields.get(b"Pss_Shmem", 0)
-    return total if told else None
-
-
-def _family_of_all(pid: int) -> list[int]:
-    """The same, where the kernel does not list children."""
-    parents: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    parent = int(file.read().rpartition(b")")[2].split()[1])
-            except (OSError, ValueError, IndexError):
-                continue
-            parents.setdefault(parent, []).append(int(name))
-    found = [pid]
-    for one in found:
-        found += parents.get(one, [])
-    return found
-
-
-def _anonymous(statm: bytes) -> int:
-    fields = statm.split()
-    return (int(fields[1]) - int(fields[2])) * _PAGE
-
-
-def _status(pid: int, name: bytes) -> int:
-    try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            for line in file:
-                if line.startswith(name):
-                    return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return 0
+    def _measure_next(self) -> None:
+        """Measure the worker exactly for which that is the longest ago, if it is time for one."""
+        now = time.monotonic()
+        if now < self._measure_at:
+            return
+        settled = (one for one in self._watched.values() if now - one.added > SETTLED)
+        one = min(settled, key=lambda watched: watched.measured, default=None)
+        if one is None or now - one.measured < SLOW:
+            return
+        began, one.measured = time.thread_time(), now
+        one.measure_exactly()
+        self._measure_at = now + (time.thread_time() - began) / EXACT_SHARE

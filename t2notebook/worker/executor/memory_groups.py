@@ -88,6 +88,20 @@ class MemoryGroups:
         # Before Linux 4.13 nothing says so but the limit that has been met.
         return False
 
+    def held(self, key: str) -> int:
+        """Return the memory in a worker's group that the kernel cannot drop, in bytes; 0 without one.
+
+        That is anonymous memory, and shared memory with the files of a tmpfs, which stand in no process.
+        """
+        if key not in self._limits:
+            return 0
+        total = 0
+        for line in _read(self._path(key), "memory.stat").splitlines():
+            name, _, value = line.partition(" ")
+            if name in ("total_rss", "total_shmem") and value.isdigit():
+                total += int(value)
+        return total
+
     def most(self, key: str) -> int:
         """Return the most memory that a worker's group has had, pages of files included, in bytes; 0 without one."""
         if key not in self._limits:

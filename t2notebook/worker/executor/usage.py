@@ -56,7 +56,10 @@ class UsageSampler:
             now = time.monotonic()
             cpu, read, written = 0.0, 0, 0
             for pid in self._memory.figures(key)[0]:
-                cpu += cpu_seconds(pid)
+                spent, has_waited_for = _spent(pid)
+                cpu += spent
+                if has_waited_for:
+                    self._memory.note_children(key)
                 got, put = transferred(pid)
                 read, written = read + got, written + put
             # A process that nobody has waited for takes its figures along.
@@ -98,6 +101,7 @@ class UsageSampler:
         self._note_cpu(worker, max(worker.cpu, cpu), now)
         if not worker.cpu_peak:
             worker.cpu_peak = worker.cpu / max(now - worker.began, 0.1)
+        self._memory.note_end(key, grown)
         _, _, recent, most = self._memory.figures(key)
         return replace(_use(worker, now - worker.began, recent or grown, most), waited=waited)
 
@@ -126,11 +130,17 @@ def _use(worker: _Worker, seconds: float, mem: int, most: int) -> Use:
 
 def cpu_seconds(pid: int) -> float:
     """Return the cpu time of a process, and of those that it has started and waited for; 0 for one that is gone."""
+    return _spent(pid)[0]
+
+
+def _spent(pid: int) -> tuple[float, bool]:
+    """Return the cpu time of a process with those that it has waited for, and whether there have been any."""
     fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     try:  # proc(5): utime, stime, cutime and cstime are the fields 14 to 17, of which the third comes first here
-        return sum(int(field) for field in fields[11:15]) / _TICKS
-    except ValueError:
-        return 0.0
+        # Field 11, cminflt: no process runs without a page fault.
+        return sum(int(field) for field in fields[11:15]) / _TICKS, fields[8] != b"0"
+    except (ValueError, IndexError):
+        return 0.0, False
 
 
 def waited_seconds(pid: int) -> float:

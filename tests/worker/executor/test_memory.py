@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from t2notebook.worker.executor import memory
+from t2notebook.worker.executor import memory, process_memory
 from t2notebook.worker.executor.event_loop import Loop
-from t2notebook.worker.executor.memory import MIB, MemoryWatch, anonymous, family, proportional
+from t2notebook.worker.executor.memory import MIB, MemoryWatch
+from t2notebook.worker.executor.process_memory import anonymous, family, own, proportional, resident_of
 from tests.worker.fakes import FakeAgent, FakeSession, eventually
 from tests.worker.test_executor_ends import gone, sleeper, start
 
@@ -210,11 +211,95 @@ def test_what_a_process_has() -> None:
     assert anonymous(pid) == 0 and proportional([pid]) is None
 
 
+class Recording:
+    """A loop whose timers are never due."""
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        pass
+
+
+def watched(pid: int, inherited: int = 0) -> Any:
+    watch = MemoryWatch(Recording())  # type: ignore[arg-type]
+    watch.add("a", pid, 1 << 40, inherited, lambda used, pids: None)
+    return watch._watched["a"]
+
+
+needs_exact = pytest.mark.skipif(proportional([os.getpid()]) is None, reason="the kernel says nothing exact")
+
+
+@needs_exact
+def test_a_program_that_a_worker_runs_has_inherited_nothing() -> None:
+    """Of each process that a worker started 14 MiB were taken off, and a worker that slept had nothing."""
+    code = "kept = bytearray(30 << 20)"
+    with child(code) as pid:
+        worker = watched(pid, inherited=13 * MIB)
+        worker.look_around()
+        assert worker.measure()[0] < 30 * MIB, "as long as nothing more is known"
+        worker.measure_exactly()
+        assert 30 * MIB < worker.measure()[0] < 60 * MIB
+        exact = own([pid])
+        assert exact is not None and exact.less[pid] < 5 * MIB
+
+
+@needs_exact
+def test_pages_that_were_copied_count_and_those_of_the_executor_do_not() -> None:
+    kept = bytearray(b"x" * (40 * MIB))
+    here, there = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        kept[: 20 * MIB] = bytes(20 * MIB)
+        os.write(there, b"x")
+        time.sleep(60)
+        os._exit(0)
+    try:
+        os.read(here, 1)
+        worker = watched(pid, inherited=anonymous())
+        worker.look_around()
+        worker.measure_exactly()
+        assert 20 * MIB <= worker.measure()[0] < 35 * MIB and kept
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(here)
+        os.close(there)
+
+
+def test_what_came_and_went_between_two_looks_counts() -> None:
+    flags = "flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE"
+    code = f"import mmap, sys; sys.stdin.readline(); mmap.mmap(-1, 150 << 20, {flags}).close()\nprint(flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{code}\nsys.stdin.readline()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        worker = watched(process.pid)
+
+        def look() -> None:
+            worker.look_around()
+            worker.note(worker.measure()[0], time.monotonic())
+
+        eventually(lambda: anonymous(process.pid) > MIB)
+        look()
+        assert process.stdin is not None and process.stdout is not None
+        print(file=process.stdin, flush=True)
+        process.stdout.readline()
+        look()
+        assert worker.now < 50 * MIB and 150 * MIB <= worker.most < 190 * MIB
+        print(file=process.stdin, flush=True)
+    before = worker.most
+    worker.note_end(0)
+    worker.note_end(resident_of(os.getpid()).high - worker.resident)
+    assert worker.most >= before
+    worker.note_end(400 * MIB)
+    assert 350 * MIB < worker.most < 600 * MIB, "the kernel's last word"
+
+
 @pytest.mark.parametrize("lists", [True, False])
 def test_a_family(monkeypatch: pytest.MonkeyPatch, lists: bool) -> None:
-    if lists and not memory._LISTS_CHILDREN:
+    if lists and not memory.LISTS_CHILDREN:
         pytest.skip("this kernel does not list children")
-    monkeypatch.setattr(memory, "_LISTS_CHILDREN", lists)
+    monkeypatch.setattr(process_memory, "LISTS_CHILDREN", lists)
     nested = (
         "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(9)'])"
     )
@@ -243,7 +328,7 @@ def test_looking_costs_no_more_than_a_share(monkeypatch: pytest.MonkeyPatch) -> 
     watch = MemoryWatch(Recording())  # type: ignore[arg-type]
     watch.add("a", os.getpid(), 1 << 40, 0, lambda used, pids: None)
     watch._watched["a"].added -= memory.YOUNG
-    monkeypatch.setattr(memory, "anonymous", lambda pid: (time.sleep(0.004), 1)[1])
+    monkeypatch.setattr(memory, "sizes", lambda pid: (time.sleep(0.004), 1, 0)[1:])
     monkeypatch.setattr(memory, "family", slowly)
     for _ in range(4):
         watch._look()
@@ -253,15 +338,11 @@ def test_looking_costs_no_more_than_a_share(monkeypatch: pytest.MonkeyPatch) -> 
     assert watch.remove("a") > 0 and watch.remove("a") == 0
 
 
-@pytest.mark.skipif(not memory._LISTS_CHILDREN, reason="the kernel does not list children")
+@pytest.mark.skipif(not memory.LISTS_CHILDREN, reason="the kernel does not list children")
 def test_processes_that_a_new_worker_starts_are_seen_at_the_next_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of a worker that begins with a pool they were seen after a second, when the container was full."""
-
-    class Recording:
-        def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
-            pass
 
     watch = MemoryWatch(Recording())  # type: ignore[arg-type]
     watch.add("a", os.getpid(), 1 << 40, 0, lambda used, pids: None)

@@ -94,6 +94,30 @@ def test_a_child_that_is_ended_for_it_ends_its_worker_with_the_same_words(
 
 
 @needs_groups
+def test_files_in_memory_count_though_they_stand_in_no_process() -> None:
+    code = (
+        "import os, sys; sys.stdin.readline(); f = os.memfd_create('x'); os.write(f, bytes(30 << 20)); "
+        "print(flush=True); sys.stdin.readline()"
+    )
+    watch = MemoryWatch(Loop(), MemoryGroups.here())
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-S", "-c", code], **pipes) as process:
+        watch.add("files", process.pid, 128 * MIB, 0, lambda used, pids: None)
+        watch._watched["files"].added -= SETTLED + 1
+        watch._enter_groups()
+        print(file=process.stdin, flush=True)
+        assert process.stdout.readline()
+        watch._look()
+        assert 30 * MIB <= watch.figures("files")[1] < 60 * MIB
+        print(file=process.stdin, flush=True)
+    eventually(
+        lambda: (
+            watch.remove("files") is not None and not [name for name in folders() if name.endswith("-files")]
+        )
+    )
+
+
+@needs_groups
 def test_a_child_that_was_there_first_comes_along() -> None:
     """Of a worker that begins with a pool of processes, these stayed outside, and took the neighbours along."""
     watch, pids = MemoryWatch(Loop(), groups := MemoryGroups.here()), []

@@ -61,6 +61,33 @@ def test_the_end_of_a_worker_tells_its_use(session: FakeSession, agent: FakeAgen
     assert 40 <= use.mem_peak < 128 and use.gpu is None
 
 
+def test_a_worker_that_does_next_to_nothing_has_memory_of_its_own(
+    session: FakeSession, agent: FakeAgent
+) -> None:
+    """It was said to have none, and that 32 MiB would do for one whose last moment took 150."""
+
+    def work(env: Any) -> None:
+        import mmap
+        import time
+
+        time.sleep(0.6)
+        if env.worker_id:
+            populated = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+            mmap.mmap(-1, 150 << 20, flags=populated).close()
+
+    digest = session.add(work)
+    for worker_id in (0, 1):
+        agent.launch(session.launch(digest, worker_id=worker_id, mem=256.0), f"task-{worker_id}")
+    uses = {}
+    for worker_id in (0, 1):
+        agent.end_of(f"task-{worker_id}")
+    for update in agent.updates:
+        if update.get("data") and (use := use_of(decode_status_data(update["data"]))) is not None:
+            uses[update["task_id"]["value"]] = use
+    assert 1 < uses["task-0"].mem_peak < 30
+    assert 145 < uses["task-1"].mem_peak < 190
+
+
 def test_gpus_by_process() -> None:
     assert parse(PMON.format(7372)) == {7372: (0.75, 1536.0), 99: (None, 4.0)}
     assert parse("") == {} == parse("No devices were found\n")
