@@ -8,8 +8,9 @@ from typing import Any
 from ..model.errors import JobFailed
 from ..model.events import EventKind
 from ..model.job_failed import failed_as
-from ..model.reducer import JobView, WorkerView
+from ..model.reducer import JobView
 from ..model.states import JobState, TaskState
+from ..model.worker_view import WorkerView
 from ..views.failure import Failure, errors_of, failures_of
 from .job_connection import JobConnection
 from .output import stderr_tail

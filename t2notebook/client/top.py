@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from ..model.reducer import JobView, WorkerView
+from ..model.reducer import JobView
 from ..model.states import TaskState
 from ..model.use import Use
 from ..model.use_advice import advice
+from ..model.worker_view import WorkerView
 
 ORDERS = ("worker", "cpu", "mem")
 #: Workers that have a line; of more, those that use most.

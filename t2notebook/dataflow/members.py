@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..model.reducer import JobView, WorkerView
+from ..model.reducer import JobView
 from ..model.states import TaskState
+from ..model.worker_view import WorkerView
 
 #: So many jobs in a row whose workers failed before they had joined the Dask scheduler are no accident.
 MOST_STILLBORN = 3

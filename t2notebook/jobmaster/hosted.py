@@ -19,7 +19,7 @@ from typing import Any
 from ..model.events import Event
 from ..model.job import ComputeResource
 from ..model.process import allow_many_files
-from ..model.reducer import WorkerView
+from ..model.worker_view import WorkerView
 from ..protocol.frames import Message
 from .actions import DRIVER, Action, Answer, Hold, Scale, Stop
 from .channel_server import ChannelServer, Connection

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from ..model.events import TRANSIENT, Event, EventKind
 from ..model.job import ComputeResource
-from ..model.reducer import JobView, WorkerView
+from ..model.reducer import JobView
 from ..model.states import TaskState
 from ..model.worker_info import WorkerInfo
+from ..model.worker_view import WorkerView
 from .actions import Action
 from .job_master import JobMaster
 from .members import Presence

@@ -12,9 +12,9 @@ from itertools import compress
 from operator import attrgetter, itemgetter
 from typing import Any, overload
 
-from .reducer import WorkerView
 from .states import TaskState
 from .use import Use
+from .worker_view import WorkerView
 
 _NAMES = tuple(field.name for field in fields(WorkerView))
 _WIDTH, _STATE, _USE = len(_NAMES), _NAMES.index("state"), _NAMES.index("use")

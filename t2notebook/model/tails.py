@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from .reducer import JobView, WorkerView
+from .reducer import JobView
 from .states import TaskState
+from .worker_view import WorkerView
 
 STREAMS = ("stdout", "stderr")
 #: Files that are looked at in one round.

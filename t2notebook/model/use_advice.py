@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .reducer import WorkerView
 from .states import TaskState
 from .use import Use
+from .worker_view import WorkerView
 
 #: Seconds that a worker has to run before it is said what would have been enough for it.
 TELLING = 5.0

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..model.job_table import JobRecord, JobTable
-from ..model.reducer import WorkerView
 from ..model.start_errors import image_failure, unknown_user
 from ..model.states import TaskState
+from ..model.worker_view import WorkerView
 from ..protocol.launch import Cause
 from .executor_pool import Executors
 from .restart_policy import (

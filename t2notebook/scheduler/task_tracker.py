@@ -7,8 +7,8 @@ from typing import Any
 
 from ..model.events import Event, EventKind
 from ..model.job_table import JobRecord
-from ..model.reducer import WorkerView
 from ..model.states import JobState, TaskState
+from ..model.worker_view import WorkerView
 from ..protocol.launch import KILL_GRACE
 from .actions import Kill, Reconcile, ShutdownExecutor
 from .executor_pool import Executors

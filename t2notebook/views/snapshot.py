@@ -11,10 +11,11 @@ from enum import Enum
 from typing import Any
 
 from ..model.packed_workers import PackedWorkers
-from ..model.reducer import JobView, WorkerView
+from ..model.reducer import JobView
 from ..model.states import JobState, TaskState
 from ..model.use import SHOWN
 from ..model.use_advice import advice
+from ..model.worker_view import WorkerView
 from .failure import Failure
 
 #: Up to this many workers a view has a row each.

@@ -8,8 +8,9 @@ from itertools import islice
 from typing import Any
 
 from ..model.packed_workers import PackedWorkers
-from ..model.reducer import JobView, WorkerView
+from ..model.reducer import JobView
 from ..model.use import SHOWN
+from ..model.worker_view import WorkerView
 from .snapshot import (
     LONGEST_MESSAGE,
     LONGEST_NOTE,

@@ -6,9 +6,9 @@ import copy
 import gc
 
 from t2notebook.model.packed_workers import PackedWorkers
-from t2notebook.model.reducer import WorkerView
 from t2notebook.model.states import TaskState
 from t2notebook.model.use import Use
+from t2notebook.model.worker_view import WorkerView
 
 
 def test_it_is_a_sequence_that_hands_out_copies() -> None:

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from t2notebook.model.events import Event, EventKind
 from t2notebook.model.packed_workers import PackedWorkers
-from t2notebook.model.reducer import EARLIER, JobView, reduce
+from t2notebook.model.reducer import JobView, reduce
 from t2notebook.model.states import JOB_TRANSITIONS, TASK_TRANSITIONS, JobState, TaskState
+from t2notebook.model.worker_view import EARLIER
 
 JOB = "ada-pi-abc"
 

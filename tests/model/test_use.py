@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from t2notebook.frames import usage_frame
 from t2notebook.model.events import Event, EventKind
-from t2notebook.model.reducer import JobView, WorkerView
+from t2notebook.model.reducer import JobView
 from t2notebook.model.states import TaskState
 from t2notebook.model.use import Thinning, Use, use_of, workers_use
 from t2notebook.model.use_advice import advice
+from t2notebook.model.worker_view import WorkerView
 
 IDLE = Use(seconds=10.0, cpu=1.0, cpu_peak=0.3, mem=80.0, mem_peak=90.0, read=5, written=6)
 

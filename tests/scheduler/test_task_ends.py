@@ -9,8 +9,9 @@ import pytest
 from t2notebook.model.events import Event, EventKind
 from t2notebook.model.job import ComputeResource, FaultTolerance, JobSpec
 from t2notebook.model.job_table import JobRecord, JobTable
-from t2notebook.model.reducer import JobView, WorkerView
+from t2notebook.model.reducer import JobView
 from t2notebook.model.states import TaskState
+from t2notebook.model.worker_view import WorkerView
 from t2notebook.scheduler.executor_pool import Executors
 from t2notebook.scheduler.restart_policy import ANEW_PAUSE, MAX_RETRIES, RESTART_FIRST, Decision
 from t2notebook.scheduler.silent_launches import Silence
