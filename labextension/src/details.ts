@@ -125,8 +125,9 @@ export class DetailsView {
     try {
       const views = await loadViews(this._jobs.api.settings);
       if (turn === this._turn) {
-        const source = views.streamSource(this.jobId);
-        const end = views.render({ model: source, el: this._place, page: this._page });
+        const { trans } = this._jobs;
+        const source = views.streamSource(this.jobId, '', trans);
+        const end = views.render({ model: source, el: this._place, page: this._page, trans });
         this._end = () => {
           end();
           source.dispose();

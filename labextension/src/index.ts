@@ -1,7 +1,7 @@
 /** Twister2 jobs on Apache Mesos in JupyterLab and Notebook 7. */
 
 import { cellPlugin } from './celltoolbar.js';
-import { jobViewPlugin } from './jobview.js';
+import { liveViewPlugin } from './liveview.js';
 import { launcherPlugin } from './launcher.js';
 import { notificationsPlugin } from './notifications.js';
 import { jobsPlugin, panelPlugin } from './sidebar.js';
@@ -14,5 +14,5 @@ export default [
   notificationsPlugin,
   cellPlugin,
   launcherPlugin,
-  jobViewPlugin
+  liveViewPlugin
 ];

@@ -1,7 +1,8 @@
-/** The views of jobs in the Python package, as the Jupyter server serves them: one library for every page. */
+/** The views in the Python package, as the Jupyter server serves them: one library for every page. */
 
 import { URLExt } from '@jupyterlab/coreutils';
 import type { ServerConnection } from '@jupyterlab/services';
+import type { TranslationBundle } from '@jupyterlab/translation';
 
 export type Dispose = () => void;
 
@@ -14,31 +15,66 @@ export interface ISource {
 
 export interface IViews {
   /** Draw a job into `el`; `page` is what is opened besides, `logs` or `why`. */
-  render(options: { model: ISource; el: HTMLElement; page?: string }): Dispose;
+  render(options: { model: ISource; el: HTMLElement; page?: string; trans: TranslationBundle }): Dispose;
   /** A job as the Jupyter server knows it; the view hides HTML of the class `beside`. */
-  streamSource(jobId: string, beside?: string): ISource;
+  streamSource(jobId: string, beside: string, trans: TranslationBundle): ISource;
 }
 
-let views: Promise<IViews> | null = null;
+export interface IClusterViews {
+  render(options: { model: ISource; el: HTMLElement; trans: TranslationBundle }): Dispose;
+  /** A cluster as the Jupyter server knows it; null if it knows none at this address. */
+  clusterSource(master: string, beside: string, trans: TranslationBundle): Promise<ISource | null>;
+}
 
-/** Import the view and its style once; the server has the same version of both as of what it sends them. */
-export function loadViews(settings: ServerConnection.ISettings): Promise<IViews> {
-  views ??= load(URLExt.join(settings.baseUrl, 't2notebook', 'static')).catch(error => {
-    views = null;
+const loaded = new Map<string, Promise<unknown>>();
+
+/** Import a view and its style once; the server has the same version of both as of what it sends them. */
+function once<T>(name: string, load: () => Promise<T>): Promise<T> {
+  const known = loaded.get(name) as Promise<T> | undefined;
+  if (known) {
+    return known;
+  }
+  const loading = load().catch(error => {
+    loaded.delete(name);
     throw error;
   });
-  return views;
+  loaded.set(name, loading);
+  return loading;
 }
 
-async function load(base: string): Promise<IViews> {
-  const [view, source] = await Promise.all([
-    import(/* webpackIgnore: true */ `${base}/job_view.js`),
-    import(/* webpackIgnore: true */ `${base}/stream_source.js`)
-  ]);
+export function loadViews(settings: ServerConnection.ISettings): Promise<IViews> {
+  const base = baseOf(settings);
+  return once('jobs', async () => {
+    const [view, source] = await Promise.all([
+      import(/* webpackIgnore: true */ `${base}/job_view.js`),
+      import(/* webpackIgnore: true */ `${base}/stream_source.js`),
+      addStyle(base, 'job_view.css')
+    ]);
+    return { render: view.default.render, streamSource: source.streamSource };
+  });
+}
+
+export function loadCluster(settings: ServerConnection.ISettings): Promise<IClusterViews> {
+  const base = baseOf(settings);
+  return once('cluster', async () => {
+    const [view, source] = await Promise.all([
+      import(/* webpackIgnore: true */ `${base}/cluster_view.js`),
+      import(/* webpackIgnore: true */ `${base}/cluster_source.js`),
+      addStyle(base, 'resource_form.css'),
+      addStyle(base, 'cluster_view.css')
+    ]);
+    return { render: view.default.render, clusterSource: source.clusterSource };
+  });
+}
+
+function baseOf(settings: ServerConnection.ISettings): string {
+  return URLExt.join(settings.baseUrl, 't2notebook', 'static');
+}
+
+async function addStyle(base: string, name: string): Promise<void> {
   const style = document.createElement('link');
   style.rel = 'stylesheet';
-  style.href = `${base}/job_view.css`;
+  style.href = `${base}/${name}`;
   document.head.append(style);
   await new Promise(resolve => (style.onload = style.onerror = resolve));
-  return { render: view.default.render, streamSource: source.streamSource };
 }

@@ -40,6 +40,7 @@ globalThis.fetch = async path => {
 };
 
 const { StreamSource } = await import('../../t2notebook/views/static/stream_source.js');
+const { ClusterSource, clusterSource } = await import('../../t2notebook/views/static/cluster_source.js');
 const { Relay } = await import('../../t2notebook/views/static/relay.js');
 const { Values } = await import('../../t2notebook/views/static/values.js');
 
@@ -200,5 +201,42 @@ test('a server that cannot help is asked again seldom, and one that could not of
   assert.equal(sockets.length, 2);
   relay.dispose();
   clock.mock.restore();
+  mock.timers.reset();
+});
+
+test('a cluster is asked for while somebody looks, and keeps its last page when it cannot be told', async () => {
+  begin();
+  const trans = { __: (text, ...values) => `«${text}»${values}`, _n: () => '' };
+  const source = new ClusterSource('10.0.0.1:5050', server, 't2-0123456789ab', trans);
+  asked = [];
+  answers = [[200, { master: 'm' }]];
+  assert.equal(await source.ask(), true);
+  assert.deepEqual(asked, ['/user/ada/t2notebook/api/cluster?master=10.0.0.1%3A5050']);
+  assert.deepEqual(source.get('state'), { page: { master: 'm' }, trouble: '' });
+  assert.equal(source.get('beside'), 't2-0123456789ab');
+  answers = [[502, {}]];
+  mock.timers.tick(2000);
+  await settle();
+  assert.deepEqual(source.get('state'), { page: { master: 'm' }, trouble: '«the Jupyter server answers HTTP %1»502' });
+  source.send({ kind: 'show', is_shown: false });
+  mock.timers.tick(60000);
+  assert.equal(asked.length, 2);
+  answers = [[200, { master: 'm2' }]];
+  source.send({ kind: 'show', is_shown: true });
+  await settle();
+  assert.deepEqual(source.get('state'), { page: { master: 'm2' }, trouble: '' });
+  source.dispose();
+  mock.timers.tick(60000);
+  assert.equal(asked.length, 3);
+  mock.timers.reset();
+});
+
+test('a cluster that the server does not know is not shown at all', async () => {
+  begin();
+  asked = [];
+  answers = [[404, { message: 'no session is connected to m' }]];
+  assert.equal(await clusterSource('m'), null);
+  mock.timers.tick(60000);
+  assert.equal(asked.length, 1);
   mock.timers.reset();
 });

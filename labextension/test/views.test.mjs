@@ -14,7 +14,8 @@ const { mapCells } = await library('agent_map');
 const { nextSort, sorted, withFirst } = await library('sorting');
 const { rowsInSight } = await library('virtual_rows');
 const { Values } = await library('values');
-const { WORKER_COLUMNS, Workers } = await library('workers');
+const { workerColumns, Workers } = await library('workers');
+const WORKER_COLUMNS = workerColumns();
 
 const STATES = [
   ['RUNNING', 'running', 'active'],
@@ -304,4 +305,16 @@ test('whatever a table holds, each row is there once in each order, and each cel
     const sums = sumsOf(found);
     assert.equal(sums.waiting + (sums.length ? sums.count(0) : 0), length);
   }
+});
+
+test('a catalogue gives the words, and where there is none they are English', async () => {
+  const { ENGLISH } = await library('words');
+  assert.equal(ENGLISH.__('%1 of %2', 'a %2', 3), 'a %2 of 3');
+  assert.equal(ENGLISH._n('%2 agent', '%2 agents', 1, '1'), '1 agent');
+  assert.equal(ENGLISH._n('%1 agent', '%1 agents', 0), '0 agents');
+  const trans = { __: (text, ...values) => `«${text}»(${values})`, _n: (one, many) => `«${many}»` };
+  assert.equal(phasesText(phasesOf(workers(), 2), span, trans), '«waits since %1»(12 s)');
+  assert.equal(workerColumns(trans)[0].heading, '«Worker»()');
+  const given = new Workers(table(), 12, 1_790_000_000, true, trans);
+  assert.equal(given.cell('worker_id', 0).title, '«Click to see what this worker writes»()');
 });

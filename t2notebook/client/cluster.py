@@ -14,6 +14,7 @@ from ..mesos.cluster_page import ENDPOINTS, read_page
 from ..model.errors import SessionError, Twister2Error
 from ..model.overhead import with_executors
 from . import locator
+from .session_http import Connection
 from .session_link import open_links
 
 TIMEOUT = 5.0
@@ -67,10 +68,36 @@ def cluster_page() -> dict[str, Any]:
     master = get_config().master
     links = [link for link in open_links() if link.session["config"]["master"] == master]
     if links:
-        connection = links[0].reach()
-        answers = {what: connection.get("/v1/cluster", what=what) for what in ENDPOINTS}
-        return {"master": str(connection.get("/v1/info")["master"]), **read_page(answers)}
-    if master != "local" or (info := cluster_info()) is None:
+        return page_through(links[0].reach())
+    return embedded_page() if master == "local" else {}
+
+
+def page_through(connection: Connection) -> dict[str, Any]:
+    """Return the page of the master that a session is subscribed to.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the session; only a session has what it takes to be let in.
+
+    Raises
+    ------
+    SessionError
+        When the master, or the session, does not answer; why.
+    """
+    answers = {what: connection.get("/v1/cluster", what=what) for what in ENDPOINTS}
+    return {"master": str(connection.get("/v1/info")["master"]), **read_page(answers)}
+
+
+def embedded_page() -> dict[str, Any]:
+    """Return the page of the user's embedded Mesos; nothing if it does not run.
+
+    Raises
+    ------
+    SessionError
+        When it does not answer.
+    """
+    if (info := cluster_info()) is None:
         return {}
     try:
         answers = {what: _ask(info["master"], path) for what, path in ENDPOINTS.items()}

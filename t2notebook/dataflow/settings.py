@@ -154,27 +154,25 @@ class Settings:
         memory : str or number, optional
             As ``"10 GiB"``, or bytes.
         """
-        if cores is not None:
-            workers = max(workers or 0, math.ceil(cores / self.thread_count))
-        if memory is not None:
-            workers = max(workers or 0, math.ceil(parse_bytes(memory) / self.memory))
-        return workers
+        wanted = [math.ceil(share) for share in self._shares(cores, memory)]
+        return max(workers or 0, *wanted) if wanted else workers
 
     def at_most(self, workers: Any, cores: float | None, memory: str | float | None) -> Any:
         """Return the number of workers that is no more than one wanted, and has no more threads, no more memory.
 
         Parameters
         ----------
-        workers : number
-        cores : number, optional
-        memory : str or number, optional
-            As ``"10 GiB"``, or bytes.
+        workers, cores, memory
+            As of `at_least`.
         """
+        return min([workers, *(math.floor(share) for share in self._shares(cores, memory))])
+
+    def _shares(self, cores: float | None, memory: str | float | None) -> Iterator[float]:
+        """Yield how many workers have so many threads, and how many so much memory, of what is given."""
         if cores is not None:
-            workers = min(workers, math.floor(cores / self.thread_count))
+            yield cores / self.thread_count
         if memory is not None:
-            workers = min(workers, math.floor(parse_bytes(memory) / self.memory))
-        return workers
+            yield parse_bytes(memory) / self.memory
 
     def to_record(self) -> dict[str, Any]:
         """Return a JSON-ready record."""

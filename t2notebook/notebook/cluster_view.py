@@ -18,6 +18,8 @@ from .rendering.text import align
 log = logging.getLogger(__name__)
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+#: For our extension of JupyterLab, which shows what the Jupyter server knows where the widget does not come.
+CLUSTER = "application/vnd.t2notebook.cluster+json"
 #: Seconds between two writes of the text below a live view.
 KEPT_INTERVAL = 10.0
 #: Tasks and agents that are listed as text.
@@ -55,7 +57,9 @@ def show_cluster(ip: Any) -> bool:
     name = f"t2-{uuid.uuid4().hex[:12]}"
     view = ClusterView(ip, ClusterWidget({"page": page, "trouble": ""}, name), name)
     model = {"version_major": 2, "version_minor": 0, "model_id": view.widget.model_id}
-    ip.display_pub.publish({WIDGET: model})
+    # Not as it is configured, which may hold a password, and stays in the notebook.
+    master = "local" if the_client().get_config().master == "local" else page["master"]
+    ip.display_pub.publish({WIDGET: model, CLUSTER: {"master": master, "beside": name}})
     ip.display_pub.publish(kept(page, name), transient={"display_id": name})
     feeder.follow(view)
     return True
@@ -103,7 +107,10 @@ class ClusterView:
 def kept(page: Mapping[str, Any], name: str) -> dict[str, str]:
     """Return a master's page as a saved notebook keeps it, by MIME type; `name` is the class by which it is hidden."""
     now = time.time()
-    head = f"As of {day(now)} {clock(now)} {zone(now)}; %twister2 cluster shows how it is now.\n\n"
+    head = (
+        f"Not live: as of {day(now)} {clock(now)} {zone(now)}. %twister2 cluster, or this cell again, shows how it is "
+        "now.\n\n"
+    )
     text = head + page_text(page)
     html = f'{_COVERS}<pre class="t2-static t2-clusterkept {name}">{escape(text)}</pre>'
     return {"text/plain": text, "text/html": html}

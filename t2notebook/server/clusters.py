@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..client.cluster import cluster_info
+from ..client.cluster import cluster_info, embedded_page, page_through
 from ..client.session_http import Connection, SessionStopped
 from ..model.errors import Twister2Error
 
@@ -61,3 +61,39 @@ def clusters(sessions: Iterable[Connection]) -> list[dict[str, Any]]:
         )
         record["is_embedded"] = True
     return sorted(found.values(), key=lambda record: str(record["master"]))
+
+
+def cluster_page(sessions: Iterable[Connection], master: str) -> dict[str, Any]:
+    """Return the page of a master, as `t2notebook.client.cluster.cluster_page` does in a kernel.
+
+    Parameters
+    ----------
+    sessions : iterable of Connection
+        To the living sessions.
+    master : str
+        The address of a master, or as the configuration has it: ``local`` is the embedded one, wherever it is now.
+
+    Returns
+    -------
+    dict
+        Empty where nobody knows this master.
+
+    Raises
+    ------
+    Twister2Error
+        When the master is known, and does not answer; why.
+    """
+    trouble: Twister2Error | None = None
+    for connection in sessions:
+        try:
+            info = connection.get("/v1/info")
+            if master in (str(info["master"]), str(info["config"]["master"])):
+                return page_through(connection)
+        except Twister2Error as error:  # another session may tell
+            trouble = error
+    info = cluster_info()
+    if info is not None and master in ("local", str(info["master"])):
+        return embedded_page()
+    if trouble is not None:
+        raise trouble
+    return {}

@@ -19,7 +19,7 @@ from ..model.errors import Twister2Error, UnknownJob
 from ..model.text import dumps
 from ..views.modules import STATIC
 from . import actions
-from .clusters import clusters
+from .clusters import cluster_page, clusters
 from .job_list import Change, JobList
 from .job_view import ViewHandler
 from .trust import NotOurs
@@ -191,6 +191,33 @@ class ClustersHandler(Handler):
             self.refuse(error)
 
 
+class ClusterPageHandler(Handler):
+    """``GET /t2notebook/api/cluster?master=M``: for views of a cluster whose kernel does not answer."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Answer the page of a master; 404 where no session of this user is connected to it."""
+        master = self.get_query_argument("master", "local")
+        await self.job_list.refreshed()
+        sessions = [stream.connection for stream in self.job_list.streams.values()]
+        try:
+            page = await self.job_list.run(cluster_page, sessions, master)
+        except (Twister2Error, OSError) as error:
+            self.refuse(error)
+            return
+        if not page:
+            self.set_status(404)
+            named = (
+                "the embedded Mesos does not run"
+                if master == "local"
+                else f"no session is connected to {master}"
+            )
+            self.answer({"message": named})
+            return
+        self.answer(page)
+
+
 class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     """``/t2notebook/api/stream``, a WebSocket: all jobs, then each change."""
 
@@ -243,6 +270,7 @@ def routes(job_list: JobList) -> list[Any]:
         (rf"{base}/summary", SummaryHandler, settings),
         (rf"{base}/stream", StreamHandler, settings),
         (rf"{base}/clusters", ClustersHandler, settings),
+        (rf"{base}/cluster", ClusterPageHandler, settings),
         (rf"{base}/clear", ClearHandler, settings),
         (rf"{base}/jobs", JobsHandler, settings),
         (rf"{job}/kill", KillHandler, settings),

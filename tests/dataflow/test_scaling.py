@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import time
@@ -16,6 +17,8 @@ from tests.dataflow.conftest import SMALL, eventually
 from tests.dataflow.functions import grow, parity, slowly, square
 
 distributed = pytest.importorskip("distributed")
+
+from t2notebook.dataflow.settings import Settings  # noqa: E402
 
 Make = Callable[..., Any]
 
@@ -425,3 +428,14 @@ def test_scaling_from_an_event_loop(mesos: Any) -> None:
             assert set(cluster.workers) == {"1"}
 
     asyncio.run(main())
+
+
+def test_threads_and_memory_as_numbers_of_workers() -> None:
+    kept = Settings(cpu=2.0, ram_mega_bytes=1024.0)
+    assert (kept.at_least(3, None, None), kept.at_most(math.inf, None, None)) == (3, math.inf)
+    assert (kept.at_least(None, 3, None), kept.at_least(1, 4, "2.5 GiB")) == (2, 3)
+    assert (kept.at_most(math.inf, 3, None), kept.at_most(9, 40, "2.5 GiB"), kept.at_most(1, 40, None)) == (
+        1,
+        2,
+        1,
+    )

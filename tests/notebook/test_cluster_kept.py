@@ -47,8 +47,8 @@ def page(agents):
 def test_it_says_when_it_was_so():
     found = kept(PAGE, "t2-0123456789ab")
     assert (
-        found["text/plain"].startswith("As of ")
-        and "%twister2 cluster shows how it is now" in found["text/plain"]
+        found["text/plain"].startswith("Not live: as of ")
+        and "%twister2 cluster, or this cell again, shows how it is now" in found["text/plain"]
     )
     assert "agents: 0 active" in found["text/html"] and "8.8" in found["text/plain"]
 

@@ -167,7 +167,7 @@ def test_a_terminal_gets_a_table() -> None:
 
 
 def test_what_a_saved_notebook_keeps_is_escaped_and_small() -> None:
-    text = form_html(ResourceValues(workers=2, more="<b>"), "%%twister2 submit --where '<b>'", "t2-x")
+    text = form_html(ResourceValues(workers=2, more="<b>"), "%%twister2 submit --where '<b>'", "t2-x", 0.0)
     assert "<b>" not in text and len(text) < 2000 and "2 workers, each with 1 cpu and 512 MiB" in text
 
 

@@ -17,7 +17,7 @@ from tests.session.conftest import end, eventually, sessions_of, submit
 STAY = "\n    time.sleep(100)"
 
 GET = ["/summary", "/jobs", "/clusters", "/jobs/ada-pi-1/tasks", "/jobs/ada-pi-1/why", "/jobs/ada-pi-1/cell"]
-GET += ["/jobs/ada-pi-1/logs/0", "/jobs/ada-pi-1/view", "/stream"]
+GET += ["/cluster", "/jobs/ada-pi-1/logs/0", "/jobs/ada-pi-1/view", "/stream"]
 POST = ["/clear", "/jobs/ada-pi-1/kill"]
 #: WebSockets; the second answers plain requests, too.
 SOCKETS = ["/stream", "/jobs/ada-pi-1/view"]
@@ -108,6 +108,12 @@ def test_a_job_of_a_living_kernel(server: Server, clean: Path) -> None:
     assert [task["worker_id"] for task in server.get(f"/jobs/{job_id}/tasks").content["tasks"]] == [0, 1]
     assert server.get(f"/jobs/{job_id}/cell").content["source"].endswith(f"attach {job_id} -o job")
     eventually(lambda: server.get("/clusters").content["clusters"][0].get("cpus_used", 0) > 0)
+    # a view of the cluster whose kernel is silent
+    page = server.get("/cluster?master=local").content
+    assert page["agents"]["active"] == 2 and page["tasks"]["running"] == 2 and len(page["active"]) == 2
+    assert server.get(f"/cluster?master={page['master']}").content["master"] == page["master"]
+    other = server.get("/cluster?master=10.9.8.7:5050")
+    assert other.code == 404 and other.content["message"] == "no session is connected to 10.9.8.7:5050"
     (session,) = sessions_of(clean)
     os.kill(session, signal.SIGSTOP)
     told = server.get("/clusters").content["clusters"][0]["error"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 import t2lab
 import t2page
+
+from tests.views.test_words import all_words
 
 pytestmark = [
     pytest.mark.browser,
@@ -93,6 +96,39 @@ def test_of_a_thousand_rows_those_in_sight_exist_and_the_troubled_come_first(pag
     driver.execute_script("window.feed(arguments[0])", content)
     assert driver.execute_script("return document.querySelector('.t2-scroll').scrollTop") == 500 * 27
     assert 500 in seen(driver)
+
+
+def test_the_catalogue_of_the_page_gives_the_words(page: tuple[Any, str]) -> None:
+    driver, address = page
+    driver.get(f"{address}/light.html")
+    t2lab.wait_for(
+        lambda: driver.execute_script("return window.isReady === true"), 20, "the page is not there"
+    )
+    script = """
+        const filled = (text, values) => `«${text.replace(/%(\\d)/g, (_, at) => values[at - 1])}»`;
+        window.trans = {
+            __: (text, ...values) => filled(text, values),
+            _n: (one, many, count, ...values) => filled(count === 1 ? one : many, [count, ...values]),
+        };
+        window.begin(arguments[0]);
+    """
+    driver.execute_script(script, t2page.content_of(t2page.made_job(12, agents=3, fails=2)))
+    click(driver, ".t2-action:nth-child(2)")
+    for title in ("«Timeline", "«Agents", "«Workers"):
+        tab(driver, title)
+    script = """
+        const textOf = node => [...node.childNodes].filter(one => one.nodeType === 3).map(one => one.textContent);
+        return [...document.querySelectorAll(".t2-job, .t2-job *")]
+            .flatMap(node => [node.title, node.getAttribute("aria-label"), ...textOf(node)]).filter(Boolean);
+    """
+    said = {str(text).strip() for text in driver.execute_script(script)}
+    assert {"«Kill»", "«Timeline»", "«Workers (12)»", "«Why»", "«Asking…»", "«Memory of worker 3»"} <= said
+    # The names of states are the data's.
+    own = [text for pair in all_words() for text in pair.split(" | ") if not text.islower() or " " in text]
+    own = [text for text in own if re.search("[A-Za-z]{3}", text)]
+    patterns = [re.sub(r"%\d", ".+", re.escape(text)) for text in own]
+    plain = [re.sub("«.*»", "", text) for text in said]
+    assert [text for text in plain if any(re.fullmatch(pattern, text) for pattern in patterns)] == []
 
 
 def test_a_heading_sorts(page: tuple[Any, str]) -> None:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+#: For our extension of JupyterLab, which shows the widget as soon as the kernel can give it.
+FORM = "application/vnd.t2notebook.form+json"
+#: Seconds between two writes of what a saved notebook keeps.
+KEPT_INTERVAL = 2.0
 #: Seconds between two looks at what earlier jobs have used.
 HINT_INTERVAL = 20.0
 #: Seconds that a master has to be found, where an answer is waited for.
@@ -182,10 +186,8 @@ class ResourceForm:
         self._views.append(view)
         model = {"version_major": 2, "version_minor": 0, "model_id": view.widget.model_id}
         # As with a job's view: the second output is for whom there is no kernel, and hidden by the first.
-        ip.display_pub.publish({WIDGET: model})
-        ip.display_pub.publish(
-            {"text/html": form_html(self._values, self.line, name), "text/plain": repr(self)}
-        )
+        ip.display_pub.publish({WIDGET: model, FORM: {"beside": name}})
+        ip.display_pub.publish(view.kept(), transient={"display_id": name})
         view.begin()
 
     def text(self) -> str:
@@ -212,6 +214,9 @@ class FormView:
         self._hint: dict[str, Any] = {}
         self._looked = ("", 0.0)
         self._place, self._writing = OutputContext(ip), OutputContext(ip)
+        self._name = name
+        #: What a saved notebook keeps, and when it was written.
+        self._kept = (form.line, time.monotonic())
         self.widget = widget_type(self._state(None, ""), name)
         self.widget.on_change = self._on_change
         self.widget.on_submit = self._on_submit
@@ -245,6 +250,15 @@ class FormView:
         self.widget.beat += 1
         if state != self.widget.state:
             self.widget.state = state
+        line, at = self._kept
+        if self.form.line != line and time.monotonic() - at >= KEPT_INTERVAL:
+            self._kept = (self.form.line, time.monotonic())
+            self._writing.update(self.kept(), self._name)
+
+    def kept(self) -> dict[str, str]:
+        """Return what a saved notebook keeps, and what is seen while there is no widget, by MIME type."""
+        html = form_html(self.form.values, self.form.line, self._name, time.time())
+        return {"text/html": html, "text/plain": repr(self.form)}
 
     def _state(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from ...views.snapshot import mebibytes
+from ...views.snapshot import clock, day, mebibytes, zone
 from .values import ResourceValues
 
 _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.4"
@@ -16,7 +16,7 @@ _COVERS = (
 )
 
 
-def form_html(values: ResourceValues, line: str, name: str) -> str:
+def form_html(values: ResourceValues, line: str, name: str, now: float) -> str:
     """Return the chosen numbers and the line that asks for them.
 
     Parameters
@@ -26,6 +26,8 @@ def form_html(values: ResourceValues, line: str, name: str) -> str:
         The first line of such a cell.
     name : str
         The class by which a live form hides this.
+    now : float
+        Seconds since 1970.
     """
     facts = [f"{values.workers:,} worker{'s' * (values.workers != 1)}"]
     facts.append(f"each with {values.cpus:g} cpu{'s' * (values.cpus != 1)} and {mebibytes(values.ram)}")
@@ -37,5 +39,6 @@ def form_html(values: ResourceValues, line: str, name: str) -> str:
         f'{_COVERS}<div class="t2-static t2-formkept {escape(name)}" style="{_FONT}">'
         f"<div>Resources: {escape(', '.join(facts))}</div>"
         f'<div><code style="{_MONO}">{escape(line)}</code></div>'
-        "<div>Run this cell for the form.</div></div>"
+        f"<div>Chosen as of {day(now)} {clock(now)} {zone(now)}. The form itself comes from the kernel: as soon as it "
+        "has ended what it runs, or when you run this cell.</div></div>"
     )

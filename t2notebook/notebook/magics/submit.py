@@ -10,25 +10,13 @@ from .submission import cell_worker, refuse_magics, submit_cell
 
 
 def run(ip: Any, arguments: argparse.Namespace, cell: str) -> list[Any] | None:
-    """Submit `cell`, show its live view, and wait if asked to.
+    """Submit `cell`, or show the form for it; returns and raises what `submit_cell` does.
 
     Parameters
     ----------
     ip : InteractiveShell
     arguments : argparse.Namespace
     cell : str
-
-    Returns
-    -------
-    list or None
-        The results, after a wait where no variable has the handle.
-
-    Raises
-    ------
-    UsageError
-        When options contradict each other, or the cell cannot run on workers.
-    JobFailed
-        After a wait for a job that failed.
     """
     name = arguments.name or cell_jobs.default_name(ip)
     this = cell_jobs.SubmitCell(arguments.words, cell, cell_jobs.cell_key(ip, cell), name)

@@ -2,6 +2,7 @@
 
 import { element, setChildren, setText } from "./dom.js";
 import { amount } from "./format.js";
+import { ENGLISH } from "./words.js";
 
 /** @typedef {{cpus: number, mem: number}} Amounts */
 /**
@@ -63,14 +64,16 @@ class Meter {
 }
 
 class AgentBox {
-  constructor() {
+  /** @param {import("./words.js").Catalogue} trans */
+  constructor(trans) {
+    this.trans = trans;
     this.node = element("li", "t2-agent");
     this.head = element("div", "t2-agent-head");
     this.name = element("strong", "t2-agent-name");
     this.count = element("span", "t2-agent-count");
     this.head.append(this.name, this.count);
-    this.cpus = new Meter("cpus");
-    this.mem = new Meter("mem");
+    this.cpus = new Meter(trans.__("cpus"));
+    this.mem = new Meter(trans.__("mem"));
     this.node.append(this.head, this.cpus.node, this.mem.node);
   }
 
@@ -81,9 +84,10 @@ class AgentBox {
    */
   set(agent, name, each) {
     setText(this.name, name);
+    const { trans } = this;
     const words = [];
     if (agent.planned) words.push(`+${agent.planned}`);
-    if (agent.waiting) words.push(`+${agent.waiting} later`);
+    if (agent.waiting) words.push(trans.__("+%1 later", agent.waiting));
     setText(this.count, words.join(", "));
     const { total, used, planned, waiting } = agent;
     this.cpus.set(
@@ -97,11 +101,14 @@ class AgentBox {
         : `${amount(used.mem / 1024)}/${amount(total.mem / 1024)} GiB`,
     );
     this.node.dataset.planned = planned ? "now" : waiting ? "later" : "";
-    const text =
-      `${name}: ${amount(used.cpus)} of ${amount(total.cpus)} cpus and ` +
-      `${gibibytes(used.mem)} of ${gibibytes(total.mem)} used` +
-      (planned ? `; ${planned} of these workers start here` : "") +
-      (waiting ? `; ${waiting} more when something has ended` : "");
+    const text = [
+      trans.__(
+        "%1: %2 of %3 cpus and %4 of %5 used",
+        name, amount(used.cpus), amount(total.cpus), gibibytes(used.mem), gibibytes(total.mem),
+      ),
+      ...(planned ? [trans._n("%1 of these workers starts here", "%1 of these workers start here", planned)] : []),
+      ...(waiting ? [trans.__("%1 more when something has ended", waiting)] : []),
+    ].join("; ");
     this.node.title = text;
     this.node.setAttribute("aria-label", text);
   }
@@ -118,9 +125,11 @@ function agentNames(agents) {
 }
 
 export class AgentGrid {
-  constructor() {
+  /** @param {import("./words.js").Catalogue} [trans] */
+  constructor(trans = ENGLISH) {
+    this.trans = trans;
     this.node = element("ul", "t2-agents");
-    this.node.setAttribute("aria-label", "Agents");
+    this.node.setAttribute("aria-label", trans.__("Agents"));
     /** @type {Map<string, AgentBox>} */
     this.boxes = new Map();
   }
@@ -133,7 +142,7 @@ export class AgentGrid {
     const names = agentNames(agents);
     const next = new Map();
     agents.forEach((agent, at) => {
-      const box = this.boxes.get(agent.agent) ?? new AgentBox();
+      const box = this.boxes.get(agent.agent) ?? new AgentBox(this.trans);
       box.set(agent, names[at], each);
       next.set(agent.agent, box);
     });

@@ -1,7 +1,8 @@
 // A cell for each agent, coloured by what its workers do: thousands fit on a screen, and drawing them costs no layout.
 
 import { element, setTitle } from "./dom.js";
-import { counted } from "./format.js";
+import { grouped } from "./format.js";
+import { ENGLISH } from "./words.js";
 
 /** @typedef {import("./agent_sums.js").AgentSums} AgentSums */
 
@@ -23,8 +24,12 @@ export function mapCells(total, width, height) {
 }
 
 export class AgentMap {
-  /** @param {(index: number) => void} onOpen */
-  constructor(onOpen) {
+  /**
+   * @param {(index: number) => void} onOpen
+   * @param {import("./words.js").Catalogue} [trans]
+   */
+  constructor(onOpen, trans = ENGLISH) {
+    this.trans = trans;
     this.node = element("div", "t2-map");
     this.canvas = element("canvas", "t2-map-canvas");
     this.canvas.setAttribute("role", "img");
@@ -103,7 +108,10 @@ export class AgentMap {
         context.fillRect((index % across) * (size + GAP), Math.floor(index / across) * (size + GAP), size, size);
       }
     }
-    const text = `${counted(sums.length, "agent")}${bad ? `, ${counted(bad, "agent")} with workers that failed` : ""}; the table below has them all`;
+    const { trans } = this;
+    const all = trans._n("%2 agent", "%2 agents", sums.length, grouped(sums.length));
+    const failed = trans._n("%2 agent with workers that failed", "%2 agents with workers that failed", bad, grouped(bad));
+    const text = `${bad ? `${all}, ${failed}` : all}; ${trans.__("the table below has them all")}`;
     if (this.canvas.getAttribute("aria-label") !== text) this.canvas.setAttribute("aria-label", text);
   }
 

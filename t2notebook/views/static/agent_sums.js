@@ -3,17 +3,23 @@
 
 import { grouped } from "./format.js";
 import { sorted, withFirst } from "./sorting.js";
+import { ENGLISH } from "./words.js";
 import { entry } from "./workers.js";
 
 /** @typedef {import("./source.js").Tone} Tone */
 /** @typedef {import("./virtual_table.js").Cell} Cell */
 
-/** @type {import("./virtual_table.js").ColumnOfTable[]} */
-export const AGENT_COLUMNS = [
-  { key: "name", heading: "Agent", kind: "name", least: 110, grow: 2, rank: 0 },
-  { key: "workers", heading: "Workers", kind: "text", least: 76, grow: 0, rank: 1, isNumeric: true },
-  { key: "states", heading: "States", kind: "stack", least: 170, grow: 4, rank: 0 },
-];
+/**
+ * @param {import("./words.js").Catalogue} [trans]
+ * @returns {import("./virtual_table.js").ColumnOfTable[]}
+ */
+export function agentColumns(trans = ENGLISH) {
+  return [
+    { key: "name", heading: trans.__("Agent"), kind: "name", least: 110, grow: 2, rank: 0 },
+    { key: "workers", heading: trans.__("Workers"), kind: "text", least: 76, grow: 0, rank: 1, isNumeric: true },
+    { key: "states", heading: trans.__("States"), kind: "stack", least: 170, grow: 4, rank: 0 },
+  ];
+}
 
 /** What says most stands first: in which order the states of an agent are told and drawn. */
 const TONES = /** @type {Tone[]} */ (["bad", "waiting", "active", "good", "ended"]);

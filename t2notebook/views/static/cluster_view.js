@@ -3,25 +3,50 @@
 import { AgentGrid } from "./agent_grid.js";
 import { element, setShown, setText } from "./dom.js";
 import { clock } from "./format.js";
-import { cover, watchSight } from "./place.js";
 import { Pulse } from "./pulse.js";
+import { keepUp } from "./upkeep.js";
+import { ENGLISH } from "./words.js";
 
 /** @typedef {import("./source.js").Source} Source */
+/** @typedef {import("./words.js").Catalogue} Catalogue */
 /** @typedef {{name: string, total: number, allocated: number, offered: number, idle: number}} Resource */
 /** @typedef {Record<string, any>} ClusterTask */
 
 const PARTS = /** @type {const} */ (["total", "allocated", "offered", "idle"]);
-/** @type {Record<string, string>} */
-const RESOURCE_NAMES = { cpus: "CPUs", gpus: "GPUs", mem: "Memory", disk: "Disk" };
-const TASK_COLUMNS = [
-  ["task", "Task"],
-  ["name", "Name"],
-  ["role", "Role"],
-  ["state", "State"],
-  ["started", "Started"],
-  ["stopped", "Stopped"],
-  ["host", "Host"],
+/**
+ * @param {Catalogue} trans
+ * @returns {Record<string, string>}
+ */
+const resourceNames = (trans) => (
+  { cpus: trans.__("CPUs"), gpus: trans.__("GPUs"), mem: trans.__("Memory"), disk: trans.__("Disk") }
+);
+/** @param {Catalogue} trans */
+const taskColumns = (trans) => [
+  ["task", trans.__("Task")],
+  ["name", trans.__("Name")],
+  ["role", trans.__("Role")],
+  ["state", trans.__("State")],
+  ["started", trans.__("Started")],
+  ["stopped", trans.__("Stopped")],
+  ["host", trans.__("Host")],
 ];
+/**
+ * Mesos's names of states, as its master's page counts tasks and agents by them.
+ * @param {Catalogue} trans
+ * @returns {Record<string, string>}
+ */
+const stateNames = (trans) => ({
+  staging: trans.__("staging"),
+  starting: trans.__("starting"),
+  running: trans.__("running"),
+  killing: trans.__("killing"),
+  finished: trans.__("finished"),
+  killed: trans.__("killed"),
+  failed: trans.__("failed"),
+  lost: trans.__("lost"),
+  inactive: trans.__("inactive"),
+  unreachable: trans.__("unreachable"),
+});
 const BAD = new Set(["failed", "lost", "unreachable"]);
 
 /**
@@ -55,9 +80,12 @@ function headed(table, names) {
 }
 
 class ResourceTable {
-  constructor() {
+  /** @param {Catalogue} trans */
+  constructor(trans) {
+    this.names = resourceNames(trans);
     this.node = element("table", "t2-resources");
-    this.body = headed(this.node, ["Resource", "Use", "Total", "Allocated", "Offered", "Idle"]);
+    const parts = [trans.__("Total"), trans.__("Allocated"), trans.__("Offered"), trans.__("Idle")];
+    this.body = headed(this.node, [trans.__("Resource"), trans.__("Use"), ...parts]);
   }
 
   /** @param {Resource[]} resources */
@@ -67,7 +95,7 @@ class ResourceTable {
         .filter(({ name, total }) => total || name !== "gpus")
         .map((one) => {
           const row = element("tr");
-          const name = element("th", "", RESOURCE_NAMES[one.name] ?? one.name);
+          const name = element("th", "", this.names[one.name] ?? one.name);
           name.scope = "row";
           const track = element("span", "t2-meter-track");
           const used = element("span", "t2-meter-used");
@@ -89,8 +117,10 @@ class TaskTable {
   /**
    * @param {string} title
    * @param {boolean} isOpen
+   * @param {Catalogue} trans
    */
-  constructor(title, isOpen) {
+  constructor(title, isOpen, trans) {
+    this.trans = trans;
     this.title = title;
     this.node = element("details", "t2-tasks");
     this.node.open = isOpen;
@@ -112,7 +142,7 @@ class TaskTable {
     const key = JSON.stringify(tasks);
     if (key === this.shown) return;
     this.shown = key;
-    const columns = TASK_COLUMNS.filter(([name]) => tasks.some((task) => task[name]));
+    const columns = taskColumns(this.trans).filter(([name]) => tasks.some((task) => task[name]));
     const body = headed(this.table, columns.map(([, heading]) => heading));
     body.append(
       ...tasks.map((task) => {
@@ -121,7 +151,7 @@ class TaskTable {
           const value = task[name];
           const isTime = name === "started" || name === "stopped";
           const cell = element("td", "", isTime ? (value ? clock(value) : "") : value);
-          cell.title = name === "task" ? `${value}, framework ${task.framework}` : String(value ?? "");
+          cell.title = name === "task" ? this.trans.__("%1, framework %2", value, task.framework) : String(value ?? "");
           row.append(cell);
         }
         return row;
@@ -130,10 +160,10 @@ class TaskTable {
   }
 }
 
-/** @param {{model: Source, el: HTMLElement}} place */
-function render({ model, el }) {
+/** @param {{model: Source, el: HTMLElement, trans?: Catalogue}} place */
+function render({ model, el, trans = ENGLISH }) {
   const root = element("section", "t2-form t2-cluster");
-  root.setAttribute("aria-label", "The Mesos cluster");
+  root.setAttribute("aria-label", trans.__("The Mesos cluster"));
   const head = element("div", "t2-cluster-head");
   const name = element("strong");
   const agents = element("span");
@@ -142,13 +172,13 @@ function render({ model, el }) {
   const trouble = element("div", "t2-cluster-trouble");
   trouble.setAttribute("role", "status");
   const counts = element("ul", "t2-counts-list");
-  counts.setAttribute("aria-label", "Tasks by state");
-  const resources = new ResourceTable();
-  const grid = new AgentGrid();
+  counts.setAttribute("aria-label", trans.__("Tasks by state"));
+  const resources = new ResourceTable(trans);
+  const grid = new AgentGrid(trans);
   const tables = {
-    active: new TaskTable("Active tasks", true),
-    unreachable: new TaskTable("Unreachable tasks", true),
-    completed: new TaskTable("Completed tasks", false),
+    active: new TaskTable(trans.__("Active tasks"), true, trans),
+    unreachable: new TaskTable(trans.__("Unreachable tasks"), true, trans),
+    completed: new TaskTable(trans.__("Completed tasks"), false, trans),
   };
   const body = element("div", "t2-form-body");
   const left = element("div", "t2-form-fields");
@@ -159,22 +189,25 @@ function render({ model, el }) {
   root.append(head, trouble, body, ...Object.values(tables).map((table) => table.node));
   el.append(root);
 
-  /** @type {Pulse | null} */
-  let pulse = null;
+  const states = stateNames(trans);
+  const isRelayed = model.get("via") === "server";
   const drawLife = () => {
     const text = model.get("state").trouble;
-    const why = pulse?.isStale ? pulse.text : text ? `Not live: ${text}` : "";
-    setText(trouble, why);
-    setShown(trouble, Boolean(why));
+    const why = pulse.isStale ? pulse.text : text ? trans.__("Not live: %1", text) : "";
+    const relayed = isRelayed ? trans.__("Live, but from the Jupyter server: the kernel is busy or gone.") : "";
+    setText(trouble, why || relayed);
+    trouble.className = why ? "t2-cluster-trouble" : "t2-muted";
+    setShown(trouble, Boolean(why) || isRelayed);
     root.dataset.stale = String(Boolean(why));
   };
+  const pulse = new Pulse(drawLife, isRelayed, trans);
 
   const draw = () => {
     const { page } = model.get("state");
-    setText(name, `Mesos master ${page.master}`);
-    const parts = [`${page.agents.active} agent${page.agents.active === 1 ? "" : "s"}`];
+    setText(name, trans.__("Mesos master %1", page.master));
+    const parts = [trans._n("%1 agent", "%1 agents", page.agents.active)];
     for (const state of ["inactive", "unreachable"]) {
-      if (page.agents[state]) parts.push(`${page.agents[state]} ${state}`);
+      if (page.agents[state]) parts.push(`${page.agents[state]} ${states[state]}`);
     }
     setText(agents, parts.join(", "));
     setText(version, page.version ? `Mesos ${page.version}` : "");
@@ -186,7 +219,7 @@ function render({ model, el }) {
         .map(([state, count]) => {
           const item = element("li", "t2-count");
           if (count && BAD.has(state)) item.dataset.tone = "bad";
-          item.append(element("strong", "", String(count)), document.createTextNode(` ${state}`));
+          item.append(element("strong", "", String(count)), document.createTextNode(` ${states[state] ?? state}`));
           return item;
         }),
     );
@@ -194,25 +227,7 @@ function render({ model, el }) {
     for (const [kind, table] of Object.entries(tables)) table.draw(page[kind]);
   };
 
-  const heart = (pulse = new Pulse(drawLife));
-  const beat = () => heart.beat();
-  model.on("change:state", draw);
-  model.on("change:beat", beat);
-  const uncover = cover(model.get("beside"));
-  const unwatch = watchSight(root, model, (isShown) => {
-    heart.isPaused = !isShown;
-    if (isShown) heart.begin();
-  });
-  model.send({ kind: "show", is_shown: true });
-  draw();
-  return () => {
-    heart.dispose();
-    model.off("change:state", draw);
-    model.off("change:beat", beat);
-    model.send({ kind: "show", is_shown: false });
-    unwatch();
-    uncover();
-  };
+  return keepUp(root, model, pulse, draw);
 }
 
 export default { render };

@@ -7,6 +7,7 @@ import view from "./job_view.js";
 import { KillButton } from "./kill_button.js";
 import { askServer } from "./server.js";
 import { StreamSource } from "./stream_source.js";
+import { ENGLISH } from "./words.js";
 
 /** @typedef {import("./job_list.js").JobRow} JobRow */
 
@@ -75,7 +76,7 @@ class Item {
         tell(error);
       }
       this.kill.enter("idle");
-    }, "");
+    }, ENGLISH, "");
     this.cells[7].append(this.kill.node);
     /** @type {JobRow | null} */
     this.row = null;

@@ -4,6 +4,7 @@ import { Bar, button, element, setData, setShown, setText } from "./dom.js";
 import { duration, percent } from "./format.js";
 import { KillButton } from "./kill_button.js";
 import { killThroughServer } from "./server.js";
+import { ENGLISH } from "./words.js";
 
 const ANSWER_MS = 3000;
 
@@ -11,8 +12,10 @@ export class JobHeader {
   /**
    * @param {import("./source.js").Source} model
    * @param {{onLogs: () => void, onWhy: () => void}} actions
+   * @param {import("./words.js").Catalogue} [trans]
    */
-  constructor(model, { onLogs, onWhy }) {
+  constructor(model, { onLogs, onWhy }, trans = ENGLISH) {
+    this.trans = trans;
     this.line = element("div", "t2-line");
     this.name = element("strong", "t2-name");
     this.chip = element("span", "t2-chip");
@@ -20,28 +23,28 @@ export class JobHeader {
     this.said = element("span", "t2-said");
     this.said.setAttribute("role", "status");
     this.counts = element("span", "t2-counts");
-    this.bar = new Bar("Progress of the job");
+    this.bar = new Bar(trans.__("Progress of the job"));
     this.bar.node.classList.add("t2-bar-job");
     this.percent = element("span", "t2-percent");
     this.elapsed = element("span", "t2-elapsed");
-    this.elapsed.title = "since the job was submitted";
-    this.logs = button("t2-action", "Logs", onLogs);
-    this.why = button("t2-action", "Why", onWhy);
-    this.why.title = "Why it waits, or how it came to its end";
+    this.elapsed.title = trans.__("since the job was submitted");
+    this.logs = button("t2-action", trans.__("Logs"), onLogs);
+    this.why = button("t2-action", trans.__("Why"), onWhy);
+    this.why.title = trans.__("Why it waits, or how it came to its end");
     this.model = model;
     this.why.setAttribute("aria-expanded", "false");
     this.kill = new KillButton(async () => {
       setShown(this.failed, false);
       const { isServers } = this;
-      const why = await killThroughServer(model.get("snapshot").job_id, isServers);
+      const why = await killThroughServer(model.get("snapshot").job_id, isServers, trans);
       if (isServers) return this.answer(why);
       if (!why) {
-        this.tellLater("It is killed; the kernel is busy, and this view says so when it has time.");
+        this.tellLater(trans.__("It is killed; the kernel is busy, and this view says so when it has time."));
         return;
       }
       model.send({ kind: "kill" });
-      this.tellLater("The kernel is busy: it takes the click when the running cell ends.");
-    });
+      this.tellLater(trans.__("The kernel is busy: it takes the click when the running cell ends."));
+    }, trans);
     const done = element("span", "t2-job-done");
     done.append(this.bar.node, this.percent, this.elapsed);
     const actions = element("span", "t2-actions");
@@ -77,7 +80,7 @@ export class JobHeader {
 
   /** @param {string} why Empty if the job has been killed. */
   answer(why) {
-    setText(this.failed, why ? `It could not be killed: ${why}` : "");
+    setText(this.failed, why ? this.trans.__("It could not be killed: %1", why) : "");
     setShown(this.failed, Boolean(why));
     if (why && this.kill.phase === "sent") this.kill.enter("idle");
   }

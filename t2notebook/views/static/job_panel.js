@@ -13,7 +13,8 @@ import { cover, watchSight } from "./place.js";
 import { Tabs } from "./tabs.js";
 import { Timeline } from "./timeline.js";
 import { VirtualTable } from "./virtual_table.js";
-import { WORKER_COLUMNS, Workers } from "./workers.js";
+import { ENGLISH } from "./words.js";
+import { workerColumns, Workers } from "./workers.js";
 
 /** @typedef {import("./source.js").Source} Source */
 /** @typedef {import("./source.js").Snapshot} Snapshot */
@@ -24,31 +25,33 @@ export class JobPanel {
   /**
    * @param {Source} model
    * @param {HTMLElement} el
+   * @param {import("./words.js").Catalogue} [trans]
    */
-  constructor(model, el) {
+  constructor(model, el, trans = ENGLISH) {
     this.model = model;
+    this.trans = trans;
     this.root = element("section", "t2-job");
-    this.header = new JobHeader(model, { onLogs: () => this.showLogs(), onWhy: () => this.askWhy() });
+    this.header = new JobHeader(model, { onLogs: () => this.showLogs(), onWhy: () => this.askWhy() }, trans);
     this.gone = element("div", "t2-callout t2-gone");
     this.gone.setAttribute("role", "status");
-    this.waiting = new Callout("Waiting", "waiting");
-    this.lost = new Callout("Lost", "bad");
-    this.reason = new Callout("Why", "bad");
-    this.advice = new Callout("Resources", "ended");
-    this.why = new WhyPanel();
-    this.failures = new Failures();
+    this.waiting = new Callout(trans.__("Waiting"), "waiting");
+    this.lost = new Callout(trans.__("Lost"), "bad");
+    this.reason = new Callout(trans.__("Why"), "bad");
+    this.advice = new Callout(trans.__("Resources"), "ended");
+    this.why = new WhyPanel(trans);
+    this.failures = new Failures(trans);
     this.table = new VirtualTable(
-      "Workers",
-      WORKER_COLUMNS,
-      (id) => `Output of worker ${id}`,
+      trans.__("Workers"),
+      workerColumns(trans),
+      (id) => trans.__("Output of worker %1", id),
       (id) => this.open(this.log.worker === id ? null : id),
     );
-    this.timeline = new Timeline((id) => this.open(this.log.worker === id ? null : id));
-    this.agents = new AgentsView((index) => this.listAgent(index));
-    this.log = new LogView((id) => this.open(id));
+    this.timeline = new Timeline((id) => this.open(this.log.worker === id ? null : id), trans);
+    this.agents = new AgentsView((index) => this.listAgent(index), trans);
+    this.log = new LogView((id) => this.open(id), trans);
     this.filter = element("div", "t2-muted t2-filter");
     this.filterText = element("span");
-    this.filter.append(this.filterText, button("t2-link", "show all", () => this.listAgent(null)));
+    this.filter.append(this.filterText, button("t2-link", trans.__("show all"), () => this.listAgent(null)));
     this.hidden = element("div", "t2-muted");
     const workers = element("div");
     workers.append(this.filter, this.table.node, this.hidden);
@@ -56,11 +59,11 @@ export class JobPanel {
     timeline.append(this.timeline.node);
     agents.append(this.agents.node);
     this.tabs = new Tabs(
-      "Workers",
+      trans.__("Workers"),
       [
-        ["workers", "Workers", workers],
-        ["timeline", "Timeline", timeline],
-        ["agents", "Agents", agents],
+        ["workers", trans.__("Workers"), workers],
+        ["timeline", trans.__("Timeline"), timeline],
+        ["agents", trans.__("Agents"), agents],
       ],
       () => {
         this.hasChosen = true;
@@ -132,7 +135,7 @@ export class JobPanel {
     const { submitted, finished, now, final, each } = this.snapshot;
     const until = final ? (finished ?? now) : now + ahead;
     const table = this.model.get("table") ?? {};
-    return new Workers(table, submitted === null ? 0 : Math.max(0, until - submitted), submitted, Boolean(each));
+    return new Workers(table, submitted === null ? 0 : Math.max(0, until - submitted), submitted, Boolean(each), this.trans);
   }
 
   /** One drawing for all that comes at once. */
@@ -157,7 +160,7 @@ export class JobPanel {
     this.advice.set(snapshot.advice ? `${snapshot.advice}.` : "");
     this.failures.set(snapshot.failures ?? []);
     this.log.setWorkers(snapshot.workers);
-    this.root.setAttribute("aria-label", `Job ${snapshot.name}`);
+    this.root.setAttribute("aria-label", this.trans.__("Job %1", snapshot.name));
     if (snapshot.state !== state && !this.why.node.hidden) this.model.send({ kind: "why" });
     const giver = `${via} ${snapshot.live}`;
     if (giver !== this.giver) {
@@ -171,15 +174,15 @@ export class JobPanel {
   drawWorkers(ahead) {
     this.isDue = false;
     this.workers = this.makeWorkers(ahead);
-    const { workers } = this;
+    const { workers, trans } = this;
     const grid = this.model.get("grid") ?? {};
     const names = this.model.get("agents") ?? [];
     this.sums = grid.states ? new AgentSums(names, grid.states, grid.counts ?? [], grid.waiting) : sumsOf(workers);
     const isPart = Boolean(workers.table.hidden);
     setShown(this.pages, workers.length > 0);
-    this.tabs.set("workers", isPart ? "Workers" : `Workers (${grouped(workers.length)})`, true);
-    this.tabs.set("timeline", "Timeline", workers.length > 0);
-    this.tabs.set("agents", `Agents (${grouped(this.sums.length)})`, this.sums.length > 0 && workers.length > 1);
+    this.tabs.set("workers", isPart ? trans.__("Workers") : trans.__("Workers (%1)", grouped(workers.length)), true);
+    this.tabs.set("timeline", trans.__("Timeline"), workers.length > 0);
+    this.tabs.set("agents", trans.__("Agents (%1)", grouped(this.sums.length)), this.sums.length > 0 && workers.length > 1);
     // Where not all workers have a row, the sums say more.
     if (isPart && !this.hasChosen && this.sums.length) {
       this.tabs.open("agents");
@@ -196,8 +199,11 @@ export class JobPanel {
     setShown(this.filter, this.agent !== null);
     if (this.agent !== null) {
       const count = rows.order(null).length;
-      const those = this.workers.table.hidden ? "of the workers that have a row here" : "of the workers";
-      setText(this.filterText, `${grouped(count)} ${those} ${count === 1 ? "is" : "are"} on ${this.agent}: `);
+      const { trans } = this;
+      const text = this.workers.table.hidden
+        ? trans._n("%2 of the workers that have a row here is on %3:", "%2 of the workers that have a row here are on %3:", count, grouped(count), this.agent)
+        : trans._n("%2 of the workers is on %3:", "%2 of the workers are on %3:", count, grouped(count), this.agent);
+      setText(this.filterText, `${text} `);
     }
     if (this.tabs.current === "workers") this.table.draw(rows);
     else if (this.tabs.current === "timeline") {
@@ -256,16 +262,17 @@ export class JobPanel {
     setShown(this.gone, isTold);
     if (!isTold) return;
     const when = clock(Date.now() / 1000 - (performance.now() - heardAt) / 1000);
-    const giver = isRelayed ? "the Jupyter server" : "the kernel";
-    const why = isRelayed ? "it is away" : "it is busy, or was restarted";
+    const { trans } = this;
     const text = isGone
-      ? `This kernel is gone (restarted or shut down): what you see is as of ${when}. Go on with the job: `
-      : state === "silent"
-        ? `Nothing was heard from ${giver} since ${when}: ${why}. In another kernel: `
-        : "its kernel is busy or gone; the Jupyter server tells what the job does. In another kernel: ";
-    const title = state === "live" ? "Live, but " : "Not live: ";
+      ? trans.__("This kernel is gone (restarted or shut down): what you see is as of %1. Go on with the job:", when)
+      : state !== "silent"
+        ? trans.__("its kernel is busy or gone; the Jupyter server tells what the job does. In another kernel:")
+        : isRelayed
+          ? trans.__("Nothing was heard from the Jupyter server since %1: it is away. In another kernel:", when)
+          : trans.__("Nothing was heard from the kernel since %1: it is busy, or was restarted. In another kernel:", when);
+    const title = state === "live" ? trans.__("Live, but") : trans.__("Not live:");
     const command = element("code", "t2-command", `%twister2 attach ${this.snapshot.job_id}`);
-    this.gone.replaceChildren(element("strong", "", title), document.createTextNode(text), command);
+    this.gone.replaceChildren(element("strong", "", title), document.createTextNode(` ${text} `), command);
   }
 
   tick() {

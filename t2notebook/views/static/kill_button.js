@@ -1,6 +1,7 @@
 // The button that ends a job: the first click arms it, a second one within a few seconds kills.
 
 import { element, setData, setText } from "./dom.js";
+import { ENGLISH } from "./words.js";
 
 const ARMED_MS = 4000;
 
@@ -9,9 +10,11 @@ const ARMED_MS = 4000;
 export class KillButton {
   /**
    * @param {() => void} onKill
+   * @param {import("./words.js").Catalogue} [trans]
    * @param {string} [className]
    */
-  constructor(onKill, className = "t2-kill") {
+  constructor(onKill, trans = ENGLISH, className = "t2-kill") {
+    this.trans = trans;
     this.node = element("button", className);
     this.node.type = "button";
     /** @type {KillPhase} */
@@ -34,8 +37,10 @@ export class KillButton {
     this.phase = phase;
     setData(this.node, "phase", phase);
     this.node.disabled = phase === "sent" || phase === "ended";
-    setText(this.node, phase === "armed" ? "Kill?" : phase === "sent" ? "Killing…" : "Kill");
-    this.node.title = phase === "armed" ? "Click again to kill the job" : "Kill the job: all of its workers";
+    const { trans } = this;
+    setText(this.node, phase === "armed" ? trans.__("Kill?") : phase === "sent" ? trans.__("Killing…") : trans.__("Kill"));
+    this.node.title =
+      phase === "armed" ? trans.__("Click again to kill the job") : trans.__("Kill the job: all of its workers");
     if (phase === "armed") this.timer = window.setTimeout(() => this.enter("idle"), ARMED_MS);
   }
 

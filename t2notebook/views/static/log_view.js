@@ -2,13 +2,18 @@
 
 import { button, element, keepKeys, setData, setShown, setText } from "./dom.js";
 import { LogLines, linesGone } from "./log_lines.js";
+import { ENGLISH } from "./words.js";
 
 export class LogView {
-  /** @param {(worker: number | null) => void} onOpen Called with the worker whose log is wanted. */
-  constructor(onOpen) {
+  /**
+   * @param {(worker: number | null) => void} onOpen Called with the worker whose log is wanted.
+   * @param {import("./words.js").Catalogue} [trans]
+   */
+  constructor(onOpen, trans = ENGLISH) {
+    this.trans = trans;
     this.node = element("div", "t2-output");
     this.title = element("span", "t2-output-title");
-    this.all = button("t2-link", "all workers", () => onOpen(null));
+    this.all = button("t2-link", trans.__("all workers"), () => onOpen(null));
     const choice = element("label", "t2-choose");
     this.choice = element("input", "t2-choose-box");
     this.choice.type = "number";
@@ -19,7 +24,7 @@ export class LogView {
       onOpen(Number.isInteger(id) && id >= 0 && id < this.workers ? id : null);
     });
     keepKeys(this.choice);
-    choice.append(document.createTextNode("worker "), this.choice);
+    choice.append(document.createTextNode(`${trans.__("worker")} `), this.choice);
     const head = element("div", "t2-output-head t2-muted");
     head.append(this.title, this.all, element("span", "t2-space"), choice);
     this.choose = choice;
@@ -62,16 +67,17 @@ export class LogView {
   }
 
   draw() {
+    const { trans } = this;
     const one = this.worker !== null;
     const lines = this.content.of(this.worker);
     setShown(this.node, one || this.isWanted || lines.length > 0);
-    setText(this.title, one ? `Output of worker ${this.worker}` : "Output, the newest lines");
+    setText(this.title, one ? trans.__("Output of worker %1", this.worker) : trans.__("Output, the newest lines"));
     setShown(this.all, one);
     this.lines.setAttribute("aria-label", this.title.textContent ?? "");
     const next = lines.map((line) => `${one ? "" : line[0]}\t${line[1]}\t${line[2]}`);
     if (!next.length) {
       this.shown = [];
-      const text = one ? "It has written nothing yet." : "Nothing has been written yet.";
+      const text = one ? trans.__("It has written nothing yet.") : trans.__("Nothing has been written yet.");
       if (this.lines.textContent !== text) this.lines.replaceChildren(element("div", "t2-out t2-muted", text));
       return;
     }

@@ -1,6 +1,7 @@
 // What a view says of its job in words: why it waits, was lost, or failed, and the tracebacks.
 
 import { element, setChildren, setData, setShown, setText } from "./dom.js";
+import { ENGLISH } from "./words.js";
 
 /** @typedef {import("./source.js").Failure} Failure */
 
@@ -33,10 +34,12 @@ export class Callout {
 
 /** Why a job waits or has come to its end, on demand. */
 export class WhyPanel {
-  constructor() {
+  /** @param {import("./words.js").Catalogue} [trans] */
+  constructor(trans = ENGLISH) {
+    this.trans = trans;
     this.node = element("div", "t2-why");
     this.node.setAttribute("role", "region");
-    this.node.setAttribute("aria-label", "Why");
+    this.node.setAttribute("aria-label", trans.__("Why"));
     this.node.hidden = true;
     this.message = element("div");
     this.list = element("ul", "t2-why-list");
@@ -46,7 +49,9 @@ export class WhyPanel {
   /** @param {import("./source.js").Why | undefined} why */
   set(why) {
     const rows = why?.rows ?? [];
-    setText(this.message, why ? why.message || (rows.length ? "Its workers wait for resources:" : "Nothing keeps it.") : "Asking…");
+    const { trans } = this;
+    const found = rows.length ? trans.__("Its workers wait for resources:") : trans.__("Nothing keeps it.");
+    setText(this.message, why ? why.message || found : trans.__("Asking…"));
     if (rows.join("\n") === this.shown) return;
     this.shown = rows.join("\n");
     this.list.replaceChildren(...rows.map((row) => element("li", "", row)));
@@ -64,7 +69,9 @@ export function lastLine(text) {
 
 /** Failures with their tracebacks folded. */
 export class Failures {
-  constructor() {
+  /** @param {import("./words.js").Catalogue} [trans] */
+  constructor(trans = ENGLISH) {
+    this.trans = trans;
     this.node = element("div", "t2-failures");
     /** @type {Map<string, FailureFold>} */
     this.folds = new Map();
@@ -74,7 +81,7 @@ export class Failures {
   set(failures) {
     const next = new Map();
     for (const { title, text } of failures) {
-      const fold = this.folds.get(text) ?? new FailureFold(text);
+      const fold = this.folds.get(text) ?? new FailureFold(text, this.trans);
       setText(fold.title, title);
       next.set(text, fold);
     }
@@ -85,8 +92,11 @@ export class Failures {
 }
 
 class FailureFold {
-  /** @param {string} text */
-  constructor(text) {
+  /**
+   * @param {string} text
+   * @param {import("./words.js").Catalogue} trans
+   */
+  constructor(text, trans) {
     this.node = element("details", "t2-failure");
     this.title = element("span", "t2-failure-title");
     const summary = element("summary");
@@ -94,7 +104,7 @@ class FailureFold {
     const pre = element("pre", "", text);
     pre.tabIndex = 0;
     pre.setAttribute("role", "region");
-    pre.setAttribute("aria-label", "Traceback");
+    pre.setAttribute("aria-label", trans.__("Traceback"));
     this.node.append(summary, pre);
   }
 }

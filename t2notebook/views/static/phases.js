@@ -1,5 +1,6 @@
 // A worker's tasks as bars of a timeline, and the axis above them. Pure.
 
+import { ENGLISH } from "./words.js";
 import { entry } from "./workers.js";
 
 /** @typedef {import("./source.js").Tone} Tone */
@@ -110,16 +111,25 @@ export function axisTicks(end, most) {
   return ticks;
 }
 
-const WORDS = { waiting: "waited", starting: "was started", running: "ran" };
-const OPEN_WORDS = { waiting: "waits since", starting: "is started since", running: "runs since" };
+/**
+ * @param {Phase} phase
+ * @param {string} time
+ * @param {import("./words.js").Catalogue} trans
+ */
+function phaseText({ kind, isOpen }, time, trans) {
+  switch (kind) {
+    case "waiting": return isOpen ? trans.__("waits since %1", time) : trans.__("waited %1", time);
+    case "starting": return isOpen ? trans.__("is started since %1", time) : trans.__("was started %1", time);
+    default: return isOpen ? trans.__("runs since %1", time) : trans.__("ran %1", time);
+  }
+}
 
 /**
  * The phases in words, for who cannot see the bars.
  * @param {Phase[]} phases
  * @param {(seconds: number) => string} textOf
+ * @param {import("./words.js").Catalogue} [trans]
  */
-export function phasesText(phases, textOf) {
-  return phases
-    .map((phase) => `${(phase.isOpen ? OPEN_WORDS : WORDS)[phase.kind]} ${textOf(phase.to - phase.from)}`)
-    .join(", ");
+export function phasesText(phases, textOf, trans = ENGLISH) {
+  return phases.map((phase) => phaseText(phase, textOf(phase.to - phase.from), trans)).join(", ");
 }

@@ -1,18 +1,25 @@
-// Whether a view of the cluster hears of its kernel.
+// Whether a view of the cluster hears of who feeds it.
 
 import { clock } from "./format.js";
+import { ENGLISH } from "./words.js";
 
-// A kernel answers each second; after so much silence a view says that it may be out of date.
+// Who feeds it answers each second or two; after so much silence a view says that it may be out of date.
 const SILENCE_MS = 10000;
 
 /**
- * Each answer of a kernel is a beat. How long a pause means something follows from those before, since a large cluster
+ * Each answer is a beat. How long a pause means something follows from those before, since a large cluster
  * takes its time.
  */
 export class Pulse {
-  /** @param {() => void} onChange */
-  constructor(onChange) {
+  /**
+   * @param {() => void} onChange
+   * @param {boolean} [isRelayed] Whether the Jupyter server feeds the view, and not the kernel.
+   * @param {import("./words.js").Catalogue} [trans]
+   */
+  constructor(onChange, isRelayed = false, trans = ENGLISH) {
     this.onChange = onChange;
+    this.isRelayed = isRelayed;
+    this.trans = trans;
     this.isStale = false;
     this.isPaused = false;
     this.gap = 0;
@@ -42,7 +49,10 @@ export class Pulse {
 
   get text() {
     const when = clock(Date.now() / 1000 - (performance.now() - this.heardAt) / 1000);
-    return `Not live: nothing was heard from the kernel since ${when}. If it was restarted, run this cell again.`;
+    const { trans } = this;
+    return this.isRelayed
+      ? trans.__("Not live: nothing was heard from the Jupyter server since %1.", when)
+      : trans.__("Not live: nothing was heard from the kernel since %1. If it was restarted, run this cell again.", when);
   }
 
   dispose() {

@@ -4,8 +4,8 @@
 import { AgentGrid } from "./agent_grid.js";
 import { element, setShown, setText } from "./dom.js";
 import { Field, FIELDS, Nodes, PerExecutor, rounded, Where } from "./form_fields.js";
-import { cover, watchSight } from "./place.js";
 import { Pulse } from "./pulse.js";
+import { keepUp } from "./upkeep.js";
 
 /** @typedef {import("./source.js").Source} Source */
 
@@ -173,26 +173,12 @@ function render({ model, el }) {
   };
 
   const pulse = new Pulse(drawLife);
-  const beat = () => pulse.beat();
-  model.on("change:state", draw);
-  model.on("change:beat", beat);
-  const uncover = cover(model.get("beside"));
-  const unwatch = watchSight(root, model, (isShown) => {
-    pulse.isPaused = !isShown;
-    if (isShown) pulse.begin();
-  });
   sequence = model.get("state").sequence;
-  model.send({ kind: "show", is_shown: true });
-  draw();
+  const end = keepUp(root, model, pulse, draw);
   return () => {
     clearTimeout(sendTimer);
     clearTimeout(answerTimer);
-    pulse.dispose();
-    model.off("change:state", draw);
-    model.off("change:beat", beat);
-    model.send({ kind: "show", is_shown: false });
-    unwatch();
-    uncover();
+    end();
   };
 }
 

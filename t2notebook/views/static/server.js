@@ -1,5 +1,7 @@
 // Requests to the Jupyter server that the page comes from.
 
+import { ENGLISH } from "./words.js";
+
 /** @typedef {{base: string, token: string}} Server Its base URL, with a slash at the end. */
 
 /**
@@ -41,19 +43,20 @@ const TAKE_OVER_MS = 100000;
  * Kill a job through the server extension, which does not wait for a kernel.
  * @param {string} jobId
  * @param {boolean} [isPatient] Whether nobody else can be asked.
+ * @param {import("./words.js").Catalogue} [trans]
  * @returns {Promise<string>} Empty if it has been killed; else why not.
  */
-export async function killThroughServer(jobId, isPatient = false) {
+export async function killThroughServer(jobId, isPatient = false, trans = ENGLISH) {
   const server = jupyterServer();
-  if (!server) return "this page comes from no Jupyter server";
+  if (!server) return trans.__("this page comes from no Jupyter server");
   const signal = AbortSignal.timeout(isPatient ? TAKE_OVER_MS : KILL_MS);
   try {
     const path = `t2notebook/api/jobs/${encodeURIComponent(jobId)}/kill`;
     const answer = await askServer(server, path, { method: "POST", body: "{}", signal });
     if (answer.ok) return "";
     const record = await answer.json().catch(() => null);
-    return record?.message || `the Jupyter server answers HTTP ${answer.status}`;
+    return record?.message || trans.__("the Jupyter server answers HTTP %1", answer.status);
   } catch (error) {
-    return `the Jupyter server does not answer: ${error instanceof Error ? error.message : error}`;
+    return trans.__("the Jupyter server does not answer: %1", error instanceof Error ? error.message : error);
   }
 }

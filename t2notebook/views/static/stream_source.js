@@ -3,9 +3,11 @@
 
 import { askServer, jupyterServer } from "./server.js";
 import { Values } from "./values.js";
+import { ENGLISH } from "./words.js";
 
 /** @typedef {import("./source.js").Message} Message */
 /** @typedef {import("./server.js").Server} Server */
+/** @typedef {import("./words.js").Catalogue} Catalogue */
 
 const RETRY_MS = [500, 1000, 2000, 5000];
 const POLL_MS = 1000;
@@ -18,14 +20,15 @@ export class StreamSource extends Values {
   /**
    * @param {string} jobId
    * @param {Server} server
-   * @param {{beside?: string, onTrouble?: (text: string) => void}} [options] `onTrouble` is called when the server says
+   * @param {{beside?: string, trans?: Catalogue, onTrouble?: (text: string) => void}} [options] `onTrouble` is called when the server says
    *   that it cannot tell anything of the job.
    */
-  constructor(jobId, server, { beside = "", onTrouble = () => {} } = {}) {
+  constructor(jobId, server, { beside = "", trans = ENGLISH, onTrouble = () => {} } = {}) {
     super({ beside, kernel_id: "", via: "server", beat: 0 });
     this.path = `t2notebook/api/jobs/${encodeURIComponent(jobId)}/view`;
     this.server = server;
     this.onTrouble = onTrouble;
+    this.trans = trans;
     /** @type {WebSocket | null} */
     this.socket = null;
     this.timer = 0;
@@ -102,7 +105,7 @@ export class StreamSource extends Values {
       const answer = await askServer(this.server, `${this.path}?${query}`);
       const content = await answer.json();
       if (answer.ok) this.hear(content);
-      else if (answer.status === 404) this.hear({ error: content.message ?? "The Jupyter server knows nothing of it." });
+      else if (answer.status === 404) this.hear({ error: content.message ?? this.trans.__("The Jupyter server knows nothing of it.") });
       // What has ended changes no more; its logs can be asked for.
       if (content.snapshot?.final) return;
     } catch {
@@ -148,9 +151,10 @@ export class StreamSource extends Values {
  * A job as the Jupyter server of this page knows it.
  * @param {string} jobId
  * @param {string} [beside] Class of the HTML that the view hides.
+ * @param {Catalogue} [trans]
  */
-export function streamSource(jobId, beside = "") {
+export function streamSource(jobId, beside = "", trans = ENGLISH) {
   const server = jupyterServer();
   if (!server) throw new Error("this page comes from no Jupyter server");
-  return new StreamSource(jobId, server, { beside });
+  return new StreamSource(jobId, server, { beside, trans });
 }

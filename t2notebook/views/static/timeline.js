@@ -5,24 +5,32 @@ import { button, element, keepKeys, setChildren, setData, setShown, setText, set
 import { span } from "./format.js";
 import { axisEnd, axisTicks, phasesOf, phasesText } from "./phases.js";
 import { VirtualRows } from "./virtual_rows.js";
+import { ENGLISH } from "./words.js";
 
 /** @typedef {import("./workers.js").Workers} Workers */
 
 const BAR_HEIGHT = 22;
 const MOST_BARS = 14;
 const AXIS_HEIGHT = 20;
-const LEGEND = /** @type {const} */ ([
-  ["waiting", "waiting", "waits for an offer"],
-  ["starting", "active", "is started"],
-  ["running", "active", "runs"],
-  ["running", "good", "finished"],
-  ["running", "bad", "failed"],
-  ["running", "ended", "killed"],
-]);
+/** @param {import("./words.js").Catalogue} trans */
+function legendOf(trans) {
+  return [
+    ["waiting", "waiting", trans.__("waits for an offer")],
+    ["starting", "active", trans.__("is started")],
+    ["running", "active", trans.__("runs")],
+    ["running", "good", trans.__("finished")],
+    ["running", "bad", trans.__("failed")],
+    ["running", "ended", trans.__("killed")],
+  ];
+}
 
 class TimelineRow {
-  /** @param {(id: number) => void} onOpen */
-  constructor(onOpen) {
+  /**
+   * @param {(id: number) => void} onOpen
+   * @param {import("./words.js").Catalogue} trans
+   */
+  constructor(onOpen, trans) {
+    this.trans = trans;
     this.node = element("div", "t2-lane");
     this.node.setAttribute("role", "listitem");
     this.id = -1;
@@ -46,7 +54,8 @@ class TimelineRow {
   set(workers, index, end, opened, isCursor) {
     this.id = workers.id(index);
     setText(this.name, String(this.id));
-    const label = `Output of worker ${this.id}`;
+    const { trans } = this;
+    const label = trans.__("Output of worker %1", this.id);
     if (this.name.getAttribute("aria-label") !== label) this.name.setAttribute("aria-label", label);
     this.name.setAttribute("aria-pressed", String(opened === this.id));
     this.name.tabIndex = isCursor ? 0 : -1;
@@ -68,29 +77,32 @@ class TimelineRow {
       bar.style.width = `${((100 * (phase.to - phase.from)) / end).toFixed(3)}%`;
     }
     const [, words] = workers.state(index);
-    const text = `Worker ${this.id}, ${words}: ${phasesText(phases, span)}`;
+    const text = trans.__("Worker %1, %2: %3", this.id, words, phasesText(phases, span, trans));
     if (this.track.getAttribute("aria-label") !== text) this.track.setAttribute("aria-label", text);
     setTitle(this.track, text);
   }
 }
 
 export class Timeline {
-  /** @param {(id: number) => void} onOpen */
-  constructor(onOpen) {
+  /**
+   * @param {(id: number) => void} onOpen
+   * @param {import("./words.js").Catalogue} [trans]
+   */
+  constructor(onOpen, trans = ENGLISH) {
     this.node = element("div", "t2-timeline");
     const axis = element("div", "t2-axis");
     axis.setAttribute("aria-hidden", "true");
     this.axis = element("div", "t2-axis-track");
-    axis.append(element("span", "t2-axis-name", "Worker"), this.axis);
+    axis.append(element("span", "t2-axis-name", trans.__("Worker")), this.axis);
     this.scroll = element("div", "t2-scroll t2-lanes");
     this.scroll.tabIndex = -1;
     this.body = element("div", "t2-body");
     this.body.setAttribute("role", "list");
-    this.body.setAttribute("aria-label", "Timeline of the workers");
+    this.body.setAttribute("aria-label", trans.__("Timeline of the workers"));
     keepKeys(this.body);
     this.scroll.append(axis, this.body);
     const legend = element("div", "t2-legend t2-muted");
-    for (const [kind, tone, text] of LEGEND) {
+    for (const [kind, tone, text] of legendOf(trans)) {
       const sample = element("span", "t2-phase t2-sample");
       sample.dataset.kind = kind;
       sample.dataset.tone = tone;
@@ -113,7 +125,7 @@ export class Timeline {
       this.scroll,
       this.body,
       BAR_HEIGHT,
-      () => new TimelineRow(onOpen),
+      () => new TimelineRow(onOpen, trans),
       (row, place) => {
         if (this.workers) row.set(this.workers, this.order[place], this.end, this.opened, place === this.cursor);
       },

@@ -2,6 +2,7 @@
 
 import { amount, clock, duration, mebibytes, percent, span } from "./format.js";
 import { sorted, withFirst } from "./sorting.js";
+import { ENGLISH } from "./words.js";
 
 /** @typedef {import("./source.js").Table} Table */
 /** @typedef {import("./source.js").Tone} Tone */
@@ -11,21 +12,27 @@ import { sorted, withFirst } from "./sorting.js";
 // Up to so many rows are all in sight: they stay in their order, whatever happens to them.
 const IN_SIGHT = 10;
 
-/** @type {ColumnOfTable[]} In the order in which they stand; `rank` says which go first where there is no room. */
-export const WORKER_COLUMNS = [
-  { key: "worker_id", heading: "Worker", kind: "name", least: 66, grow: 0, rank: 0, isNumeric: true },
-  { key: "state", heading: "State", kind: "state", least: 92, grow: 1, rank: 0 },
-  { key: "agent", heading: "Agent", kind: "text", least: 84, grow: 1.6, rank: 3 },
-  { key: "cpu", heading: "CPU", kind: "bar", least: 86, grow: 0.5, rank: 5 },
-  { key: "mem", heading: "Memory", kind: "bar", least: 124, grow: 0.5, rank: 5 },
-  { key: "progress", heading: "Progress", kind: "bar", least: 104, grow: 0.8, rank: 1 },
-  { key: "note", heading: "Note", kind: "text", least: 76, grow: 1.2, rank: 4 },
-  { key: "started", heading: "Started", kind: "text", least: 100, grow: 0, rank: 8, isNumeric: true },
-  { key: "runtime", heading: "Runtime", kind: "text", least: 78, grow: 0, rank: 2, isNumeric: true },
-  { key: "restarts", heading: "Restarts", kind: "text", least: 76, grow: 0, rank: 7, isNumeric: true },
-  { key: "exit_code", heading: "Exit", kind: "text", least: 46, grow: 0, rank: 6, isNumeric: true },
-  { key: "message", heading: "Message", kind: "text", least: 110, grow: 3, rank: 0 },
-];
+/**
+ * The columns in the order in which they stand; `rank` says which go first where there is no room.
+ * @param {import("./words.js").Catalogue} [trans]
+ * @returns {ColumnOfTable[]}
+ */
+export function workerColumns(trans = ENGLISH) {
+  return [
+    { key: "worker_id", heading: trans.__("Worker"), kind: "name", least: 66, grow: 0, rank: 0, isNumeric: true },
+    { key: "state", heading: trans.__("State"), kind: "state", least: 92, grow: 1, rank: 0 },
+    { key: "agent", heading: trans.__("Agent"), kind: "text", least: 84, grow: 1.6, rank: 3 },
+    { key: "cpu", heading: trans.__("CPU"), kind: "bar", least: 86, grow: 0.5, rank: 5 },
+    { key: "mem", heading: trans.__("Memory"), kind: "bar", least: 124, grow: 0.5, rank: 5 },
+    { key: "progress", heading: trans.__("Progress"), kind: "bar", least: 104, grow: 0.8, rank: 1 },
+    { key: "note", heading: trans.__("Note"), kind: "text", least: 76, grow: 1.2, rank: 4 },
+    { key: "started", heading: trans.__("Started"), kind: "text", least: 100, grow: 0, rank: 8, isNumeric: true },
+    { key: "runtime", heading: trans.__("Runtime"), kind: "text", least: 78, grow: 0, rank: 2, isNumeric: true },
+    { key: "restarts", heading: trans.__("Restarts"), kind: "text", least: 76, grow: 0, rank: 7, isNumeric: true },
+    { key: "exit_code", heading: trans.__("Exit"), kind: "text", least: 46, grow: 0, rank: 6, isNumeric: true },
+    { key: "message", heading: trans.__("Message"), kind: "text", least: 110, grow: 3, rank: 0 },
+  ];
+}
 
 /**
  * A row's entry in a column.
@@ -44,8 +51,10 @@ export class Workers {
    * @param {number} now Seconds since the submit.
    * @param {number | null} submitted Seconds since 1970.
    * @param {boolean} isAlike Whether all have the same cpus and memory, which then stand elsewhere.
+   * @param {import("./words.js").Catalogue} [trans]
    */
-  constructor(table, now, submitted, isAlike) {
+  constructor(table, now, submitted, isAlike, trans = ENGLISH) {
+    this.trans = trans;
     this.table = table;
     this.now = now;
     this.submitted = submitted;
@@ -148,7 +157,7 @@ export class Workers {
    * @param {string} agent Its text.
    */
   on(agent) {
-    const some = new Workers(this.table, this.now, this.submitted, this.isAlike);
+    const some = new Workers(this.table, this.now, this.submitted, this.isAlike, this.trans);
     const isOn = (/** @type {number} */ index) => this.agent(index)?.[2] === agent;
     some.order = (sort) => this.order(sort).filter(isOn);
     return some;
@@ -166,24 +175,24 @@ export class Workers {
    * @returns {Cell}
    */
   cell(key, index) {
-    const { table } = this;
+    const { table, trans } = this;
     switch (key) {
-      case "worker_id": return { text: String(this.id(index)), title: "Click to see what this worker writes" };
+      case "worker_id": return { text: String(this.id(index)), title: trans.__("Click to see what this worker writes") };
       case "state": {
         const [, words, tone] = this.state(index);
         return { text: words, tone, title: table.reason?.[index] ?? "" };
       }
       case "agent": {
         const agent = this.agent(index);
-        return { text: agent?.[2] ?? "", title: agent ? `${agent[1]}, agent ${agent[0]}` : "" };
+        return { text: agent?.[2] ?? "", title: agent ? trans.__("%1, agent %2", agent[1], agent[0]) : "" };
       }
-      case "cpu": return this.use(table.cpu_used, table.cpus, index, "cpus", (value) => value.toFixed(1));
+      case "cpu": return this.use(table.cpu_used, table.cpus, index, trans.__("cpus"), (value) => value.toFixed(1));
       case "mem": return this.use(table.mem_now, table.mem, index, "", (value) => mebibytes(Math.ceil(value)));
       case "progress": {
         const done = entry(table.progress, index) ?? null;
         const text = done === null ? "" : percent(done);
         const title = table.note?.[index] ?? "";
-        return { text, fraction: done, tone: this.tone(index), title, label: `Progress of worker ${this.id(index)}` };
+        return { text, fraction: done, tone: this.tone(index), title, label: trans.__("Progress of worker %1", this.id(index)) };
       }
       case "note": {
         const text = table.note?.[index] ?? "";
@@ -192,7 +201,7 @@ export class Workers {
       case "started": {
         const started = entry(table.started, index) ?? null;
         if (started === null || this.submitted === null) return { text: "" };
-        return { text: clock(this.submitted + started), title: `${span(started)} after the submit` };
+        return { text: clock(this.submitted + started), title: trans.__("%1 after the submit", span(started)) };
       }
       case "runtime": {
         const runtime = this.runtime(index);
@@ -221,7 +230,8 @@ export class Workers {
     const whole = entry(given, index) || null;
     if (!this.isMeasured) return { text: whole === null ? "" : unit ? amount(whole, 3) : mebibytes(whole) };
     if (now === null) return { text: "" };
-    const of = whole === null ? "" : ` of ${unit ? `${amount(whole, 3)} ${unit}` : mebibytes(whole)}`;
+    const { trans } = this;
+    const all = whole === null ? "" : unit ? `${amount(whole, 3)} ${unit}` : mebibytes(whole);
     const fraction = whole === null ? null : now / whole;
     // A worker may use more cpu than it asked for, where Mesos does not isolate; near its memory's end it may be killed.
     const isNear = !unit && fraction !== null && fraction > 0.9;
@@ -229,8 +239,8 @@ export class Workers {
       text: textOf(now),
       fraction,
       tone: this.isOver(index) ? "ended" : isNear ? "bad" : "active",
-      title: `${textOf(now)}${of}`,
-      label: `${unit ? "CPU" : "Memory"} of worker ${this.id(index)}`,
+      title: all ? trans.__("%1 of %2", textOf(now), all) : textOf(now),
+      label: unit ? trans.__("CPU of worker %1", this.id(index)) : trans.__("Memory of worker %1", this.id(index)),
     };
   }
 }

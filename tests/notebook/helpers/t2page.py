@@ -21,7 +21,7 @@ from t2notebook.views.table import agent_sums, worker_table
 
 START = 1_790_000_000.0
 
-#: A page with a source that is fed by `feed({name: value})`; what the view says is in `sent`.
+#: A page with a source that is fed by `feed({name: value})`; what the view says is in `sent`. `trans` is its catalogue.
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>A job</title>
 <style>%(theme)s body { margin: 12px; background: var(--jp-layout-color0); color: var(--jp-ui-font-color1); }
 %(css)s</style>
@@ -42,7 +42,7 @@ const model = {
 };
 window.begin = (content) => {
   window.feed(content);
-  window.leave = view.render({ model, el: document.getElementById("place") });
+  window.leave = view.render({ model, el: document.getElementById("place"), trans: window.trans });
 };
 window.isReady = true;
 </script></body></html>"""

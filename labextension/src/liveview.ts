@@ -1,19 +1,20 @@
 /**
- * A job's live view in a notebook. The kernel's widget is shown where it comes; where it does not (the page was reloaded
- * while the kernel computes, the notebook was opened anew, the kernel is gone), the same view shows what the Jupyter
- * server knows of the job.
+ * Live views in a notebook: of jobs, of the cluster, and the form of resources. The kernel's widget is shown where it
+ * comes; where it does not (the page was reloaded while the kernel computes, the notebook was opened anew, the kernel is
+ * gone), the same view shows what the Jupyter server knows. Only the form needs its kernel: until that answers, the HTML
+ * below says what had been chosen.
  */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { INotebookTracker, type NotebookPanel } from '@jupyterlab/notebook';
 import { IRenderMimeRegistry, type IRenderMime } from '@jupyterlab/rendermime';
+import type { ServerConnection } from '@jupyterlab/services';
+import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
 import type { Message } from '@lumino/messaging';
 import { PanelLayout, Widget } from '@lumino/widgets';
 
-import { loadViews, type Dispose, type IViews } from './views.js';
+import { loadCluster, loadViews, type Dispose } from './views.js';
 
-/** What a kernel publishes beside its widget: the id of the job, and the class of the HTML below. */
-export const JOB_MIME = 'application/vnd.t2notebook.job+json';
 const WIDGET_MIME = 'application/vnd.jupyter.widget-view+json';
 /** Before widgets, which have -10. */
 const RANK = -20;
@@ -26,9 +27,24 @@ const JOB_ID = /^[-a-z0-9]{1,80}$/;
 /** No other class: what has it is hidden, and a notebook may come from anybody. */
 const PLACE = /^t2-[0-9a-f]{12}$/;
 
-class JobRenderer extends Widget implements IRenderMime.IRenderer {
+/** What a kernel publishes beside its widget: what is shown, and the class of the HTML below. */
+type Published = Record<string, unknown>;
+
+/** A kind of view. */
+interface IKind {
+  mime: string;
+  /** By which a view of this kind is known, whoever feeds it. */
+  selector: string;
+  /**
+   * Draw what the server knows into `place`, if it knows anything.
+   * @param isWanted Whether that is still so, when something has been waited for.
+   */
+  show(published: Published, beside: string, place: HTMLElement, isWanted: () => boolean): Promise<Dispose | null>;
+}
+
+class LiveRenderer extends Widget implements IRenderMime.IRenderer {
   constructor(
-    private _load: () => Promise<IViews>,
+    private _kind: IKind,
     private _panelOf: (node: HTMLElement) => NotebookPanel | null
   ) {
     super();
@@ -73,7 +89,7 @@ class JobRenderer extends Widget implements IRenderMime.IRenderer {
     const child = registry.createRenderer(WIDGET_MIME);
     child.node.hidden = true;
     this._observer = new MutationObserver(() => {
-      const isThere = child.node.querySelector('.t2-job') !== null;
+      const isThere = child.node.querySelector(this._kind.selector) !== null;
       if (isThere === child.node.hidden) {
         child.node.hidden = !isThere;
         if (isThere) {
@@ -91,44 +107,44 @@ class JobRenderer extends Widget implements IRenderMime.IRenderer {
   /** Ask for the widget once more: the page may not have known the kernel's widgets yet, or the kernel had no time. */
   private _tryAgain(): void {
     const isIdle = this._panelOf(this.node)?.sessionContext.session?.kernel?.status === 'idle';
-    if (this._model && this._dispose && isIdle && this._tries < MOST_TRIES) {
+    const isWaiting = this._dispose !== null || !this._isThere();
+    if (this._model && isWaiting && isIdle && this._tries < MOST_TRIES) {
       this._tries++;
       this._dropWidget();
       this._showWidget(this._model);
     }
   }
 
-  /** Show what the server knows, if it knows the job; else the HTML below stays. */
+  /** Show what the server knows, if it knows anything; else the HTML below stays. */
   private async _showServer(): Promise<void> {
     const model = this._model;
-    const data = model?.data[JOB_MIME] as { job_id?: unknown; beside?: unknown } | undefined;
-    if (this._dispose || this._isThere() || typeof data?.job_id !== 'string' || !JOB_ID.test(data.job_id)) {
+    const published = model?.data[this._kind.mime];
+    const isWanted = () => !this.isDisposed && this._model === model && !this._dispose && !this._isThere();
+    if (!isWanted() || typeof published !== 'object' || published === null) {
       return;
     }
+    const data = published as Published;
     const beside = typeof data.beside === 'string' && PLACE.test(data.beside) ? data.beside : '';
-    let views: IViews;
-    try {
-      views = await this._load();
-    } catch (error) {
-      console.debug('t2notebook: the server has no views:', error);
-      return;
-    }
-    if (this.isDisposed || this._model !== model || this._dispose || this._isThere()) {
-      return;
-    }
     const place = document.createElement('div');
     this.node.append(place);
-    const source = views.streamSource(data.job_id, beside);
-    const dispose = views.render({ model: source, el: place });
+    let dispose: Dispose | null = null;
+    try {
+      dispose = await this._kind.show(data, beside, place, isWanted);
+    } catch (error) {
+      console.debug('t2notebook: the server has no views:', error);
+    }
+    if (!dispose) {
+      place.remove();
+      return;
+    }
     this._dispose = () => {
       dispose();
-      source.dispose();
       place.remove();
     };
   }
 
   private _isThere(): boolean {
-    return this.node.querySelector('.t2-job') !== null;
+    return this.node.querySelector(this._kind.selector) !== null;
   }
 
   private _end(): void {
@@ -160,20 +176,73 @@ class JobRenderer extends Widget implements IRenderMime.IRenderer {
   private _tries = 0;
 }
 
-export const jobViewPlugin: JupyterFrontEndPlugin<void> = {
-  id: 't2notebook:job-view',
-  description: "A job's live view in notebooks, also without its kernel.",
+/** The kinds of views that kernels publish. */
+function kinds(settings: ServerConnection.ISettings, trans: TranslationBundle): IKind[] {
+  return [
+    {
+      mime: 'application/vnd.t2notebook.job+json',
+      selector: '.t2-job',
+      show: async ({ job_id }, beside, place, isWanted) => {
+        if (typeof job_id !== 'string' || !JOB_ID.test(job_id)) {
+          return null;
+        }
+        const views = await loadViews(settings);
+        if (!isWanted()) {
+          return null;
+        }
+        const source = views.streamSource(job_id, beside, trans);
+        const end = views.render({ model: source, el: place, trans });
+        return () => {
+          end();
+          source.dispose();
+        };
+      }
+    },
+    {
+      mime: 'application/vnd.t2notebook.cluster+json',
+      selector: '.t2-cluster',
+      show: async ({ master }, beside, place, isWanted) => {
+        if (typeof master !== 'string' || !isWanted()) {
+          return null;
+        }
+        const views = await loadCluster(settings);
+        const source = await views.clusterSource(master, beside, trans);
+        if (!source || !isWanted()) {
+          source?.dispose();
+          return null;
+        }
+        const end = views.render({ model: source, el: place, trans });
+        return () => {
+          end();
+          source.dispose();
+        };
+      }
+    },
+    { mime: 'application/vnd.t2notebook.form+json', selector: '.t2-form', show: async () => null }
+  ];
+}
+
+export const liveViewPlugin: JupyterFrontEndPlugin<void> = {
+  id: 't2notebook:live-view',
+  description: 'Live views of jobs and clusters in notebooks, also without their kernel.',
   autoStart: true,
   requires: [IRenderMimeRegistry],
-  optional: [INotebookTracker],
-  activate: (app: JupyterFrontEnd, registry: IRenderMimeRegistry, notebooks: INotebookTracker | null) => {
-    const load = () => loadViews(app.serviceManager.serverSettings);
+  optional: [INotebookTracker, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    registry: IRenderMimeRegistry,
+    notebooks: INotebookTracker | null,
+    translator: ITranslator | null
+  ) => {
+    const trans = (translator ?? nullTranslator).load('t2notebook');
     // Widgets are rendered by what belongs to the notebook, which knows its kernel.
     const panelOf = (node: HTMLElement) =>
       notebooks?.find(panel => panel.content.node.contains(node)) ?? null;
-    registry.addFactory(
-      { safe: true, mimeTypes: [JOB_MIME], createRenderer: () => new JobRenderer(load, panelOf) },
-      RANK
-    );
+    for (const kind of kinds(app.serviceManager.serverSettings, trans)) {
+      registry.addFactory(
+        { safe: true, mimeTypes: [kind.mime], createRenderer: () => new LiveRenderer(kind, panelOf) },
+        RANK
+      );
+    }
   }
 };
