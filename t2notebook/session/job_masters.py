@@ -8,16 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ..jobmaster.actions import DRIVER, Action, Answer, Hold, Scale, Stop
 from ..jobmaster.channel_server import ChannelServer, Connection
-from ..jobmaster.job_feed import JobFeed
-from ..jobmaster.job_master import JobMaster
 from ..jobmaster.members import Presence
-from ..jobmaster.runner import Runner
-from ..jobmaster.store import Store
 from ..journal.job_store import AllJobs, JobRecord
 from ..model.errors import Twister2Error
 from ..model.events import TRANSIENT, Event, EventKind
@@ -28,6 +23,7 @@ from .cluster_job_masters import ClusterJobMasters
 from .executors import Executors
 from .held_workers import note_held
 from .pools import Pools
+from .running_job_masters import RunningJobMaster, RunningJobMasters
 from .silent_workers import GiveUp, SilentWorkers
 from .usage import UsageRecorder
 from .zookeeper_publisher import ZooKeeperPublisher
@@ -42,22 +38,6 @@ OVER = "the job is over"
 
 #: ``scale(job, by, request, source, leave_time)`` changes the number of a job's workers, and returns it.
 Scaler = Callable[[JobRecord, int, str, str, float], Awaitable[int]]
-
-
-class _Running:
-    """A job's master, and what belongs to it."""
-
-    def __init__(self, job: JobRecord, runner: Runner) -> None:
-        self.job = job
-        self.runner = runner
-        self.feed = JobFeed(job.job_id, job.spec.resource_of)
-        self.timer: asyncio.TimerHandle | None = None
-        self.published: Mapping[str, Any] | None = {}
-
-    @property
-    def master(self) -> JobMaster:
-        """The state machine."""
-        return self.feed.master
 
 
 class JobMasters:
@@ -98,9 +78,8 @@ class JobMasters:
         self._jobs, self._scale = jobs, scale
         self._publisher = publisher
         self._tasks: set[asyncio.Task[None]] = set()
-        self._running: dict[str, _Running] = {}
+        self._running = RunningJobMasters(jobs, self._carry)
         self._connections: dict[tuple[str, int], Connection] = {}
-        self._runners: dict[Path, Runner] = {}
         self._answers: dict[tuple[str, int | str], asyncio.Future[Answer]] = {}
         self.server = ChannelServer(self)
         self.silence = SilentWorkers(jobs, give_up)
@@ -114,7 +93,7 @@ class JobMasters:
         """Go on with what an earlier session has told ZooKeeper of its jobs."""
         for job in jobs:
             if job.spec.discovery:
-                self._publish(self._of(job))
+                self._publish(self._running.of(job))
 
     # What connections tell.
 
@@ -140,13 +119,13 @@ class JobMasters:
         if connection.hello.get("incarnation") != worker.restarts:
             connection.stop(SUPERSEDED)
             return
-        running = self._of(job)
+        running = self._running.of(job)
         if (earlier := self._connections.get(key)) is not None:
             earlier.close(abort=True)
             running.master.disconnected(key[1])
         self._connections[key] = connection
         address = str(connection.hello.get("address", ""))
-        self._perform(running, running.feed.hear(key[1], worker.restarts, Presence.AWAITED, address))
+        self._running.perform(running, running.feed.hear(key[1], worker.restarts, Presence.AWAITED, address))
         connection.send(running.feed.welcome(key[1]))
         self.pools.opened(key)
 
@@ -168,7 +147,7 @@ class JobMasters:
         if str(message.record.get("kind")).startswith("debug"):
             asyncio.get_running_loop().call_soon(self._tell_drivers)
         payload = bytes(message.payload)
-        self._perform(running, running.master.request(key[1], number, message.record, payload, now))
+        self._running.perform(running, running.master.request(key[1], number, message.record, payload, now))
 
     def _heard(self, job_id: str, who: str | int) -> None:
         self.silence.heard(job_id, who, asyncio.get_running_loop().time())
@@ -198,10 +177,10 @@ class JobMasters:
             self.silence.forget(job.job_id)
         running = self._running.get(job.job_id)
         if running is None and job.spec.discovery:
-            running = self._of(job)
+            running = self._running.of(job)
         if running is None:
             return
-        self._perform(running, running.feed.take(event))
+        self._running.perform(running, running.feed.take(event))
         if event.worker_id is not None and event.kind not in TRANSIENT:
             connection = self._connections.get((job.job_id, event.worker_id))
             worker = job.view.workers[event.worker_id]
@@ -212,7 +191,7 @@ class JobMasters:
                 or event.kind is EventKind.LAUNCHED
             ):
                 now = asyncio.get_running_loop().time()
-                self._perform(running, running.master.leave_debugger(event.worker_id, now))
+                self._running.perform(running, running.master.leave_debugger(event.worker_id, now))
                 self._tell_drivers()
             if connection is not None and connection.hello.get("incarnation") != restarts:
                 connection.stop(SUPERSEDED)
@@ -226,13 +205,13 @@ class JobMasters:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
-    async def _end_when_drained(self, running: _Running) -> None:
+    async def _end_when_drained(self, running: RunningJobMaster) -> None:
         """End it when all is here that the job master on the cluster has for the driver, who may be waiting for it."""
         assert self.cluster is not None
         await self.cluster.drained(running.job)
         self._end(running)
 
-    def _publish(self, running: _Running) -> None:
+    def _publish(self, running: RunningJobMaster) -> None:
         """Tell workers in ZooKeeper what they need to know, if that is new."""
         job = running.job
         status = None if job.view.state.is_final else running.master.status()
@@ -240,16 +219,14 @@ class JobMasters:
             running.published = status
             self._publisher.publish(job.spec.discovery, job.job_id, job.secret, status)
 
-    def _end(self, running: _Running) -> None:
+    def _end(self, running: RunningJobMaster) -> None:
         if self.cluster is not None and self.cluster.is_draining(running.job):
             return
-        self._perform(running, running.master.end())
+        self._running.perform(running, running.master.end())
         for key in [key for key in self._connections if key[0] == running.job.job_id]:
             self._connections[key].stop(OVER)
         if not running.master.mailboxes:
-            if running.timer is not None:
-                running.timer.cancel()
-            self._running.pop(running.job.job_id, None)
+            self._running.drop(running)
 
     # What the driver asks.
 
@@ -270,9 +247,9 @@ class JobMasters:
         if job.spec.job_master is not None and self.cluster is not None:
             record: Mapping[str, Any] = await self.cluster.send(job, send_id, receivers, payload)
             return {name: value for name, value in record.items() if name != "request"}
-        running = self._of(job)
+        running = self._running.of(job)
         answer = self._answer(job.job_id, send_id)
-        self._perform(running, running.master.driver_send(send_id, receivers, payload))
+        self._running.perform(running, running.master.driver_send(send_id, receivers, payload))
         return (await answer).record
 
     async def receive(self, job: JobRecord, request: str, acknowledged: int, timeout: float) -> Answer:
@@ -289,10 +266,10 @@ class JobMasters:
         """
         if self.cluster is not None and job.view.state.is_final:
             await self.cluster.drained(job)
-        running = self._of(job)
+        running = self._running.of(job)
         answer = self._answer(job.job_id, request)
         now = asyncio.get_running_loop().time()
-        self._perform(running, running.master.driver_receive(request, acknowledged, timeout, now))
+        self._running.perform(running, running.master.driver_receive(request, acknowledged, timeout, now))
         try:
             return await answer
         finally:
@@ -302,7 +279,7 @@ class JobMasters:
 
     def taken(self, job: JobRecord) -> int:
         """Return the number of the last message to the driver that is kept here."""
-        return self._of(job).master.mailboxes.last(DRIVER)
+        return self._running.of(job).master.mailboxes.last(DRIVER)
 
     async def take(self, job: JobRecord, letters: Letters) -> None:
         """Keep messages to the driver that a job master on the cluster had; when this returns they are on the disk.
@@ -315,13 +292,13 @@ class JobMasters:
         """
         if not letters:
             return
-        running = self._of(job)
+        running = self._running.of(job)
         actions: list[Action] = []
         for _, sender, payload in letters:
             actions += running.master.mailboxes.post(DRIVER, sender, payload)
         request = f"kept-{letters[-1][0]}"
         kept = self._answer(job.job_id, request)
-        self._perform(running, [*actions, Answer(DRIVER, request, {})])
+        self._running.perform(running, [*actions, Answer(DRIVER, request, {})])
         await kept
 
     async def debug(
@@ -357,9 +334,9 @@ class JobMasters:
     async def _drive(self, job: JobRecord, worker_id: int, record: Mapping[str, Any]) -> Mapping[str, Any]:
         if job.spec.job_master and self.cluster is not None:
             return await self.cluster.debug(job, worker_id, record)
-        running, now = self._of(job), asyncio.get_running_loop().time()
+        running, now = self._running.of(job), asyncio.get_running_loop().time()
         answer, actions = running.master.debugger.drive(worker_id, record, now)
-        self._perform(running, actions)
+        self._running.perform(running, actions)
         return answer
 
     def _tell_drivers(self) -> None:
@@ -373,29 +350,6 @@ class JobMasters:
         return future
 
     # Inside.
-
-    def _of(self, job: JobRecord) -> _Running:
-        """Return a job's master; a new one is told the past."""
-        if (known := self._running.get(job.job_id)) is not None:
-            return known
-        home = self._jobs.home(job.job_id)
-        assert home is not None
-        directory = home.journal.directory
-        if (runner := self._runners.get(directory)) is None:
-            runner = self._runners[directory] = Runner(Store(directory), self._carry)
-        running = _Running(job, runner)
-        for event in job.events:
-            running.feed.take(event, is_past=True)
-        for worker in running.feed.view.workers:
-            running.feed.observe(worker.worker_id)
-        running.master.restore(Store(directory).load(job.job_id), asyncio.get_running_loop().time())
-        self._running[job.job_id] = running
-        self._await_deadline(running)
-        return running
-
-    def _perform(self, running: _Running, actions: Iterable[Action]) -> None:
-        running.runner.add(running.job.job_id, actions)
-        self._await_deadline(running)
 
     def _carry(self, job_id: str, action: Answer | Stop | Scale | Hold) -> None:
         """Bring an answer, or a word, to whom it is for."""
@@ -422,7 +376,7 @@ class JobMasters:
             return
         answer = await self.scale(running.job, asked)
         master = running.master
-        self._perform(
+        self._running.perform(
             running, master.scaling_answered(asked.worker_id, asked.incarnation, asked.request, answer)
         )
 
@@ -436,23 +390,9 @@ class JobMasters:
             return {"error": str(error)}
         return {"number_of_workers": number}
 
-    def _await_deadline(self, running: _Running) -> None:
-        deadline = running.master.next_deadline
-        if deadline is None or (running.timer is not None and running.timer.when() <= deadline):
-            return
-        if running.timer is not None:
-            running.timer.cancel()
-        running.timer = asyncio.get_running_loop().call_at(deadline, self._tick, running)
-
-    def _tick(self, running: _Running) -> None:
-        running.timer = None
-        self._perform(running, running.master.tick(asyncio.get_running_loop().time()))
-
     async def close(self) -> None:
         """Close all connections and files; workers wait for the next session."""
-        for running in self._running.values():
-            if running.timer is not None:
-                running.timer.cancel()
+        self._running.halt()
         if self.cluster is not None:
             await self.cluster.close()
         for future in self._answers.values():
@@ -461,8 +401,7 @@ class JobMasters:
             task.cancel()
         self.server.close()
         self.pools.close()
-        for runner in self._runners.values():
-            await runner.close()
+        await self._running.close()
 
 
 def _key(connection: Connection) -> tuple[str, int]:
