@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,8 @@ class ClusterJobMasters:
     jobs : AllJobs
     claims : callable
         Returns how often the journal of a job has been taken over.
+    submit : callable
+        ``submit(job)`` submits the job master of a job, unless it has one.
     kill : callable
         ``kill(job, reason, message)`` ends a job.
     announce : callable
@@ -100,6 +102,7 @@ class ClusterJobMasters:
         jobs: AllJobs,
         *,
         claims: Callable[[JobRecord], int],
+        submit: Callable[[JobRecord], Awaitable[None]],
         kill: Callable[[JobRecord, str, str], None],
         announce: Callable[[JobRecord, Location], None],
         sandbox: Callable[[JobRecord, Event], tuple[Sandbox, str] | None],
@@ -108,13 +111,30 @@ class ClusterJobMasters:
         scale: Callable[[JobRecord, Scale], Awaitable[Mapping[str, Any]]],
     ) -> None:
         self._jobs = jobs
-        self._claims, self._kill, self._announce = claims, kill, announce
+        self._claims, self._submit, self._kill, self._announce = claims, submit, kill, announce
         self._sandbox, self._take, self._taken, self._scale = sandbox, take, taken, scale
         self._links: dict[str, ClusterJobMaster] = {}
         self._masters: dict[str, JobRecord] = {}  # by the job that is served
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._announced: dict[str, Location] = {}
+        self._adding: set[asyncio.Task[None]] = set()
         jobs.listen(self._on_event)
+
+    def take_up_all(self, jobs: Iterable[JobRecord]) -> None:
+        """Go on with those of these jobs; one that an earlier session did not come to submit is submitted."""
+        for job in list(jobs):
+            if job.spec.serves:
+                self.take_up(job)
+            elif job.spec.job_master is not None:
+                adding = asyncio.get_running_loop().create_task(self._add(job))
+                self._adding.add(adding)
+                adding.add_done_callback(self._adding.discard)
+
+    async def _add(self, job: JobRecord) -> None:
+        try:
+            await self._submit(job)
+        except Exception:
+            log.exception("job %s has no job master", job.job_id)
 
     def take_up(self, master: JobRecord) -> None:
         """Go on with a job master that an earlier session has started, or with a new one."""

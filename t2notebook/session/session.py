@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,6 @@ class Session:
         self._need = Need(
             float(self.config["session_linger"]), time.monotonic(), float(self.config["failover_timeout"])
         )
-        self._adding: set[asyncio.Task[None]] = set()
         self.frameworks.adopt_left()
 
     def _facts(self, home: Path) -> dict[str, str]:
@@ -141,8 +140,10 @@ class Session:
     def _framework_adopted(self, framework: Framework) -> None:
         if self._workers is not None:
             self._workers.listen_at(framework.facts.worker_port)
-            self._workers.job_masters.take_up(framework.jobs)
-            self._take_up_job_masters(framework.jobs.active)
+            masters = self._workers.job_masters
+            masters.take_up(framework.jobs)
+            assert masters.cluster is not None
+            masters.cluster.take_up_all(framework.jobs.active)
             self._start(framework)
             knock(self._runtime)
         for job in framework.jobs.active:
@@ -308,6 +309,7 @@ class Session:
         masters.cluster = ClusterJobMasters(
             self.jobs,
             claims=lambda job: self.frameworks.of(job).facts.claims,
+            submit=lambda job: self.frameworks.of(job).admission.add_job_master(job),
             kill=self.kill,
             announce=lambda job, where: self.frameworks.of(job).announce_job_master(
                 job, where.url, where.number
@@ -317,27 +319,9 @@ class Session:
             taken=masters.taken,
             scale=masters.scale,
         )
-        self._take_up_job_masters(self.jobs.active)
+        masters.cluster.take_up_all(self.jobs.active)
         for framework in self.frameworks:
             self._workers.listen_at(framework.facts.worker_port)
-
-    def _take_up_job_masters(self, jobs: Iterable[JobRecord]) -> None:
-        """Go on with job masters on the cluster; one that an earlier session did not come to submit is submitted."""
-        jobs, masters = list(jobs), self.job_masters
-        assert masters is not None and masters.cluster is not None
-        for job in jobs:
-            if job.spec.serves:
-                masters.cluster.take_up(job)
-            elif job.spec.job_master is not None:
-                adding = asyncio.get_running_loop().create_task(self._add_job_master(job))
-                self._adding.add(adding)
-                adding.add_done_callback(self._adding.discard)
-
-    async def _add_job_master(self, job: JobRecord) -> None:
-        try:
-            await self.frameworks.of(job).admission.add_job_master(job)
-        except Exception:
-            log.exception("job %s has no job master", job.job_id)
 
     async def _close(self) -> None:
         await self.frameworks.end(leaving=self._leaving)
