@@ -13,6 +13,7 @@ from typing import Any, SupportsIndex
 from ..model.errors import SessionError, Twister2Error, UnknownWorker, WaitInterrupted
 from ..model.reducer import JobView
 from ..model.states import JobState
+from ..model.wording import its_workers
 from .job_replica import JobReplica
 from .offline import OfflineSession, open_anywhere
 from .session_http import Connection, SessionBroken, SessionEnding
@@ -195,4 +196,4 @@ class JobConnection:
         with self.replica.changed:
             number = len(self.replica.view.workers)
         if not 0 <= worker_id < number:
-            raise UnknownWorker(f"job {self.job_id} has workers 0 to {number - 1}, not {worker_id}")
+            raise UnknownWorker(f"job {self.job_id} has {its_workers(number)}, not {worker_id}")

@@ -8,6 +8,7 @@ from ..model.reducer import JobView
 from ..model.states import TaskState
 from ..model.use import Use
 from ..model.use_advice import advice
+from ..model.wording import counted
 from ..model.worker_view import WorkerView
 
 ORDERS = ("worker", "cpu", "mem")
@@ -59,7 +60,7 @@ def _head(view: JobView, running: list[tuple[WorkerView, Use]], known: list[tupl
         held = sum(use.mem for _, use in running)
         head += f", {len(running)} running: {used:.1f} of {cpus:g} cpus, {math.ceil(held):,} of {mem:,g} MiB"
     elif known:
-        head += f", {len(known)} workers used {sum(use.cpu for _, use in known):.1f} cpu-seconds"
+        head += f", {counted(len(known), 'worker')} used {sum(use.cpu for _, use in known):.1f} cpu-seconds"
     return head
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..model.wording import its_workers
 from .actions import (
     DRIVER,
     Action,
@@ -335,7 +336,7 @@ class JobMaster:
             if receiver == DRIVER and sender != DRIVER:
                 why = ""
             elif not isinstance(receiver, int) or not 0 <= receiver < self.number_of_workers:
-                why = f"the job has workers 0 to {self.number_of_workers - 1}, not {receiver}"
+                why = f"the job has {its_workers(self.number_of_workers)}, not {receiver}"
             elif self.members[receiver].presence in (Presence.FINISHED, Presence.FAILED):
                 why = f"worker {receiver} {self.members[receiver].presence.value}"
             else:

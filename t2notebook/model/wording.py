@@ -16,3 +16,8 @@ def type_of(value: object) -> str:
 def counted(number: int | str, noun: str) -> str:
     """Return ``"1 port"``, ``"2 ports"``."""
     return f"{number} {noun if str(number) == '1' else noun + 's'}"
+
+
+def its_workers(number: int) -> str:
+    """Return in words which workers a job of so many has: ``workers 0 to 3``, ``only worker 0``."""
+    return f"workers 0 to {number - 1}" if number > 1 else "only worker 0" if number else "no workers"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from t2notebook import cli
 from t2notebook.model.states import JobState
+from t2notebook.worker.executor.inspection import TAKE
 from tests.session.conftest import eventually
 
 
@@ -156,6 +158,28 @@ def test_a_profile_says_where_the_time_goes(job: Any, capsys: pytest.CaptureFixt
     assert "MainThread" in capsys.readouterr().out
     assert cli.main(["stack", job.job_id, "0"]) == 0
     assert "in in_python" in capsys.readouterr().out
+
+
+def test_a_worker_that_ends_while_it_is_profiled_leaves_what_was_seen(t2: Any, tmp_path: Path) -> None:
+    """Ten seconds of a worker that ended after nine were thrown away."""
+
+    def work(env: Any) -> None:
+        import os
+        import time
+
+        while not os.path.exists(env.config["go"]):
+            time.sleep(0.01)
+
+    resources = (t2.ComputeResource(cpu=0.2, ram_mega_bytes=64),)
+    job = t2.submit(t2.Twister2Job("ends", work, resources, config={"go": str(tmp_path / "go")}))
+    eventually(lambda: job.state is JobState.STARTED, 30)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(job.profile, 0, 40)
+        time.sleep(2 * TAKE)
+        (tmp_path / "go").touch()
+        profile = asked.result(60)
+    assert profile.note == "the worker has ended" and profile.count > 1
+    assert profile.seconds > 0.5 and profile.frame.set_index("function").total["work"] > 0.4 * profile.seconds
 
 
 def test_wrong_questions_are_one_line(t2: Any, job: Any) -> None:

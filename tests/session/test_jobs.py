@@ -207,7 +207,7 @@ def test_no_such_worker_and_no_end_in_time_are_one_line(t2: Any) -> None:
         job.logs(1)
     assert isinstance(late.value, t2.Twister2Error)
     assert isinstance(unknown.value, t2.Twister2Error)
-    assert str(unknown.value) == f"job {job.job_id} has workers 0 to 0, not 1"
+    assert str(unknown.value) == f"job {job.job_id} has only worker 0, not 1"
     for act in (job.result, job.logs, lambda worker_id: job.send(worker_id, 1)):
         for wrong in ("a", 0.0, True):
             with pytest.raises(IndexError, match=f"a worker's id is a whole number, not {wrong!r}"):
@@ -404,7 +404,7 @@ def test_logs_of_both_streams_and_while_it_runs(t2: Any) -> None:
     assert len(pieces) > 1
     job.wait(timeout=20)
     assert job.logs(0, "stderr") == "ünïcode\n"
-    with pytest.raises(IndexError, match="has workers 0 to 0, not 1"):
+    with pytest.raises(IndexError, match="has only worker 0, not 1"):
         job.logs(1)
 
 

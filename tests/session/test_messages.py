@@ -136,7 +136,7 @@ def test_what_cannot_be_sent_is_said(t2: Any) -> None:
 
     job = t2.submit(work, workers=1, cpu=0.5, ram=64)
     (told,) = job.results(30)
-    assert told[0] == "the message was not sent: the job has workers 0 to 0, not 5"
+    assert told[0] == "the message was not sent: the job has only worker 0, not 5"
     assert told[1].startswith("the message cannot be pickled: dict value ['lock'] is a")
     assert "give a worker's number" in told[2]
     with pytest.raises(IndexError):

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any
 
+from ...model.wording import its_workers
 from ..errors import UsageError
 from ..output import kernel_shell
 from .jobs import JOB_HELP
@@ -173,4 +174,4 @@ def check_worker(job: Any, worker_id: int | None) -> None:
     """
     number = len(job.view().workers)
     if worker_id is not None and worker_id >= number:
-        raise UsageError(f"job {job.job_id} has workers 0 to {number - 1}, not {worker_id}")
+        raise UsageError(f"job {job.job_id} has {its_workers(number)}, not {worker_id}")

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from ...frames import why_text
+from ...model.wording import its_workers
 from ...views.snapshot import snapshot
 from ..errors import UsageError
 from ..output import kernel_shell
@@ -108,7 +109,7 @@ def logs(ip: Any, arguments: argparse.Namespace) -> None:
     job = find_job(arguments.job, ip.user_ns)
     number = len(job.view().workers)
     if arguments.worker is not None and arguments.worker >= number:
-        raise UsageError(f"job {job.job_id} has workers 0 to {number - 1}, not {arguments.worker}")
+        raise UsageError(f"job {job.job_id} has {its_workers(number)}, not {arguments.worker}")
     stream = "stderr" if arguments.stderr else "stdout"
     found = job.logs(arguments.worker, stream=stream, follow=arguments.follow, tail=arguments.tail)
     if not arguments.follow:

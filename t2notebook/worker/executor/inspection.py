@@ -22,6 +22,9 @@ from .event_loop import Loop, Timer
 
 #: Seconds that Python code has to answer, and then C code; samples of a profile a second, and its seconds at the most.
 PATIENCE, DUMP_PATIENCE, RATE, LONGEST_PROFILE = 1.0, 0.3, 100, 600.0
+#: Seconds after which samples are fetched that there are so far.
+TAKE = 1.0
+ENDED = "the worker has ended"
 #: Looks, and seconds between them, after which a wait in the kernel counts as one that lasts.
 SHORT_WAITS, SHORT_WAIT = 3, 0.1
 #: Files whose lines are read for one answer, and bytes of each at the most.
@@ -74,7 +77,7 @@ class Inspection:
         self._parts: list[bytes] = []
         self._questions: dict[int, tuple[Answer, Timer]] = {}
         self._dump_for: list[Answer] = []  # who waits for the dump that is under way
-        self._profile_for: Answer | None = None
+        self._profile: _Profile | None = None
         self._postponed: list[Answer] = []
         self._timers: set[Timer] = set()
 
@@ -87,18 +90,20 @@ class Inspection:
     def close(self) -> None:
         """Give all of it back."""
         if self._pid:
+            self._read()  # its last words
             self._loop.remove_reader(self._socket)
             self._pid = 0
         answers = [*(answer for answer, _ in self._questions.values()), *self._dump_for, *self._postponed]
         for timer in (*self._timers, *(timer for _, timer in self._questions.values())):
             timer.cancel()
-        if self._profile_for is not None:
-            answers.append(self._profile_for)
         self._timers.clear()
         self._questions.clear()
-        self._dump_for, self._postponed, self._profile_for = [], [], None
+        self._dump_for, self._postponed = [], []
+        profile, self._profile = self._profile, None
+        if profile is not None:
+            profile.finish(ENDED)
         for answer in answers:
-            answer({"note": "the worker has ended"})
+            answer({"note": ENDED})
         self._theirs.close()
         self._socket.close()
         if self._dump >= 0:
@@ -137,30 +142,34 @@ class Inspection:
     # Inside.
 
     def _sample(self, seconds: float, facts: Mapping[str, Any], answer: Answer) -> None:
-        if self._profile_for is not None:
+        if self._profile is not None:
             answer({**facts, "note": "somebody else is profiling it just now"})
             return
-        self._profile_for = answer
+        profile = self._profile = _Profile(facts, answer)
         self._send({"kind": "profile"})
-        end = time.monotonic() + min(seconds, LONGEST_PROFILE)
+        now = time.monotonic()
+        end, take_at = now + min(seconds, LONGEST_PROFILE), now + TAKE
 
         def tick() -> None:
-            if (left := end - time.monotonic()) > 0:
-                self._later(min(left, 1 / RATE), tick)
-                self._signal(LOOK)
-            else:
-                self._profile_for = None
-                self._ask({"kind": "end"}, 10.0, answered, silent)
+            nonlocal take_at
+            now = time.monotonic()
+            if now >= end:
+                self._ask({"kind": "end"}, 10.0, finish, silent)
+                return
+            if now >= take_at:  # a worker that ends takes along only what came after that
+                take_at = now + TAKE
+                self._ask({"kind": "so far"}, TAKE, profile.add, lambda: None)
+            self._later(min(end - now, 1 / RATE), tick)
+            self._signal(LOOK)
 
-        def answered(record: Mapping[str, Any]) -> None:
-            samples, lines = record.get("samples", []), _Lines()
-            for sample in samples:
-                sample[2] = _fill(sample[2], lines)
-            count = record.get("count", 0)
-            answer({**facts, "note": str(record.get("note", "")), "samples": samples, "count": count})
+        def finish(record: Mapping[str, Any]) -> None:
+            profile.add(record)
+            self._profile = None
+            profile.finish(str(record.get("note", "")))
 
         def silent() -> None:
-            answer({**describe(self._pid), "note": f"in this time {_SILENT}", "samples": []})
+            self._profile = None
+            profile.finish("" if profile.count else f"in this time {_SILENT}")
 
         tick()
 
@@ -288,6 +297,40 @@ class Inspection:
                 one({**facts, "note": note if threads else _SILENT, "threads": threads})
 
         look()
+
+
+class _Profile:
+    """Samples that have been fetched, of equal stacks in one.
+
+    Parameters
+    ----------
+    facts : mapping
+        How the worker was when it began.
+    answer : callable
+    """
+
+    def __init__(self, facts: Mapping[str, Any], answer: Answer) -> None:
+        self._facts, self._answer = facts, answer
+        self.count = 0
+        self._samples: dict[str, list[Any]] = {}
+        self._is_over = False
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add what the worker has sent."""
+        self.count += int(record.get("count", 0))
+        for sample in record.get("samples", []):
+            known = self._samples.setdefault(json.dumps([sample[0], sample[2]]), [sample[0], 0.0, sample[2]])
+            known[1] += sample[1]
+
+    def finish(self, note: str) -> None:
+        """Answer with them, once."""
+        if self._is_over:
+            return
+        self._is_over = True
+        lines = _Lines()
+        samples = sorted(self._samples.values(), key=lambda sample: -sample[1])
+        shown = [[thread, round(seconds, 5), _fill(frames, lines)] for thread, seconds, frames in samples]
+        self._answer({**self._facts, "note": note, "samples": shown, "count": self.count})
 
 
 def describe(pid: int) -> dict[str, Any]:

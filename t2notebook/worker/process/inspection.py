@@ -100,9 +100,11 @@ class Inspector:
             self._answer({"number": number, "threads": stacks(frame)})
         elif command.get("kind") == "profile":
             self._profile = _Profile()
-        elif command.get("kind") == "end" and self._profile is not None:
-            profile, self._profile = self._profile, None
-            self._answer({"number": number, "samples": profile.result(), "count": profile.count})
+        elif command.get("kind") in ("end", "so far") and self._profile is not None:
+            samples, count = self._profile.take()
+            if command["kind"] == "end":
+                self._profile = None
+            self._answer({"number": number, "samples": samples, "count": count})
 
     def _answer(self, record: Mapping[str, Any]) -> None:
         data = json.dumps(record).encode()[:_MOST_ANSWER]
@@ -293,8 +295,10 @@ class _Profile:
             key = (ident, tuple(stack))
             weights[key] = weights.get(key, 0.0) + weight
 
-    def result(self) -> list[list[Any]]:
-        """Return a list for each stack: the thread's name, seconds, and its frames as `stacks` has them."""
+    def take(self) -> tuple[list[list[Any]], int]:
+        """Return a list for each stack (the thread's name, seconds, and its frames as `stacks` has them), and how many
+        samples there were; and begin anew.
+        """
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         found = []
         for (ident, stack), weight in sorted(self._weights.items(), key=lambda one: -one[1])[:5000]:
@@ -305,4 +309,6 @@ class _Profile:
             found.append(
                 [_printable(names.get(ident, f"thread {ident}")), round(weight, 5), frames[-MOST_FRAMES:]]
             )
-        return found
+        count, self.count = self.count, 0
+        self._weights.clear()
+        return found, count
