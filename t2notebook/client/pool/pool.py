@@ -343,6 +343,10 @@ class Pool:
                 elif worker.restarts > known.incarnation:
                     why = (worker.message or worker.reason).partition("; restart ")[0] or "was started again"
                     failed += self._lost(worker_id, known.incarnation, f"worker {worker_id} {why}", now)
+                elif worker.state is TaskState.UNREACHABLE and known.is_away:
+                    # Mesos may know only much later whether it comes back.
+                    why = f"worker {worker_id} on {worker.host} became unreachable"
+                    failed += self._lost(worker_id, known.incarnation, why, now)
             if is_over:
                 self._ended = self._ended or "its job has ended"
                 if view.state is JobState.FAILED and self._cost_workers:
@@ -400,6 +404,7 @@ class Pool:
         if (away := record.get("away")) is not None:
             self._dispatcher.away(away)
             self._greetings.pop(away, None)
+            self._changed = True  # its agent may be lost, which is known already
             return []
         worker_id, incarnation, epoch = record["from"], record["of"], record["epoch"]
         if "hello" in record:

@@ -12,6 +12,7 @@ import pytest
 from t2notebook.client.pool import pool as module
 from t2notebook.client.pool.functions import Function
 from t2notebook.client.pool.futures import Future
+from t2notebook.model.states import JobState, TaskState
 from t2notebook.protocol import calls
 from t2notebook.protocol.frames import Message
 
@@ -33,6 +34,49 @@ class Connection:
 
     def send(self, record: Mapping[str, Any], pieces: Any = ()) -> None:
         self.sent.append(record)
+
+
+def test_calls_of_an_unreachable_worker_go_to_others_before_it_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Mesos waits long for an agent that is lost; a worker whose connection holds is left alone."""
+    monkeypatch.setattr(module, "PoolConnection", Connection)
+    workers = [
+        SimpleNamespace(worker_id=n, state=TaskState.RUNNING, restarts=0, host="h", held="", started=1.0)
+        for n in range(2)
+    ]
+    view = SimpleNamespace(state=JobState.STARTED, kill_reason="", workers=workers)
+    job: Any = SimpleNamespace(
+        job_id="ada-pool-1", add_listener=lambda _: None, view=lambda: view, is_attached=True
+    )
+    pool = module.Pool(job, 30.0, lambda _: None)
+    connection: Any = pool._connection
+
+    def said(record: dict[str, Any], payload: bytes = b"") -> None:
+        pool.received([Message(record, payload, 0)])
+
+    future = Future(SimpleNamespace(), "square", 3, None)  # type: ignore[arg-type]
+    said({"from": 0, "of": 0, "hello": 1, "epoch": 1, "holding": []})
+    pool.enqueue(Function("square", b"package", {}, ()), [(future, calls.pack(((3,), {})))], 0)
+    ((first, _, _),) = connection.sent[-1]["calls"]
+    said({"from": 1, "of": 0, "hello": 1, "epoch": 1, "holding": []})
+    workers[0].state = TaskState.UNREACHABLE
+    pool._on_change(job)
+    pool.due()
+    assert connection.sent[-1]["to"] == 0, "its connection holds"
+    said({"away": 0})
+    pool.due()
+    assert connection.sent[-1]["to"] == 1
+    ((second, _, _),) = connection.sent[-1]["calls"]
+
+    workers[0].state = TaskState.RUNNING  # it comes back, with the result that nobody waits for any more
+    said({"from": 0, "of": 0, "hello": 2, "epoch": 2, "holding": [first]})
+    result = b"".join(map(bytes, calls.pack(8)))
+    said({"from": 0, "of": 0, "epoch": 2, "done": first, "ok": True, "seconds": 0.1, "n": 1}, result)
+    assert not future.done()
+    result = b"".join(map(bytes, calls.pack(9)))
+    said({"from": 1, "of": 0, "epoch": 1, "done": second, "ok": True, "seconds": 0.1, "n": 1}, result)
+    assert (future.result(timeout=0), future.worker_id) == (9, 1)
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["came-back", "was-away"])
