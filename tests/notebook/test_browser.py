@@ -335,6 +335,38 @@ def test_a_view_goes_on_whatever_becomes_of_page_and_kernel(tmp_path, app):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_the_cluster_is_live_on_a_reloaded_page_and_the_form_says_since_when(tmp_path, app):
+    """Both were static without a word, until the kernel had time."""
+    busy = "end = time.monotonic() + 600\nwhile time.monotonic() < end:\n    time.sleep(0.2)"
+    t2lab.write_notebook(tmp_path / "a.ipynb", REAL, LONG, "%twister2 resources", "%twister2 cluster", busy)
+    with real_lab(tmp_path, app) as address, t2lab.browser(tmp_path, height=1600) as driver:
+        t2lab.open_notebook(driver, address, "a.ipynb", app=app)
+        for index in range(4):
+            t2lab.run_cell(driver, index)
+        t2lab.wait_for(lambda: seen(driver, ".t2-cluster"), 40, "there is no cluster")
+        t2lab.command(driver, "docmanager:save")
+        t2lab.run_cell(driver, 4)
+        t2lab.wait_for(lambda: is_busy(address), 30, "the kernel is not busy")
+        open_page(driver, address, "a.ipynb", app)
+        t2lab.wait_for(lambda: "3 running" in texts(driver, ".t2-cluster .t2-count"), 30, "it is not live")
+        assert is_busy(address) and len(texts(driver, ".t2-cluster")) == 1
+        assert "from the Jupyter server" in "".join(texts(driver, ".t2-cluster [role=status]"))
+        assert not seen(driver, ".t2-clusterkept"), "what was saved is hidden"
+        (kept,) = seen(driver, ".t2-formkept")
+        assert "Chosen as of " in kept and "--workers 3" in kept
+        shown = "".join(seen(driver, ".jp-OutputArea-output"))
+        assert "not found" not in shown and "Loading widget" not in shown
+        # as soon as the kernel can, both are its own again
+        kernel_session(driver, "session.kernel.interrupt()")
+        t2lab.wait_for(lambda: seen(driver, ".t2-form:not(.t2-cluster)"), 40, "the form does not come")
+        t2lab.wait_for(
+            lambda: "Jupyter" not in "".join(seen(driver, ".t2-cluster")), 40, "it is not the kernel's"
+        )
+        assert len(texts(driver, ".t2-cluster")) == 1 and not seen(driver, ".t2-formkept")
+
+
+@pytest.mark.slow
 def test_without_the_extension_a_reloaded_page_says_as_of_when_it_is(tmp_path):
     """While the kernel computes, there is no widget; the view that was saved takes its place."""
     off = tmp_path / ".config" / "labconfig" / "page_config.json"
