@@ -74,6 +74,19 @@ class Channel:
         assert self._writer is not None, "the handshake is not over"
         self._writer.put(record, payload, stream)
 
+    def frame_of(self, head: bytes, payload: bytes, stream: int = 0) -> bytes:
+        """Return the bytes of a small message with a head instead of a record, which are to be written next.
+
+        Parameters
+        ----------
+        head : bytes
+        payload : bytes
+        stream : int
+            Messages of one stream keep their order.
+        """
+        assert self._writer is not None, "the handshake is not over"
+        return self._writer.frame_of(head, payload, stream)
+
     def take(self) -> bytes:
         """Return the bytes that are to be written next, a frame at the most; empty when nothing waits."""
         if self._out:

@@ -6,7 +6,9 @@ order, and streams take turns piece by piece, so that a large message holds up o
 all of it but the length, cut to 128 bits. Nothing of a message is looked at before the tags of its frames hold. Where
 the connection itself proves who is there (a Unix socket of one user), frames have no tag.
 
-The bytes of a message begin on a border of 16 bytes within it, so that arrays can be used where they lie.
+The bytes of a message begin on a border of 16 bytes within it, so that arrays can be used where they lie. Small
+messages of which there are many have a head of bytes instead of a record, whose meaning is the two sides' own: a record
+would cost more than all else of them.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import struct
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..model.text import dumps, loads
 
@@ -35,6 +37,8 @@ _HEAD = 2
 _LAST = 1
 #: The border on which the bytes of a message begin.
 ALIGN = 16
+#: Stands in the length of a record that is a head.
+_IS_HEAD = 1 << 31
 #: Bytes of a message from which on they are not copied once more out of the whole, and up to which they are copied into
 #: one piece at once.
 _LARGE = 64 << 10
@@ -46,8 +50,7 @@ class FrameError(ConnectionError):
     """The other side does not keep to the protocol, or cannot prove what it sent; the connection is of no use."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message that has come whole.
 
     Parameters
@@ -58,11 +61,14 @@ class Message:
         Its bytes, which nothing here looks into; if they are many, where they came to lie, and writable.
     stream : int
         Over which it came.
+    head : bytes
+        Instead of a record, which is empty then.
     """
 
     record: Mapping[str, Any]
     payload: bytes | memoryview = b""
     stream: int = 0
+    head: bytes = b""
 
 
 class Seal:
@@ -76,6 +82,14 @@ class Seal:
     def __init__(self, key: bytes) -> None:
         self._key = hmac.new(key, digestmod=hashlib.sha256)
         self._number = 0
+
+    def whole(self, frame: bytes | memoryview) -> bytes:
+        """Return the tag of the next frame, of which all is there."""
+        code = self._key.copy()
+        code.update(_NUMBER.pack(self._number) + frame)
+        self._number += 1
+        tag: bytes = code.digest()[:TAG]
+        return tag
 
     def next(self, *parts: bytes | memoryview) -> bytes:
         """Return the tag of the next frame."""
@@ -152,6 +166,41 @@ class FrameWriter:
         queue.append(message)
         self.waiting += size
 
+    def put_head(self, head: bytes, payload: bytes, stream: int = 0) -> None:
+        """Queue a small message that has a head instead of a record; `waiting` grows by its bytes.
+
+        Parameters
+        ----------
+        head : bytes
+        payload : bytes
+        stream : int
+            Messages of one stream keep their order.
+        """
+        message = _LENGTH.pack(_IS_HEAD | len(head)) + head + payload
+        if (queue := self._queues.get(stream)) is None:
+            queue = self._queues[stream] = deque()
+        queue.append(message)
+        self.waiting += len(message)
+
+    def frame_of(self, head: bytes, payload: bytes, stream: int = 0) -> bytes:
+        """Return the frame of such a message at once, past what waits on other streams.
+
+        Parameters
+        ----------
+        head : bytes
+        payload : bytes
+        stream : int
+            Messages of one stream keep their order.
+
+        Raises
+        ------
+        ValueError
+            When others of its stream wait.
+        """
+        if stream in self._queues:
+            raise ValueError("messages of one stream keep their order")
+        return self._small_frame(stream, _LENGTH.pack(_IS_HEAD | len(head)) + head + payload)
+
     def take(self) -> bytes:
         """Return the next frame, of the stream whose turn it is; empty when nothing waits."""
         if not self._queues:
@@ -192,7 +241,7 @@ class FrameWriter:
         if self._seal is None:
             return _HEADER.pack(_HEAD + len(message), stream, _LAST) + message
         frame = _HEADER.pack(_HEAD + len(message) + TAG, stream, _LAST) + message
-        return frame + self._seal.next(memoryview(frame)[_LENGTH.size :])
+        return frame + self._seal.whole(frame[_LENGTH.size :])
 
 
 @dataclass(slots=True)
@@ -272,7 +321,7 @@ class FrameReader:
         body = frame
         if self._seal is not None:
             body = frame[:-TAG]
-            if not hmac.compare_digest(self._seal.next(body), bytes(frame[-TAG:])):
+            if not hmac.compare_digest(self._seal.whole(body), bytes(frame[-TAG:])):
                 raise FrameError("a frame whose origin is not proved")
         stream, flags = body[0], body[1]
         if stream >= STREAMS:
@@ -321,6 +370,9 @@ class FrameReader:
 def _message(data: bytes | bytearray, stream: int) -> Message:
     try:
         (length,) = _LENGTH.unpack_from(data)
+        if length & _IS_HEAD:
+            begin = _LENGTH.size + (length ^ _IS_HEAD)
+            return Message({}, bytes(data[begin:]), stream, bytes(data[_LENGTH.size : begin]))
         record = loads(data[_LENGTH.size : _LENGTH.size + length])
     except (struct.error, ValueError):
         raise FrameError("a message that cannot be read") from None

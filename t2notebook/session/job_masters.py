@@ -136,6 +136,10 @@ class JobMasters:
             return
         key = _key(connection)
         self._heard(*key)
+        if message.head:
+            if self._connections.get(key) is connection:
+                self.pools.received(key, connection, message)
+            return
         running = self._running.get(key[0])
         number = message.record.get("request")  # 0: no answer is waited for
         if running is None or self._connections.get(key) is not connection or not isinstance(number, int):

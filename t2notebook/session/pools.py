@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..jobmaster.channel_server import Connection
+from ..protocol import outcomes
 from ..protocol.frames import PIECE, Bytes, FrameError, FrameReader, FrameWriter, Message
 
 log = logging.getLogger(__name__)
@@ -61,11 +62,14 @@ class Pools:
         connection : Connection
         message : Message
         """
-        record = message.record["pool"]
         if (notebook := self._notebooks.get(key[0])) is not None:
-            incarnation = connection.hello.get("incarnation")
-            notebook.send({**record, "from": key[1], "of": incarnation}, message.payload)
-        if "more" in record:
+            incarnation = connection.hello["incarnation"]
+            if len(message.head) == outcomes.SIZE:
+                head = outcomes.sent_by(key[1], incarnation, message.head)
+                notebook.send_head(head, bytes(message.payload))
+            elif "pool" in message.record:
+                notebook.send({**message.record["pool"], "from": key[1], "of": incarnation}, message.payload)
+        if outcomes.has_more(message.head):
             self._gather(connection)
 
     def _gather(self, connection: Connection) -> None:
@@ -180,9 +184,17 @@ class Notebook(asyncio.Protocol):
 
     def send(self, record: Mapping[str, Any], payload: Bytes) -> None:
         """Send something to the notebook."""
-        if self._transport is None:
-            return
-        self._writer.put(record, payload)
+        if self._transport is not None:
+            self._writer.put(record, payload)
+            self._flush_soon()
+
+    def send_head(self, head: bytes, payload: bytes) -> None:
+        """Send something small with a head instead of a record."""
+        if self._transport is not None:
+            self._writer.put_head(head, payload)
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
         if self._writer.waiting > PIECE:
             self._flush()
         elif not self._is_due:
@@ -241,9 +253,11 @@ class Notebook(asyncio.Protocol):
     def _flush(self) -> None:
         self._is_due = False
         while self._transport is not None and not self.holds_up and (piece := self._writer.take()):
-            while len(piece) < PIECE and (more := self._writer.take()):
-                piece += more
-            self._transport.write(piece)
+            pieces, size = [piece], len(piece)
+            while size < PIECE and (piece := self._writer.take()):
+                pieces.append(piece)
+                size += len(piece)
+            self._transport.write(b"".join(pieces) if len(pieces) > 1 else pieces[0])
 
 
 _ATTACHED = {"pool": {"kind": "attached"}}

@@ -89,6 +89,37 @@ def test_a_large_message_does_not_hold_up_a_small_one_of_another_stream() -> Non
     assert worker.waiting == 0
 
 
+def test_a_message_with_a_head_goes_past_what_waits_on_other_streams_only() -> None:
+    worker, master = pair()
+    worker.send({"large": 1}, bytes(2 * PIECE), stream=1)
+    first = worker.take()
+    frame = worker.frame_of(b"head", b"payload", stream=2)
+    with pytest.raises(ValueError, match="order"):
+        worker.frame_of(b"head", b"", stream=1)
+    found = [*master.feed(first), *master.feed(frame), *master.feed(drain(worker))]
+    assert found[0] == Message({}, b"payload", 2, b"head")
+    assert [message.record for message in found[1:]] == [{"large": 1}]
+
+
+@pytest.mark.parametrize("key", [b"key", None])
+def test_messages_with_heads_keep_their_place_among_others(key: bytes | None) -> None:
+    writer, reader = (each(Seal(key) if key else None) for each in (FrameWriter, FrameReader))
+    writer.put({"number": 1}, b"x")
+    writer.put_head(b"2", b"y")
+    writer.put({"number": 3})
+    writer.put_head(b"", b"")
+    assert writer.waiting
+    data = b"".join(iter(writer.take, b""))
+    found = [message for byte in data for message in reader.feed(bytes([byte]))]
+    assert [(each.record.get("number"), each.head, each.payload) for each in found] == [
+        (1, b"", b"x"),
+        (None, b"2", b"y"),
+        (3, b"", b""),
+        (None, b"", b""),
+    ]
+    assert writer.waiting == 0
+
+
 def test_who_does_not_know_the_secret_is_refused_on_either_side() -> None:
     worker, master = channel.connect(OTHER, HELLO), channel.respond({"me-pi-1": SECRET}.get)
     master.feed(drain(worker))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -12,8 +13,8 @@ from .completion import FutureStream
 from .functions import Function, arguments, function_of
 from .futures import Future, Owner
 
-#: How many calls are made before the first are sent.
-BATCH = 256
+#: How many calls are made before the first are sent, and then before the next are.
+BATCH = 64
 
 
 def results_of(
@@ -116,6 +117,9 @@ class Mapped:
             if batch and (self._function is not before or len(batch) >= BATCH):
                 self._hand_over(before, batch)
                 batch = []
+                time.sleep(
+                    0
+                )  # results have their turn of the interpreter's lock: workers wait for what follows them
             batch.append(given)
             made.append(given[0])
         if batch:

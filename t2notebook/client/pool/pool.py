@@ -13,8 +13,9 @@ from typing import Any
 from ...model.errors import JobFailed, PackageError, Twister2Error
 from ...model.job_failed import failed_as
 from ...model.states import JobState, TaskState
-from ...protocol import calls
+from ...protocol import calls, outcomes
 from ...protocol.frames import Bytes, Message
+from ...protocol.outcomes import Outcome
 from ..job import Job
 from ..session_http import Connection
 from .connection import PoolConnection
@@ -246,13 +247,14 @@ class Pool:
 
     def received(self, messages: Sequence[Message]) -> None:
         """Take what workers have sent."""
-        ended: list[tuple[_Entry, Mapping[str, Any], Bytes]] = []
+        ended: list[tuple[Future, bool, Bytes]] = []
+        now = time.monotonic()
         with self._lock, self._connection.corked():
             for message in messages:
-                ended += self._take(message.record, message.payload)
+                self._take(message, now, ended)
             settled, self._given_up = self._given_up, []
-        for entry, record, payload in ended:
-            settled.append((entry.future, *_outcome(entry.future, self.job.job_id, record, payload)))
+        for future, is_good, payload in ended:
+            settled.append((future, *_outcome(future, self.job.job_id, is_good, payload)))
         self._settle(settled)
 
     def due(self) -> float | None:
@@ -396,16 +398,17 @@ class Pool:
 
     # Inside, with the lock held.
 
-    def _take(
-        self, record: Mapping[str, Any], payload: Bytes
-    ) -> list[tuple[_Entry, Mapping[str, Any], Bytes]]:
-        """Take one message; return the call that ended by it."""
-        now = time.monotonic()
+    def _take(self, message: Message, now: float, ended: list[tuple[Future, bool, Bytes]]) -> None:
+        """Take one message, and note the call that ended by it."""
+        if message.head:
+            self._done(outcomes.unpack(message.head), message.payload, now, ended)
+            return
+        record = message.record
         if (away := record.get("away")) is not None:
             self._dispatcher.away(away)
             self._greetings.pop(away, None)
             self._changed = True  # its agent may be lost, which is known already
-            return []
+            return
         worker_id, incarnation, epoch = record["from"], record["of"], record["epoch"]
         if "hello" in record:
             self._forget_parts(worker_id)  # a result of which some had come is sent again from its beginning
@@ -413,36 +416,42 @@ class Pool:
             self._do(self._dispatcher.joined(worker_id, incarnation, record["holding"], now))
             if not math.isnan(self._ending_since):
                 self._send(worker_id, self._greetings[worker_id], {"kind": "end"})
-            return []
-        greeting = self._greetings.get(worker_id)
-        if greeting is None or (greeting.incarnation, greeting.epoch) != (incarnation, epoch):
-            return []
-        if "started" in record:
+        elif "done" in record:
+            number, seconds, is_good = record["n"], record["seconds"], record["ok"]
+            outcome = Outcome(worker_id, incarnation, record["done"], number, epoch, seconds, is_good)
+            self._done(outcome, message.payload, now, ended)
+        elif self._greeting(worker_id, incarnation, epoch) is None:
+            return
+        elif "started" in record:
             self._do(self._dispatcher.started(worker_id, record["started"], now))
         elif "returned" in record:
             self._do(self._dispatcher.returned(worker_id, record["returned"], now))
         elif "part" in record:
-            self._parts.setdefault((worker_id, record["part"]), bytearray()).extend(payload)
-        elif "done" in record:
-            return self._done(worker_id, greeting, record, payload, now)
-        return []
+            self._parts.setdefault((worker_id, record["part"]), bytearray()).extend(message.payload)
+
+    def _greeting(self, worker_id: int, incarnation: int, epoch: int) -> _Greeting | None:
+        """Return the greeting after which a worker has said something; None when it is not its last one."""
+        greeting = self._greetings.get(worker_id)
+        if greeting is None or greeting.incarnation != incarnation or greeting.epoch != epoch:
+            return None
+        return greeting
 
     def _done(
-        self, worker_id: int, greeting: _Greeting, record: Mapping[str, Any], payload: Bytes, now: float
-    ) -> list[tuple[_Entry, Mapping[str, Any], Bytes]]:
-        ticket = record["done"]
-        if (parts := self._parts.pop((worker_id, ticket), None)) is not None:
+        self, outcome: Outcome, payload: Bytes, now: float, ended: list[tuple[Future, bool, Bytes]]
+    ) -> None:
+        worker_id, ticket = outcome.worker_id, outcome.ticket
+        if (greeting := self._greeting(worker_id, outcome.incarnation, outcome.epoch)) is None:
+            return
+        if self._parts and (parts := self._parts.pop((worker_id, ticket), None)) is not None:
             payload = memoryview(parts)
-        greeting.heard = record["n"]
-        number, actions = self._dispatcher.finished(worker_id, ticket, record["seconds"], record["ok"], now)
-        ended = []
+        greeting.heard = outcome.number
+        number, actions = self._dispatcher.finished(worker_id, ticket, outcome.seconds, outcome.is_good, now)
         if number is not None and (entry := self._forget(number)) is not None:
             entry.future.worker_id = worker_id
-            ended.append((entry, record, payload))
+            ended.append((entry.future, outcome.is_good, payload))
         self._do(actions)
         if len(payload) >= calls.LARGE and greeting.told < greeting.heard:
             self._send(worker_id, greeting, {"kind": "ack"})  # it need not keep that
-        return ended
 
     def _forget(self, number: int) -> _Entry | None:
         entry = self._entries.pop(number, None)
@@ -516,11 +525,9 @@ class Pool:
             future.settle(value, error)
 
 
-def _outcome(
-    future: Future, job_id: str, record: Mapping[str, Any], payload: Bytes
-) -> tuple[Any, BaseException | None]:
+def _outcome(future: Future, job_id: str, is_good: bool, payload: Bytes) -> tuple[Any, BaseException | None]:
     """Return a call's result, or its error."""
-    if record["ok"]:
+    if is_good:
         try:
             return calls.unpack(payload), None
         except Exception as error:

@@ -91,15 +91,21 @@ class _Link:
         OSError
         """
         while piece := self.channel.take():
-            left = memoryview(piece)
-            while left:
-                try:
-                    left = left[self.sock.send(left) :]
-                except BlockingIOError:
-                    writable = select.poll()
-                    writable.register(self.sock, select.POLLOUT)
-                    if not writable.poll(timeout * 1000):
-                        raise TimeoutError("timed out") from None
+            self.send(piece, timeout)
+
+    def send(self, frame: bytes, timeout: float) -> None:
+        """Write a frame, as `write` does."""
+        left: bytes | memoryview = frame
+        while left:
+            try:
+                if (sent := self.sock.send(left)) == len(left):
+                    return
+                left = memoryview(left)[sent:]
+            except BlockingIOError:
+                writable = select.poll()
+                writable.register(self.sock, select.POLLOUT)
+                if not writable.poll(timeout * 1000):
+                    raise TimeoutError("timed out") from None
 
 
 class JobMasterClient:
@@ -143,7 +149,8 @@ class JobMasterClient:
     ) -> None:
         self._url, self._secret, self._hello = url, secret, dict(hello)
         self._session_address = session_address
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._pending: dict[int, _Pending] = {}
         self._next = 1
         self._link: _Link | None = None
@@ -250,6 +257,18 @@ class JobMasterClient:
                 return False
             return self._link is link
 
+    def post_head(self, head: bytes, payload: bytes) -> bool:
+        """Send something small with a head instead of a record, as `post` does."""
+        with self._lock:
+            if (link := self._link) is None:
+                return False
+            try:
+                link.send(link.channel.frame_of(head, payload, _POOL), _LONG_WRITE)
+            except OSError as error:
+                self._fail(str(error) or type(error).__name__)
+                return False
+            return self._link is link
+
     def note(self, record: Mapping[str, Any]) -> bool:
         """Say something that needs no answer, and connect for it if that goes quickly; return whether it went out.
 
@@ -287,7 +306,8 @@ class JobMasterClient:
         link, self._link = self._link, None
         if link is not None and (descriptor := link.sock.detach()) >= 0:
             os.close(descriptor)
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._is_reading = False
 
     # Inside; with the lock held, unless it says otherwise.

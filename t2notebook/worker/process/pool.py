@@ -13,7 +13,7 @@ from types import CoroutineType
 from typing import Any
 
 from ...model.errors import PackageError
-from ...protocol import calls, figures
+from ...protocol import calls, figures, outcomes
 from ...protocol.archive import Archive
 from ...protocol.frames import Bytes, Message
 from . import debugger, shipped_modules
@@ -61,7 +61,10 @@ class _Result:
     """A result that the notebook has not yet said that it has."""
 
     number: int
-    record: Mapping[str, Any]
+    ticket: int
+    seconds: float
+    is_good: bool
+    more: bool
     pieces: calls.Pieces
 
 
@@ -145,7 +148,7 @@ class PoolWorker:
         self._epoch += 1
         self._queue.clear()
         self._parts = bytearray()
-        self._post({"hello": self._epoch, "holding": [result.record["done"] for result in self._sent]})
+        self._post({"hello": self._epoch, "holding": [result.ticket for result in self._sent]})
         for result in list(self._sent):
             self._send(result)
 
@@ -229,10 +232,8 @@ class PoolWorker:
         self._count += 1
         self._number += 1
         queued.data = b""
-        record = {"done": queued.ticket, "ok": is_good, "seconds": seconds, "n": self._number}
-        if self._queue and seconds < SHORT and len(pieces) == 1:
-            record["more"] = True
-        result = _Result(self._number, record, pieces)
+        more = seconds < SHORT and bool(self._queue)
+        result = _Result(self._number, queued.ticket, seconds, is_good, more, pieces)
         self._sent.append(result)
         if not self._greets and self._client.connections == self._connection:
             self._send(result)
@@ -240,12 +241,19 @@ class PoolWorker:
 
     def _send(self, result: _Result) -> None:
         pieces = result.pieces
-        if len(pieces) > 1 and calls.size(pieces) > PART:
+        if len(pieces) == 1:
+            head = outcomes.pack(
+                result.ticket, result.number, self._epoch, result.seconds, result.is_good, result.more
+            )
+            self._client.post_head(head, bytes(pieces[0]))
+            return
+        if calls.size(pieces) > PART:
             for part in calls.parts(pieces, PART):
-                if not self._post({"part": result.record["done"]}, part):
+                if not self._post({"part": result.ticket}, part):
                     return
             pieces = ()
-        self._post(result.record, pieces)
+        record = {"done": result.ticket, "ok": result.is_good, "seconds": result.seconds, "n": result.number}
+        self._post(record, pieces)
 
     def _post(self, record: Mapping[str, Any], pieces: calls.Pieces = ()) -> bool:
         # What is not sent is said again by the next greeting, or need not be.
