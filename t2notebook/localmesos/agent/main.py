@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..checks import probe
-from ..common import link, processes
-from ..common.link import Json, Link
+from ..common import processes
+from ..common.link import Json
 from ..common.record_log import Checkpoint
-from ..http import http1, recordio
-from ..http.server import Answer, EventStream, HttpServer, listen
-from ..v1 import executor_calls, requests
-from . import http, registration
+from ..http import http1
+from ..http.server import Answer, HttpServer, listen
+from ..v1 import requests
+from . import http
 from .agent import Agent
 from .containerizer import sandbox
 from .containerizer.docker.command_line import Engine
@@ -29,15 +28,15 @@ from .containerizer.isolator import Isolator
 from .containerizer.launcher_channel import LauncherChannel
 from .containerizer.limits import Limits
 from .containerizer.paths import AgentIdentity
+from .executor_api import ExecutorApi
 from .gc import Collector
+from .master_connection import MasterConnection
 from .options import AgentOptions
 from .state import retention
-from .state.model import ExecutorRun, ExecutorState
+from .state.model import ExecutorRun
 from .state.runtime import Connecting, Fetching
 
 log = logging.getLogger(__name__)
-
-EXECUTOR_HEARTBEAT = 30 * 60.0
 
 
 class AgentProcess:
@@ -54,12 +53,11 @@ class AgentProcess:
             log.error("Failed to create work dir '%s': %s", options.work_dir, error.strerror)
         self._checkpoint = Checkpoint(os.path.join(options.work_dir, "meta", "agent.jsonl"))
         self.exit_code = 0
-        self._master: tuple[str, int] | None = options.master if options.zk is None else None
-        self._link: Link | None = None
+        self._master = MasterConnection(options, self._registration, self._master_says)
         self._port = 0
         self._agent: Agent | None = None
         self._views: http.AgentViews | None = None
-        self._heard = 0.0
+        self._executors: ExecutorApi | None = None
         cache = os.path.join(options.work_dir, "fetch")
         self._cache = Cache(cache)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -86,8 +84,7 @@ class AgentProcess:
     # Runtime
 
     def send(self, message: Json) -> None:
-        if self._link is not None:
-            self._link.send(message)
+        self._master.send(message)
 
     def launch(self, request: Json) -> None:
         if "engine" in request:
@@ -231,8 +228,7 @@ class AgentProcess:
         for task in self._tasks:
             task.cancel()
         server.stop()
-        if self._link is not None:
-            self._link.close()
+        self._master.close()
         # The launcher sweeps up when this end (and the supervisor's) closes.
         self._launcher.close()
 
@@ -250,7 +246,7 @@ class AgentProcess:
         self._keep(self._collector.watch())
         while self._agent is not None and self._agent.state.reconnecting:
             await asyncio.sleep(0.02)
-        self._keep(self._stay_connected(), vital=True)
+        self._keep(self._master.stay(), vital=True)
 
     def _become(self, agent_id: str) -> Agent:
         identity = AgentIdentity(agent_id, self.options.ip, self._port, self.options.work_dir)
@@ -266,6 +262,7 @@ class AgentProcess:
             # Whoever looks for it looks in vain; what cannot do without the directory says so itself.
             log.error("cannot point slaves/latest at %s: %s", agent_id, error.strerror)
         self._views = http.AgentViews(agent.state, self.options, self._isolator.name)
+        self._executors = ExecutorApi(agent, self.later)
         return agent
 
     def _look_for_garbage(self, agent: Agent) -> None:
@@ -283,51 +280,6 @@ class AgentProcess:
         self._checkpoint.clear()
         self.done.set()
 
-    def _detect(self, uri: str) -> None:
-        from ..common import zookeeper
-
-        def changed(node: str | None, info: Json | None) -> None:
-            log.info("leader: %s %s", node, info)
-            self._master = None if info is None else (info["hostname"], info["port"])
-            if self._link is not None:
-                self._link.close()
-
-        zookeeper.Observer(uri, changed, lambda: None, timeout=self.options.zk_session_timeout)
-
-    async def _stay_connected(self) -> None:
-        if self.options.zk is not None:
-            self._detect(self.options.zk)
-        asked, pauses = self._master, self._pauses()
-        while True:
-            lost = asyncio.Event()
-            if self._master is None:
-                await asyncio.sleep(0.05)
-                continue
-            if self._master != asked:
-                asked, pauses = self._master, self._pauses()
-            await asyncio.sleep(next(pauses))
-            if self._master != asked:
-                continue
-            began = self._loop.time()
-            try:
-                await link.connect(
-                    self._master,
-                    self.options.secret,
-                    self._message,
-                    lambda _, lost=lost: lost.set(),  # type: ignore[misc]
-                    self._connected,
-                )
-                await lost.wait()
-            except OSError:
-                pass
-            self._link = None
-            # A master that takes the connection and refuses the agent is asked less and less often.
-            if self._loop.time() - began > 1.0:
-                pauses = self._pauses()
-
-    def _pauses(self) -> Iterator[float]:
-        return registration.pauses(self.options.registration_backoff_factor, random.random)
-
     def _info(self) -> Json:
         """Give the AgentInfo without an id."""
         resources = self.options.resources
@@ -342,9 +294,8 @@ class AgentProcess:
             info["attributes"] = self.options.attributes
         return {**info, "checkpoint": True}
 
-    def _connected(self, peer: Link) -> None:
-        self._link = peer
-        self._heard = self._loop.time()
+    def _registration(self) -> Json:
+        """Give what a master is told first."""
         message: Json = {
             "op": "register",
             "index": self.options.index,
@@ -354,13 +305,12 @@ class AgentProcess:
         }
         if self._agent is not None:
             message |= self._agent.report()
-        peer.send(message)
+        return message
 
-    def _message(self, peer: Link, message: Json) -> None:
-        self._heard = self._loop.time()
+    def _master_says(self, message: Json) -> None:
         if message["op"] == "registered":
             self._registered(message["agent_id"])
-        elif message["op"] != "pong" and self._agent is not None:
+        elif self._agent is not None:
             self._agent.message(message)
 
     def _registered(self, agent_id: str) -> None:
@@ -372,9 +322,7 @@ class AgentProcess:
     async def _every_second(self) -> None:
         while True:
             await asyncio.sleep(self.options.ping)
-            self.send({"op": "ping"})
-            if self._link is not None and self._loop.time() - self._heard > 15 * self.options.ping:
-                self._link.close()
+            self._master.ping()
             self._checkpoint.mend()
             if self._agent is not None:
                 self._agent.updates.retry()
@@ -399,50 +347,14 @@ class AgentProcess:
         path = request.path.rstrip("/") or "/"
         if path.startswith("/slave(1)/"):
             path = path[len("/slave(1)") :]
-        if self._agent is None or self._views is None:
+        if self._views is None or self._executors is None:
             return http1.text(503, "Agent has not finished recovery")
         try:
             if path == "/api/v1/executor" or path.startswith("/api/v1/executor/"):
-                return self._executor(self._agent, request)
+                return self._executors.handle(request)
             return self._views.handle(request, path)
         except requests.Refused as refusal:
             return refusal.response
-
-    def _executor(self, agent: Agent, request: http1.Request) -> Answer:
-        call = requests.read(request, "executor.Call", "Executor::Call", executor_calls.executor_call)
-        framework = agent.state.frameworks.get(call["framework_id"]["value"])
-        if framework is None:
-            return http1.text(400, "Framework cannot be found")
-        run = framework.executors.get(call["executor_id"]["value"])
-        if run is None or run.command:
-            return http1.text(400, "Executor cannot be found")
-        if call["type"] == "SUBSCRIBE":
-            requests.check_accept(request)
-            return self._subscribe(agent, run, call)
-        if run.state is ExecutorState.REGISTERING:
-            return http1.text(403, "Executor is not subscribed")
-        if call["type"] == "UPDATE":
-            agent.updates.from_executor(run, call["update"]["status"])
-        elif call["type"] == "MESSAGE":
-            agent.custom.message(run, call["message"]["data"])
-        return http1.Response(202)
-
-    def _subscribe(self, agent: Agent, run: ExecutorRun, call: Json) -> EventStream:
-        stream = EventStream([("Content-Type", http1.JSON)])
-
-        def lost() -> None:
-            if run.stream is stream:
-                run.stream = None
-
-        def beat() -> None:
-            if run.stream is stream:
-                stream.send(recordio.encode_event({"type": "HEARTBEAT"}))
-                self.later(EXECUTOR_HEARTBEAT, beat)
-
-        stream.on_close = lost
-        agent.custom.subscribe(run, stream, call)
-        self.later(EXECUTOR_HEARTBEAT, beat)
-        return stream
 
 
 def _listen(ip: str, port: int) -> socket.socket:
