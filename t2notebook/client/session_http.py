@@ -466,7 +466,8 @@ def _answer_of(connection: http.client.HTTPConnection) -> http.client.HTTPRespon
 def _taken(path: Path, pid: int) -> str:
     who = peer_process.called(pid) if pid else "another program"
     ends = f"end it ('kill {pid}')" if pid else "end it"
-    return f"{who} listens where this session would, at {path}, and is no session: {ends}, or {ELSEWHERE}"
+    what = "no session" if peer_process.is_foreign(pid) or not pid else "a session of another version"
+    return f"{who} listens where this session would, at {path}, and is {what}: {ends}, or {ELSEWHERE}"
 
 
 def _await_answer(sock: socket.socket, pid: int, patience: float = 0.0) -> None:

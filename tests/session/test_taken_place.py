@@ -107,6 +107,16 @@ def test_another_program_is_named(
     assert place.exists(), "it is the other's"
 
 
+def test_a_session_that_does_not_say_its_name_is_called_one(
+    place: Path, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the time before answers had one; it could be taken for a stranger."""
+    monkeypatch.setattr(peer_process, "_SESSION", "socket.AF_UNIX")  # part of this program's command line
+    pid = listen(place, ANSWERS["another's JSON"])
+    with pytest.raises(NotASession, match=rf"is a session of another version: end it \('kill {pid}'\)"):
+        ensure_session(get_config())
+
+
 @pytest.mark.parametrize("answer", [ANSWERS[one] for one in ("another protocol", "a page", "an error")])
 def test_another_program_answers_for_no_session(
     tmp_path: Path, place: Path, listen: Listen, answer: str
