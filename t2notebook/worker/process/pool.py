@@ -106,6 +106,7 @@ class PoolWorker:
         self._over = False
         self._alone_since: float | None = time.monotonic()
         self._count = 0
+        self._pid = os.getpid()
         self._listened = 0.0
 
     def run(self) -> int:
@@ -215,6 +216,9 @@ class PoolWorker:
                 raise _WithoutFrames(queued.function.error)
             with figures.let_go():
                 outcome = _outcome(queued)
+            if os.getpid() != self._pid:
+                self._over = True
+                return
             pieces = _packed(outcome)
         except Superseded:
             raise
@@ -222,6 +226,8 @@ class PoolWorker:
             is_good = False
             pieces = _packed_failure(told.error)
         except BaseException as error:  # also SystemExit: it is the call that ends, not the worker
+            if os.getpid() != self._pid:
+                raise  # a copy that the call's code forked, which ends as any program does
             is_good = False
             if failures.is_ours_alone(error):
                 error.__traceback__ = None  # the function was not even entered, or is none of Python's
