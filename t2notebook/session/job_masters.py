@@ -125,7 +125,7 @@ class JobMasters:
             running.master.disconnected(key[1])
         self._connections[key] = connection
         address = str(connection.hello.get("address", ""))
-        self._running.perform(running, running.feed.hear(key[1], worker.restarts, Presence.AWAITED, address))
+        self._running.perform(running, running.feed.hear(key[1], worker.restarts, Presence.JOINED, address))
         connection.send(running.feed.welcome(key[1]))
         self.pools.opened(key)
 

@@ -43,7 +43,7 @@ async def read_tails(
     async def one(file: dict[str, Any]) -> dict[str, Any] | None:
         worker = job.view.workers[file["worker_id"]]
         place = sandbox_of(job, worker.worker_id)
-        if place is None or worker.task_id != file["task_id"] or worker.started is None:
+        if place is None or worker.task_id != file["task_id"]:
             return None
         sandbox, folder = place
         try:
