@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +185,44 @@ def keep_result(jobs: Jobs | AllJobs, job: JobRecord, worker_id: int, part: Path
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     size = part.stat().st_size
     os.replace(part, path)
+    _record(jobs, job, worker_id, manifest, size)
+
+
+def write_result(jobs: Jobs | AllJobs, job: JobRecord, worker_id: int, data: bytes) -> None:
+    """Write a small result whose origin is proved, and record it; until it is recorded, the file counts for nothing.
+
+    Parameters
+    ----------
+    jobs : Jobs or AllJobs
+    job : JobRecord
+    worker_id : int
+    data : bytes
+        The archive.
+
+    Raises
+    ------
+    ArchiveError
+        When it is no archive of a result.
+    OSError
+        When there is no room for it.
+    """
+    manifest = Archive.manifest_of(data)
+    path = os.fspath(jobs.result_path(job.job_id, worker_id))
+    flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileNotFoundError:  # the first of its job
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        descriptor = os.open(path, flags, 0o600)
+    with open(descriptor, "wb", buffering=0) as file:
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    _record(jobs, job, worker_id, manifest, len(data))
+
+
+def _record(
+    jobs: Jobs | AllJobs, job: JobRecord, worker_id: int, manifest: Mapping[str, Any], size: int
+) -> None:
     data: dict[str, Any] = {"ok": bool(manifest.get("ok")), "size": size}
     if isinstance(error := manifest.get("error"), dict):
         data["error"] = {

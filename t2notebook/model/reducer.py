@@ -21,8 +21,8 @@ class JobView:
     `number_of_workers` on have left, or are about to, since the job was scaled down. `counts` says how many of the
     others are in each state. `scalings` has the number of workers after each change of it, by who asked for it.
     `troubled` says which workers have failed, were started again, or ended or are away unasked; those that went with
-    their job are not among them. `workers` may be any sequence that can be changed: a worker that has changed is stored
-    there again.
+    their job are not among them. `latest` is the latest time of an event. `workers` may be any sequence that can be
+    changed: a worker that has changed is stored there again.
     """
 
     job_id: str
@@ -41,6 +41,7 @@ class JobView:
     failed_worker: int | None = None
     scalings: dict[str, int] = field(default_factory=dict)
     last_seq: int = 0
+    latest: float = field(default=0.0, compare=False, repr=False)
     troubled: set[int] = field(default_factory=set, compare=False, repr=False)
     #: Why each worker waits that is to be started again, in the order in which their tasks have ended.
     _restarting: dict[int, str] = field(default_factory=dict, compare=False, repr=False)
@@ -58,6 +59,7 @@ class JobView:
             if event.seq <= self.last_seq:
                 return None
             self.last_seq = event.seq
+        self.latest = max(self.latest, event.time)
         worker = self._fold(event)
         self._settle(event.time)
         return worker

@@ -183,14 +183,17 @@ class Archive:
         OSError
         """
         with open(path, "rb") as stream:
-            try:
-                info = tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
-                manifest = loads(stream.read(info.size)) if info.name == MANIFEST else None
-            except (tarfile.TarError, ValueError) as error:
-                raise ArchiveError(f"not a t2notebook archive: {error}") from None
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise ArchiveError("not a t2notebook archive of this format")
-        return manifest
+            return _manifest(stream)
+
+    @classmethod
+    def manifest_of(cls, data: Bytes) -> dict[str, Any]:
+        """Return the manifest of an archive in memory, as `read_manifest` does of a file.
+
+        Raises
+        ------
+        ArchiveError
+        """
+        return _manifest(io.BytesIO(data))
 
     @property
     def digest(self) -> str:
@@ -246,6 +249,17 @@ class Archive:
         """
         names = sorted(name for name in self._places if name.startswith(buffers))
         return unpickle(self.member(pickled), [self.member(name) for name in names], main)
+
+
+def _manifest(stream: BinaryIO) -> dict[str, Any]:
+    try:
+        info = tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+        manifest = loads(stream.read(info.size)) if info.name == MANIFEST else None
+    except (tarfile.TarError, ValueError) as error:
+        raise ArchiveError(f"not a t2notebook archive: {error}") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ArchiveError("not a t2notebook archive of this format")
+    return manifest
 
 
 def unpickle(pickled: Bytes, buffers: Sequence[Bytes], main: dict[str, Any] | None = None) -> Any:

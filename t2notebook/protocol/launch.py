@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -23,6 +23,8 @@ VOLATILE = "volatile"
 UNPLACED = "unplaced"
 #: Bytes that a job package may have, compressed, to travel with each launch, and all launches of a job together.
 MOST_WITH_LAUNCH, MOST_WITH_ALL = 16 << 10, 1 << 20
+#: Bytes that a worker's result may have, compressed and not, to travel with the update that tells its end.
+MOST_WITH_END, MOST_UNPACKED = 4 << 10, 64 << 10
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,44 @@ def compressed_package(package: bytes, number_of_workers: int) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
+def compressed_result(pieces: Sequence[bytes | bytearray | memoryview], signature: str) -> Mapping[str, str]:
+    """Return a result as `encode_status_data` takes it; empty when it is too large for that.
+
+    Parameters
+    ----------
+    pieces : sequence of bytes-like
+        The archive.
+    signature : str
+        Hex signature of the PUT that would carry it, which nothing but this travels with.
+    """
+    if sum(map(len, pieces)) > MOST_UNPACKED:
+        return {}
+    data = zlib.compress(b"".join(pieces), 1)
+    if len(data) > MOST_WITH_END:
+        return {}
+    return {"data": base64.b64encode(data).decode("ascii"), "signature": signature}
+
+
+def unpacked_result(record: object) -> tuple[bytes, str]:
+    """Inverse of `compressed_result`: the archive, not verified, and its signature.
+
+    Raises
+    ------
+    ValueError
+        When it is none, or too large.
+    """
+    if not isinstance(record, dict):
+        raise ValueError("it is no record")
+    unpacker = zlib.decompressobj()
+    try:
+        data = unpacker.decompress(base64.b64decode(str(record.get("data"))), MOST_UNPACKED + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if len(data) > MOST_UNPACKED or not unpacker.eof:
+        raise ValueError("it is cut short, or too large")
+    return data, str(record.get("signature"))
+
+
 class Cause(StrEnum):
     """The cause of a failure that an executor reports, where it decides what follows."""
 
@@ -187,6 +227,8 @@ def encode_status_data(
     cause: Cause = Cause.NONE,
     phases: Mapping[str, float] | None = None,
     use: Use | None = None,
+    result: Mapping[str, str] | None = None,
+    ran: float | None = None,
 ) -> str:
     """Return base64 for `TaskStatus.data`. The whole cluster can see it: never a secret.
 
@@ -198,8 +240,16 @@ def encode_status_data(
         Seconds, by the names of `model.metrics.PHASES`.
     use : Use, optional
         What the worker has used.
+    result : mapping, optional
+        The worker's result, as `compressed_result` gives it: as readable for the cluster as it is in the sandbox.
+    ran : float, optional
+        Seconds since the worker's process was there, where no update has told that it runs: this one tells both.
     """
     record: dict[str, Any] = {"exit_code": exit_code}
+    if ran is not None:
+        record["ran"] = round(ran, 6)
+    if result:
+        record["result"] = result
     if use is not None:
         record["use"] = use.to_list()
     if cause:
@@ -210,7 +260,20 @@ def encode_status_data(
 
 
 def decode_status_data(data: str | None) -> Mapping[str, Any]:
-    """Inverse of `encode_status_data`; anything else gives an empty mapping."""
+    """Inverse of `encode_status_data`, but for what is another's: the result, and that the worker ran before. Anything
+    else gives an empty mapping.
+    """
+    record = _decoded(data)
+    record.pop("result", None)
+    return record
+
+
+def decode_result(data: str | None) -> object | None:
+    """Return what came as the result in `TaskStatus.data`, for `unpacked_result`; None if none came."""
+    return _decoded(data).get("result")
+
+
+def _decoded(data: str | None) -> dict[str, Any]:
     if not data:
         return {}
     try:

@@ -11,7 +11,7 @@ from typing import Any
 from ..model.container_image import NO_IMAGE, ContainerImage
 from ..model.events import Event, EventKind
 from ..model.states import TaskState
-from ..protocol.launch import KILL_GRACE, WorkerLaunch
+from ..protocol.launch import KILL_GRACE, WorkerLaunch, decode_status_data, encode_status_data
 from .placement.offers import EXECUTOR, scalars
 from .placement.requests import Launch
 
@@ -245,3 +245,18 @@ def launch_event(launch: Launch, task_id: str, restart_count: int, now: float, a
             **more,
         },
     )
+
+
+def running_before(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the RUNNING that the update of a task's end tells with it, as an update of its own; None without one.
+
+    Parameters
+    ----------
+    status : mapping
+        A TaskStatus.
+    """
+    ran = decode_status_data(status.get("data")).get("ran")
+    if not isinstance(ran, int | float) or not TaskState.from_mesos(status["state"]).is_terminal:
+        return None
+    kept = {name: status[name] for name in ("task_id", "agent_id", "executor_id", "source") if name in status}
+    return {**kept, "state": "TASK_RUNNING", "data": encode_status_data(None, ran=ran)}

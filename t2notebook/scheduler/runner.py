@@ -31,6 +31,7 @@ from .actions import (
     Suppress,
 )
 from .cluster_query import ClusterQuery
+from .messages import running_before
 from .placement.cluster_inventory import Cluster
 from .placement.requests import RunningExecutor
 from .state import SchedulerState
@@ -194,6 +195,8 @@ class Runner:
         key = status["task_id"]["value"], status.get("uuid", "")
         if key in self._held:
             return  # the same once more, since it is not acknowledged yet
+        if (running := running_before(status)) is not None:
+            self.feed(inputs.Updated(running))
         before = self._first(status)
         if before is None:
             self.feed(inputs.Updated(status))

@@ -281,6 +281,12 @@ class TaskTracker:
         data : mapping
             Of the status, decoded.
         """
+        now = self._turn.today
+        if isinstance(ran := data.get("ran"), int | float):
+            # RUNNING was told late, with the worker's end; the times of a job's events never go back.
+            if state is TaskState.RUNNING:
+                now = max(job.view.latest, now - max(0.0, ran))
+            data = {name: value for name, value in data.items() if name != "ran"}
         end = self._task_ends.judge(job, worker, state, source, reason, message, data)
         if end.rule.blames_host and worker.host:
             self.hosts.failed(worker.host, job.job_id, self._turn.now, end.blamed)
@@ -290,7 +296,7 @@ class TaskTracker:
             Event(
                 EventKind.STATUS,
                 job.job_id,
-                self._turn.today,
+                now,
                 worker.worker_id,
                 worker.task_id,
                 end.state.value,

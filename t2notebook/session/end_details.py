@@ -11,7 +11,7 @@ from ..journal.job_store import JobRecord
 from ..mesos.agent_files import PAGE, Sandbox
 from ..model.start_errors import silent_start, start_failure, unknown_user, without_fetcher
 from ..model.states import TaskState
-from ..protocol.launch import Cause, encode_status_data
+from ..protocol.launch import Cause, decode_result, encode_status_data
 from .result_fetcher import ResultFetcher
 
 log = logging.getLogger(__name__)
@@ -48,10 +48,15 @@ class EndDetails:
     def before(self, status: Mapping[str, Any]) -> Awaitable[Any] | None:
         """Return what is to be awaited before an update is taken, or None.
 
-        That is a worker's traceback, also one that was made when nobody listened, and, where a master only answers our
-        question, the update that its agent repeats meanwhile, with exit code and message.
+        A small result that came with it is taken at once. To be awaited is a worker's traceback, also one that was made
+        when nobody listened, and, where a master only answers our question, the update that its agent repeats
+        meanwhile, with exit code and message.
         """
         state = TaskState.from_mesos(status["state"])
+        if state in _TOLD_BY_AGENTS and (result := decode_result(status.get("data"))) is not None:
+            found = self._find(status["task_id"]["value"])
+            if found is not None:
+                self._results.take(*found, result)
         if status.get("reason") == "REASON_RECONCILIATION" and state in _TOLD_BY_AGENTS:
             return asyncio.sleep(UPDATE_PATIENCE)
         if state is not TaskState.FAILED:

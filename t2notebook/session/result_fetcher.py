@@ -1,4 +1,6 @@
-"""Results that did not come: fetched from the worker's sandbox, where each lies before it is sent."""
+"""Results that workers did not send: small ones that came with the news of their ends, and the others fetched from the
+sandboxes, where each lies before it is sent.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,16 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from ..jobmaster.http_api import keep_result
+from ..jobmaster.http_api import keep_result, write_result
 from ..journal.job_store import JobRecord, Jobs
 from ..mesos.agent_files import AgentSilent, Sandbox, SandboxError
 from ..model.errors import JournalError, NotOwner
 from ..model.events import Event, EventKind
 from ..model.states import TaskState
 from ..protocol import auth
+from ..protocol.archive import ArchiveError
+from ..protocol.launch import unpacked_result
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +101,29 @@ class ResultFetcher:
             for worker in job.view.workers:
                 if worker.state is TaskState.FINISHED and not worker.result:
                     self._expect(job, worker.worker_id)
+
+    def take(self, job: JobRecord, worker_id: int, record: object) -> None:
+        """Keep a result that came with the news of its worker's end; one that cannot be is looked for in the sandbox.
+
+        Parameters
+        ----------
+        job : JobRecord
+        worker_id : int
+        record : object
+            As `decode_result` gives it.
+        """
+        worker = job.view.workers[worker_id]
+        if self._is_closed or worker.result or job.view.state.is_final or job.view.kill_reason:
+            return
+        try:
+            data, signature = unpacked_result(record)
+            _check(job, worker_id, hashlib.sha256(data).hexdigest(), signature)
+            write_result(self._jobs, job, worker_id, data)
+        except NotOwner:
+            raise
+        except (ArchiveError, JournalError, SandboxError, OSError, ValueError) as error:
+            where = f"worker {worker_id} of {job.job_id}"
+            log.warning("the result that came with the end of %s cannot be kept: %s", where, error)
 
     async def try_fetch(self, job: JobRecord, worker_id: int, patience: float) -> bool:
         """Fetch a worker's result from its sandbox, if there is one; return whether there was.
@@ -259,7 +285,9 @@ class ResultFetcher:
         try:
             with part.open("wb") as file:
                 await sandbox.download(f"{folder}/{RESULT_FILE}", file)
-            self._check(job, worker_id, part, signature)
+            with part.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            _check(job, worker_id, digest, signature)
             if not job.view.workers[worker_id].result:
                 try:
                     keep_result(self._jobs, job, worker_id, part)
@@ -269,16 +297,6 @@ class ResultFetcher:
                     raise SandboxError(f"what lies in its sandbox is no result ({error})") from error
         finally:
             part.unlink(missing_ok=True)
-
-    @staticmethod
-    def _check(job: JobRecord, worker_id: int, part: Path, signature: str) -> None:
-        """Everybody on the cluster can write to a sandbox of theirs: only the signature says who made this file."""
-        with part.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        incarnation = job.view.workers[worker_id].restarts
-        path = f"/v1/jobs/{job.job_id}/workers/{worker_id}/result?incarnation={incarnation}"
-        if not auth.matches(signature, job.secret, "PUT", path, digest):
-            raise SandboxError("the result in its sandbox is not signed by the job")
 
     def _say_lost(self, lost: list[_Late], why: str) -> None:
         log.warning("the results of %d workers are lost: %s", len(lost), why)
@@ -302,3 +320,11 @@ class ResultFetcher:
                 for late in lost
             )
         )
+
+
+def _check(job: JobRecord, worker_id: int, digest: str, signature: str) -> None:
+    """Everybody on the cluster can write to a sandbox of theirs: only the signature says who made a result."""
+    incarnation = job.view.workers[worker_id].restarts
+    path = f"/v1/jobs/{job.job_id}/workers/{worker_id}/result?incarnation={incarnation}"
+    if not auth.matches(signature, job.secret, "PUT", path, digest):
+        raise SandboxError("the result in its sandbox is not signed by the job")

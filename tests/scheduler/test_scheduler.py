@@ -12,7 +12,7 @@ import pytest
 from t2notebook.model.events import EventKind
 from t2notebook.model.job import FaultTolerance
 from t2notebook.model.states import JobState, TaskState
-from t2notebook.protocol.launch import WorkerLaunch
+from t2notebook.protocol.launch import Cause, WorkerLaunch, encode_status_data
 from t2notebook.scheduler import offer_flow
 from t2notebook.scheduler.call_retries import CAP
 from t2notebook.scheduler.inputs import Removed, Settle, TornDown
@@ -62,6 +62,42 @@ def test_an_update_is_on_the_disk_before_it_is_acknowledged(on_stage: Any) -> No
         stage.offer()
         stage.update(job.view.workers[0].task_id, "RUNNING")
         assert "RUNNING" in stage.driver.known_at_ack[0]
+
+    on_stage(scenario)
+
+
+def test_an_end_that_tells_that_the_worker_ran_is_two_changes_at_their_times(on_stage: Any) -> None:
+    async def scenario(stage: Stage) -> None:
+        job = stage.submit(workers=3)
+        stage.offer()
+        for worker, ran, state in zip(
+            job.view.workers, (0.02, 5.0, 0.1), ("FINISHED",) * 2 + ("FAILED",), strict=True
+        ):
+            await asyncio.sleep(0.5)
+            data = encode_status_data(int(state == "FAILED"), Cause.NONE, {"run": 0.01}, ran=ran)
+            stage.result(job, worker.worker_id)
+            stage.update(worker.task_id, state, data=data, message="")
+        changes = [event for event in job.events if event.kind is EventKind.STATUS]
+        assert [(event.worker_id, event.state) for event in changes[:5]] == [
+            (0, "RUNNING"),
+            (0, "FINISHED"),
+            (1, "RUNNING"),
+            (1, "FINISHED"),
+            (2, "RUNNING"),
+        ]
+        times = [event.time for event in changes]
+        assert times == sorted(times), (
+            "also of one that says to have run for longer than since the last event"
+        )
+        first, second, third = job.view.workers
+        assert first.started is not None and second.started is not None and third.started is not None
+        assert all("ran" not in event.data for event in changes)
+        assert changes[0].data == {"exit_code": None} and changes[1].data["phases"] == {"run": 0.01}
+        stage.update(first.task_id, "FINISHED", data=encode_status_data(0, ran=0.02))
+        assert len([event for event in job.events if event.worker_id == 0]) == 4, (
+            "it comes again, and counts once"
+        )
+        assert len([call for call in stage.driver.calls if call[0] == "acknowledge"]) == 4
 
     on_stage(scenario)
 

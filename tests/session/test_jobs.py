@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from t2notebook import ComputeResource, JobFailed, JobState, SubmitError, Twister2Job
+from t2notebook.protocol.launch import MOST_WITH_END
 from tests.session.conftest import eventually
 
 
@@ -517,17 +518,19 @@ def cut_off(env: Any) -> None:
 
 
 def test_a_result_that_could_not_be_sent_is_fetched_from_the_sandbox(t2: Any) -> None:
-    def work(env: Any) -> list[int]:
+    def work(env: Any) -> tuple[list[int], bytes]:
+        import random
+
         cut_off(env)
-        return [env.worker_id] * 3
+        return [env.worker_id] * 3, random.randbytes(2 * MOST_WITH_END)
 
     job = t2.submit(work, workers=2, ram_mega_bytes=64)
-    assert job.results(timeout=30) == [[0, 0, 0], [1, 1, 1]]
+    assert [numbers for numbers, _ in job.results(timeout=30)] == [[0, 0, 0], [1, 1, 1]]
     assert "the result is in the sandbox" in job.tasks.message[0]
 
 
 def test_a_result_that_somebody_else_put_there_is_not_unpickled(t2: Any) -> None:
-    def forge(env: Any) -> None:
+    def forge(env: Any) -> bytes:
         import os
 
         cut_off(env)
@@ -541,6 +544,7 @@ def test_a_result_that_somebody_else_put_there_is_not_unpickled(t2: Any) -> None
                     Path("result.t2").write_bytes(b"forged")
                 time.sleep(0.001)
             os._exit(0)
+        return os.urandom(2 * MOST_WITH_END)
 
     job = t2.submit(
         forge, ram_mega_bytes=256

@@ -15,14 +15,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from t2notebook.protocol import archive, auth
-from t2notebook.protocol.launch import WorkerLaunch, decode_status_data
+from t2notebook.protocol.launch import WorkerLaunch, decode_result, decode_status_data, unpacked_result
 from t2notebook.protocol.pickling import Pickler
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -102,6 +102,10 @@ def serving(handler: type[BaseHTTPRequestHandler], port: int = 0) -> Iterator[_S
         thread.join()
 
 
+#: The sessions that are there, by their addresses: an agent hands them what comes with the ends of workers.
+SESSIONS: dict[str, FakeSession] = {}
+
+
 class FakeSession:
     """Serves packages and takes results; `hook(method, path, body)` may answer a status in its place."""
 
@@ -111,7 +115,7 @@ class FakeSession:
         self.results: dict[int, tuple[bytes, float]] = {}
         self.progress: list[tuple[int, dict[str, Any]]] = []
         self.requests: list[tuple[str, str]] = []
-        self.streamed = 0
+        self.streamed = self.carried = 0
         self.hook: Callable[[str, str], int | None] = lambda method, path: None
         self.arrived = threading.Condition()
         fake = self
@@ -165,9 +169,22 @@ class FakeSession:
         self._context = serving(Handler)
         self._server = self._context.__enter__()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        SESSIONS[self.url] = self
 
     def close(self) -> None:
         self._context.__exit__(None, None, None)
+        del SESSIONS[self.url]
+
+    def take(self, launch: WorkerLaunch, result: object) -> None:
+        """Take a result that came with the end of its worker."""
+        data, signature = unpacked_result(result)
+        worker = f"/v1/jobs/{launch.job_id}/workers/{launch.worker_id}"
+        path = f"{worker}/result?incarnation={launch.restart_count}"
+        assert auth.matches(signature, self.secret, "PUT", path, hashlib.sha256(data).hexdigest())
+        with self.arrived:
+            self.results[launch.worker_id] = (data, time.perf_counter())
+            self.carried += 1
+            self.arrived.notify_all()
 
     def add(self, worker: Callable[..., Any], config: Any = None, **more: Any) -> str:
         data, digest = package(worker, config, **more)
@@ -211,6 +228,7 @@ class FakeAgent:
         sandbox.mkdir(parents=True, exist_ok=True)
         self.capabilities = capabilities
         self.updates: list[dict[str, Any]] = []
+        self.launches: dict[str, WorkerLaunch] = {}
         self.subscriptions: list[dict[str, Any]] = []
         self.subscribed_at: list[float] = []
         self.authorizations: list[str | None] = []
@@ -294,6 +312,7 @@ class FakeAgent:
 
     def take(self, status: dict[str, Any], events: queue.Queue[Any] | None = None) -> None:
         assert status["source"] == "SOURCE_EXECUTOR" and len(base64.b64decode(status["uuid"])) == 16
+        hand_over(status, self.launches)
         with self.changed:
             self.updates.append(status)
             self.changed.notify_all()
@@ -333,6 +352,7 @@ class FakeAgent:
 
     def launch(self, launch: WorkerLaunch, task_id: str | None = None, **info: Any) -> str:
         task_id = task_id or f"{launch.job_id}-{launch.worker_id}"
+        self.launches[task_id] = launch
         self.send(
             {
                 "type": "LAUNCH",
@@ -365,7 +385,13 @@ class FakeAgent:
                 raise AssertionError(f"{complaint}; updates: {self.updates}; log:\n{self.log()}")
 
     def states(self, task_id: str) -> list[str]:
-        return [status["state"] for status in self.updates if status["task_id"]["value"] == task_id]
+        """Return the states that a task's updates tell; the last one may tell that it ran, too."""
+        return [
+            state
+            for status in self.updates
+            if status["task_id"]["value"] == task_id
+            for state in (*(["TASK_RUNNING"] if "ran" in told(status) else []), status["state"])
+        ]
 
     def end_of(self, task_id: str, timeout: float = 10) -> dict[str, Any]:
         """Wait for a task's last status; return state, message, exit_code."""
@@ -392,6 +418,18 @@ class FakeAgent:
         if self.process is not None:
             self.process.wait()
         self.stop()
+
+
+def hand_over(status: dict[str, Any], launches: Mapping[str, WorkerLaunch]) -> None:
+    """Give a result that came with an update to its session; the launches are those of tasks, by id."""
+    launch, result = launches.get(status["task_id"]["value"]), decode_result(status.get("data"))
+    if result is not None and launch is not None and launch.url in SESSIONS:
+        SESSIONS[launch.url].take(launch, result)
+
+
+def told(status: dict[str, Any]) -> Mapping[str, Any]:
+    """Return what an update's data say, without a result."""
+    return decode_status_data(status.get("data"))
 
 
 def eventually(condition: Callable[[], Any], timeout: float = 10.0) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trustme
 
+from t2notebook.worker.executor.status_updates import RUNNING_DELAY
 from tests.worker.fakes import FakeAgent, FakeSession, eventually
 from tests.worker.test_executor_ends import gone, sleeper, start
 
@@ -159,7 +160,7 @@ def refuse(state: str, less_than: int = 3, status: int = 400) -> Callable[[dict[
 
 def test_an_update_that_the_agent_refuses_holds_up_no_other(session: FakeSession, agent: FakeAgent) -> None:
     agent.hook = refuse("TASK_RUNNING", less_than=99)
-    task_id = agent.launch(session.launch(session.add(lambda env: 1)))
+    task_id = agent.launch(session.launch(session.add(lambda env: time.sleep(5 * RUNNING_DELAY))))
     assert agent.end_of(task_id)["state"] == "TASK_FINISHED"
     assert "the agent refuses the update TASK_RUNNING" in agent.log()
 

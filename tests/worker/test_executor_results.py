@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from t2notebook.model.errors import PackageError
+from t2notebook.protocol.launch import MOST_WITH_END
+from t2notebook.worker.executor.status_updates import RUNNING_DELAY
 from tests.busy import longer
-from tests.worker.fakes import FakeAgent, FakeSession
+from tests.worker.fakes import FakeAgent, FakeSession, told
 
 Run = Callable[..., dict[str, Any]]
 
@@ -35,8 +38,40 @@ def test_results(session: FakeSession, agent: FakeAgent) -> None:
     assert session.facts()["kind"] == "result"
     gets = [path for method, path in session.requests if method == "GET"]
     assert len(gets) == 1, "four workers share one fetch"
-    puts = [path for method, path in session.requests if method == "PUT"]
-    assert "/v1/jobs/tester-job-1/workers/3/result?incarnation=0" in puts
+    assert session.carried == 4, "small ones come with the ends of their workers"
+
+
+@pytest.mark.parametrize(
+    "how", ["large", "a thread", "an exit hook"], ids=lambda how: str(how).replace(" ", "-")
+)
+def test_a_result_that_does_not_come_with_its_workers_end_is_sent_before(
+    run: Run, session: FakeSession, how: str
+) -> None:
+    def work(env: Any) -> bytes:
+        import atexit
+        import threading
+
+        if env.config == "a thread":
+            threading.Thread(target=time.sleep, args=(0.2,)).start()
+        elif env.config == "an exit hook":
+            atexit.register(time.sleep, 0.2)
+        return os.urandom(2 * MOST_WITH_END if env.config == "large" else 8)
+
+    assert run(work, how)["state"] == "TASK_FINISHED"
+    assert len(session.result()) in (8, 2 * MOST_WITH_END) and not session.carried
+    assert ("PUT", "/v1/jobs/tester-job-1/workers/0/result?incarnation=0") in session.requests
+
+
+def test_a_worker_that_ends_at_once_needs_one_update(
+    session: FakeSession, agent: FakeAgent, run: Run
+) -> None:
+    assert run(lambda env: 1)["state"] == "TASK_FINISHED"
+    (status,) = agent.updates
+    assert 0 < told(status)["ran"] < 10 and set(told(status)["phases"]) == {"fetch", "start", "run", "result"}
+    assert run(lambda env: time.sleep(3 * RUNNING_DELAY))["state"] == "TASK_FINISHED"
+    running, finished = agent.updates[1:]
+    assert [running["state"], finished["state"]] == ["TASK_RUNNING", "TASK_FINISHED"]
+    assert "ran" not in told(finished) and set(told(running)["phases"]) == {"fetch"}
 
 
 def test_a_worker_at_home(run: Run, session: FakeSession, agent: FakeAgent) -> None:
@@ -253,11 +288,15 @@ def test_keyboard_interrupt(run: Run, session: FakeSession) -> None:
 def test_a_session_that_is_away(idle_agent: FakeAgent, session: FakeSession) -> None:
     idle_agent.start()
     session.hook = lambda method, path: 503 if method == "PUT" and len(session.requests) < 4 else None
-    task_id = idle_agent.launch(session.launch(session.add(lambda env: "late")))
+    task_id = idle_agent.launch(
+        session.launch(session.add(lambda env: "late" + os.urandom(MOST_WITH_END).hex()))
+    )
     assert idle_agent.end_of(task_id)["state"] == "TASK_FINISHED"
-    assert session.result() == "late"
+    assert session.result().startswith("late")
     session.hook = lambda method, path: 400 if method == "PUT" else None
-    task_id = idle_agent.launch(session.launch(session.add(lambda env: "left")), "left")
+    task_id = idle_agent.launch(
+        session.launch(session.add(lambda env: os.urandom(2 * MOST_WITH_END))), "left"
+    )
     end = idle_agent.end_of(task_id)
     assert end["state"] == "TASK_FINISHED"
     assert end["message"].startswith("the result is in the sandbox: ")
@@ -266,7 +305,7 @@ def test_a_session_that_is_away(idle_agent: FakeAgent, session: FakeSession) -> 
 
 def test_an_older_incarnation_stops(run: Run, session: FakeSession) -> None:
     session.hook = lambda method, path: 409 if method == "PUT" else None
-    end = run(lambda env: 1)
+    end = run(lambda env: os.urandom(2 * MOST_WITH_END))
     assert (end["state"], end["exit_code"]) == ("TASK_FINISHED", 0)
     assert "its result came too late" in end["message"]
 
@@ -292,7 +331,8 @@ def test_a_process_that_the_users_code_forked_sends_no_result(run: Run, session:
 
     assert run(fork)["state"] == "TASK_FINISHED"
     assert session.result() == "parent"
-    assert len([method for method, _ in session.requests if method == "PUT"]) == 1
+    assert session.carried == 1
+    assert not [method for method, _ in session.requests if method == "PUT"]
 
 
 def test_multiprocessing_in_a_worker(run: Run, session: FakeSession) -> None:

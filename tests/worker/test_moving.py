@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from t2notebook.protocol import auth
+from t2notebook.protocol.launch import MOST_WITH_END
 from t2notebook.worker.session_address import SessionAddress
 from tests.worker.fakes import FakeAgent, FakeSession, free_port
 
@@ -80,13 +81,13 @@ def test_a_running_worker_turns_to_the_new_session(session: FakeSession, idle_ag
     other.secret, other.packages = session.secret, session.packages
     try:
 
-        def work(env: Any) -> str:
+        def work(env: Any) -> bytes:
             import time
 
             for step in range(60):
                 env.progress(step, 60, "on the way")
                 time.sleep(0.05)
-            return "done"
+            return os.urandom(2 * MOST_WITH_END)
 
         task_id = idle_agent.launch(session.launch(session.add(work)))
         idle_agent.running(task_id)
@@ -120,11 +121,11 @@ def test_a_word_that_overtakes_the_launch_is_not_answered(
     idle_agent.hook = hook
     idle_agent.start()
 
-    def work(env: Any) -> str:
+    def work(env: Any) -> bytes:
         import time
 
         time.sleep(0.5)
-        return "done"
+        return os.urandom(2 * MOST_WITH_END)
 
     other = FakeSession()
     other.secret, other.packages = session.secret, session.packages

@@ -7,7 +7,6 @@ here waits: the executor has one thread, which workers' ends and the agent need.
 from __future__ import annotations
 
 import errno
-import os
 import random
 import socket
 import time
@@ -102,12 +101,6 @@ class ControlConnection:
     def close(self) -> None:
         """Close the connection."""
         self._drop()
-
-    def shed(self) -> None:
-        """Close a forked child's copy of it; the executor goes on with it."""
-        if self._sock is not None and (descriptor := self._sock.detach()) >= 0:
-            os.close(descriptor)
-        self._sock = self._channel = None
 
     def _connect(self, url: str, now: float) -> None:
         parts = urlsplit(url)

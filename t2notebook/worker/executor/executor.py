@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...model.process import default_signals
@@ -22,13 +23,14 @@ from ...model.use import Use
 from ...protocol.auth import MOVES
 from ...protocol.launch import KILL_GRACE, UNPLACED, Cause, WorkerLaunch
 from ..session_address import SessionAddress
+from . import memory
 from .agent_api import Agent, Refused, StreamEnded
 from .event_loop import Loop, Timer
-from .lifecycle import Action, Trigger
+from .lifecycle import Action, Phase, Trigger
 from .memory import MemoryWatch
 from .memory_groups import MemoryGroups
 from .settings import Settings
-from .status_updates import UpdateLog
+from .status_updates import RUNNING_DELAY, UpdateLog
 from .surveillance import Surveillance
 from .task import Task, log
 
@@ -66,6 +68,7 @@ class Executor:
         self._log_copies: LogCopies | None = None
         self._updates = UpdateLog()
         self._tasks: dict[str, Task] = {}
+        self._to_fork: list[Task] = []
         self._ended: dict[str, None] = {}
         self._unacknowledged_tasks: dict[str, Mapping[str, Any]] = {}
         self._can_say_killing = False
@@ -83,6 +86,7 @@ class Executor:
         self._subscribe()
         self._watch_idleness()
         while True:
+            self._fork_all()
             self._post_updates()
             if self._exit_code is not None and not self._tasks and not self._log_copies:
                 return self._exit_code
@@ -108,7 +112,7 @@ class Executor:
         else:
             self._connected = True
             # SUBSCRIBE has carried them.
-            for status in self._updates.unposted():
+            for status in self._updates.unacknowledged():
                 self._updates.posted(status["uuid"])
             self._loop.add_reader(self._agent.stream, self._read_events)
             self._read_events()
@@ -128,12 +132,13 @@ class Executor:
 
     def _warm_up(self) -> None:
         """Import what workers need while the agent thinks; in every fork it is then there already."""
-        from ..process import run  # noqa: F401
+        from ..process import exit_functions, run  # noqa: F401
         from . import log_copies, package_cache
 
         if self._store is None:
-            self._store = package_cache.PackageStore(self._loop, self._shed)
-            self._log_copies = log_copies.LogCopies(self._loop, self._shed, log)
+            exit_functions.count_ours()
+            self._store = package_cache.PackageStore(self._loop)
+            self._log_copies = log_copies.LogCopies(self._loop, log)
 
     def _read_events(self) -> None:
         try:
@@ -300,27 +305,56 @@ class Executor:
 
     def _fork(self, task: Task) -> None:
         task.stop_timer()
-        if task.launch is not None and task.launch.preload:
-            from . import preload
+        self._to_fork.append(task)
 
-            for trouble in preload.load(task.launch.preload):
-                log(trouble)
-        try:
-            task.start(self._loop, self._shed)
-        except OSError as error:
-            task.refusal = f"cannot start a process for the worker: {error}"
-            self._apply(task, Trigger.REFUSE)
-        else:
+    def _fork_all(self) -> None:
+        """Make the processes of all tasks that one round of events has made ready, one right after the other.
+
+        After each fork the executor gets a copy of every page that it writes to; so it is to write little in between.
+        """
+        if not self._to_fork:
+            return
+        from . import fork
+
+        to_fork, self._to_fork = self._to_fork, []
+        ready = [task for task in to_fork if task.lifecycle.phase is Phase.FORKING and self._prepare(task)]
+        anonymous, resident = memory.anonymous(), memory.resident()
+        with fork.forking():
+            for task in ready:
+                try:
+                    task.start(anonymous, resident)
+                except OSError as error:
+                    task.refusal = f"cannot start a process for the worker: {error}"
+        for task in ready:
+            if not task.pid:
+                self._apply(task, Trigger.REFUSE)
+                continue
+            task.started()
             if task.memory_limit:
                 self._memory.add(
                     task.task_id,
                     task.pid,
                     task.memory_limit,
                     task.inherited,
-                    lambda used, pids: self._over_memory(task, used, pids),
+                    partial(self._over_memory, task),
                 )
             self._surveillance.add(task)
             self._apply(task, Trigger.FORKED)
+
+    def _prepare(self, task: Task) -> bool:
+        """Make ready what a task's process needs; return whether that can be."""
+        if task.launch is not None and task.launch.preload:
+            from . import preload
+
+            for trouble in preload.load(task.launch.preload):
+                log(trouble)
+        try:
+            task.prepare(self._loop)
+        except OSError as error:
+            task.refusal = f"cannot start a process for the worker: {error}"
+            self._apply(task, Trigger.REFUSE)
+            return False
+        return True
 
     def _over_memory(self, task: Task, used: int, pids: list[int]) -> None:
         """End a worker that took more than its own: its neighbours must not die of it."""
@@ -361,6 +395,7 @@ class Executor:
             exit_status.cause,
             exit_status.phases,
             use=use,
+            result=exit_status.result,
         )
 
     def _send_limited(self, task: Task, use: Use | None = None) -> None:
@@ -402,8 +437,13 @@ class Executor:
         phases: Mapping[str, float] | None = None,
         reason: str = "",
         use: Use | None = None,
+        result: Mapping[str, str] | None = None,
     ) -> None:
-        self._updates.add(task.task_id, f"TASK_{state}", message, exit_code, cause, phases, reason, use)
+        if state is TaskState.RUNNING:
+            self._loop.call_later(RUNNING_DELAY, lambda: None)  # the loop posts it then
+        self._updates.add(
+            task.task_id, f"TASK_{state}", message, exit_code, cause, phases, reason, use, result
+        )
         log(f"{task.name}: {state}{f' ({message})' if message else ''}")
 
     def _reap(self) -> None:
@@ -476,12 +516,6 @@ class Executor:
         if self._retry is not None:
             self._retry.cancel()
         self._retry = self._loop.call_later(pause, lambda: None)
-
-    def _shed(self) -> None:
-        """Close, in a forked child, what belongs to the executor."""
-        self._agent.close()
-        self._surveillance.shed()
-        self._loop.close()
 
 
 _ACTIONS: dict[Action, Callable[[Executor, Task], None]] = {

@@ -18,13 +18,16 @@ _TAIL_LINES = 3
 
 @dataclass(frozen=True)
 class ExitStatus:
-    """A final state, what to say about it, the exit code (a signal's number, negative), and its cause."""
+    """A final state, what to say about it, the exit code (a signal's number, negative), its cause, and its result if
+    that is small.
+    """
 
     state: TaskState
     message: str
     exit_code: int
     cause: Cause = Cause.NONE
     phases: Mapping[str, float] = field(default_factory=dict)
+    result: Mapping[str, str] = field(default_factory=dict)
 
 
 def classify(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -> ExitStatus:
@@ -40,7 +43,7 @@ def classify(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -
         The end of its stderr; used where the worker told nothing.
     """
     outcome, message = report.get("outcome"), str(report.get("message", ""))
-    phases = report.get("phases", {})
+    phases, result = report.get("phases", {}), report.get("result", {})
     if outcome in ("error", "lost"):
         message = message or f"exited with code {exit_code}"
         cause = Cause.EXCEPTION if outcome == "error" else Cause.NONE
@@ -51,7 +54,7 @@ def classify(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -
     if outcome == "stopped":
         return ExitStatus(TaskState.KILLED, message, exit_code)
     if outcome == "result" and exit_code == 0:
-        return ExitStatus(TaskState.FINISHED, message, exit_code, phases=phases)
+        return ExitStatus(TaskState.FINISHED, message, exit_code, phases=phases, result=result)
     after = " after its function had returned" if outcome == "result" else ""
     if exit_code < 0:
         message = f"killed by signal {-exit_code} ({signal_name(-exit_code)}){after}"
@@ -61,7 +64,7 @@ def classify(exit_code: int, report: Mapping[str, Any], stderr_tail: str = "") -
         message = f"exited with code {exit_code}{after or ' without a result'}"
     if stderr_tail:
         message = f"{message}; stderr ends: {stderr_tail}"
-    return ExitStatus(TaskState.FAILED, message[:MAX_MESSAGE], exit_code)
+    return ExitStatus(TaskState.FAILED, message[:MAX_MESSAGE], exit_code, result=result)
 
 
 def signal_name(number: int) -> str:

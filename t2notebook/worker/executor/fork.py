@@ -8,13 +8,13 @@ import gc
 import io
 import multiprocessing.process
 import os
-import random
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -47,18 +47,31 @@ def _prctl() -> Callable[..., int] | None:
 _PRCTL = _prctl()
 
 
-def spawn(work: Callable[[], int], *, keep: Collection[int], shed: Callable[[], None], group: bool) -> int:
-    """Fork a child that runs `work` and exits with what it returns; return its pid.
+@contextmanager
+def forking() -> Iterator[None]:
+    """Make this process ready to fork, once or several times: each `spawn` is within this."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    gc.freeze()  # a collection in a child would copy every page that the parent's objects lie in
+    # A signal that comes before a child has its own handlers would be taken for the parent's.
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+def spawn(work: Callable[[], int], *, keep: Collection[int], group: bool) -> int:
+    """Fork a child that runs `work` and exits with what it returns; return its pid. To be called within `forking`.
 
     The child dies with its parent (Linux), has default signal handlers and no descriptors but 0, 1, 2 and
-    `keep`. The caller has to be single-threaded.
+    `keep`. The caller has to be single-threaded, and what it has opened has to be in use by the frames that call this:
+    they stay in the child until that exits, so that no object there closes a descriptor which has become another's.
 
     Parameters
     ----------
     work : callable
     keep : collection of int
-    shed : callable
-        Closes the parent's own objects in the child, before their descriptors are closed under them.
     group : bool
         Whether the child leads a process group of its own.
 
@@ -68,17 +81,9 @@ def spawn(work: Callable[[], int], *, keep: Collection[int], shed: Callable[[], 
         When there can be no more processes.
     """
     parent = os.getpid()
-    gc.freeze()  # a collection in the child would copy every page that the parent's objects lie in
-    # A signal that comes before the child has its own handlers would be taken for the parent's.
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pid = os.fork()
-        if pid == 0:
-            _child(work, keep, shed, group, parent)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+    pid = os.fork()
+    if pid == 0:
+        _child(work, keep, group, parent)
     if group:
         # Here as well as in the child: whoever comes first, the group exists from now on.
         try:
@@ -88,9 +93,7 @@ def spawn(work: Callable[[], int], *, keep: Collection[int], shed: Callable[[], 
     return pid
 
 
-def _child(
-    work: Callable[[], int], keep: Collection[int], shed: Callable[[], None], group: bool, parent: int
-) -> None:
+def _child(work: Callable[[], int], keep: Collection[int], group: bool, parent: int) -> None:
     code = BROKEN
     try:
         if group:
@@ -104,7 +107,6 @@ def _child(
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        shed()
         close_all_but(keep)
         code = work()
     except BaseException:
@@ -174,7 +176,7 @@ def settle(directory: str, variables: Mapping[str, str], cpus: float) -> None:
     if tempfile is not None:
         tempfile.tempdir = None  # it remembers the parent's
 
-    random.seed()
+    # `random` itself has drawn another seed at the fork.
     if (numpy_random := sys.modules.get("numpy.random")) is not None:
         numpy_random.seed()
 

@@ -65,12 +65,6 @@ class GpuWatch:
         self._output = b""
         self._loop.add_reader(self._process.stdout, self._read)
 
-    def shed(self) -> None:
-        """Close a forked child's copy of the pipe."""
-        if self._process is not None and self._process.stdout is not None:
-            self._process.stdout.close()
-            self._process = None
-
     def _read(self) -> None:
         assert self._process is not None and self._process.stdout is not None
         try:

@@ -10,7 +10,7 @@ class Phase(Enum):
 
     NEW = "new"  # a LAUNCH has been read
     FETCHING = "fetching"  # its job package is on its way
-    FORKING = "forking"  # the package is here, the process is being made
+    FORKING = "forking"  # the package is here, the process is made with those of others
     RUNNING = "running"  # it has a process
     KILLING = "killing"  # its process has been told to end
     LIMITED = "limited"  # its process has been killed since it took too much memory
@@ -60,6 +60,7 @@ TABLE: dict[tuple[Phase, Trigger], tuple[Phase, tuple[Action, ...]]] = {
     (_P.FETCHING, _T.PACKAGE): (_P.FORKING, (_A.FORK,)),
     (_P.FETCHING, _T.REFUSE): (_P.ENDED, (_A.SEND_FAILED, _A.RELEASE)),
     (_P.FETCHING, _T.KILL): (_P.ENDED, (_A.SEND_KILLED, _A.RELEASE)),
+    (_P.FORKING, _T.KILL): (_P.ENDED, (_A.SEND_KILLED, _A.RELEASE)),
     (_P.FORKING, _T.FORKED): (_P.RUNNING, (_A.SEND_RUNNING,)),
     (_P.FORKING, _T.REFUSE): (_P.ENDED, (_A.SEND_FAILED, _A.RELEASE)),
     (_P.RUNNING, _T.EXIT): (_P.ENDED, (_A.SEND_EXIT_STATUS, _A.RELEASE)),

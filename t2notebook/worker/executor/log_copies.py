@@ -25,14 +25,12 @@ class LogCopies:
     Parameters
     ----------
     loop : Loop
-    shed : callable
-        As in `fork.spawn`.
     say : callable
         Writes a line to the executor's own output.
     """
 
-    def __init__(self, loop: Loop, shed: Callable[[], None], say: Callable[[str], None]) -> None:
-        self._loop, self._shed, self._say = loop, shed, say
+    def __init__(self, loop: Loop, say: Callable[[str], None]) -> None:
+        self._loop, self._say = loop, say
         self._helpers: set[int] = set()
 
     def __bool__(self) -> bool:
@@ -50,9 +48,8 @@ class LogCopies:
         if not launch.persistent_volume:
             return
         try:
-            pid = fork.spawn(
-                lambda: _help(launch, directory, self._say), keep=(), shed=self._shed, group=False
-            )
+            with fork.forking():
+                pid = fork.spawn(lambda: _help(launch, directory, self._say), keep=(), group=False)
         except OSError as error:
             self._say(f"the output of worker {launch.worker_id} cannot be copied: {error}")
             return

@@ -54,12 +54,10 @@ class PackageStore:
     Parameters
     ----------
     loop : Loop
-    shed : callable
-        As in `fork.spawn`.
     """
 
-    def __init__(self, loop: Loop, shed: Callable[[], None]) -> None:
-        self._loop, self._shed = loop, shed
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
         self._packages: OrderedDict[str, _Package] = OrderedDict()  # least recently used first
         self._fetches: dict[tuple[str, str], _Fetch] = {}
         self._helpers: set[int] = set()
@@ -144,12 +142,12 @@ class PackageStore:
         descriptor = _memory_file()
         pipe, answer = os.pipe()
         try:
-            pid = fork.spawn(
-                lambda: _help(launch, descriptor, answer, session_address),
-                keep=(descriptor, answer),
-                shed=self._shed,
-                group=False,
-            )
+            with fork.forking():
+                pid = fork.spawn(
+                    lambda: _help(launch, descriptor, answer, session_address),
+                    keep=(descriptor, answer),
+                    group=False,
+                )
         except OSError:
             os.close(descriptor)
             os.close(pipe)

@@ -55,13 +55,6 @@ class Surveillance:
             return None
         return self._sampler.remove(task.task_id, task.cpu, task.grown, task.waited)
 
-    def shed(self) -> None:
-        """Close a forked child's copies."""
-        for connection in self._connections.values():
-            connection.shed()
-        if self._gpus is not None:
-            self._gpus.shed()
-
     def _look(self) -> None:
         self._timer = None
         self._sampler.sample()

@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from ...protocol.auth import matches_move
 from ...protocol.launch import VOLATILE, Cause, WorkerLaunch
@@ -92,7 +92,7 @@ class Task:
         self._directory = os.path.join(sandbox, task_id)
         self.inherited = 0
         self._pid = 0
-        self._pipe = -1
+        self._pipe = self._report = -1
 
     @property
     def pid(self) -> int:
@@ -125,43 +125,50 @@ class Task:
             return self.task_id
         return f"worker {self.launch.worker_id} of {self.launch.job_id}"
 
-    def start(self, loop: Loop, shed: Callable[[], None]) -> None:
-        """Make the directory and the process.
+    def prepare(self, loop: Loop) -> None:
+        """Make the directory, and the ways to tell the executor and to be looked into.
 
         Parameters
         ----------
         loop : Loop
             Of the executor.
-        shed : callable
-            Closes what is the executor's, in the process.
 
         Raises
         ------
         OSError
-            When either cannot be.
+            When one of them cannot be.
+        """
+        if os.path.basename(self.task_id) != self.task_id or self.task_id in (".", ".."):
+            raise OSError(f"{self.task_id!r} cannot be the name of a directory")
+        os.makedirs(os.path.join(self._directory, "tmp"), exist_ok=True)
+        self.inspection = Inspection(loop)
+        self._pipe, self._report = os.pipe()
+        os.set_blocking(self._pipe, False)
+
+    def start(self, anonymous: int, resident: int) -> None:
+        """Make the process; `started` is to follow.
+
+        Parameters
+        ----------
+        anonymous, resident : int
+            Bytes that the executor has of either kind of memory.
+
+        Raises
+        ------
+        OSError
+            When there can be no more processes.
         """
         from ..process.run import run_worker
         from . import fork
 
-        launch, package, directory, session_address = (
-            self.launch,
-            self.package,
-            self._directory,
-            self.session_address,
-        )
-        job_master_address = self.job_master_address
-        assert launch is not None
-        if os.path.basename(self.task_id) != self.task_id or self.task_id in (".", ".."):
-            raise OSError(f"{self.task_id!r} cannot be the name of a directory")
-        os.makedirs(os.path.join(directory, "tmp"), exist_ok=True)
-        inspection = self.inspection = Inspection(loop)
-        self._pipe, report = os.pipe()
-        os.set_blocking(self._pipe, False)
+        launch, package, directory, report = self.launch, self.package, self._directory, self._report
+        session_address, job_master_address = self.session_address, self.job_master_address
+        assert launch is not None and self.inspection is not None
+        theirs = self.inspection.theirs
         begun = self.begun = time.monotonic()
-        self.inherited, self._resident = memory.anonymous(), memory.resident()
+        self.inherited, self._resident = anonymous, resident
 
         def work() -> int:
-            os.makedirs(os.path.join(directory, VOLATILE), mode=0o700, exist_ok=True)
             fork.settle(directory, {**launch.environment, **_variables(launch)}, launch.cpus)
             fork.find_modules_in(launch.path)
             return run_worker(
@@ -172,17 +179,21 @@ class Task:
                 begun,
                 session_address,
                 job_master_address,
-                inspection=inspection.theirs,
+                inspection=theirs,
             )
 
         try:
-            self._pid = fork.spawn(work, keep=(package, report, *inspection.theirs), shed=shed, group=True)
-            inspection.begin(self._pid)
+            self._pid = fork.spawn(work, keep=(package, report, *theirs), group=True)
         except OSError:
             self.close()
             raise
-        finally:
-            os.close(report)
+
+    def started(self) -> None:
+        """Let go of what is the process's only, and listen to it."""
+        assert self.inspection is not None
+        os.close(self._report)
+        self._report = -1
+        self.inspection.begin(self._pid)
 
     def signal(self, number: int) -> None:
         """Send a signal to the worker and to whatever it started."""
@@ -280,9 +291,10 @@ class Task:
             if address is not None:
                 address.close()
         self.session_address = self.job_master_address = None
-        if self._pipe >= 0:
-            os.close(self._pipe)
-            self._pipe = -1
+        for descriptor in (self._pipe, self._report):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._pipe = self._report = -1
 
 
 def log(text: str) -> None:

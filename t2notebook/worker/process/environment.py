@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ class WorkerEnvironment:
     persistent_volume : PersistentVolume
         The worker's directory (or address) of what outlives it.
     volatile_volume : str
-        A directory that is removed when the worker ends.
+        The path of a directory that is removed when the worker ends; it is made when it is asked for.
     job_master : JobMasterClient
         The connection of a pool's worker.
     """
@@ -70,7 +71,6 @@ class WorkerEnvironment:
     credentials: Mapping[str, str]
     worker_controller: WorkerController
     checkpoint: Checkpoint
-    volatile_volume: str
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class WorkerEnvironment:
         if checkpoint is not None:
             self.checkpoint = checkpoint
         self._persistent_volume = persistent_volume
-        self.volatile_volume = volatile_volume
+        self._volatile_volume = volatile_volume
         self._report = report
 
     @property
@@ -119,6 +119,19 @@ class WorkerEnvironment:
             return ""
         self._persistent_volume.check()
         return self._persistent_volume.place
+
+    @property
+    def volatile_volume(self) -> str:
+        """A directory of the worker's own that is removed when it ends.
+
+        Raises
+        ------
+        OSError
+            When it cannot be made.
+        """
+        if self._volatile_volume:
+            os.makedirs(self._volatile_volume, mode=0o700, exist_ok=True)
+        return self._volatile_volume
 
     @property
     def number_of_workers(self) -> int:

@@ -10,12 +10,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, BinaryIO
 
 from ...model.errors import PackageError
 from ...protocol import archive
+from ...protocol.launch import compressed_result
 from ...protocol.pickling import ResultPickler
 from .remote_traceback import Failure, one_line, say, type_name
 from .session_api import CONNECTION_ERRORS, SessionClient, Upload
@@ -41,14 +42,16 @@ class Delivery(Enum):
     REFUSED = "refused"  # a newer incarnation of the worker exists, or the job is over
     LEFT = "left"  # only in the sandbox; the session fetches it from there
     LOST = "lost"  # neither sent nor written
+    CARRIED = "carried"  # the executor sends it along with the worker's end
 
 
 @dataclass(frozen=True)
 class Delivered:
-    """The fate of a result, and a line about it where something went wrong."""
+    """The fate of a result, a line about it where something went wrong, and what the executor is to send along."""
 
     how: Delivery
     message: str = ""
+    carried: Mapping[str, str] = field(default_factory=dict)
 
 
 def pack_value(value: Any, worker_id: int) -> tuple[Members, Mapping[str, Any]]:
@@ -91,8 +94,9 @@ def deliver(
     client: SessionClient,
     path: str,
     patience: float = PATIENCE,
+    ends_at_once: bool = False,
 ) -> Delivered:
-    """Write a result to the sandbox and send it to the session.
+    """Write a result to the sandbox and send it to the session, or give it back for the executor to send along.
 
     Parameters
     ----------
@@ -105,12 +109,18 @@ def deliver(
         Where to PUT to, with its query.
     patience : float
         Seconds to go on trying while the session does not answer.
+    ends_at_once : bool
+        Whether the worker's end follows, with which a small result can travel: no request, and no session, is needed.
     """
     pieces = archive.pieces(members, facts)
     size = sum(map(len, pieces))
     sending = _Sending(client, path, size) if size > LARGE else None
     stream, sha256, trouble = _write(pieces, directory, client, path, sending)
     with stream:
+        if ends_at_once and not trouble:
+            carried = compressed_result(pieces, client.signature("PUT", path, sha256))
+            if carried:
+                return Delivered(Delivery.CARRIED, carried=carried)
         if sending is not None and trouble:
             sending.drop()
         delivered = sending.finish(sha256) if sending is not None else None

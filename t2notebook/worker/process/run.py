@@ -61,7 +61,8 @@ def run_worker(
         Descriptor of the job package, which has been verified.
     report : int
         Descriptor to tell the executor, in one JSON line, what the exit code cannot:
-        ``{"outcome": "result" | "error" | "lost" | "stopped" | "anew", "message": ..., "phases": {...}}``.
+        ``{"outcome": "result" | "error" | "lost" | "stopped" | "anew", "message": ..., "phases": {...}}``, and with a
+        small result ``"result"``, for the update that tells the worker's end.
     directory : str
         The worker's own.
     begun : float
@@ -118,7 +119,13 @@ def run_worker(
     # Without a session it stays in the sandbox, where the next one finds it: a job that outlives sessions goes on.
     patience = AWAY_PATIENCE if launch.job_master else result.PATIENCE
     delivered = result.deliver(
-        members, facts, directory=directory, client=client, path=path, patience=patience
+        members,
+        facts,
+        directory=directory,
+        client=client,
+        path=path,
+        patience=patience,
+        ends_at_once=not exit_code and finalization.is_immediate(),
     )
     if launch.job_master and not exit_code and delivered.how is not Delivery.LOST:
         _say_finished(job_master)
@@ -143,7 +150,8 @@ def run_worker(
     # A refused result also counts as done: who refused it no longer looks at this task, and whoever
     # killed the job gets KILLED from the executor.
     left = f"the result is in the sandbox: {delivered.message}"
-    _tell(report, "result", left if delivered.how is Delivery.LEFT else delivered.message, phases)
+    message = left if delivered.how is Delivery.LEFT else delivered.message
+    _tell(report, "result", message, phases, delivered.carried)
     finalization.end(0, waits)
 
 
@@ -403,6 +411,14 @@ def _say_waiting(what: str) -> None:
     failures.say(f"t2notebook: the worker's function has ended; its process waits for {what}\n")
 
 
-def _tell(report: int, outcome: str, message: str, phases: Mapping[str, float]) -> None:
-    record = {"outcome": outcome, "message": failures.one_line(message), "phases": phases}
+def _tell(
+    report: int,
+    outcome: str,
+    message: str,
+    phases: Mapping[str, float],
+    carried: Mapping[str, str] | None = None,
+) -> None:
+    record: dict[str, Any] = {"outcome": outcome, "message": failures.one_line(message), "phases": phases}
+    if carried:
+        record["result"] = carried
     os.write(report, dumps(record).encode() + b"\n")

@@ -32,6 +32,12 @@ def test_a_kill_before_the_fork_ends_it_at_once() -> None:
     assert actions == [Action.FETCH, Action.SEND_STARTING, Action.SEND_KILLED, Action.RELEASE]
 
 
+def test_a_kill_that_comes_with_the_launch_ends_it_before_its_process_is_made() -> None:
+    life, actions = play([Trigger.LAUNCH, Trigger.PACKAGE, Trigger.KILL, Trigger.FORKED])
+    assert life.phase is Phase.ENDED
+    assert actions == [Action.FETCH, Action.FORK, Action.SEND_KILLED, Action.RELEASE]
+
+
 def test_a_stubborn_worker() -> None:
     _, actions = play(
         [Trigger.LAUNCH, Trigger.PACKAGE, Trigger.FORKED, Trigger.KILL, Trigger.GRACE_OVER, Trigger.EXIT]

@@ -372,6 +372,28 @@ def test_a_threads_dots_show_while_it_runs_and_are_all_there(run: Run, agent: Fa
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="libc by name")
+def test_exit_functions_of_c_run_where_a_library_has_been_loaded(
+    run: Run, session: FakeSession, agent: FakeAgent
+) -> None:
+    def work(env: Any) -> list[bool]:
+        import ctypes
+
+        from t2notebook.worker.process import exit_functions
+
+        told = [exit_functions.may_be_registered()]
+        ctypes.CDLL("libresolv.so.2")
+        libc = ctypes.CDLL(None)
+        global bye  # it is called when nothing else is left
+        bye = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p)(lambda code, _: print("bye from C", code))
+        libc.on_exit(bye, None)
+        return [*told, exit_functions.may_be_registered()]
+
+    assert run(work) == FINISHED
+    assert session.result() == [False, True]
+    assert (agent.sandbox / "task-1" / "stdout").read_text() == "bye from C 0\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="libc by name")
 @pytest.mark.parametrize("how", ["end", "exit"])
 def test_what_c_prints_is_there(run: Run, agent: FakeAgent, how: str) -> None:
     def work(env: Any) -> None:
