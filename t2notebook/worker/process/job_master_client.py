@@ -10,31 +10,26 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import socket
 import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from ...model.errors import Twister2Error
-from ...protocol import channel
 from ...protocol.frames import Bytes, FrameError, Message
 from ..session_address import SessionAddress
+from .job_master_link import CHUNK, CONNECT_TIME, Link, open_link
 from .superseded import Superseded
 
-#: Seconds for a connection with its handshake.
-CONNECT_TIME = 10.0
 #: Seconds between two attempts to reach it: the first, and the longest.
 _PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 #: Seconds for the connection of one who does not wait for it, and until the next attempt.
 NOTE_TIME, _NOTE_AGAIN = 2.0, 5.0
 #: Seconds after which whoever waits looks at the clock, and at where the session is.
 _LOOK = 1.0
-_CHUNK = 1 << 18
 #: Seconds that a piece of a result may take: a kernel that is busy does not read.
 _LONG_WRITE = 3600.0
 #: The stream of a pool's calls and results.
@@ -46,66 +41,6 @@ class _Pending:
     record: Mapping[str, Any]
     payload: bytes
     answer: tuple[Mapping[str, Any], bytes] | None = None
-
-
-@dataclass(slots=True)
-class _Link:
-    """A connection that is open. Its socket never blocks: each wait would cost short calls another system call."""
-
-    sock: socket.socket
-    channel: channel.Channel
-    url: str
-    number: int = 0
-    early: list[Message] = field(default_factory=list)
-    _readable: select.poll = field(default_factory=select.poll)
-    _buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_CHUNK)))
-
-    def __post_init__(self) -> None:
-        self.sock.setblocking(False)
-        self._readable.register(self.sock, select.POLLIN)
-
-    def read(self, seconds: float) -> memoryview:
-        """Wait for bytes for a while, and return them; empty when the other side has closed.
-
-        They lie where the next ones come to lie.
-
-        Raises
-        ------
-        TimeoutError
-            When none came.
-        """
-        if not self._readable.poll(seconds * 1000):
-            raise TimeoutError("timed out")
-        try:
-            return self._buffer[: self.sock.recv_into(self._buffer)]
-        except BlockingIOError:  # whatever woke us was not for us
-            raise TimeoutError("timed out") from None
-
-    def write(self, timeout: float = CONNECT_TIME) -> None:
-        """Write all that is to be sent.
-
-        Raises
-        ------
-        TimeoutError
-            When the other side has not read a piece in so many seconds.
-        OSError
-        """
-        while piece := self.channel.take():
-            self.send(piece, timeout)
-
-    def send(self, frame: bytes, timeout: float) -> None:
-        """Write a frame, as `write` does."""
-        left: bytes | memoryview = frame
-        while left:
-            try:
-                if (sent := self.sock.send(left)) == len(left):
-                    return
-                left = memoryview(left)[sent:]
-            except BlockingIOError:
-                writable = select.poll()
-                writable.register(self.sock, select.POLLOUT)
-                if not writable.poll(timeout * 1000):
-                    raise TimeoutError("timed out") from None
 
 
 class JobMasterClient:
@@ -153,7 +88,7 @@ class JobMasterClient:
         self._changed = threading.Condition(self._lock)
         self._pending: dict[int, _Pending] = {}
         self._next = 1
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._is_reading = False
         self._stopped = ""
         self._away_since: float | None = None
@@ -321,7 +256,7 @@ class JobMasterClient:
         link = self._link
         self._changed.release()
         data: bytes | memoryview = b""
-        fresh: _Link | None = None
+        fresh: Link | None = None
         trouble = ""
         try:
             if link is None:
@@ -380,7 +315,7 @@ class JobMasterClient:
         else:
             link.sock.close()
 
-    def _drain(self, link: _Link) -> None:
+    def _drain(self, link: Link) -> None:
         """Take what has come, and wait for nothing."""
         while self._link is link:
             try:
@@ -395,7 +330,7 @@ class JobMasterClient:
                 return
             self._feed(link, data)
 
-    def _use(self, link: _Link) -> None:
+    def _use(self, link: Link) -> None:
         self._link, self._away_since = link, None
         if self._is_missed:
             self._is_missed = False
@@ -408,21 +343,21 @@ class JobMasterClient:
             if pending.answer is None and self._link is link:
                 self._send(link, number, pending)
 
-    def _send(self, link: _Link, number: int, pending: _Pending) -> None:
+    def _send(self, link: Link, number: int, pending: _Pending) -> None:
         record = {
             **pending.record,
             "request": number,
             "low": min(self._pending, default=self._next),
             "faults": self.faults,
         }
-        stream = 1 if len(pending.payload) > _CHUNK // 2 else 0
+        stream = 1 if len(pending.payload) > CHUNK // 2 else 0
         try:
             link.channel.send(record, pending.payload, stream)
             link.write()
         except OSError as error:
             self._fail(str(error) or type(error).__name__)
 
-    def _feed(self, link: _Link, data: bytes | memoryview) -> None:
+    def _feed(self, link: Link, data: bytes | memoryview) -> None:
         try:
             messages = link.channel.feed(data)
         except FrameError as error:
@@ -442,10 +377,10 @@ class JobMasterClient:
             elif "pool" in record:
                 self._pool.append(message)
 
-    def _has_moved(self, link: _Link) -> bool:
+    def _has_moved(self, link: Link) -> bool:
         return self._session_address is not None and self._session_address.read()[0] != link.number
 
-    def _reach(self, limit: float) -> _Link:
+    def _reach(self, limit: float) -> Link:
         """Connect, and look at the fence when that fails; without the lock.
 
         Raises
@@ -458,7 +393,7 @@ class JobMasterClient:
             self.fence()
             raise
 
-    def _connect(self, limit: float) -> _Link:
+    def _connect(self, limit: float) -> Link:
         """Return an open connection that has been welcomed; without the lock.
 
         Raises
@@ -468,37 +403,16 @@ class JobMasterClient:
         number, url = (0, self._url) if self._session_address is None else self._session_address.read()
         if not url:
             raise ConnectionError("the job master has not been started yet")
-        parts = urlsplit(url)
-        deadline = time.monotonic() + limit
-        sock = socket.create_connection((parts.hostname or "", parts.port or 80), limit)
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            hello = {**self._hello, "address": sock.getsockname()[0]}
-            opened = channel.connect(self._secret, hello)
-            link = _Link(sock, opened, url, number)
-            while True:
-                link.write()
-                data = link.read(max(0.01, deadline - time.monotonic()))
-                if not data:
-                    raise ConnectionError("the connection was closed")
-                messages = opened.feed(data)
-                link.write()
-                for index, message in enumerate(messages):
-                    if "stop" in message.record:
-                        self._stopped = str(message.record["stop"])
-                        return link
-                    if "welcome" in message.record:
-                        self.welcome = message.record["welcome"]
-                        self.number_of_workers = int(message.record["number_of_workers"])
-                        self.is_new = bool(message.record["is_new"])
-                        if self.faults is None:
-                            self.faults = int(message.record["faults"])
-                        link.early = messages[index + 1 :]
-                        return link
-        except BaseException:
-            sock.close()
-            raise
+        link = open_link(url, number, self._secret, self._hello, limit)
+        if "stop" in link.first:
+            self._stopped = str(link.first["stop"])
+            return link
+        self.welcome = link.first["welcome"]
+        self.number_of_workers = int(link.first["number_of_workers"])
+        self.is_new = bool(link.first["is_new"])
+        if self.faults is None:
+            self.faults = int(link.first["faults"])
+        return link
 
 
 _all: weakref.WeakSet[JobMasterClient] = weakref.WeakSet()
