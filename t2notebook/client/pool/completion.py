@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from ...model.errors import Twister2Error, WaitInterrupted, WaitTimeout
-from ...model.wording import type_of
+from ...model.wording import counted, type_of
 from .futures import LOOK, Future, seconds
 
 
@@ -116,6 +116,13 @@ def as_completed(futures: Iterable[Future], timeout: float | None = None) -> Ite
     return AsCompleted(futures, timeout)
 
 
+def still_going(count: int) -> WaitInterrupted:
+    """Return the error of somebody who has stopped waiting for some calls."""
+    if count == 1:
+        return WaitInterrupted("you stopped waiting; 1 call goes on, and cancel() ends it")
+    return WaitInterrupted(f"you stopped waiting; {count} calls go on, and cancel() ends them")
+
+
 class AsCompleted(Iterator[Future]):
     """Futures in the order in which they end.
 
@@ -165,9 +172,7 @@ class AsCompleted(Iterator[Future]):
         try:
             future = self._next()
         except KeyboardInterrupt:
-            raise WaitInterrupted(
-                f"you stopped waiting; {len(self._pending)} calls go on, and cancel() ends them"
-            ) from None
+            raise still_going(len(self._pending)) from None
         self._pending.discard(future)
         self._left -= 1
         return future
@@ -190,5 +195,5 @@ class AsCompleted(Iterator[Future]):
             some = next(iter(self._pending))
             outlook = some.outlook() if isinstance(some, Future) else "they go on"
             raise WaitTimeout(
-                f"{len(self._pending)} calls have not ended after {self._timeout:g} s: {outlook}"
+                f"{counted(len(self._pending), 'call')} not ended after {self._timeout:g} s: {outlook}"
             )

@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import inspect
 import os
+import sys
 import threading
 import time
 import weakref
@@ -17,12 +18,12 @@ from typing import Any
 from ...config import get_config
 from ...model.errors import SubmitError
 from ...model.job import ComputeResource
-from ...model.wording import type_of
+from ...model.wording import counted, type_of
 from ...protocol import calls
 from ...worker.process import pool as worker_pool
 from .. import setups, surroundings
 from ..submission import submit
-from .completion import FutureStream
+from .completion import FutureStream, still_going
 from .functions import Function, arguments, function_of
 from .futures import Future, seconds
 from .mapping import Mapped, results_of
@@ -227,7 +228,11 @@ class Executor(concurrent.futures.Executor):
                 if not future.running():
                     future.cancel()
         if wait:
-            concurrent.futures.wait(list(self._futures))
+            try:
+                concurrent.futures.wait(list(self._futures))
+            except KeyboardInterrupt:
+                left = sum(not future.done() for future in list(self._futures))
+                raise still_going(left) from None
 
     def __repr__(self) -> str:
         job = f", job {self._pool.job.job_id}" if self._pool is not None else ""
@@ -455,8 +460,14 @@ def _whole(name: str, value: Any) -> int:
 def end_pools() -> None:
     """Let all pools of this kernel end."""
     pools = [pool for pool in _pools.values() if pool.is_open]
-    for pool in pools:
-        pool.end()
+    unfinished = sum(pool.end() for pool in pools)
+    if unfinished:
+        print(
+            f"t2notebook: {counted(unfinished, 'call')} had not ended, and will not; result() and t2.as_completed wait "
+            "for the ends of calls",
+            file=sys.__stderr__ or sys.stderr,  # what a kernel prints as it ends is sent to nobody any more
+            flush=True,
+        )
     deadline = time.monotonic() + _EXIT_PATIENCE
     for pool in pools:
         pool.join(max(0.0, deadline - time.monotonic()))

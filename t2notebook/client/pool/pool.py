@@ -213,14 +213,18 @@ class Pool:
         why = view.waiting_for or view.message
         return f": {why}" if why else ""
 
-    def end(self) -> None:
-        """Let its workers end; calls that have not ended are given up."""
+    def end(self) -> int:
+        """Let its workers end, and return how many calls had not ended: they are given up, with the workers."""
         with self._lock:
+            unfinished = len(self._entries)
             if math.isnan(self._ending_since):
                 self._begin_end()
             failed = self._perform(self._dispatcher.close("the pool was ended"))
         self._connection.wake()
         self._settle(failed)
+        if unfinished:
+            self._kill()
+        return unfinished
 
     def join(self, timeout: float) -> None:
         """Wait for its end."""

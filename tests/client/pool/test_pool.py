@@ -12,6 +12,7 @@ import pytest
 from t2notebook.client.pool import pool as module
 from t2notebook.client.pool.functions import Function
 from t2notebook.client.pool.futures import Future
+from t2notebook.model.errors import JobFailed
 from t2notebook.model.states import JobState, TaskState
 from t2notebook.protocol import calls
 from t2notebook.protocol.frames import Message
@@ -77,6 +78,24 @@ def test_calls_of_an_unreachable_worker_go_to_others_before_it_is_given_up(
     result = b"".join(map(bytes, calls.pack(9)))
     said({"from": 1, "of": 0, "epoch": 1, "done": second, "ok": True, "seconds": 0.1, "n": 1}, result)
     assert (future.result(timeout=0), future.worker_id) == (9, 1)
+
+
+def test_a_pool_that_ends_with_calls_kills_its_workers_and_says_how_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A kernel's exit waited for workers that were busy, and called the pool an unfinished job."""
+    monkeypatch.setattr(module, "PoolConnection", Connection)
+    killed: list[str] = []
+    job: Any = SimpleNamespace(
+        job_id="ada-pool-1", add_listener=lambda _: None, kill=lambda **given: killed.append(given["message"])
+    )
+    assert module.Pool(job, 30.0, lambda _: None).end() == 0 and not killed
+    pool = module.Pool(job, 30.0, lambda _: None)
+    future = Future(SimpleNamespace(), "square", 3, 0)  # type: ignore[arg-type]
+    pool.enqueue(Function("square", b"package", {}, ()), [(future, calls.pack(((3,), {})))], 0)
+    assert pool.end() == 1 and len(killed) == 1
+    with pytest.raises(JobFailed, match="item 0 of square was given up: the pool was ended"):
+        future.result(timeout=0)
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["came-back", "was-away"])
