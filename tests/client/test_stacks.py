@@ -7,7 +7,7 @@ from typing import Any
 from t2notebook.client.profile import Profile
 from t2notebook.client.stacks import stacks_text
 from t2notebook.notebook.rendering.flame import flame_html
-from t2notebook.worker.executor.inspection import parse
+from t2notebook.worker.executor.inspection import _is_whole, parse
 from t2notebook.worker.process.inspection import _WORKER
 
 FRAME = ["<cell>", 3, "step", "total += <x>"]
@@ -81,3 +81,10 @@ def test_a_flame_graph_is_whole_in_itself() -> None:
     assert "http" not in html.replace("http-equiv", ""), "nothing comes from elsewhere"
     empty = flame_html(Profile("j", 0, {"note": "it is <stopped>"}))
     assert "it is &lt;stopped&gt;" in empty and "<svg" not in empty
+
+
+def test_a_dump_that_is_being_written_is_not_all() -> None:
+    """Under load a thread was shown without any frame."""
+    head = "Current thread 0x00007fd44c014b80 (most recent call first):\n"
+    assert not _is_whole("") and not _is_whole(head) and not _is_whole(f'{head}  File "a.py", line 7')
+    assert _is_whole(f'{head}  File "a.py", line 7 in hang\n') and _is_whole(f"{head}  <no Python frame>\n")

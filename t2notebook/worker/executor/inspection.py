@@ -20,8 +20,10 @@ from ..process.inspection import DUMP_ALL, DUMP_MAIN, LOOK, users_places
 from ..process.shipped_modules import MODULES_DIRECTORY
 from .event_loop import Loop, Timer
 
-#: Seconds that Python code has to answer, and then C code; samples of a profile a second, and its seconds at the most.
-PATIENCE, DUMP_PATIENCE, RATE, LONGEST_PROFILE = 1.0, 0.3, 100, 600.0
+#: Seconds that Python code has to answer; samples of a profile a second, and its seconds at the most.
+PATIENCE, RATE, LONGEST_PROFILE = 1.0, 100, 600.0
+#: Looks at what C code has dumped, and seconds between them: two that are alike show all of it.
+DUMP_LOOKS, DUMP_PAUSE = 30, 0.03
 #: Seconds after which samples are fetched that there are so far.
 TAKE = 1.0
 ENDED = "the worker has ended"
@@ -181,7 +183,9 @@ class Inspection:
         note = self._why_not(facts)
         if not note:
             go_on(facts)
-        elif facts["code"] == "D" and left:  # everybody who reads a disk is so for a moment
+        elif left and facts["code"] in ("R", "S", "D"):
+            # Who reads a disk waits like that for a moment; who takes a signal or starts a process blocks the signals;
+            # and who has just been made does not listen yet.
             self._postponed.append(answer)
 
             def again() -> None:
@@ -271,10 +275,9 @@ class Inspection:
 
     def _have_dumped(self, answer: Answer) -> None:
         """Have C code dump what Python code does not tell, once for all who ask meanwhile."""
-        facts = describe(self._pid)
-        if note := self._why_not(facts):
-            answer({**facts, "note": note})
-            return
+        self._if_it_can(lambda facts: self._dump_stacks(facts, answer), answer)
+
+    def _dump_stacks(self, facts: Mapping[str, Any], answer: Answer) -> None:
         self._dump_for.append(answer)
         if len(self._dump_for) > 1:
             return
@@ -286,10 +289,10 @@ class Inspection:
         if not is_alone:
             note += "; the others run, and are not shown for that"
 
-        def look(left: int = 10) -> None:
+        def look(left: int = DUMP_LOOKS, before: str = "") -> None:
             text = os.pread(self._dump, 1 << 20, 0).decode("utf-8", "replace")
-            if left and not text.endswith("\n"):
-                self._later(DUMP_PATIENCE / 10, lambda: look(left - 1))
+            if left and not (text == before and _is_whole(text)):  # it is written line by line
+                self._later(DUMP_PAUSE, lambda: look(left - 1, text))
                 return
             threads = with_lines(parse(text))
             answers, self._dump_for = self._dump_for, []
@@ -380,6 +383,11 @@ def _text(path: str) -> str:
             return file.read()
     except OSError:
         return ""
+
+
+def _is_whole(dump: str) -> bool:
+    """Return whether a dump may be all: a thread's first line is followed by where it is."""
+    return dump.endswith("\n") and not _THREAD.match(dump.splitlines()[-1])
 
 
 def parse(dump: str) -> list[dict[str, Any]]:

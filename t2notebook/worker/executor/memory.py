@@ -141,7 +141,8 @@ class _Watched:
         if not self.has_children:  # else it may have been one of them, of which nothing is known
             first = self.pids[0]
             high += self.corrections.get(first, -self.inherited) - self.highs.get(first, (0, 0))[1]
-        self.most = max(self.most, min(high, self.limit))
+        high = min(high, self.limit)
+        self.most, self.peak = max(self.most, high), max(self.peak, high)  # it was so after the last look
 
     def confirm(self) -> None:
         """Measure exactly before anything is ended."""
@@ -292,8 +293,7 @@ class MemoryWatch:
         now = time.monotonic()
         if now < self._measure_at:
             return
-        settled = (one for one in self._watched.values() if now - one.added > SETTLED)
-        one = min(settled, key=lambda watched: watched.measured, default=None)
+        one = min(self._watched.values(), key=lambda watched: watched.measured, default=None)
         if one is None or now - one.measured < SLOW:
             return
         began, one.measured = time.thread_time(), now
