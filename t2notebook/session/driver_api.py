@@ -38,7 +38,7 @@ class SendHandler(_DriverHandler):
         to = self.get_query_argument("to", "")
         receivers = [int(to)] if to else None
         send_id = self.get_query_argument("id")
-        self.finish(dict(await self.job_masters.send(job, send_id, receivers, self.request.body)))
+        self.finish(dict(await self.job_masters.driver.send(job, send_id, receivers, self.request.body)))
 
 
 class ReceiveHandler(_DriverHandler):
@@ -48,7 +48,7 @@ class ReceiveHandler(_DriverHandler):
         """Answer ``length (4 bytes) | [[number, sender, size], ...] | objects``."""
         job = self.job(job_id)
         timeout = 0.0 if job.view.state.is_final else float(self.get_query_argument("timeout", "0"))
-        answer = await self.job_masters.receive(
+        answer = await self.job_masters.driver.receive(
             job,
             self.get_query_argument("id"),
             int(self.get_query_argument("acknowledged", "0")),

@@ -60,7 +60,7 @@ class DebugHandler(ApiHandler):
             raise Refused(404, f"job {job_id} has no worker {worker_id}")
         answer: dict[str, Any] = {"ended": True}
         if not job.view.state.is_final:
-            answer = dict(await masters.debug(job, worker_id, self.content(), LONGEST_WAIT))
+            answer = dict(await masters.driver.debug(job, worker_id, self.content(), LONGEST_WAIT))
         if answer.get("ended"):
             answer["over"] = job.view.state.is_final or job.view.workers[worker_id].state.is_terminal
         self.finish(answer)

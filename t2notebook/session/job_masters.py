@@ -1,4 +1,4 @@
-"""The job masters of a session: what befalls workers, what they ask and what their driver asks, brought together.
+"""The job masters of a session: what befalls workers, and what they ask, brought together.
 
 A job has one as soon as anybody needs it: then the past is told to it, and what an earlier session kept is given back.
 """
@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from ..jobmaster.actions import DRIVER, Action, Answer, Hold, Scale, Stop
+from ..jobmaster.actions import DRIVER, Answer, Hold, Scale, Stop
 from ..jobmaster.channel_server import ChannelServer, Connection
 from ..jobmaster.members import Presence
 from ..journal.job_store import AllJobs, JobRecord
@@ -18,8 +18,8 @@ from ..model.errors import Twister2Error
 from ..model.events import TRANSIENT, Event, EventKind
 from ..model.states import TaskState
 from ..protocol.frames import Message
-from .cluster_job_master import Letters
 from .cluster_job_masters import ClusterJobMasters
+from .driver_requests import DriverRequests
 from .executors import Executors
 from .held_workers import note_held
 from .pools import Pools
@@ -29,9 +29,6 @@ from .usage import UsageRecorder
 from .zookeeper_publisher import ZooKeeperPublisher
 
 log = logging.getLogger(__name__)
-
-#: Seconds between two questions of a driver's to a job master on the cluster, which tells nothing by itself.
-ASK_AGAIN = 0.2
 
 SUPERSEDED = "a newer worker replaces this one"
 OVER = "the job is over"
@@ -58,6 +55,8 @@ class JobMasters:
     server : ChannelServer
     executors : Executors
         The executors that run the workers, which have connections of their own.
+    driver : DriverRequests
+        Requests of jobs' drivers.
     pools : Pools
         Calls and results of pools, which go past the state machines.
     silence : SilentWorkers
@@ -80,12 +79,11 @@ class JobMasters:
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = RunningJobMasters(jobs, self._carry)
         self._connections: dict[tuple[str, int], Connection] = {}
-        self._answers: dict[tuple[str, int | str], asyncio.Future[Answer]] = {}
+        self.driver = DriverRequests(self._running, lambda: self.cluster, self._end)
         self.server = ChannelServer(self)
         self.silence = SilentWorkers(jobs, give_up)
         self.executors = Executors(UsageRecorder(jobs).take, self._heard)
         self.pools = Pools(self._connections)
-        self._debugged = asyncio.Event()
         jobs.listen(self._on_event)
         self.take_up(jobs)
 
@@ -149,7 +147,7 @@ class JobMasters:
             return
         now = asyncio.get_running_loop().time()
         if str(message.record.get("kind")).startswith("debug"):
-            asyncio.get_running_loop().call_soon(self._tell_drivers)
+            asyncio.get_running_loop().call_soon(self.driver.look_again)
         payload = bytes(message.payload)
         self._running.perform(running, running.master.request(key[1], number, message.record, payload, now))
 
@@ -196,7 +194,7 @@ class JobMasters:
             ):
                 now = asyncio.get_running_loop().time()
                 self._running.perform(running, running.master.leave_debugger(event.worker_id, now))
-                self._tell_drivers()
+                self.driver.look_again()
             if connection is not None and connection.hello.get("incarnation") != restarts:
                 connection.stop(SUPERSEDED)
         if job.spec.discovery and event.kind not in TRANSIENT:
@@ -232,127 +230,6 @@ class JobMasters:
         if not running.master.mailboxes:
             self._running.drop(running)
 
-    # What the driver asks.
-
-    async def send(
-        self, job: JobRecord, send_id: str, receivers: list[int] | None, payload: bytes
-    ) -> Mapping[str, Any]:
-        """Take a message of the driver's; the answer says how many workers it is for, or an ``error``.
-
-        Parameters
-        ----------
-        job : JobRecord
-        send_id : str
-            The same for each repetition.
-        receivers : list of int or None
-            None: all that have not ended.
-        payload : bytes
-        """
-        if job.spec.job_master is not None and self.cluster is not None:
-            record: Mapping[str, Any] = await self.cluster.send(job, send_id, receivers, payload)
-            return {name: value for name, value in record.items() if name != "request"}
-        running = self._running.of(job)
-        answer = self._answer(job.job_id, send_id)
-        self._running.perform(running, running.master.driver_send(send_id, receivers, payload))
-        return (await answer).record
-
-    async def receive(self, job: JobRecord, request: str, acknowledged: int, timeout: float) -> Answer:
-        """Wait for messages to the driver.
-
-        Parameters
-        ----------
-        job : JobRecord
-        request : str
-        acknowledged : int
-            The number of the last message that the driver has taken.
-        timeout : float
-            Seconds.
-        """
-        if self.cluster is not None and job.view.state.is_final:
-            await self.cluster.drained(job)
-        running = self._running.of(job)
-        answer = self._answer(job.job_id, request)
-        now = asyncio.get_running_loop().time()
-        self._running.perform(running, running.master.driver_receive(request, acknowledged, timeout, now))
-        try:
-            return await answer
-        finally:
-            self._answers.pop((job.job_id, request), None)
-            if job.view.state.is_final:
-                self._end(running)
-
-    def taken(self, job: JobRecord) -> int:
-        """Return the number of the last message to the driver that is kept here."""
-        return self._running.of(job).master.mailboxes.last(DRIVER)
-
-    async def take(self, job: JobRecord, letters: Letters) -> None:
-        """Keep messages to the driver that a job master on the cluster had; when this returns they are on the disk.
-
-        Parameters
-        ----------
-        job : JobRecord
-        letters : list of (number, sender, payload)
-            Those that follow on the last that was kept.
-        """
-        if not letters:
-            return
-        running = self._running.of(job)
-        actions: list[Action] = []
-        for _, sender, payload in letters:
-            actions += running.master.mailboxes.post(DRIVER, sender, payload)
-        request = f"kept-{letters[-1][0]}"
-        kept = self._answer(job.job_id, request)
-        self._running.perform(running, [*actions, Answer(DRIVER, request, {})])
-        await kept
-
-    async def debug(
-        self, job: JobRecord, worker_id: int, record: Mapping[str, Any], timeout: float
-    ) -> Mapping[str, Any]:
-        """Take a word of a driver's that debugs a worker; the answer comes when the worker asks for a line again.
-
-        Parameters
-        ----------
-        job : JobRecord
-        worker_id : int
-        record : mapping
-            As of `jobmaster.debugger`.
-        timeout : float
-            Seconds that are waited for that at the most.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        answer = await self._drive(job, worker_id, record)
-        output = str(answer.get("output", ""))
-        if record.get("do") in ("line", "poll", "attach"):
-            while "output" in answer and "prompt" not in answer and loop.time() < deadline:
-                try:
-                    async with asyncio.timeout(ASK_AGAIN if job.spec.job_master else deadline - loop.time()):
-                        await self._debugged.wait()
-                except TimeoutError:
-                    if not job.spec.job_master:
-                        break
-                answer = await self._drive(job, worker_id, {**record, "do": "poll"})
-                output += str(answer.get("output", ""))
-        return {**answer, "output": output}
-
-    async def _drive(self, job: JobRecord, worker_id: int, record: Mapping[str, Any]) -> Mapping[str, Any]:
-        if job.spec.job_master and self.cluster is not None:
-            return await self.cluster.debug(job, worker_id, record)
-        running, now = self._running.of(job), asyncio.get_running_loop().time()
-        answer, actions = running.master.debugger.drive(worker_id, record, now)
-        self._running.perform(running, actions)
-        return answer
-
-    def _tell_drivers(self) -> None:
-        """Have those look again who wait for a worker in the debugger."""
-        self._debugged.set()
-        self._debugged = asyncio.Event()
-
-    def _answer(self, job_id: str, request: str) -> asyncio.Future[Answer]:
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._answers[job_id, request] = future
-        return future
-
     # Inside.
 
     def _carry(self, job_id: str, action: Answer | Stop | Scale | Hold) -> None:
@@ -368,9 +245,7 @@ class JobMasters:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif action.to == DRIVER:
-            future = self._answers.pop((job_id, action.request), None)
-            if future is not None and not future.done():
-                future.set_result(action)
+            self.driver.answered(job_id, action)
         elif (connection := self._connections.get((job_id, action.to))) is not None:
             connection.send({**action.record, "request": action.request}, action.payload)
 
@@ -399,8 +274,7 @@ class JobMasters:
         self._running.halt()
         if self.cluster is not None:
             await self.cluster.close()
-        for future in self._answers.values():
-            future.cancel()
+        self.driver.close()
         for task in self._tasks:
             task.cancel()
         self.server.close()

@@ -315,8 +315,8 @@ class Session:
                 job, where.url, where.number
             ),
             sandbox=lambda job, launch: self.frameworks.of(job).sandbox_of(launch),
-            take=masters.take,
-            taken=masters.taken,
+            take=masters.driver.take,
+            taken=masters.driver.taken,
             scale=masters.scale,
         )
         masters.cluster.take_up_all(self.jobs.active)
