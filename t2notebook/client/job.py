@@ -202,7 +202,8 @@ class Job:
             with self._connection.interruptible(), self._connection.replica.changed:
                 if not self._connection.wait_for(self._connection.has_ended, timeout):
                     state = self._connection.replica.view.state
-                    raise WaitTimeout(f"job {self.job_id} is {state} after {timeout:g} s; it goes on")
+                    why = self._connection.waits_for()
+                    raise WaitTimeout(f"job {self.job_id} is {state} after {timeout:g} s; it goes on{why}")
                 return self._connection.replica.view.state
         except WaitInterrupted:
             if on_interrupt == "detach":
@@ -268,7 +269,10 @@ class Job:
 
         with self._connection.interruptible(), self._connection.replica.changed:
             if not self._connection.wait_for(is_over, timeout):
-                raise WaitTimeout(f"worker {worker_id} of {self.job_id} has no result after {timeout:g} s")
+                why = self._connection.waits_for()
+                raise WaitTimeout(
+                    f"worker {worker_id} of {self.job_id} has no result after {timeout:g} s{why}"
+                )
             outcome = self._connection.replica.view.workers[worker_id].result
         if outcome == "ok":
             return self._load(worker_id)

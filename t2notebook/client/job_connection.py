@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from ..model.errors import SessionError, Twister2Error, UnknownWorker, WaitInter
 from ..model.reducer import JobView
 from ..model.states import JobState
 from ..model.wording import its_workers
+from ..views.snapshot import held_workers, shorten, waiting_for
 from .job_replica import JobReplica
 from .offline import OfflineSession, open_anywhere
 from .session_http import Connection, SessionBroken, SessionEnding
@@ -21,6 +23,8 @@ from .session_link import Link
 
 #: Seconds for which a request is tried again while one session follows another.
 PATIENCE = 15.0
+#: Seconds that somebody has waited when it is said that a worker waits in the debugger, and between two looks.
+TELL_AFTER = 1.0
 
 _reopening = threading.Lock()
 
@@ -139,14 +143,33 @@ class JobConnection:
         """
         if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
             raise Twister2Error(f"timeout is {timeout!r}; give seconds, or None to wait for the end")
-        deadline = None if timeout is None else time.monotonic() + timeout
+        now = time.monotonic()
+        deadline = None if timeout is None else now + timeout
+        look_at, told = now + TELL_AFTER, ""
         while not condition():
-            remaining = 1.0 if deadline is None else deadline - time.monotonic()
+            now = time.monotonic()
+            remaining = 1.0 if deadline is None else deadline - now
             if remaining <= 0:
                 return False
+            if now >= look_at:
+                look_at, told = now + TELL_AFTER, self._tell_of_held(told)
             # A bounded wait, since an unbounded one cannot be interrupted on every platform.
             self.replica.changed.wait(min(remaining, 1.0))
         return True
+
+    def waits_for(self) -> str:
+        """Return what the job waits for after a colon; empty if nobody can say. With the replica held."""
+        reason = shorten(waiting_for(self.replica.view))
+        return f": {reason}" if reason else ""
+
+    def _tell_of_held(self, told: str) -> str:
+        """Say who waits in the debugger, unless that is told: whoever waits for results may see nothing else."""
+        view = self.replica.view
+        if not (held := held_workers(view)) or (text := waiting_for(view)) == told:
+            return told
+        command = f"t2notebook debug {view.job_id} {held[0]}"
+        print(f"t2notebook: {text}, or {command!r} in a terminal", file=sys.stderr)
+        return text
 
     @contextmanager
     def interruptible(self, what: str = "waiting") -> Iterator[None]:

@@ -132,7 +132,9 @@ class Debugger:
         if held is None:
             return {"ended": True}, []
         if held.driver and held.driver != driver and held.lease > now:
-            return {"error": f"somebody else is attached to worker {worker_id}"}, []
+            return {
+                "error": f"somebody else is attached to worker {worker_id} (a kernel that has died is, for a minute)"
+            }, []
         if do == "detach":
             if held.driver == driver:
                 self._free(held, now)

@@ -134,7 +134,7 @@ def snapshot(
         "now": now,
         "elapsed": elapsed,
         "elapsed_text": duration(elapsed, running=not view.state.is_final),
-        "waiting_for": "" if view.state.is_final else shorten(_waiting_for(view)),
+        "waiting_for": "" if view.state.is_final else shorten(waiting_for(view)),
         "lost": lost,
         "reason": _why(view, is_told),
         "failures": [] if is_told else _failures(failures),
@@ -193,9 +193,9 @@ def select(view: JobView, most: int = ALL_ROWS) -> Selection:
     )
 
 
-def _waiting_for(view: JobView) -> str:
+def waiting_for(view: JobView) -> str:
     """Say what a job waits for: first for whom it waits in the debugger."""
-    held = _held(view)
+    held = held_workers(view)
     if not held:
         return view.waiting_for
     first = held[0]
@@ -205,7 +205,7 @@ def _waiting_for(view: JobView) -> str:
     return f"{who} {wait} in the debugger ({why}): %twister2 debug {view.job_id} {first}"
 
 
-def _held(view: JobView) -> list[int]:
+def held_workers(view: JobView) -> list[int]:
     """Return who waits in the debugger."""
     if isinstance(view.workers, PackedWorkers):
         return view.workers.having("held")

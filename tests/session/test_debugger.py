@@ -128,17 +128,26 @@ def test_q_ends_the_worker_whatever_its_code_catches(t2: Any, types: Typed) -> N
     assert "worker 0 was ended in the debugger" in str(job.error())
 
 
-def test_nobody_comes_or_nobody_can_type(t2: Any, types: Typed) -> None:
+def test_nobody_comes_or_nobody_can_type(t2: Any, types: Typed, capsys: pytest.CaptureFixture[str]) -> None:
     def work(env: Any) -> int:
         breakpoint()
         return 7
 
     job = t2.submit(work, cpu=0.2, ram_mega_bytes=64, debug_timeout=2)
     held(job)
+    with pytest.raises(
+        TimeoutError, match=r"after 0\.05 s; it goes on: worker 0 waits in the debugger \(breakpoint"
+    ):
+        job.results(0.05)
     types(NotImplementedError)
     with pytest.raises(CannotType, match="nothing can be typed here"):
         job.debug()
     assert job.results(30) == [7], "it goes on by itself"
+    told = capsys.readouterr().err
+    assert (
+        told.count(f"%twister2 debug {job.job_id} 0, or 't2notebook debug {job.job_id} 0' in a terminal\n")
+        == 1
+    ), "whoever waits in a script sees nothing else"
     with pytest.raises(t2.Twister2Error, match=r"no worker of job .* waits in the debugger"):
         job.debug()
     for wrong in (0, -1, True, "1"):
