@@ -1,8 +1,7 @@
 /**
  * Live views in a notebook: of jobs, of the cluster, and the form of resources. The kernel's widget is shown where it
  * comes; where it does not (the page was reloaded while the kernel computes, the notebook was opened anew, the kernel is
- * gone), the same view shows what the Jupyter server knows. Only the form needs its kernel: until that answers, the HTML
- * below says what had been chosen.
+ * gone), the same view shows what the Jupyter server knows. Of the form only the submit needs its kernel.
  */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
@@ -13,7 +12,7 @@ import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab
 import type { Message } from '@lumino/messaging';
 import { PanelLayout, Widget } from '@lumino/widgets';
 
-import { loadCluster, loadViews, type Dispose } from './views.js';
+import { loadCluster, loadForm, loadViews, type Dispose, type ISource } from './views.js';
 
 const WIDGET_MIME = 'application/vnd.jupyter.widget-view+json';
 /** Before widgets, which have -10. */
@@ -176,6 +175,20 @@ class LiveRenderer extends Widget implements IRenderMime.IRenderer {
   private _tries = 0;
 }
 
+/** Draw with a source into a place, until it is ended. */
+function drawn(
+  render: (options: { model: ISource; el: HTMLElement; trans: TranslationBundle }) => Dispose,
+  source: ISource,
+  place: HTMLElement,
+  trans: TranslationBundle
+): Dispose {
+  const end = render({ model: source, el: place, trans });
+  return () => {
+    end();
+    source.dispose();
+  };
+}
+
 /** The kinds of views that kernels publish. */
 function kinds(settings: ServerConnection.ISettings, trans: TranslationBundle): IKind[] {
   return [
@@ -187,38 +200,41 @@ function kinds(settings: ServerConnection.ISettings, trans: TranslationBundle): 
           return null;
         }
         const views = await loadViews(settings);
-        if (!isWanted()) {
-          return null;
-        }
-        const source = views.streamSource(job_id, beside, trans);
-        const end = views.render({ model: source, el: place, trans });
-        return () => {
-          end();
-          source.dispose();
-        };
+        return isWanted() ? drawn(views.render, views.streamSource(job_id, beside, trans), place, trans) : null;
       }
     },
     {
       mime: 'application/vnd.t2notebook.cluster+json',
       selector: '.t2-cluster',
       show: async ({ master }, beside, place, isWanted) => {
-        if (typeof master !== 'string' || !isWanted()) {
+        if (typeof master !== 'string') {
           return null;
         }
         const views = await loadCluster(settings);
         const source = await views.clusterSource(master, beside, trans);
-        if (!source || !isWanted()) {
-          source?.dispose();
-          return null;
+        if (source && isWanted()) {
+          return drawn(views.render, source, place, trans);
         }
-        const end = views.render({ model: source, el: place, trans });
-        return () => {
-          end();
-          source.dispose();
-        };
+        source?.dispose();
+        return null;
       }
     },
-    { mime: 'application/vnd.t2notebook.form+json', selector: '.t2-form', show: async () => null }
+    {
+      mime: 'application/vnd.t2notebook.form+json',
+      selector: '.t2-form',
+      show: async ({ master, values, others }, beside, place, isWanted) => {
+        if (typeof master !== 'string' || typeof values !== 'object' || !Array.isArray(others)) {
+          return null;
+        }
+        const views = await loadForm(settings);
+        const source = await views.formSource({ master, values, others }, beside, trans);
+        if (source && isWanted()) {
+          return drawn(views.render, source, place, trans);
+        }
+        source?.dispose();
+        return null;
+      }
+    }
   ];
 }
 

@@ -26,6 +26,12 @@ export interface IClusterViews {
   clusterSource(master: string, beside: string, trans: TranslationBundle): Promise<ISource | null>;
 }
 
+export interface IFormViews {
+  render(options: { model: ISource; el: HTMLElement; trans: TranslationBundle }): Dispose;
+  /** A form that the Jupyter server feeds; null if it cannot. */
+  formSource(published: object, beside: string, trans: TranslationBundle): Promise<ISource | null>;
+}
+
 const loaded = new Map<string, Promise<unknown>>();
 
 /** Import a view and its style once; the server has the same version of both as of what it sends them. */
@@ -64,6 +70,19 @@ export function loadCluster(settings: ServerConnection.ISettings): Promise<IClus
       addStyle(base, 'cluster_view.css')
     ]);
     return { render: view.default.render, clusterSource: source.clusterSource };
+  });
+}
+
+export function loadForm(settings: ServerConnection.ISettings): Promise<IFormViews> {
+  const base = baseOf(settings);
+  return once('form', async () => {
+    const [view, source] = await Promise.all([
+      import(/* webpackIgnore: true */ `${base}/resource_form.js`),
+      import(/* webpackIgnore: true */ `${base}/form_source.js`),
+      addStyle(base, 'resource_form.css'),
+      addStyle(base, 'cluster_view.css')
+    ]);
+    return { render: view.default.render, formSource: source.formSource };
   });
 }
 

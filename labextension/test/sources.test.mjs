@@ -41,6 +41,8 @@ globalThis.fetch = async path => {
 
 const { StreamSource } = await import('../../t2notebook/views/static/stream_source.js');
 const { ClusterSource, clusterSource } = await import('../../t2notebook/views/static/cluster_source.js');
+const { FormSource } = await import('../../t2notebook/views/static/form_source.js');
+const { chosenBefore, keepChosen } = await import('../../t2notebook/views/static/form_memory.js');
 const { Relay } = await import('../../t2notebook/views/static/relay.js');
 const { Values } = await import('../../t2notebook/views/static/values.js');
 
@@ -228,6 +230,40 @@ test('a cluster is asked for while somebody looks, and keeps its last page when 
   source.dispose();
   mock.timers.tick(60000);
   assert.equal(asked.length, 3);
+  mock.timers.reset();
+});
+
+test('a form goes on with what was chosen before the page was reloaded, and keeps it for the kernel', async () => {
+  begin();
+  const kept = new Map();
+  globalThis.sessionStorage = { getItem: key => kept.get(key) ?? null, setItem: (key, text) => kept.set(key, text) };
+  const bodies = [];
+  const { fetch } = globalThis;
+  globalThis.fetch = (path, options) => (bodies.push(JSON.parse(options.body)), fetch(path));
+  keepChosen('t2-0123456789ab', { values: { workers: 4 }, isPending: false });
+  const published = { master: 'local', values: { workers: 1 }, others: ['--name', 'pi'] };
+  const source = new FormSource(published, server, 't2-0123456789ab');
+  answers = [[200, { values: { workers: 4 }, sequence: 0, problem: '' }]];
+  await source.ask();
+  assert.deepEqual(bodies, [{ master: 'local', others: ['--name', 'pi'], values: { workers: 4 }, sequence: 0 }]);
+  answers = [[200, { sequence: 1, problem: 'cpu is 0' }]];
+  source.send({ kind: 'change', values: { workers: 5, cpus: 0 }, sequence: 1 });
+  await settle();
+  assert.deepEqual(source.get('state'), { values: { workers: 4 }, sequence: 1, problem: 'cpu is 0' });
+  assert.deepEqual(chosenBefore('t2-0123456789ab'), { values: { workers: 5, cpus: 0 }, isPending: true });
+  source.send({ kind: 'submit' });
+  assert.equal(bodies.length, 2);
+  // an answer to what has been changed meanwhile is none
+  answers = [[200, { sequence: 2, fits: 'old' }], [200, { sequence: 3, fits: 'new' }]];
+  source.send({ kind: 'change', values: { workers: 6 }, sequence: 2 });
+  source.send({ kind: 'change', values: { workers: 7 }, sequence: 3 });
+  await settle();
+  assert.equal(source.get('state').fits, 'new');
+  source.dispose();
+  assert.equal(chosenBefore('t2-fedcba987654'), null);
+  kept.set('t2notebook:form:t2-0123456789ab', '{');
+  assert.equal(chosenBefore('t2-0123456789ab'), null);
+  globalThis.fetch = fetch;
   mock.timers.reset();
 });
 

@@ -47,8 +47,21 @@ def forecast(
         When the master does not say what it has; why.
     """
     config = get_config()
-    placement = placement or Placement()
-    question = {
+    question = question_of(resource, placement or Placement())
+    deadline = time.monotonic() + (config.start_timeout if patience is None else patience)
+    while True:
+        try:
+            found: dict[str, Any] = link_for(config).reach().post("/v1/forecast", question)
+            return found
+        except SessionError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE)
+
+
+def question_of(resource: ComputeResource, placement: Placement) -> dict[str, Any]:
+    """Return the question as sessions take it (``POST /v1/forecast``)."""
+    return {
         "workers": resource.instances,
         "cpu": resource.cpu,
         "ram_mega_bytes": resource.ram_mega_bytes,
@@ -59,15 +72,6 @@ def forecast(
         "nodes": list(placement.nodes),
         "where": placement.where,
     }
-    deadline = time.monotonic() + (config.start_timeout if patience is None else patience)
-    while True:
-        try:
-            found: dict[str, Any] = link_for(config).reach().post("/v1/forecast", question)
-            return found
-        except SessionError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(PAUSE)
 
 
 def measured_advice(name: str, most: int = 3) -> str:

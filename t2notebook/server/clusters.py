@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..client.cluster import cluster_info, embedded_page, page_through
@@ -71,7 +71,7 @@ def cluster_page(sessions: Iterable[Connection], master: str) -> dict[str, Any]:
     sessions : iterable of Connection
         To the living sessions.
     master : str
-        The address of a master, or as the configuration has it: ``local`` is the embedded one, wherever it is now.
+        Its address; ``local`` is the embedded one, wherever it is now.
 
     Returns
     -------
@@ -83,17 +83,39 @@ def cluster_page(sessions: Iterable[Connection], master: str) -> dict[str, Any]:
     Twister2Error
         When the master is known, and does not answer; why.
     """
+    page = through_session(sessions, master, page_through)
+    if page is None and (info := cluster_info()) is not None and master in ("local", str(info["master"])):
+        return embedded_page()
+    return page or {}
+
+
+def through_session(
+    sessions: Iterable[Connection], master: str, ask: Callable[[Connection], dict[str, Any]]
+) -> dict[str, Any] | None:
+    """Return the answer of a session that is subscribed to a master; None where there is none.
+
+    Parameters
+    ----------
+    sessions : iterable of Connection
+    master : str
+        Its address, or as it is configured; ``local`` is the embedded one, and an empty text any other.
+    ask : callable
+        What to ask the session.
+
+    Raises
+    ------
+    Twister2Error
+        When those that there are do not answer; why.
+    """
     trouble: Twister2Error | None = None
     for connection in sessions:
         try:
             info = connection.get("/v1/info")
-            if master in (str(info["master"]), str(info["config"]["master"])):
-                return page_through(connection)
+            configured = str(info["config"]["master"])
+            if master in (str(info["master"]), configured) or (not master and configured != "local"):
+                return ask(connection)
         except Twister2Error as error:  # another session may tell
             trouble = error
-    info = cluster_info()
-    if info is not None and master in ("local", str(info["master"])):
-        return embedded_page()
     if trouble is not None:
         raise trouble
-    return {}
+    return None

@@ -15,11 +15,15 @@ from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from .. import __version__
-from ..model.errors import Twister2Error, UnknownJob
+from ..client.forecasts import question_of
+from ..client.session_http import Connection
+from ..model.errors import SubmitError, Twister2Error, UnknownJob
 from ..model.text import dumps
+from ..views.form_state import form_state
 from ..views.modules import STATIC
+from ..views.resource_values import ResourceValues, line
 from . import actions
-from .clusters import cluster_page, clusters
+from .clusters import cluster_page, clusters, through_session
 from .job_list import Change, JobList
 from .job_view import ViewHandler
 from .trust import NotOurs
@@ -218,6 +222,51 @@ class ClusterPageHandler(Handler):
         self.answer(page)
 
 
+class FormHandler(Handler):
+    """``POST /t2notebook/api/form``: for a form of resources whose kernel does not answer."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Answer the form's state for the values that are chosen, or what is wrong with them.
+
+        The request has ``values``, ``sequence`` (the page's number of them), ``others`` (the words of the line that the
+        form does not set) and ``master``.
+
+        Raises
+        ------
+        web.HTTPError
+            400 when it is no such request.
+        """
+        content = self.get_json_body() or {}
+        try:
+            sequence, others = int(content["sequence"]), [str(word) for word in content["others"]]
+            master, record = str(content["master"]), dict(content["values"])
+        except (TypeError, ValueError, KeyError):
+            raise web.HTTPError(400, "not the request of a form") from None
+        try:
+            values = ResourceValues.read(record)
+        except (SubmitError, TypeError, ValueError, AttributeError) as error:
+            self.answer({"sequence": sequence, "problem": str(error)})
+            return
+        await self.job_list.refreshed()
+        sessions = [stream.connection for stream in self.job_list.streams.values()]
+        question = question_of(values.resource, values.placement)
+
+        def ask(connection: Connection) -> dict[str, Any]:
+            found: dict[str, Any] = connection.post("/v1/forecast", question)
+            return found
+
+        found, trouble = None, ""
+        try:
+            found = await self.job_list.run(through_session, sessions, master, ask)
+            trouble = "" if found else "no session is connected to its master now"
+        except (Twister2Error, OSError) as error:
+            trouble = str(error)
+        text = line([*values.words(), *others])
+        self.answer(form_state(values, text, sequence, found=found, trouble=trouble))
+
+
 class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     """``/t2notebook/api/stream``, a WebSocket: all jobs, then each change."""
 
@@ -271,6 +320,7 @@ def routes(job_list: JobList) -> list[Any]:
         (rf"{base}/stream", StreamHandler, settings),
         (rf"{base}/clusters", ClustersHandler, settings),
         (rf"{base}/cluster", ClusterPageHandler, settings),
+        (rf"{base}/form", FormHandler, settings),
         (rf"{base}/clear", ClearHandler, settings),
         (rf"{base}/jobs", JobsHandler, settings),
         (rf"{job}/kill", KillHandler, settings),

@@ -57,14 +57,17 @@ class ApiHandler(RequestHandler):
     """
 
     is_for_any = False
+    #: Whether a POST only asks: from somebody who observes it is no need of us, as a GET is not.
+    only_asks = False
 
     def initialize(self, session: Session) -> None:
         self.session = session
+        observes = OBSERVER_HEADER in self.request.headers
         # Who only observes keeps us no longer; who has a job ended is to get the answer.
-        if self.request.method == "POST":
+        if self.request.method == "POST" and not (self.only_asks and observes):
             session.was_needed = True
             session.touch()
-        elif OBSERVER_HEADER not in self.request.headers:
+        elif not observes:
             session.touch()
 
     def prepare(self) -> None:
@@ -340,6 +343,8 @@ class ClusterHandler(ApiHandler):
 
 class ForecastHandler(ApiHandler):
     """``POST /v1/forecast``: how many workers of a kind fit."""
+
+    only_asks = True
 
     async def post(self) -> None:
         """Answer numbers of workers, and the agents with them.

@@ -234,6 +234,12 @@ def test_a_worker_whose_data_fits_nowhere_else_stays(make: Make) -> None:
     def become(status: Status, dask_worker: Any) -> None:
         dask_worker.status = status
 
+    def is_known(status: Status) -> bool:
+        def ask(dask_scheduler: Any) -> str:
+            return str(dask_scheduler.workers[other].status.name)
+
+        return bool(client.run_on_scheduler(ask) == status.name)
+
     cluster = make(workers=2)
     with distributed.Client(cluster) as client:
         client.wait_for_workers(2, timeout=60)
@@ -243,10 +249,12 @@ def test_a_worker_whose_data_fits_nowhere_else_stays(make: Make) -> None:
             address for address, worker in client.scheduler_info()["workers"].items() if worker["name"] == "0"
         )
         client.run(become, Status.paused, workers=[other])
+        eventually(lambda: is_known(Status.paused))
         cluster.sync(cluster.scale_down, ["1"])
         assert set(cluster.workers) == {"0", "1"} and future.result(timeout=30) == 144
         assert "worker 1 stays" in cluster.get_logs(scheduler=False, workers=False)["Cluster"]
         client.run(become, Status.running, workers=[other])
+        eventually(lambda: is_known(Status.running))
         cluster.sync(cluster.scale_down, ["1"])
         eventually(lambda: names(cluster) == {"0"})
         assert future.result(timeout=30) == 144

@@ -336,7 +336,7 @@ def test_a_view_goes_on_whatever_becomes_of_page_and_kernel(tmp_path, app):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("app", ["lab", "notebook"])
-def test_the_cluster_is_live_on_a_reloaded_page_and_the_form_says_since_when(tmp_path, app):
+def test_the_cluster_and_the_form_are_live_on_a_reloaded_page(tmp_path, app):
     """Both were static without a word, until the kernel had time."""
     busy = "end = time.monotonic() + 600\nwhile time.monotonic() < end:\n    time.sleep(0.2)"
     t2lab.write_notebook(tmp_path / "a.ipynb", REAL, LONG, "%twister2 resources", "%twister2 cluster", busy)
@@ -353,15 +353,29 @@ def test_the_cluster_is_live_on_a_reloaded_page_and_the_form_says_since_when(tmp
         assert is_busy(address) and len(texts(driver, ".t2-cluster")) == 1
         assert "from the Jupyter server" in "".join(texts(driver, ".t2-cluster [role=status]"))
         assert not seen(driver, ".t2-clusterkept"), "what was saved is hidden"
-        (kept,) = seen(driver, ".t2-formkept")
-        assert "Chosen as of " in kept and "--workers 3" in kept
+        # the form asks the server, too, and keeps what is chosen for its kernel
+        form = ".t2-form:not(.t2-cluster)"
+        t2lab.wait_for(lambda: "Fits now" in "".join(seen(driver, f"{form} .t2-fits")), 30, "no forecast")
+        choose = """
+            const box = document.querySelector(arguments[0] + " .t2-number-box");
+            box.value = "5";
+            box.dispatchEvent(new Event("input"));
+        """
+        driver.execute_script(choose, form)
+        t2lab.wait_for(lambda: "--workers 5" in "".join(seen(driver, f"{form} .t2-form-line")), 20, "no line")
+        assert not seen(driver, ".t2-formkept") and is_busy(address)
         shown = "".join(seen(driver, ".jp-OutputArea-output"))
         assert "not found" not in shown and "Loading widget" not in shown
         # as soon as the kernel can, both are its own again
         kernel_session(driver, "session.kernel.interrupt()")
-        t2lab.wait_for(lambda: seen(driver, ".t2-form:not(.t2-cluster)"), 40, "the form does not come")
+        for view in (form, ".t2-cluster"):
+            t2lab.wait_for(
+                lambda view=view: "Jupyter" not in "".join(seen(driver, view) or ["Jupyter"]),
+                40,
+                f"{view} is not the kernel's",
+            )
         t2lab.wait_for(
-            lambda: "Jupyter" not in "".join(seen(driver, ".t2-cluster")), 40, "it is not the kernel's"
+            lambda: "--workers 5" in "".join(seen(driver, f"{form} .t2-form-line")), 20, "forgotten"
         )
         assert len(texts(driver, ".t2-cluster")) == 1 and not seen(driver, ".t2-formkept")
 

@@ -13,10 +13,11 @@ from t2notebook.model.errors import SubmitError
 from t2notebook.notebook.feeder import Feeder
 from t2notebook.notebook.forms.form import ResourceForm, last_or
 from t2notebook.notebook.forms.html import form_html
-from t2notebook.notebook.forms.text import fits_text, forecast_text, hint, plan_text, tone
-from t2notebook.notebook.forms.values import ResourceValues, line, replaced, split_where
+from t2notebook.notebook.forms.text import forecast_text, hint
 from t2notebook.notebook.magics import cell_jobs, submit_parser
 from t2notebook.notebook.magics.resources import resources_parser
+from t2notebook.views.form_state import fits_text, plan_text, tone
+from t2notebook.views.resource_values import ResourceValues, line, replaced, split_where
 
 PARSER = submit_parser.make_parser()
 

@@ -51,5 +51,9 @@ def test_modules_are_small_have_one_idea_and_come_from_nowhere_else(name: str) -
 
 def test_every_module_is_needed() -> None:
     # source.js has types only
-    used = {module for name in (*WIDGETS, "dash.js", "cluster_source.js") for module in needed(name)}
+    used = {
+        module
+        for name in (*WIDGETS, "dash.js", "cluster_source.js", "form_source.js")
+        for module in needed(name)
+    }
     assert used | {"source.js"} == set(MODULES)

@@ -10,8 +10,15 @@ import pytest
 from t2notebook.views.modules import STATIC, text_of
 from tests.views.test_modules import needed
 
-#: What the lab extension imports; the form comes from a kernel only, and `dash` is a page of its own.
-SHOWN = ("job_view.js", "stream_source.js", "cluster_view.js", "cluster_source.js")
+#: What the lab extension imports; `dash` is a page of its own.
+SHOWN = (
+    "job_view.js",
+    "stream_source.js",
+    "cluster_view.js",
+    "cluster_source.js",
+    "resource_form.js",
+    "form_source.js",
+)
 MODULES = sorted({name for start in SHOWN for name in needed(start)} - {"words.js", "relay.js"})
 #: All words, for whoever translates them. `python -m tests.views.test_words` writes it anew.
 LIST = Path(__file__).with_name("words.txt")

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...model.errors import SessionError, SubmitError, Twister2Error
 from ...model.units import mebibytes_of
+from ...views.form_state import form_state
+from ...views.resource_values import ResourceValues, line, others, replaced, split_where
 from ..magics import cell_jobs, submission, submit_parser
 from ..magics.parser import VerbParser
 from ..output import OutputContext, kernel_shell
 from .html import form_html
-from .text import fits_text, forecast_text, hint, plan_text, tone
-from .values import ResourceValues, line, replaced, split_where
+from .text import forecast_text, hint
 
 if TYPE_CHECKING:
     from ..widgets.resource_form import FormWidget
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-#: For our extension of JupyterLab, which shows the widget as soon as the kernel can give it.
+#: For our extension of JupyterLab, which has the Jupyter server feed the form where the widget does not come.
 FORM = "application/vnd.t2notebook.form+json"
 #: Seconds between two writes of what a saved notebook keeps.
 KEPT_INTERVAL = 2.0
@@ -186,9 +187,23 @@ class ResourceForm:
         self._views.append(view)
         model = {"version_major": 2, "version_minor": 0, "model_id": view.widget.model_id}
         # As with a job's view: the second output is for whom there is no kernel, and hidden by the first.
-        ip.display_pub.publish({WIDGET: model, FORM: {"beside": name}})
+        ip.display_pub.publish({WIDGET: model, FORM: self._published(name)})
         ip.display_pub.publish(view.kept(), transient={"display_id": name})
         view.begin()
+
+    def _published(self, name: str) -> dict[str, Any]:
+        """Return what the Jupyter server needs to feed the form while the kernel is silent."""
+        from ...config import get_config
+
+        # Of the master no more than whether it is the embedded one: its address may hold a password.
+        is_local = get_config().master == "local"
+        words = self.cell.words if self.cell else ()
+        return {
+            "beside": name,
+            "master": "local" if is_local else "",
+            "values": self._values.to_dict(),
+            "others": others(words, _parser().takes_value),
+        }
 
     def text(self) -> str:
         """Return what fits, what the agents have, and the line, as text."""
@@ -269,21 +284,14 @@ class FormView:
     ) -> dict[str, Any]:
         values = values or self.form.values
         cell = self.form.cell
-        return {
-            "values": values.to_dict(),
-            "sequence": sequence,
-            "line": self.form.line,
+        own = {
             "cell": cell.name if cell else "",
             "problem": self.problem,
             "notice": self.notice,
-            "forecast": found,
-            "trouble": trouble,
-            "fits": fits_text(found, values) if found else "",
-            "plan": plan_text(found, values) if found else "",
-            "tone": tone(found, values) if found else "",
             "hint": self._hint,
             "submits": self._submits,
         }
+        return form_state(values, self.form.line, sequence, found=found, trouble=trouble) | own
 
     def _look_for_hint(self) -> None:
         """Read now and then what earlier jobs of this name have used."""

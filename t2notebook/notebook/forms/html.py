@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
+from ...views.resource_values import ResourceValues
 from ...views.snapshot import clock, day, mebibytes, zone
-from .values import ResourceValues
 
 _FONT = "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;line-height:1.4"
 _MONO = "font-family:var(--jp-code-font-family,monospace);font-size:12px"

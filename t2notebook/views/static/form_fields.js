@@ -5,13 +5,16 @@ import { element, setShown, setText } from "./dom.js";
 // Ends of sliders while the cluster is not known.
 /** @type {Record<string, number>} */
 const ENDS = { workers: 16, cpus: 8, ram: 8192, disk: 100, gpus: 0 };
-export const FIELDS = [
-  { key: "workers", label: "Workers", unit: "", min: 1, step: 1 },
-  { key: "cpus", label: "CPUs each", unit: "", min: 0.1, step: 0.1 },
-  { key: "ram", label: "Memory each", unit: "MiB", min: 64, step: 64 },
-  { key: "disk", label: "Disk each", unit: "GiB", min: 0, step: 1 },
-  { key: "gpus", label: "GPUs each", unit: "", min: 0, step: 1 },
-];
+/** @param {import("./words.js").Catalogue} trans */
+export function fieldsOf(trans) {
+  return [
+    { key: "workers", label: trans.__("Workers"), unit: "", min: 1, step: 1 },
+    { key: "cpus", label: trans.__("CPUs each"), unit: "", min: 0.1, step: 0.1 },
+    { key: "ram", label: trans.__("Memory each"), unit: "MiB", min: 64, step: 64 },
+    { key: "disk", label: trans.__("Disk each"), unit: "GiB", min: 0, step: 1 },
+    { key: "gpus", label: trans.__("GPUs each"), unit: "", min: 0, step: 1 },
+  ];
+}
 
 /**
  * @param {number} value
@@ -26,10 +29,11 @@ let formCount = 0;
 /** A slider and a box of one number. The slider's end is what the cluster has, and never below the number. */
 export class Field {
   /**
-   * @param {typeof FIELDS[number]} field
+   * @param {ReturnType<typeof fieldsOf>[number]} field
    * @param {() => void} onChange
+   * @param {import("./words.js").Catalogue} trans
    */
-  constructor({ key, label, unit, min, step }, onChange) {
+  constructor({ key, label, unit, min, step }, onChange, trans) {
     this.key = key;
     this.min = min;
     this.step = step;
@@ -43,7 +47,7 @@ export class Field {
     this.range.type = "range";
     this.range.min = String(min);
     this.range.step = String(step);
-    this.range.setAttribute("aria-label", `${label}, slider`);
+    this.range.setAttribute("aria-label", trans.__("%1, slider", label));
     this.box = element("input", "t2-number-box");
     this.box.id = id;
     this.box.type = "number";
@@ -107,8 +111,12 @@ export class Field {
 
 /** Hosts to choose from; none chosen means any. */
 export class Nodes {
-  /** @param {() => void} onChange */
-  constructor(onChange) {
+  /**
+   * @param {() => void} onChange
+   * @param {import("./words.js").Catalogue} trans
+   */
+  constructor(onChange, trans) {
+    this.trans = trans;
     this.node = element("details", "t2-choices");
     this.summary = element("summary");
     this.list = element("div", "t2-choice-list");
@@ -143,7 +151,7 @@ export class Nodes {
           this.onChange();
         });
         label.append(box, document.createTextNode(host));
-        if (!hosts.includes(host)) label.append(element("span", "t2-muted", " (not there now)"));
+        if (!hosts.includes(host)) label.append(element("span", "t2-muted", ` ${this.trans.__("(not there now)")}`));
         return label;
       }),
     );
@@ -153,15 +161,21 @@ export class Nodes {
 
   say() {
     const some = [...this.chosen].sort();
-    const text = some.length ? `${some.slice(0, 4).join(", ")}${some.length > 4 ? `, and ${some.length - 4} more` : ""}` : "any";
-    setText(this.summary, `Nodes: ${text}`);
+    const { trans } = this;
+    const first = some.slice(0, 4).join(", ");
+    const text = some.length > 4 ? trans.__("%1, and %2 more", first, some.length - 4) : first || trans.__("any");
+    setText(this.summary, trans.__("Nodes: %1", text));
   }
 }
 
 /** A choice for each attribute that agents have, and a box for other constraints. */
 export class Where {
-  /** @param {() => void} onChange */
-  constructor(onChange) {
+  /**
+   * @param {() => void} onChange
+   * @param {import("./words.js").Catalogue} trans
+   */
+  constructor(onChange, trans) {
+    this.trans = trans;
     this.node = element("div", "t2-where");
     this.selects = element("div", "t2-selects");
     const label = element("label", "t2-select");
@@ -170,7 +184,7 @@ export class Where {
     this.more.placeholder = "unique:hostname";
     this.more.spellcheck = false;
     this.more.addEventListener("input", onChange);
-    label.append(element("span", "", "More constraints"), this.more);
+    label.append(element("span", "", trans.__("More constraints")), this.more);
     this.node.append(this.selects, label);
     /** @type {Record<string, string[]>} */
     this.values = {};
@@ -196,8 +210,8 @@ export class Where {
         const select = element("select", "t2-select-box");
         const chosen = values[name] ?? [];
         const all = [...new Set([...(attributes[name] ?? []), ...chosen])];
-        const options = [["", "any"], ...all.map((value) => [JSON.stringify([value]), value])];
-        if (chosen.length > 1) options.push([JSON.stringify(chosen), chosen.join(" or ")]);
+        const options = [["", this.trans.__("any")], ...all.map((value) => [JSON.stringify([value]), value])];
+        if (chosen.length > 1) options.push([JSON.stringify(chosen), chosen.join(` ${this.trans.__("or")} `)]);
         for (const [value, text] of options) {
           const option = element("option", "", text);
           option.value = value;
@@ -219,17 +233,21 @@ export class Where {
 
 /** How many workers share an executor: as many as an offer holds, or a number. */
 export class PerExecutor {
-  /** @param {() => void} onChange */
-  constructor(onChange) {
+  /**
+   * @param {() => void} onChange
+   * @param {import("./words.js").Catalogue} trans
+   */
+  constructor(onChange, trans) {
+    this.trans = trans;
     this.node = element("label", "t2-select");
     this.box = element("input", "t2-number-box");
     this.box.type = "number";
     this.box.min = "1";
     this.box.step = "1";
     this.box.placeholder = "max";
-    this.box.title = "Empty: as many as an offer holds";
+    this.box.title = trans.__("Empty: as many as an offer holds");
     this.box.addEventListener("input", onChange);
-    this.node.append(element("span", "", "Workers per executor"), this.box);
+    this.node.append(element("span", "", trans.__("Workers per executor")), this.box);
   }
 
   get value() {

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ...model.job import MAX, ComputeResource, Placement
-from ...model.placement import Constraint, Operator, parse_where
+from ..model.job import MAX, ComputeResource, Placement
+from ..model.placement import Constraint, Operator, parse_where
 
 #: Options of ``%%twister2 submit`` that the form sets, and the value that needs no option.
 _OPTIONS = {
@@ -202,6 +202,11 @@ def replaced(words: Sequence[str], values: ResourceValues, takes_value: Callable
     takes_value : callable
         Whether an option is followed by a value.
     """
+    return [*values.words(), *others(words, takes_value)]
+
+
+def others(words: Sequence[str], takes_value: Callable[[str], bool]) -> list[str]:
+    """Return the words of a line that the form does not set."""
     kept: list[str] = []
     at = 0
     while at < len(words):
@@ -211,7 +216,7 @@ def replaced(words: Sequence[str], values: ResourceValues, takes_value: Callable
         if option not in _OPTIONS and option not in _DROPPED:
             kept += words[at : at + width]
         at += width
-    return [*values.words(), *kept]
+    return kept
 
 
 def line(words: Sequence[str]) -> str:
