@@ -112,10 +112,9 @@ class T2notebookBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore
         self.reset_batch_stats()
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
-        """Cancel what has not begun."""
+        """Cancel all batches, also those that run: nobody can ask for their results any more."""
         for future in list(self._futures):
-            if not future.running():
-                future.cancel()
+            future.cancel()
 
     def get_nested_backend(self) -> tuple[Any, None]:
         """Return the backend of calls within calls, on the worker: threads."""
