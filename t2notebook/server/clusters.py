@@ -98,7 +98,7 @@ def through_session(
     ----------
     sessions : iterable of Connection
     master : str
-        Its address, or as it is configured; ``local`` is the embedded one, and an empty text any other.
+        Its address; ``local`` is the embedded one; ``session-KEY`` that of the kernel's own session, by its place.
     ask : callable
         What to ask the session.
 
@@ -111,8 +111,8 @@ def through_session(
     for connection in sessions:
         try:
             info = connection.get("/v1/info")
-            configured = str(info["config"]["master"])
-            if master in (str(info["master"]), configured) or (not master and configured != "local"):
+            is_its = master == str(info["master"]) or (master == str(info["config"]["master"]) == "local")
+            if is_its or (master.startswith("session-") and connection.path.name.startswith(master)):
                 return ask(connection)
         except Twister2Error as error:  # another session may tell
             trouble = error

@@ -123,7 +123,10 @@ def test_a_job_of_a_living_kernel(server: Server, clean: Path) -> None:
     wrong = server.post("/form", {**request, "values": {**values, "cpus": 0}}).content
     assert wrong["sequence"] == 4 and "cpu is 0" in wrong["problem"]
     assert server.post("/form", {"values": values}).code == 400
-    assert "no session" in server.post("/form", {**request, "master": "10.9.8.7:5050"}).content["trouble"]
+    for master in ("10.9.8.7:5050", "session-0123456789abcdef", "session", ""):
+        assert "no session" in server.post("/form", {**request, "master": master}).content["trouble"]
+    (place,) = (clean / "runtime" / "t2notebook").glob("session-*.sock")
+    assert not server.post("/form", {**request, "master": place.stem}).content["trouble"]
     (session,) = sessions_of(clean)
     os.kill(session, signal.SIGSTOP)
     told = server.get("/clusters").content["clusters"][0]["error"]

@@ -195,12 +195,12 @@ class ResourceForm:
         """Return what the Jupyter server needs to feed the form while the kernel is silent."""
         from ...config import get_config
 
-        # Of the master no more than whether it is the embedded one: its address may hold a password.
-        is_local = get_config().master == "local"
+        config = get_config()
         words = self.cell.words if self.cell else ()
         return {
             "beside": name,
-            "master": "local" if is_local else "",
+            # Not as it is configured, which may hold a password, and stays in the notebook.
+            "master": "local" if config.master == "local" else f"session-{config.session_key}",
             "values": self._values.to_dict(),
             "others": others(words, _parser().takes_value),
         }
