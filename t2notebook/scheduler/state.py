@@ -23,6 +23,7 @@ from .offer_flow import OfferFlow
 from .pending_queue import PendingQueue
 from .placement.gang_matcher import Matcher
 from .placement.offers import Offer
+from .reconciler import Reconciler
 from .retirement import Retirement
 from .silent_launches import Silence
 from .task_tracker import TaskTracker
@@ -70,6 +71,7 @@ class SchedulerState:
         self.flow = OfferFlow(turn, timers, self.waiting, self.matcher)
         self.explainer = Explainer(turn, timers, self.waiting, self.flow, self.silence, gpus)
         self.retirement = Retirement(turn, timers, self.executors, executor_linger)
+        self.reconciler = Reconciler(turn, timers)
         self.tracker = TaskTracker(
             turn,
             timers,
@@ -79,6 +81,7 @@ class SchedulerState:
             self.silence,
             self.executors,
             self.retirement,
+            self.reconciler,
         )
         self.launcher = Launcher(
             turn,
@@ -209,7 +212,7 @@ class SchedulerState:
         self.turn.connected, self.turn.trouble = False, told.why
         self.matcher.clear()
         self.explainer.forget_cluster()
-        self.tracker.reconciliation.stop()
+        self.reconciler.stop()
         self._repeats.forget()
         self.explainer.say()
 
@@ -263,9 +266,10 @@ class SchedulerState:
             )
         self._acknowledge(status)
         if state in (TaskState.UNKNOWN, TaskState.UNREACHABLE):
-            self.tracker.doubtful(task_id, worker.agent)
+            self.reconciler.doubtful(task_id, worker.agent)
+            self.reconciler.ask()
         else:
-            self.tracker.reconciliation.answered(task_id)
+            self.reconciler.answered(task_id)
         if state is TaskState.RUNNING:
             self.executors.ran(executor_id or worker.executor_id)
         if state.is_terminal:
@@ -306,7 +310,7 @@ class SchedulerState:
             for task in operation["launch"]["task_infos"]:
                 task_id = task["task_id"]["value"]
                 if not told.certain:
-                    self.tracker.reconciliation.doubtful(task_id, task["agent_id"]["value"], self.turn.now)
+                    self.reconciler.doubtful(task_id, task["agent_id"]["value"])
                 elif (known := self.tracker.find(task_id)) is not None:
                     job, worker_id = known
                     message = f"the launch did not reach the master: {told.why}"
@@ -316,7 +320,7 @@ class SchedulerState:
                     )
                     self.tracker.ended(job, task["executor"]["executor_id"]["value"], task_id)
         if not told.certain:
-            self.tracker.reconcile()
+            self.reconciler.ask()
 
     def _launch_withdrawn(self, told: inputs.LaunchWithdrawn) -> None:
         for task_id in told.task_ids:

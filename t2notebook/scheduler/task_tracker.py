@@ -10,13 +10,13 @@ from ..model.job_table import JobRecord
 from ..model.states import JobState, TaskState
 from ..model.worker_view import WorkerView
 from ..protocol.launch import KILL_GRACE
-from .actions import Kill, Reconcile, ShutdownExecutor
+from .actions import Kill, ShutdownExecutor
 from .executor_pool import Executors
 from .explainer import Explainer
 from .offer_flow import OfferFlow
 from .pending_queue import PendingQueue
 from .placement.host_health import HostHealth
-from .reconciliation import Reconciliation
+from .reconciler import Reconciler
 from .restart_policy import Decision
 from .retirement import Retirement
 from .silent_launches import TOLD_AFTER, Silence
@@ -29,7 +29,7 @@ ANSWER_TIME = 5.0
 
 
 class TaskTracker:
-    """Kills, restarts and gives up tasks, decides what follows from their ends, and asks about doubtful ones.
+    """Kills, restarts and gives up tasks, and sees to what follows from their ends.
 
     Parameters
     ----------
@@ -41,6 +41,7 @@ class TaskTracker:
     silence : Silence
     executors : Executors
     retirement : Retirement
+    reconciler : Reconciler
     """
 
     def __init__(
@@ -53,14 +54,14 @@ class TaskTracker:
         silence: Silence,
         executors: Executors,
         retirement: Retirement,
+        reconciler: Reconciler,
     ) -> None:
         self._turn, self._timers, self._waiting, self._flow = turn, timers, waiting, flow
         self._explainer, self._silence = explainer, silence
-        self._executors, self._retirement = executors, retirement
+        self._executors, self._retirement, self._reconciler = executors, retirement, reconciler
         self._task_ends = TaskEnds(turn.jobs, silence, executors)
         self.hosts = HostHealth()
         self.deadlines = Deadlines()
-        self.reconciliation = Reconciliation()
         self._tasks: dict[str, tuple[str, int]] = {}
 
     def __bool__(self) -> bool:
@@ -324,7 +325,7 @@ class TaskTracker:
         executor_id, task_id : str
         """
         del self._tasks[task_id]
-        self.reconciliation.answered(task_id)
+        self._reconciler.answered(task_id)
         self._executors.ended(executor_id, task_id, self._turn.now)
         self._retirement.expect()
         self._settle(job)
@@ -354,6 +355,14 @@ class TaskTracker:
         else:
             self.deadlines.set(worker.task_id, self._turn.now + patience)
             self._await_deadline()
+
+    def resume(self, is_first: bool) -> None:
+        """Subscribed: ask what became of the tasks, and repeat what may have been lost."""
+        self._reconciler.resume(has_tasks=bool(self._tasks) or not is_first)
+        # What could not be heard of while there was no master must not count as silence.
+        self.deadlines.postpone(self._turn.now + ANSWER_TIME)
+        for job in self._turn.jobs.active:
+            self.kill_tasks(job)
 
     def _await_deadline(self) -> None:
         if (due := self.deadlines.next) is not None:
@@ -407,45 +416,3 @@ class TaskTracker:
             self.take(job, worker, TaskState.LOST, "SESSION", "FAILURE_TIMEOUT", message, {})
             self.ended(job, executor_id, task_id)
             self._executors.lost(executor_id)
-
-    # What the master is asked.
-
-    def resume(self, is_first: bool) -> None:
-        """Subscribed: ask what became of the tasks, and repeat what may have been lost."""
-        if self._tasks or not is_first:
-            self._begin_reconciliation()
-        else:
-            self.reconciliation.rest(self._turn.now)
-        self.reconcile()
-        # What could not be heard of while there was no master must not count as silence.
-        self.deadlines.postpone(self._turn.now + ANSWER_TIME)
-        for job in self._turn.jobs.active:
-            self.kill_tasks(job)
-
-    def doubtful(self, task_id: str, agent: str) -> None:
-        """Ask about a task, now or later, of which the master does not know where it is."""
-        self.reconciliation.doubtful(task_id, agent, self._turn.now)
-        self.reconcile()
-
-    def reconcile(self) -> None:
-        """Ask what is due."""
-        if not self._turn.connected:
-            return
-        now = self._turn.now
-        if self.reconciliation.is_over(now):
-            self._begin_reconciliation()
-        while (tasks := self.reconciliation.ask(now)) is not None:
-            self._turn.do(Reconcile(tuple(tasks)))
-        if self.reconciliation.due is not None:
-            self._timers.later(
-                "reconcile", max(0.0, self.reconciliation.due - now), self.reconcile, sooner=True
-            )
-
-    def _begin_reconciliation(self) -> None:
-        tasks = [
-            (worker.task_id, worker.agent)
-            for job in self._turn.jobs.active
-            for worker in job.view.workers
-            if worker.is_on_mesos
-        ]
-        self.reconciliation.begin(tasks, self._turn.now)

@@ -213,9 +213,7 @@ def test_an_unreachable_worker_is_replaced_in_time_and_killed_when_it_returns(pl
         await asyncio.sleep(60.1)
         assert (worker.state, worker.restarts, worker.failures) == (TaskState.PENDING, 1, 1)
         assert "on h1 for 60 s; restart 1 of 5 in 0.5 s" in worker.message
-        assert not stage.state.tracker.reconciliation.unanswered, (
-            "nobody waits for an answer about it any more"
-        )
+        assert not stage.state.reconciler.rounds.unanswered, "nobody waits for an answer about it any more"
         await asyncio.sleep(0.6)
         stage.offer(2)
         assert worker.task_id == f"{job.job_id}-0-1"
