@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ..jobmaster.contacts import Contacts
@@ -396,16 +395,3 @@ class Framework:
         task = asyncio.get_running_loop().create_task(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
-
-    def link_packages(self, target: Path) -> None:
-        """Let the packages of its unfinished jobs be served from another journal's folder."""
-        for job in self.jobs.active:
-            name = f"{job.spec.package}.t2"
-            source = self.journal.packages / name
-            if source.exists() and not (target / name).exists():
-                try:
-                    (target / name).hardlink_to(source)
-                except OSError:
-                    import shutil
-
-                    shutil.copyfile(source, target / name)

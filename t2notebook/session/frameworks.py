@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ..journal import RENEW, Journal, Lease, is_owned, read_unfinished, session_directories
-from ..journal.job_store import AllJobs, JobRecord
+from ..journal.job_store import AllJobs, JobRecord, Jobs
 from ..model.errors import JournalError
 from .framework import Framework
 
@@ -123,7 +124,7 @@ class Frameworks:
         if journal is None:
             return False
         framework = self._add(journal)
-        framework.link_packages(self.own.journal.packages)
+        _link_packages(framework.jobs, self.own.journal.packages)
         journal.set_meta(**self._whereabouts)
         self._on_adopted(framework)
         log.warning("took over %d unfinished jobs of %s", len(framework.jobs.active), directory.name)
@@ -194,3 +195,15 @@ class Frameworks:
                 for framework in self
             )
         )
+
+
+def _link_packages(jobs: Jobs, target: Path) -> None:
+    """Let the packages of unfinished jobs be served from another journal's folder."""
+    for job in jobs.active:
+        name = f"{job.spec.package}.t2"
+        source = jobs.journal.packages / name
+        if source.exists() and not (target / name).exists():
+            try:
+                (target / name).hardlink_to(source)
+            except OSError:
+                shutil.copyfile(source, target / name)

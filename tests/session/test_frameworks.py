@@ -93,6 +93,23 @@ def test_what_sessions_of_the_same_home_have_left_is_taken_over_at_once(tmp_path
     in_session(tmp_path, test)
 
 
+def test_packages_come_along_where_no_hard_link_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("not on this file system")
+
+    left = of_the_dead(tmp_path, "a")
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+
+    async def test(session: Session) -> None:
+        session.frameworks.adopt(left)
+        (package,) = session.frameworks.own.journal.packages.iterdir()
+        assert package.read_bytes() == b"package"
+
+    in_session(tmp_path, test)
+
+
 def test_what_lives_or_is_over_or_has_done_nothing_is_left_alone(tmp_path: Path) -> None:
     directories = [
         of_the_dead(tmp_path, "living", lease=Lease.mine()),
