@@ -126,7 +126,7 @@ class Task:
         return f"worker {self.launch.worker_id} of {self.launch.job_id}"
 
     def prepare(self, loop: Loop) -> None:
-        """Make the directory, and the ways to tell the executor and to be looked into.
+        """Make the ways to tell the executor and to be looked into.
 
         Parameters
         ----------
@@ -140,7 +140,6 @@ class Task:
         """
         if os.path.basename(self.task_id) != self.task_id or self.task_id in (".", ".."):
             raise OSError(f"{self.task_id!r} cannot be the name of a directory")
-        os.makedirs(os.path.join(self._directory, "tmp"), exist_ok=True)
         self.inspection = Inspection(loop)
         self._pipe, self._report = os.pipe()
         os.set_blocking(self._pipe, False)
@@ -169,7 +168,14 @@ class Task:
         self.inherited, self._resident = anonymous, resident
 
         def work() -> int:
-            fork.settle(directory, {**launch.environment, **_variables(launch)}, launch.cpus)
+            try:
+                # Here, where several workers can do it at once.
+                os.makedirs(os.path.join(directory, "tmp"), exist_ok=True)
+                fork.settle(directory, {**launch.environment, **_variables(launch)}, launch.cpus)
+            except OSError as error:
+                record = {"outcome": "lost", "message": f"cannot start a process for the worker: {error}"}
+                os.write(report, json.dumps(record).encode() + b"\n")
+                return 1
             fork.find_modules_in(launch.path)
             return run_worker(
                 launch,
