@@ -184,18 +184,24 @@ def test_the_memory_that_is_advised_is_enough_for_the_same_job(t2: Any) -> None:
         assert job.wait(60) is JobState.COMPLETED, (work.__name__, advised[work], job.tasks.message.tolist())
 
 
-def test_the_least_memory_is_enough_for_one_that_does_next_to_nothing(t2: Any) -> None:
+def test_the_least_memory_is_enough_for_one_that_does_next_to_nothing(t2: Any, tmp_path: Path) -> None:
     """It is what an advice may say, and what a worker inherits from its executor is more than half of it."""
 
     def touches_what_it_inherited(env: Any) -> int:
         import gc
+        import os
         import time
 
         gc.unfreeze()
         gc.collect()
-        time.sleep(0.5)
+        while not os.path.exists(env.config["go"]):
+            time.sleep(0.05)
         return 1
 
-    job = t2.submit(touches_what_it_inherited, workers=2, cpu=0.1, ram_mega_bytes=32)
+    resources = (t2.ComputeResource(cpu=0.1, ram_mega_bytes=32, instances=2),)
+    config = {"go": str(tmp_path / "go")}
+    job = t2.submit(t2.Twister2Job("least", touches_what_it_inherited, resources, config=config))
+    eventually(lambda: bool((job.tasks.mem_now > 1).all()), 30)
+    (tmp_path / "go").touch()
     assert job.results(30) == [1, 1]
     assert (job.tasks.mem_peak > 1).all() and (job.tasks.mem_peak < 32).all()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from heapq import nsmallest
 from itertools import islice
 
 from .event_loop import Loop, Timer
@@ -289,13 +290,16 @@ class MemoryWatch:
             self._timer = self._loop.call_later(min(LONGEST, max(INTERVAL, pause)), self._look)
 
     def _measure_next(self) -> None:
-        """Measure the worker exactly for which that is the longest ago, if it is time for one."""
+        """Measure the workers exactly for which that is the longest ago, if it is time for some."""
         now = time.monotonic()
         if now < self._measure_at:
             return
-        one = min(self._watched.values(), key=lambda watched: watched.measured, default=None)
-        if one is None or now - one.measured < SLOW:
-            return
-        began, one.measured = time.thread_time(), now
-        one.measure_exactly()
+        due = (one for one in self._watched.values() if now - one.measured >= SLOW)
+        began = time.thread_time()
+        # New ones are measured together: they may not live for long.
+        for number, one in enumerate(nsmallest(MOST_YOUNG, due, key=lambda watched: watched.measured)):
+            if number and one.measured:
+                break
+            one.measured = now
+            one.measure_exactly()
         self._measure_at = now + (time.thread_time() - began) / EXACT_SHARE
