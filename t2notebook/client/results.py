@@ -50,7 +50,7 @@ def load_result(directory: Path, job_id: str, worker_id: int) -> Any:
             f"the results of job {job_id} have been removed: they are kept for a week, up to a quota"
         ) from None
     try:
-        with figures.let_go():
+        with figures.LetGo():
             return archive.load()
     except Exception as error:
         raise PackageError(

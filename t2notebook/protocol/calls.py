@@ -151,19 +151,14 @@ def unpack(data: Bytes, main: dict[str, Any] | None = None) -> Any:
             members.append(view[begin : begin + length])
             begin += length + -length % ALIGN
         pickled, buffers = members[0], members[1:]
-    if _by_name(pickled):
+    if _MAKER not in bytes(pickled):
         return pickle.loads(pickled, buffers=buffers)
     if main is None and (module := sys.modules.get("__main__")) is not None:
         main = vars(module)
     return unpickle(pickled, buffers, main)
 
 
-def _by_name(pickled: memoryview) -> bool:
-    """Whether a pickle makes no functions, whose globals would have to be found."""
-    return _MAKER not in bytes(pickled)
-
-
-#: Where functions that travel by value are made.
+#: Where functions that travel by value are made, whose globals have to be found.
 _MAKER = b"t2notebook.protocol.reducers"
 
 

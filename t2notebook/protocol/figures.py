@@ -7,27 +7,33 @@ end of the cell, and a worker that makes one in each call would hold them all.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Set
 from typing import Any
 
 
-@contextmanager
-def let_go() -> Iterator[None]:
-    """Have pyplot keep no figure that is made meanwhile; it stays a figure."""
-    before = _numbers()
-    try:
-        yield
-    finally:
-        if new := _numbers() - before:
+class LetGo:
+    """A context in which pyplot keeps no figure that is made; it stays a figure."""
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        self._before = _numbers()
+
+    def __exit__(self, *_: object) -> None:
+        if new := _numbers() - self._before:
             pyplot: Any = sys.modules["matplotlib.pyplot"]
             for number in new:
                 pyplot.close(number)
 
 
-def _numbers() -> set[int]:
+_NONE: Set[int] = frozenset()
+
+
+def _numbers() -> Set[int]:
     pyplot: Any = sys.modules.get("matplotlib.pyplot")
+    if pyplot is None:
+        return _NONE
     try:
-        return set() if pyplot is None else set(pyplot.get_fignums())
+        return set(pyplot.get_fignums())
     except AttributeError:  # it is just being imported
-        return set()
+        return _NONE

@@ -17,12 +17,12 @@ def test_figures_are_let_go_and_those_that_were_there_stay() -> None:
     mine = pyplot.figure()
     pickled = pickle.dumps(mine)
     try:
-        with figures.let_go():
+        with figures.LetGo():
             made = pyplot.figure()
             back = pickle.loads(pickled)
             assert len(pyplot.get_fignums()) == 3
         assert pyplot.get_fignums() == [mine.number]
-        with pytest.raises(ZeroDivisionError), figures.let_go():
+        with pytest.raises(ZeroDivisionError), figures.LetGo():
             pyplot.figure()
             raise ZeroDivisionError
         assert pyplot.get_fignums() == [mine.number]
@@ -36,7 +36,7 @@ def test_figures_are_let_go_and_those_that_were_there_stay() -> None:
 
 def test_it_imports_nothing() -> None:
     code = (
-        "import sys\nfrom t2notebook.protocol import figures\nwith figures.let_go(): pass\n"
+        "import sys\nfrom t2notebook.protocol import figures\nwith figures.LetGo(): pass\n"
         "assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -326,15 +326,22 @@ class Dispatcher:
             self._settle(worker_id, worker)
             if worker_id in self._busy:
                 self._busy.move_to_end(worker_id, last=False)
-        if call is None:
-            return None, self._dispatch(now, 1)
-        self._void(call)
-        if not is_good and call.retries > 0:
-            call.retries -= 1
-            self._waiting[call.number] = None
-            return None, self._dispatch(now, 1)
-        del self.calls[call.number]
-        return call.number, self._dispatch(now, 1)
+        ended = None
+        if call is not None:
+            self._void(call)
+            if not is_good and call.retries > 0:
+                call.retries -= 1
+                self._waiting[call.number] = None
+            else:
+                del self.calls[call.number]
+                ended = call.number
+        if (
+            not self._idle
+            and worker is not None
+            and len(worker.calls) > self._last_ahead - self._last_ahead // 2
+        ):
+            return ended, []  # as below, without a look at what waits: most results come to this
+        return ended, self._dispatch(now, 1)
 
     def returned(self, worker_id: int, tickets: Iterable[int], now: float) -> list[Action]:
         """A worker gives back calls that it has not begun.

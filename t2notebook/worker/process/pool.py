@@ -214,7 +214,7 @@ class PoolWorker:
         try:
             if isinstance(queued.function, _Broken):
                 raise _WithoutFrames(queued.function.error)
-            with figures.let_go():
+            with figures.LetGo():
                 outcome = _outcome(queued)
             if os.getpid() != self._pid:
                 self._over = True
