@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -13,8 +12,8 @@ from .completion import FutureStream
 from .functions import Function, arguments, function_of
 from .futures import Future, Owner
 
-#: How many calls are made before the first are sent, and then before the next are.
-BATCH = 64
+#: How many calls are made before the first are sent.
+BATCH = 256
 
 
 def results_of(
@@ -117,9 +116,6 @@ class Mapped:
             if batch and (self._function is not before or len(batch) >= BATCH):
                 self._hand_over(before, batch)
                 batch = []
-                time.sleep(
-                    0
-                )  # results have their turn of the interpreter's lock: workers wait for what follows them
             batch.append(given)
             made.append(given[0])
         if batch:

@@ -161,7 +161,7 @@ class JobMasterClient:
         Superseded
             When this worker is to stop.
         """
-        with self._changed:
+        with self._lock:
             if self._stopped:
                 raise Superseded(f"told by the session to stop: {self._stopped}")
             if self._pool:
@@ -317,7 +317,7 @@ class JobMasterClient:
 
     def _drain(self, link: Link) -> None:
         """Take what has come, and wait for nothing."""
-        while self._link is link:
+        while self._link is link and link.is_readable():
             try:
                 data = link.read(0)
             except TimeoutError:

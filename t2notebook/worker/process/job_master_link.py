@@ -49,6 +49,10 @@ class Link:
         self.sock.setblocking(False)
         self._readable.register(self.sock, select.POLLIN)
 
+    def is_readable(self) -> bool:
+        """Whether something has come, or the connection is gone."""
+        return bool(self._readable.poll(0))
+
     def read(self, seconds: float) -> memoryview:
         """Wait for bytes for a while, and return them; empty when the other side has closed.
 

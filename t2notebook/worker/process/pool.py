@@ -28,8 +28,9 @@ from .unpicklable import reason
 ALONE = 60.0
 #: Bytes of a result that go in one message.
 PART = 4 << 20
-#: Seconds between two looks at what the notebook has sent meanwhile, as long as there are calls.
-LISTEN = 0.002
+#: Seconds between two looks at what the notebook has sent meanwhile, as long as there are calls, and between two times
+#: that streams are flushed: a worker's own keep nothing back of the thread that runs calls.
+LISTEN = 0.005
 #: Seconds of a call that is short: the session brings its result to the notebook with the next one's, if calls follow.
 SHORT = 0.005
 
@@ -118,6 +119,7 @@ class PoolWorker:
         """
         while not self._over:
             if not self._queue or time.monotonic() - self._listened >= LISTEN:
+                _flush()
                 self._listen(wait=not self._queue)
                 self._listened = time.monotonic()
             queued, returned = self._queue.next(time.monotonic())
@@ -243,7 +245,6 @@ class PoolWorker:
         self._sent.append(result)
         if not self._greets and self._client.connections == self._connection:
             self._send(result)
-        _flush()
 
     def _send(self, result: _Result) -> None:
         pieces = result.pieces
