@@ -23,97 +23,19 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from ...protocol.calls import LEASE, Kept
+from .actions import Action, Call, Drop, EndWorker, GiveUp, Send
+from .lookahead import MOST_AHEAD, Lookahead
 
 #: How often a call may have been under way on a worker that was lost, before it is given up.
 MOST_LOSSES = 3
-#: The most calls that are sent to one worker ahead, and their bytes.
-MOST_AHEAD, MOST_AHEAD_BYTES = 32, 1 << 20
-#: Parts of a call's time that the way to the worker and back has to take, for another call to be sent ahead.
-WORTH = 0.02
-#: Seconds of work that a worker is sent ahead, at the least, where calls are sent ahead: short ones then go several in
-#: a message, and no worker waits for a kernel or a session that is busy for a moment, or that gathers results.
-AHEAD = 0.01
+#: The most bytes of calls that are sent to one worker ahead.
+MOST_AHEAD_BYTES = 1 << 20
 #: Bytes of a call that is large, and bytes of such that are on their way to workers at once (or one call).
 LARGE, MOST_ON_THE_WAY = 1 << 20, 64 << 20
 #: Seconds that news may take, after the end of a lease, before its calls are given to others.
 MARGIN = 0.5
 #: How many workers are looked at, whether they can be sent a new call ahead.
 _LOOKED_AT = 8
-
-
-@dataclass(slots=True)
-class Call:
-    """A call.
-
-    Parameters
-    ----------
-    number : int
-        Never given twice.
-    function : int
-        The number of its function.
-    size : int
-        Bytes of its arguments.
-    retries : int
-        How often it may yet be tried again after an exception.
-    """
-
-    number: int
-    function: int
-    size: int
-    retries: int = 0
-    losses: int = 0
-    worker: int | None = None
-    ticket: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send calls to a worker, in this order.
-
-    Parameters
-    ----------
-    worker_id : int
-    calls : tuple of (int, int)
-        Tickets, and numbers of the calls.
-    after : int or None
-        The ticket of the call that the first one waits behind, if it does; each other one waits behind the one before.
-    functions : tuple of int
-        Functions of theirs that the worker has not got.
-    tells : bool
-        Whether the worker is to say when it begins.
-    """
-
-    worker_id: int
-    calls: tuple[tuple[int, int], ...]
-    after: int | None = None
-    functions: tuple[int, ...] = ()
-    tells: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """Tell a worker not to begin a call."""
-
-    worker_id: int
-    ticket: int
-
-
-@dataclass(frozen=True, slots=True)
-class EndWorker:
-    """End a worker, which is to be started anew: what it runs is not wanted any more."""
-
-    worker_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """A call will not be run (again), and why."""
-
-    call: int
-    why: str
-
-
-Action = Send | Drop | EndWorker | GiveUp
 
 
 @dataclass(slots=True)
@@ -151,18 +73,15 @@ class Dispatcher:
     def __init__(self, deepest: int = MOST_AHEAD) -> None:
         self.calls: dict[int, Call] = {}
         self.workers: dict[int, Worker] = {}
-        self._deepest = deepest
+        self._lookahead = Lookahead(deepest)
         self._tickets: dict[int, Call] = {}
         self._last_ticket = 0
         self._waiting: OrderedDict[int, None] = OrderedDict()
         self._idle: OrderedDict[int, None] = OrderedDict()
         self._busy: OrderedDict[int, None] = OrderedDict()
         self._lent: set[int] = set()
-        self._costs: dict[int, float] = {}
         self._sizes: dict[int, int] = {}
-        self._way = math.nan
         self._on_the_way: dict[int, int] = {}
-        self._last_ahead = 0
         self._closed = ""
 
     # What is.
@@ -175,7 +94,7 @@ class Dispatcher:
     @property
     def room(self) -> int:
         """Number of calls that could usefully wait here besides, for whoever makes them one by one."""
-        return max(8, 2 * (1 + self._last_ahead) * max(1, len(self.workers))) - len(self._waiting)
+        return max(8, 2 * (1 + self._lookahead.last) * max(1, len(self.workers))) - len(self._waiting)
 
     @property
     def lends(self) -> bool:
@@ -219,7 +138,7 @@ class Dispatcher:
 
     def forget(self, function: int) -> None:
         """A function will not be called again."""
-        self._costs.pop(function, None)
+        self._lookahead.forget(function)
         self._sizes.pop(function, None)
 
     def joined(self, worker_id: int, incarnation: int, holding: Iterable[int], now: float) -> list[Action]:
@@ -314,12 +233,10 @@ class Dispatcher:
         """
         worker, call = self.workers.get(worker_id), self._tickets.get(ticket)
         if call is not None:
-            known = self._costs.get(call.function, seconds)
-            self._costs[call.function] = 0.7 * known + 0.3 * seconds
+            self._lookahead.took(call.function, seconds)
         if worker is not None and ticket in worker.calls:
             if not math.isnan(worker.sent) and call is not None and call.size < LARGE:
-                way = max(0.0, now - worker.sent - seconds)
-                self._way = way if math.isnan(self._way) else 0.8 * self._way + 0.2 * way
+                self._lookahead.way_took(max(0.0, now - worker.sent - seconds))
             worker.calls.remove(ticket)
             worker.sent = math.nan
             worker.begun = now if worker.calls else math.nan
@@ -338,7 +255,7 @@ class Dispatcher:
         if (
             not self._idle
             and worker is not None
-            and len(worker.calls) > self._last_ahead - self._last_ahead // 2
+            and len(worker.calls) > self._lookahead.last - self._lookahead.last // 2
         ):
             return ended, []  # as below, without a look at what waits: most results come to this
         return ended, self._dispatch(now, 1)
@@ -456,13 +373,9 @@ class Dispatcher:
 
     def _ahead(self) -> int:
         """Return how many calls a worker is to be sent ahead, of those that wait."""
-        cost = self._costs.get(self.calls[next(iter(self._waiting))].function, math.nan)
-        if math.isnan(cost) or math.isnan(self._way) or self._way < WORTH * cost or cost > LEASE:
-            self._last_ahead = 0
-        else:
-            self._last_ahead = min(self._deepest, math.ceil(max(self._way, AHEAD) / max(cost, 1e-9)))
+        ahead = self._lookahead.of(self.calls[next(iter(self._waiting))].function)
         # Evenly, so that the last calls are not all on one worker.
-        return min(self._last_ahead, len(self._waiting) // max(1, len(self.workers)))
+        return min(ahead, len(self._waiting) // max(1, len(self.workers)))
 
     def _dispatch(self, now: float, looked_at: int = _LOOKED_AT) -> list[Action]:
         """Send waiting calls to workers that have none, and ahead to some that have."""

@@ -10,25 +10,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...model.errors import JobFailed, PackageError, Twister2Error
-from ...model.job_failed import failed_as
+from ...model.errors import JobFailed, Twister2Error
 from ...model.states import JobState, TaskState
 from ...protocol import calls, outcomes
 from ...protocol.frames import Bytes, Message
 from ...protocol.outcomes import Outcome
 from ..job import Job
 from ..session_http import Connection
+from .actions import Action, Call, Drop, EndWorker, GiveUp, Send
 from .connection import PoolConnection
-from .dispatcher import Action, Call, Dispatcher, Drop, EndWorker, GiveUp, Send
+from .dispatcher import Dispatcher
 from .functions import Function
 from .futures import Future
+from .numbering import Numbering
+from .settling import outcome_of
 
 #: Bytes of calls that go in one message.
 PART = 4 << 20
 #: Seconds that a pool without workers is given before it is said why, and that its workers have to end.
 TELL_AFTER, END_PATIENCE = 5.0, 10.0
-#: How many functions that nobody calls just now are kept.
-_KEPT_FUNCTIONS = 64
 
 
 class PoolEnded(Twister2Error):
@@ -47,12 +47,6 @@ class _Entry:
     pieces: calls.Pieces
     size: int
     function: int
-
-
-@dataclass(slots=True)
-class _Known:
-    function: Function
-    calls: int = 0
 
 
 @dataclass(slots=True)
@@ -88,9 +82,7 @@ class Pool:
         self._dispatcher = Dispatcher()
         self._entries: dict[int, _Entry] = {}
         self._last = 0
-        self._functions: dict[int, _Known] = {}
-        self._numbers: dict[int, int] = {}  # by the id of the function
-        self._last_function = 0
+        self._functions = Numbering(self._dispatcher.know, self._dispatcher.forget)
         self._greetings: dict[int, _Greeting] = {}
         self._parts: dict[tuple[int, int], bytearray] = {}
         self._to_end: list[int] = []
@@ -152,34 +144,16 @@ class Pool:
     def _submit(
         self, function: Function, given: Sequence[tuple[Future, calls.Pieces]], retries: int
     ) -> list[_Ended]:
-        number = self._number_of(function)
+        number = self._functions.number_of(function)
         new = []
         for future, pieces in given:
             self._last += 1
             future.number = self._last
             size = calls.size(pieces)
             self._entries[self._last] = _Entry(future, pieces, size, number)
-            self._functions[number].calls += 1
+            self._functions.count(number, 1)
             new.append(Call(self._last, number, size, retries))
         return self._perform(self._dispatcher.enqueue(new, time.monotonic()))
-
-    def _number_of(self, function: Function) -> int:
-        number = self._numbers.get(id(function))
-        if number is None:
-            held = sum(len(known.function.package) for known in self._functions.values())
-            if len(self._functions) > _KEPT_FUNCTIONS or held > calls.MOST_FUNCTION_BYTES:
-                self._drop_functions()
-            self._last_function += 1
-            number = self._numbers[id(function)] = self._last_function
-            self._functions[number] = _Known(function)
-            self._dispatcher.know(number, len(function.package))
-        return number
-
-    def _drop_functions(self) -> None:
-        for number in [number for number, known in self._functions.items() if not known.calls]:
-            known = self._functions.pop(number)
-            del self._numbers[id(known.function)]
-            self._dispatcher.forget(number)
 
     def cancel(self, future: Future) -> None:
         """Nobody wants a call any more."""
@@ -258,7 +232,7 @@ class Pool:
                 self._take(message, now, ended)
             settled, self._given_up = self._given_up, []
         for future, is_good, payload in ended:
-            settled.append((future, *_outcome(future, self.job.job_id, is_good, payload)))
+            settled.append((future, *outcome_of(future, self.job.job_id, is_good, payload)))
         self._settle(settled)
 
     def due(self) -> float | None:
@@ -382,9 +356,7 @@ class Pool:
             entry = self._forget(number)
             assert entry is not None
             left.setdefault((entry.function, call.retries), []).append((entry.future, entry.pieces))
-        given = [
-            (self._functions[number].function, each, retries) for (number, retries), each in left.items()
-        ]
+        given = [(self._functions[number], each, retries) for (number, retries), each in left.items()]
         if given:
             threading.Thread(target=self._succeed, args=(given,), name="t2-next-pool", daemon=True).start()
 
@@ -459,8 +431,8 @@ class Pool:
 
     def _forget(self, number: int) -> _Entry | None:
         entry = self._entries.pop(number, None)
-        if entry is not None and (known := self._functions.get(entry.function)) is not None:
-            known.calls -= 1
+        if entry is not None:
+            self._functions.count(entry.function, -1)
         if not self._entries:
             self._idle_since = time.monotonic()
         return entry
@@ -494,7 +466,7 @@ class Pool:
             return  # it says anew what it has
         sizes, pieces = [], list[Bytes]()
         for number in action.functions:
-            package = self._functions[number].function.package
+            package = self._functions[number].package
             sizes.append([number, len(package)])
             pieces.append(package)
         tickets = []
@@ -527,29 +499,6 @@ class Pool:
         """Have futures end; without the lock, since their callbacks may do anything."""
         for future, value, error in ended:
             future.settle(value, error)
-
-
-def _outcome(future: Future, job_id: str, is_good: bool, payload: Bytes) -> tuple[Any, BaseException | None]:
-    """Return a call's result, or its error."""
-    if is_good:
-        try:
-            return calls.unpack(payload), None
-        except Exception as error:
-            what = f"{type(error).__name__}: {error}"
-            return None, PackageError(f"the result of {future.what} cannot be unpickled here: {what}")
-    facts, pickled = calls.unpack(payload)
-    try:
-        cause = calls.unpack(pickled)
-    except Exception:  # a module that is not here, say: the traceback has it all
-        cause = None
-    item = "" if future.index is None else f" ({future.shown_item})"
-    failure = JobFailed(
-        f"{future.what}{item} failed on worker {future.worker_id} of {job_id}: {facts['line']}",
-        job_id=job_id,
-        worker_id=future.worker_id,
-        remote_traceback=facts["traceback"],
-    )
-    return None, failed_as(failure, cause)
 
 
 def _end_of(job: Job) -> str:

@@ -10,20 +10,9 @@ from typing import Any
 
 import pytest
 
-from t2notebook.client.pool.dispatcher import (
-    AHEAD,
-    LARGE,
-    MARGIN,
-    MOST_LOSSES,
-    MOST_ON_THE_WAY,
-    Action,
-    Call,
-    Dispatcher,
-    Drop,
-    EndWorker,
-    GiveUp,
-    Send,
-)
+from t2notebook.client.pool.actions import Action, Call, Drop, EndWorker, GiveUp, Send
+from t2notebook.client.pool.dispatcher import LARGE, MARGIN, MOST_LOSSES, MOST_ON_THE_WAY, Dispatcher
+from t2notebook.client.pool.lookahead import AHEAD
 from t2notebook.protocol.calls import LEASE, MOST_FUNCTION_BYTES, MOST_FUNCTIONS
 from t2notebook.worker.process.call_queue import CallQueue
 
