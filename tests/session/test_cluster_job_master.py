@@ -199,6 +199,8 @@ def test_a_job_master_that_dies_for_good_ends_its_job_and_says_why(
         config={"marker": str(marker)},
     )
     eventually(marker.exists, 60)
+    # A worker waits for its job master only when it asks it something.
+    eventually(lambda: job_master_of(home, job.job_id) is not None, 60)
     pid = job_master_of(home, job.job_id)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
