@@ -77,10 +77,15 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 
 
 def first_job(t2: Any, master: str) -> tuple[float, set[str]]:
-    """Run workers for all three agents; return when they had results, and what the job said while it waited."""
+    """Run workers that need all three agents at once; return when they had results, and what the job said meanwhile."""
+
+    def meet(env: Any) -> int:
+        env.worker_controller.wait_on_barrier(60)
+        return int(env.worker_id)
+
     t2.configure(master=master)
     try:
-        job = t2.submit(lambda env: env.worker_id, workers=6, cpu=1, ram_mega_bytes=64)
+        job = t2.submit(meet, workers=6, cpu=1, ram_mega_bytes=64)
         said = set()
         while not job.state.is_final:
             said.add(job.view().waiting_for)
