@@ -40,6 +40,7 @@ STANDARD = {
     ("worker/process/finalization.py", "_registered_with_atexit"),
     ("worker/process/finalization.py", "_shutdown"),
     ("worker/process/finalization.py", "_run_exitfuncs"),
+    ("worker/process/finalization.py", "_ncallbacks"),  # without it results go by requests of their own
     ("protocol/reducers/classes.py", "_abc_init"),  # what ABCMeta.__new__ does after type's
     ("protocol/reducers/classes.py", "_get_dump"),  # without it the documented way, which is slower
 }

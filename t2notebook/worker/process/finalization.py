@@ -57,7 +57,7 @@ def begin() -> None:
 
 def is_immediate() -> bool:
     """Return whether nothing but what every worker has is to come to its end first: no thread, and no exit hook."""
-    return threading.active_count() == 1 and _kept_hooks == _count_hooks()
+    return threading.active_count() == 1 and 0 <= _kept_hooks == _count_hooks()
 
 
 #: Exit hooks that a worker has before its function is called; -1 where they cannot be counted.
