@@ -30,7 +30,7 @@ from .lifecycle import Action, Phase, Trigger
 from .memory import MemoryWatch
 from .memory_groups import MemoryGroups
 from .settings import Settings
-from .status_updates import RUNNING_DELAY, UpdateLog
+from .status_update_manager import StatusUpdateManager
 from .surveillance import Surveillance
 from .task import Task, log
 
@@ -42,7 +42,6 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 #: A package that takes longer than this is worth an update of its own (seconds).
 SLOW_FETCH = 0.15
 _REGISTRATION = 60.0  # the agent's default patience with a new executor
-_RETRY_UPDATE = 1.0
 _LONGEST_URL = 500
 #: A killed worker that used more of its memory than this when it was last seen was probably killed for that.
 _SUSPICIOUS = 0.9
@@ -66,7 +65,7 @@ class Executor:
         self._memory = MemoryWatch(self._loop, MemoryGroups.here())
         self._surveillance = Surveillance(self._loop, self._memory, settings.executor_id)
         self._log_copies: LogCopies | None = None
-        self._updates = UpdateLog()
+        self._updates = StatusUpdateManager(self._agent, self._loop)
         self._tasks: dict[str, Task] = {}
         self._to_fork: list[Task] = []
         self._ended: dict[str, None] = {}
@@ -76,7 +75,6 @@ class Executor:
         self._deadline = time.monotonic() + _REGISTRATION  # for the (re-)subscription
         self._exit_code: int | None = None  # set: no more workers, and this is how it ends
         self._idle: Timer | None = None
-        self._retry: Timer | None = None
         self._loop.on_signal(signal.SIGCHLD, self._reap)
         for number in (signal.SIGTERM, signal.SIGHUP):
             self._loop.on_signal(number, lambda: self._shut_down("was told to end by a signal"))
@@ -87,7 +85,10 @@ class Executor:
         self._watch_idleness()
         while True:
             self._fork_all()
-            self._post_updates()
+            if self._connected:
+                self._updates.post()
+            if self._updates.has_lost_an_end and self._exit_code is None:
+                self._exit_code = 1
             if self._exit_code is not None and not self._tasks and not self._log_copies:
                 return self._exit_code
             self._loop.run_once()
@@ -98,11 +99,11 @@ class Executor:
         try:
             self._agent.subscribe(
                 list(self._unacknowledged_tasks.values()),
-                self._updates.unacknowledged(),
+                self._updates.log.unacknowledged(),
                 meanwhile=self._warm_up,
             )
         except Refused as error:
-            if error.is_transient or self._simplify_all(error):
+            if error.is_transient or self._updates.simplify_all(error):
                 self._subscribe_later(str(error))
             else:
                 log(f"the agent refuses this executor: {error}")
@@ -111,9 +112,7 @@ class Executor:
             self._subscribe_later(str(error))
         else:
             self._connected = True
-            # SUBSCRIBE has carried them.
-            for status in self._updates.unacknowledged():
-                self._updates.posted(status["uuid"])
+            self._updates.carried()
             self._loop.add_reader(self._agent.stream, self._read_events)
             self._read_events()
 
@@ -174,7 +173,7 @@ class Executor:
             self._launch(event["launch"]["task"])
         elif kind == "ACKNOWLEDGED":
             self._unacknowledged_tasks.pop(event["acknowledged"]["task_id"]["value"], None)
-            self._updates.acknowledge(event["acknowledged"]["uuid"])
+            self._updates.log.acknowledge(event["acknowledged"]["uuid"])
         elif kind == "KILL":
             self._kill(event["kill"])
         elif kind == "SHUTDOWN":
@@ -439,10 +438,16 @@ class Executor:
         use: Use | None = None,
         result: Mapping[str, str] | None = None,
     ) -> None:
-        if state is TaskState.RUNNING:
-            self._loop.call_later(RUNNING_DELAY, lambda: None)  # the loop posts it then
         self._updates.add(
-            task.task_id, f"TASK_{state}", message, exit_code, cause, phases, reason, use, result
+            task.task_id,
+            state,
+            message=message,
+            exit_code=exit_code,
+            cause=cause,
+            phases=phases,
+            reason=reason,
+            use=use,
+            result=result,
         )
         log(f"{task.name}: {state}{f' ({message})' if message else ''}")
 
@@ -472,50 +477,6 @@ class Executor:
         elif not self._tasks and self._exit_code is None:
             log("nothing to do any more; ending")
             self._exit_code = 0
-
-    def _post_updates(self) -> None:
-        """Give the agent what it has not been given; what fails now is tried again, if need be by SUBSCRIBE."""
-        for status in self._updates.unposted() if self._connected else ():
-            try:
-                self._agent.update(status)
-            except Refused as error:
-                if not error.is_transient and error.status != 403:
-                    self._replace(status, error)
-                    continue
-                self._post_later()
-                return
-            except (OSError, http.client.HTTPException):
-                self._post_later()
-                return
-            self._updates.posted(status["uuid"])
-
-    def _replace(self, status: Mapping[str, Any], error: Refused) -> None:
-        """Have a refused update followed by one that says less, at once; a task must not end unheard."""
-        task_id, state = status["task_id"]["value"], status["state"]
-        log(f"the agent refuses the update {state} of {task_id}: {error}")
-        if self._updates.simplify(status["uuid"], str(error)):
-            self._post_later(0.0)
-            return
-        self._updates.acknowledge(status["uuid"])
-        if TaskState.from_mesos(state).is_terminal:
-            # The agent tells the ends of an executor's tasks when that has ended.
-            log(f"{task_id}: its end cannot be told; ending after the other workers")
-            self._exit_code = 1 if self._exit_code is None else self._exit_code
-
-    def _simplify_all(self, error: Refused) -> bool:
-        """Shorten what SUBSCRIBE repeats; return whether there was anything to leave out."""
-        shortened = [
-            self._updates.simplify(one["uuid"], str(error)) for one in self._updates.unacknowledged()
-        ]
-        if any(shortened):
-            log(f"the agent refuses the updates that this executor repeats: {error}")
-        return any(shortened)
-
-    def _post_later(self, pause: float = _RETRY_UPDATE) -> None:
-        # The loop posts after every round; the timer only makes sure that there is one.
-        if self._retry is not None:
-            self._retry.cancel()
-        self._retry = self._loop.call_later(pause, lambda: None)
 
 
 _ACTIONS: dict[Action, Callable[[Executor, Task], None]] = {
