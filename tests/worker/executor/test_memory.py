@@ -17,7 +17,7 @@ import pytest
 from t2notebook.worker.executor import memory, process_memory
 from t2notebook.worker.executor.event_loop import Loop
 from t2notebook.worker.executor.memory import MIB, MemoryWatch
-from t2notebook.worker.executor.process_memory import anonymous, family, own, proportional, resident_of
+from t2notebook.worker.executor.process_memory import anonymous, family, own, proportional
 from tests.worker.fakes import FakeAgent, FakeSession, eventually
 from tests.worker.test_executor_ends import gone, sleeper, start
 
@@ -243,25 +243,27 @@ def test_a_program_that_a_worker_runs_has_inherited_nothing() -> None:
 
 @needs_exact
 def test_pages_that_were_copied_count_and_those_of_the_executor_do_not() -> None:
-    kept = bytearray(b"x" * (40 * MIB))
-    here, there = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        kept[: 20 * MIB] = bytes(20 * MIB)
-        os.write(there, b"x")
-        time.sleep(60)
-        os._exit(0)
-    try:
-        os.read(here, 1)
-        worker = watched(pid, inherited=anonymous())
-        worker.look_around()
-        worker.measure_exactly()
-        assert 20 * MIB <= worker.measure()[0] < 35 * MIB and kept
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(here)
-        os.close(there)
+    code = (  # a small process of its own: what a parent writes after a fork becomes its child's alone, too
+        "import os, sys, time\n"
+        "kept = bytearray(b'x' * (40 << 20))\n"
+        "pid = os.fork()\n"
+        "if pid == 0:\n"
+        "    kept[: 20 << 20] = bytes(20 << 20)\n"
+        "    print(os.getpid(), flush=True)\n"
+        "sys.stdin.readline() if pid else time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        try:
+            worker = watched(pid, inherited=anonymous(process.pid))
+            worker.look_around()
+            worker.measure_exactly()
+            assert 20 * MIB <= worker.measure()[0] < 35 * MIB
+        finally:
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_what_came_and_went_between_two_looks_counts() -> None:
@@ -288,9 +290,10 @@ def test_what_came_and_went_between_two_looks_counts() -> None:
         assert worker.now < 50 * MIB and 150 * MIB <= worker.most < 190 * MIB
         print(file=process.stdin, flush=True)
     before = worker.most
+    worker.resident = 30 * MIB  # an executor's, and not that of a process that runs many tests
     worker.note_end(0)
-    worker.note_end(resident_of(os.getpid()).high - worker.resident)
-    assert worker.most >= before
+    worker.note_end(100 * MIB)
+    assert worker.most == before
     worker.note_end(400 * MIB)
     assert 350 * MIB < worker.most < 600 * MIB, "the kernel's last word"
 
