@@ -21,6 +21,7 @@ from t2notebook.client.session_process import ensure_session
 from t2notebook.config import get_config, runtime_dir
 from t2notebook.model.errors import SessionError
 from t2notebook.protocol.unix_socket import in_the_way
+from tests.session.conftest import eventually
 
 #: A program that answers whoever comes to a socket; without an answer it says nothing, and keeps the connection.
 PROGRAM = """
@@ -174,6 +175,8 @@ def test_what_is_no_loss_is_in_nobodys_way(tmp_path: Path) -> None:
 
 def test_a_process_is_called_by_its_command_line() -> None:
     with subprocess.Popen([sys.executable, "-c", "import time\ntime.sleep(60)\n# " + "x" * 100]) as process:
+        # A process that has just begun to run a program has no command line for a moment.
+        eventually(lambda: peer_process.called(process.pid) != f"process {process.pid}")
         name = peer_process.called(process.pid)
         assert name.startswith(f"process {process.pid} (") and name.endswith("…)") and len(name) < 90
         assert "\n" not in name and peer_process.is_foreign(process.pid)
