@@ -165,6 +165,7 @@ class SchedulerLink:
             if self.process is not None:
                 self.process.kill()
                 await asyncio.get_running_loop().run_in_executor(None, self.process.wait)
+            (runtime_dir() / f"{self.log.stem}.sock").unlink(missing_ok=True)
             if not self._has_failed:  # else its log says why
                 self.log.unlink(missing_ok=True)
             return

@@ -198,22 +198,35 @@ def test_a_child_that_ends_before_its_kernel_leaves_the_cluster_alone(t2: Any) -
 
 
 @pytest.mark.slow
-def test_an_interrupted_start_leaves_nothing(t2: Any) -> None:
+@pytest.mark.parametrize("then", ["its process is made", "it is waited for"])
+def test_an_interrupted_start_leaves_nothing(t2: Any, then: str) -> None:
     """Also of a job that waits for its turn, which nobody would know of."""
     process = kernel(
-        """
-        import os, signal, threading, time
+        f"""
+        import asyncio, os, signal, threading, time
         import t2notebook as t2
-        from t2notebook.dataflow import scheduler_process
+        from t2notebook.dataflow import scheduler_link, scheduler_process
 
-        start = scheduler_process.start
+        start, listening = scheduler_process.start, scheduler_link.SchedulerLink.listening
 
-        def slow(*arguments):
-            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        def interrupt_in(seconds):
+            threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+        def slowly(*arguments):
+            interrupt_in(0.5)
             threading.Event().wait(1.5)
             return start(*arguments)
 
-        scheduler_process.start = slow
+        async def late(link):
+            while not len(t2.jobs()):
+                await asyncio.sleep(0.05)
+            interrupt_in(0.1)
+            await asyncio.sleep(60)
+
+        if {then!r} == "its process is made":
+            scheduler_process.start = slowly
+        else:
+            scheduler_link.SchedulerLink.listening = late
         try:
             t2.MesosCluster(workers=2, cpu=0.5, ram_mega_bytes=10_000_000, dashboard_address=None)
         except KeyboardInterrupt:
@@ -221,11 +234,14 @@ def test_an_interrupted_start_leaves_nothing(t2: Any) -> None:
             time.sleep(600)
         """
     )
-    line = process.stdout.readline().split()
-    assert line[0] == "interrupted" and line[-1] == "KILLED"
-    assert not schedulers() and not left_behind()
-    process.kill()
-    finish(process)
+    try:
+        told = process.stdout.readline().split()
+        # Before there is a process, nothing is submitted.
+        assert told == ["interrupted", *(["KILLED"] if then == "it is waited for" else [])]
+        assert not schedulers() and not left_behind()
+    finally:
+        process.kill()
+        finish(process)
 
 
 def test_a_kernel_that_ends_in_good_order_takes_its_cluster_along(t2: Any) -> None:
