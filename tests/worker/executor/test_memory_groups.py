@@ -62,7 +62,8 @@ def test_the_kernel_ends_the_one_that_wants_too_much(session: FakeSession, agent
     status = [one for one in agent.updates if one["task_id"]["value"] == "greedy"][-1]
     assert status["reason"] == "REASON_CONTAINER_LIMITATION_MEMORY"
     # The figure is the most that its process had, which is more than its group had by what it shares.
-    told = re.match(r"worker 2 used (\d+) MiB of its 64 MiB and wanted more", status["message"])
+    # Who is quicker ends it: the kernel, which says that it wanted more, or whoever watches.
+    told = re.match(r"worker 2 used (\d+) MiB of its 64 MiB( and wanted more|$)", status["message"])
     assert told is not None and 60 < int(told[1]) < 80, status["message"]
     assert not gone(neighbours, 0.2) and agent.states("neighbour")[-1] == "TASK_RUNNING"
     eventually(lambda: not [name for name in folders() if name.endswith("-greedy")])
