@@ -260,9 +260,7 @@ def encode_status_data(
 
 
 def decode_status_data(data: str | None) -> Mapping[str, Any]:
-    """Inverse of `encode_status_data`, but for what is another's: the result, and that the worker ran before. Anything
-    else gives an empty mapping.
-    """
+    """Inverse of `encode_status_data`, but for the result (`decode_result`); anything else gives an empty mapping."""
     record = _decoded(data)
     record.pop("result", None)
     return record

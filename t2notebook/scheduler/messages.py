@@ -255,8 +255,10 @@ def running_before(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
     status : mapping
         A TaskStatus.
     """
+    if not TaskState.from_mesos(status["state"]).is_terminal:
+        return None
     ran = decode_status_data(status.get("data")).get("ran")
-    if not isinstance(ran, int | float) or not TaskState.from_mesos(status["state"]).is_terminal:
+    if not isinstance(ran, int | float):
         return None
     kept = {name: status[name] for name in ("task_id", "agent_id", "executor_id", "source") if name in status}
     return {**kept, "state": "TASK_RUNNING", "data": encode_status_data(None, ran=ran)}

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class _Library(ctypes.Structure):
-    """The kernel of `struct dl_phdr_info` (dl_iterate_phdr(3)); `adds` counts all libraries that were ever loaded."""
+    """The beginning of `struct dl_phdr_info` (dl_iterate_phdr(3)); `adds` counts all loads of libraries so far."""
 
     _fields_ = (
         ("address", ctypes.c_void_p),
