@@ -20,7 +20,7 @@ from ...protocol.launch import compressed_result
 from ...protocol.pickling import ResultPickler
 from .remote_traceback import Failure, one_line, say, type_name
 from .session_api import CONNECTION_ERRORS, SessionClient, Upload
-from .unpicklable import explain
+from .unpicklable import reason
 
 FILE = "result.t2"
 #: Hex signature of the PUT that would carry the file; so whoever reads it from the sandbox can check it as
@@ -66,13 +66,9 @@ def pack_value(value: Any, worker_id: int) -> tuple[Members, Mapping[str, Any]]:
     try:
         return archive.dump(value, ResultPickler), facts
     except Exception as error:
-        # explain() would find nothing where only the whole is too much.
-        detail = explain(value)
-        if isinstance(error, RecursionError | MemoryError):
-            detail = one_line(f"{type_name(type(error))}: {error}", 200)
-        elif not str(error).startswith("cannot pickle '"):  # which says no more than the detail
-            detail = one_line(f"{detail} ({error})", 600)
-        raise PackageError(f"the result of worker {worker_id} cannot be pickled: {detail}") from error
+        raise PackageError(
+            f"the result of worker {worker_id} cannot be pickled: {reason(value, error)}"
+        ) from error
 
 
 def pack_failure(failure: Failure) -> tuple[Members, Mapping[str, Any]]:
